@@ -1,0 +1,3 @@
+//! The `upshift` command.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! The Mochi front end.
+#![forbid(unsafe_code)]

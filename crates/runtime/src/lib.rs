@@ -1,0 +1,1 @@
+//! What running code needs.

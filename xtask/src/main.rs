@@ -1,0 +1,3 @@
+//! Everything that Cargo does not do.
+#![forbid(unsafe_code)]
+fn main() {}
