@@ -1,2 +1,6 @@
 //! The Mochi front end.
 #![forbid(unsafe_code)]
+
+pub mod diagnostics;
+pub mod source;
+pub mod syntax;
