@@ -1,0 +1,1 @@
+//! Builds modules without thinking of slots, offsets or words.
