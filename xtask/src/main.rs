@@ -1,3 +1,61 @@
-//! Everything that Cargo does not do.
+//! Everything that Cargo does not do: benchmarks and generated documents.
+//!
+//! Each subcommand is a module with a `run` function that takes the rest of the arguments. Nothing here is used
+//! by the engine, and nothing here is needed to build or to test it.
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod bench;
+mod docs;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::Arg::{Long, Short, Value};
+
+/// What a subcommand returns: whether it found everything in order, or why it could not tell.
+type Outcome = Result<bool, Box<dyn Error>>;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND [OPTIONS]
+
+Commands:
+  bench   compare Upshift with its peers; measure memory, start-up, large programs
+  docs    write the generated pages of the book
+
+`cargo xtask COMMAND --help` lists the options of a command.
+";
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch() -> Outcome {
+    let mut parser = lexopt::Parser::from_env();
+    match parser.next()? {
+        Some(Value(command)) if command == "bench" => bench::run(&mut parser),
+        Some(Value(command)) if command == "docs" => docs::run(&mut parser),
+        Some(Short('h') | Long("help")) => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        None => Err(format!("a command is missing\n\n{USAGE}").into()),
+        Some(Value(command)) => {
+            Err(format!("unknown command `{}`\n\n{USAGE}", command.to_string_lossy()).into())
+        }
+        Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+/// The directory of the workspace.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}

@@ -1,0 +1,166 @@
+//! `cargo xtask bench`: compares the engine with its peers and measures memory, start-up and large programs.
+//!
+//! Every figure comes from whole processes, measured from outside (CPU time and peak memory as the kernel counts
+//! them for that child), so that start-up, compiling and collecting are part of it. Contestants take turns within
+//! one run, because a machine changes its speed over minutes; only ratios of one run are worth quoting.
+//! Nothing here asserts on time: a missed target is shown, a wrong answer fails.
+
+mod child;
+mod contestant;
+mod json;
+mod kernels;
+mod lines;
+mod memory;
+mod report;
+mod startup;
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use lexopt::Arg::{Long, Short};
+use lexopt::ValueExt;
+
+use crate::{Outcome, root};
+use contestant::Contestant;
+use json::Json;
+
+const USAGE: &str = "\
+Usage: cargo xtask bench [MODE] [OPTIONS]
+
+Modes (without one: the kernels of benches/kernels, against the peers)
+  --memory          the programs of benches/memory: wall time, peak memory, collector pauses
+  --lines           generated programs of 10,000 and 100,000 lines
+  --startup         hello world
+
+Options
+  --filter NAME     only kernels or programs whose name contains NAME (may be repeated)
+  --peers LIST      of luajit-joff, luajit, lua5.4; `none`; default: all that are installed
+  --tier LIST       run Upshift once per tier (interp, baseline, optimized, auto) instead of once
+  --repeat N        runs of each; default 5 (50 for --startup)
+  --json FILE       write the figures to FILE as well
+  --bin PATH        the `upshift` to measure; default: build target/release/upshift
+  --no-build        do not build, take target/release/upshift as it is
+  --peers-only      leave Upshift out
+  -h, --help
+";
+
+/// The options that all modes share.
+struct Options {
+    filters: Vec<String>,
+    repeat: Option<usize>,
+    json: Option<PathBuf>,
+    upshift: Vec<Contestant>,
+    peers: Vec<Contestant>,
+}
+
+impl Options {
+    /// Whether a kernel or program is to be run.
+    fn selects(&self, name: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
+    }
+
+    /// The engine under test, for modes that are about nothing else.
+    fn engine(&self) -> Result<&Contestant, Box<dyn Error>> {
+        self.upshift.first().ok_or_else(|| "this mode measures Upshift: drop --peers-only".into())
+    }
+
+    /// Writes the figures where `--json` says, with what identifies the machine.
+    fn write_json(&self, mode: &str, figures: Json) -> Result<(), Box<dyn Error>> {
+        let Some(path) = &self.json else { return Ok(()) };
+        let versions = self
+            .peers
+            .iter()
+            .chain(&self.upshift)
+            .map(|c| (c.name.clone(), Json::Text(c.version())))
+            .collect();
+        let document = Json::Object(vec![
+            ("mode".into(), Json::Text(mode.into())),
+            ("machine".into(), Json::Text(report::machine())),
+            ("versions".into(), Json::Object(versions)),
+            ("results".into(), figures),
+        ]);
+        fs::write(path, format!("{document}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(())
+    }
+}
+
+/// What is to be measured.
+#[derive(Clone, Copy)]
+enum Mode {
+    Kernels,
+    Memory,
+    Lines,
+    Startup,
+}
+
+/// Runs the subcommand on the rest of the arguments.
+pub fn run(parser: &mut lexopt::Parser) -> Outcome {
+    let mut mode = Mode::Kernels;
+    let mut filters = Vec::new();
+    let mut peers: Option<String> = None;
+    let mut tiers: Option<String> = None;
+    let mut repeat = None;
+    let mut json = None;
+    let mut bin: Option<PathBuf> = None;
+    let mut build = true;
+    let mut peers_only = false;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("memory") => mode = Mode::Memory,
+            Long("lines") => mode = Mode::Lines,
+            Long("startup") => mode = Mode::Startup,
+            Long("filter") => filters.push(parser.value()?.string()?),
+            Long("peers") => peers = Some(parser.value()?.string()?),
+            Long("tier") => tiers = Some(parser.value()?.string()?),
+            Long("repeat") => repeat = Some(parser.value()?.parse::<usize>()?.max(1)),
+            Long("json") => json = Some(PathBuf::from(parser.value()?)),
+            Long("bin") => bin = Some(PathBuf::from(parser.value()?)),
+            Long("no-build") => build = false,
+            Long("peers-only") => peers_only = true,
+            Short('h') | Long("help") => {
+                print!("{USAGE}");
+                return Ok(true);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    // A misspelt peer is found out before a long build.
+    let peers = contestant::peers(peers.as_deref())?;
+    let upshift = if peers_only {
+        Vec::new()
+    } else {
+        contestant::upshift(&upshift_binary(bin, build)?, tiers.as_deref())
+    };
+    let options = Options { filters, repeat, json, upshift, peers };
+    match mode {
+        Mode::Kernels => kernels::run(&options),
+        Mode::Memory => memory::run(&options),
+        Mode::Lines => lines::run(&options),
+        Mode::Startup => startup::run(&options),
+    }
+}
+
+/// Finds the `upshift` to measure: the one named, or the release build, made up to date first.
+fn upshift_binary(bin: Option<PathBuf>, build: bool) -> Result<PathBuf, Box<dyn Error>> {
+    if let Some(path) = bin {
+        return match path.canonicalize() {
+            Ok(path) => Ok(path),
+            Err(error) => Err(format!("{}: {error}", path.display()).into()),
+        };
+    }
+    if build {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(["build", "--release", "--package", "upshift-cli"])
+            .current_dir(root())
+            .status()?;
+        if !status.success() {
+            return Err("the release build failed".into());
+        }
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let path = target.join("release").join(format!("upshift{}", std::env::consts::EXE_SUFFIX));
+    if path.exists() { Ok(path) } else { Err(format!("{} does not exist", path.display()).into()) }
+}

@@ -1,0 +1,52 @@
+//! Start-up: how long hello world takes from the start of the process to its end, and how much memory.
+
+use std::time::Duration;
+
+use super::child::{self, Run};
+use super::contestant::Contestant;
+use super::json::Json;
+use super::report::{self, Figures};
+use super::{Options, Outcome};
+use crate::root;
+
+const WALL_TARGET: Duration = Duration::from_millis(4);
+const PEAK_TARGET: u64 = 10 << 20;
+
+/// Runs the mode: one unmeasured run of each first, so that files are cached for all.
+pub fn run(options: &Options) -> Outcome {
+    let repeat = options.repeat.unwrap_or(50);
+    let directory = root().join("benches/memory");
+    let contestants: Vec<&Contestant> = options.upshift.iter().chain(&options.peers).collect();
+    let mut runs: Vec<Vec<Run>> = contestants.iter().map(|_| Vec::new()).collect();
+    for round in 0..=repeat {
+        for (contestant, runs) in contestants.iter().zip(&mut runs) {
+            let source = contestant.source(&directory, "hello");
+            let run = child::run(&mut contestant.command(&source))?.checked();
+            let run = run.map_err(|why| format!("{}: {why}", contestant.name))?;
+            if run.stdout != "Hello, world!" {
+                return Err(format!("{} printed {:?}", contestant.name, run.stdout).into());
+            }
+            if round > 0 {
+                runs.push(run);
+            }
+        }
+    }
+    let mut table = vec![["hello world", "wall", "CPU", "peak"].map(str::to_owned).to_vec()];
+    let mut json = Vec::new();
+    for (contestant, runs) in contestants.iter().zip(&runs) {
+        let Some(figures) = Figures::of(runs) else { continue };
+        let (wall, peak) = if contestant.name.starts_with("upshift") {
+            let limit = report::megabytes(PEAK_TARGET);
+            let peak = report::against(report::megabytes(figures.peak), limit, figures.peak <= PEAK_TARGET);
+            (report::time_against(figures.wall, WALL_TARGET), peak)
+        } else {
+            (report::time(figures.wall), report::megabytes(figures.peak))
+        };
+        table.push(vec![contestant.name.clone(), wall, report::time(figures.cpu), peak]);
+        json.push((contestant.name.clone(), Json::Object(figures.json())));
+    }
+    println!("Medians of {repeat} runs\n");
+    report::print_table(&table);
+    options.write_json("startup", Json::Object(json))?;
+    Ok(true)
+}
