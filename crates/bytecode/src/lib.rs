@@ -14,12 +14,12 @@
 //! * a collecting op happens only where every cell slot of the frame holds a valid value.
 #![forbid(unsafe_code)]
 
-pub mod types;
-pub mod ops;
-pub mod inst;
-pub mod frame;
-pub mod module;
 pub mod builder;
+pub mod frame;
+pub mod inst;
+pub mod module;
+pub mod ops;
+pub mod types;
 
 pub use frame::FrameLayout;
 pub use inst::{Inst, Word};

@@ -164,7 +164,7 @@ macro_rules! for_each_op {
             CellSwitch cell_switch "cell.switch" [a: UseCell, table: Switch] [BRANCH END] "continues at the target that the table has for the bits of a (small ints, booleans, nil, names, short strings), else at its default";
             StringSwitch string_switch "string.switch" [a: UseString, table: Switch] [READ BRANCH END] "continues at the target that the table has for the string a, else at its default";
             WatchBranch watch_branch "watch.branch" [watch: WatchId, target: Label16] [READ BRANCH] "jumps if the watch was bumped since the module was instantiated";
-            Trap trap_op "trap" [code: TrapCode] [TRAP END] "traps with the code";
+            Trap trap "trap" [code: TrapCode] [TRAP END] "traps with the code";
             Throw throw "throw" [a: UseCell] [TRAP END] "raises a as an exception";
 
             // Calls. Arguments stand in the window behind the frame, laid out as the callee's parameters; the result is written to dst by the callee's return.
@@ -714,7 +714,9 @@ impl Op {
 pub fn reference() -> String {
     use std::fmt::Write;
     let mut page = String::from("# Bytecode reference\n\nGenerated from the op list; do not edit.\n\n");
-    page.push_str("Effects: R reads memory, W writes memory, A allocates (may collect), T may trap, C calls, ");
+    page.push_str(
+        "Effects: R reads memory, W writes memory, A allocates (may collect), T may trap, C calls, ",
+    );
     page.push_str("B branches, L charges the budget, E ends the block.\n\n");
     page.push_str("| op | operands | words | effects | meaning |\n|---|---|---|---|---|\n");
     for info in &INFOS {
@@ -732,7 +734,15 @@ pub fn reference() -> String {
         ];
         let effects: String = letters.iter().filter(|(e, _)| info.effects.has(*e)).map(|(_, c)| *c).collect();
         let doc = info.doc.replace('|', "\\|");
-        let _ = writeln!(page, "| `{}` | {} | {} | {} | {} |", info.mnemonic, operands.join(", "), info.words, effects, doc);
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} | {} |",
+            info.mnemonic,
+            operands.join(", "),
+            info.words,
+            effects,
+            doc
+        );
     }
     page
 }
