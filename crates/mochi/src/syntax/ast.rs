@@ -280,6 +280,26 @@ macro_rules! program {
             $($pool: Vec<$item>,)*
         }
 
+        /// How full the tables are: see [`Program::sizes`].
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct Sizes {
+            $($table: usize,)*
+            $($pool: usize,)*
+        }
+
+        impl Program {
+            /// How full the tables are now.
+            pub(crate) fn sizes(&self) -> Sizes {
+                Sizes { $($table: self.$table.len(),)* $($pool: self.$pool.len(),)* }
+            }
+
+            /// Forgets all nodes that were added since.
+            pub(crate) fn truncate(&mut self, sizes: Sizes) {
+                $(self.$table.truncate(sizes.$table);)*
+                $(self.$pool.truncate(sizes.$pool);)*
+            }
+        }
+
         $(
             impl Node for $node {
                 type Id = $id;

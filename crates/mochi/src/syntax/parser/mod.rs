@@ -1,0 +1,463 @@
+//! The parser: tokens to [`Program`], by recursive descent.
+//!
+//! The grammar is defined by ordered choice with backtracking. This parser decides each choice by looking ahead instead:
+//! at most a few tokens, or a scan over the tokens directly inside one pair of braces, whose nested brackets are jumped
+//! over. The one exception, a bare `return` above an `if`, is tried and taken back, never inside another try. So time is
+//! linear in the file.
+//!
+//! A syntax error is reported where it is met; the failure travels up to the statement around it, which is given up, and
+//! parsing goes on with the next statement of the same block. A failure that was reported leaves a node of kind `Error`.
+//! Two errors are never reported at the same token.
+//!
+//! Files of this module: [`stmt`] and [`decl`] hold statements, [`expr`] and [`query`] expressions, [`ty`] types and patterns,
+//! [`literal`] the values of literals; this one holds what they share.
+
+mod decl;
+mod expr;
+mod literal;
+mod query;
+mod stmt;
+mod ty;
+
+use super::ast::{
+    Bind, BindId, BindKind, Block, ExprId, FunId, Ident, Interner, List, MAX_NESTING, Name, Program, Sizes,
+    Stmt, StmtId, StmtKind, TypeId,
+};
+use super::lexer::{self, MAX_ERRORS, Tok, Token};
+use crate::diagnostics::{Code, Diagnostic};
+use crate::source::{FileId, Span};
+
+/// A syntax error was reported; whoever parses a statement recovers.
+pub(super) struct Failed;
+
+type Parsed<T> = Result<T, Failed>;
+
+pub(super) fn parse(file: FileId, text: &str, names: &mut Interner) -> (Program, Vec<Diagnostic>) {
+    let (tokens, diagnostics) = lexer::lex(file, text);
+    let none_is_name = tokens
+        .windows(2)
+        .any(|pair| matches!(pair[0].kind, Tok::Let | Tok::Var) && pair[1].kind == Tok::None);
+    let mut parser = Parser {
+        file,
+        text,
+        tokens: &tokens,
+        at: 0,
+        names,
+        ast: Program::default(),
+        diagnostics,
+        error_at: usize::MAX,
+        expr_stack: Vec::new(),
+        stmt_stack: Vec::new(),
+        fun: None,
+        depth: 0,
+        height: 0,
+        in_head: false,
+        none_is_name,
+        trial: None,
+        stopped: false,
+    };
+    parser.ast.file = file;
+    let expected = tokens.len();
+    parser.ast.exprs.reserve(expected / 2);
+    parser.ast.stmts.reserve(expected / 8);
+    parser.file_body();
+    let Parser { mut ast, mut diagnostics, .. } = parser;
+    ast.body.span = Span::new(file, 0, text.len() as u32);
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    (ast, diagnostics)
+}
+
+struct Parser<'a> {
+    file: FileId,
+    text: &'a str,
+    tokens: &'a [Token],
+    /// Index of the token that comes next.
+    at: usize,
+    names: &'a mut Interner,
+    ast: Program,
+    diagnostics: Vec<Diagnostic>,
+    /// Token at which the last error was reported.
+    error_at: usize,
+    /// Finished elements of the lists that are being read.
+    expr_stack: Vec<ExprId>,
+    /// Finished statements of the blocks that are being read.
+    stmt_stack: Vec<StmtId>,
+    /// The function around the current place.
+    fun: Option<FunId>,
+    /// How deep the parser is in itself.
+    depth: u32,
+    /// Height of the tallest tree that was finished in the current expression or statement.
+    height: u32,
+    /// Whether a block follows the current expression, so that `name {}` ends it; see `is_struct_literal`.
+    in_head: bool,
+    /// Whether the file declares a variable called `none`.
+    none_is_name: bool,
+    /// While something is tried: whether it failed. Errors are not reported then.
+    trial: Option<bool>,
+    /// Whether parsing ended early, after which nothing is reported.
+    stopped: bool,
+}
+
+/// What a trial has to put back.
+struct Mark {
+    at: usize,
+    sizes: Sizes,
+    exprs: usize,
+    stmts: usize,
+    context: Context,
+}
+
+/// What a failure leaves in disorder.
+#[derive(Clone, Copy)]
+struct Context {
+    fun: Option<FunId>,
+    depth: u32,
+    height: u32,
+    in_head: bool,
+    exprs: usize,
+}
+
+// Tokens.
+impl Parser<'_> {
+    fn peek(&self) -> Tok {
+        self.tokens[self.at].kind
+    }
+
+    /// The kind of a token further on.
+    fn peek_at(&self, distance: usize) -> Tok {
+        self.kind_at(self.at + distance)
+    }
+
+    fn kind_at(&self, index: usize) -> Tok {
+        self.tokens.get(index).map_or(Tok::Eof, |token| token.kind)
+    }
+
+    fn bump(&mut self) {
+        if self.at + 1 < self.tokens.len() {
+            self.at += 1;
+        }
+    }
+
+    fn eat(&mut self, kind: Tok) -> bool {
+        let found = self.peek() == kind;
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn token_span(&self, index: usize) -> Span {
+        let token = self.tokens[index];
+        Span::new(self.file, token.start, token.end())
+    }
+
+    /// Place of the next token.
+    fn here(&self) -> Span {
+        self.token_span(self.at)
+    }
+
+    /// From a token to the last one read.
+    fn span_from(&self, first: usize) -> Span {
+        let last = self.at.saturating_sub(1).max(first);
+        Span::new(self.file, self.tokens[first].start, self.tokens[last].end())
+    }
+
+    fn token_text(&self, index: usize) -> &str {
+        let token = self.tokens[index];
+        &self.text[token.start as usize..token.end() as usize]
+    }
+
+    /// Whether a token is the first on its line.
+    fn starts_line(&self, index: usize) -> bool {
+        let before = index.checked_sub(1).map_or(0, |before| self.tokens[before].end() as usize);
+        self.text.as_bytes()[before..self.tokens[index].start as usize].contains(&b'\n')
+    }
+
+    fn name(&mut self, index: usize) -> Name {
+        let token = self.tokens[index];
+        self.names.intern(&self.text[token.start as usize..token.end() as usize])
+    }
+
+    /// Reads a name.
+    fn ident(&mut self, what: &str) -> Parsed<Ident> {
+        self.ident_or(Code::P999, what)
+    }
+
+    fn ident_or(&mut self, code: Code, what: &str) -> Parsed<Ident> {
+        if !self.peek().is_name() {
+            return Err(self.unexpected(code, what));
+        }
+        let ident = Ident { name: self.name(self.at), span: self.here() };
+        self.bump();
+        Ok(ident)
+    }
+
+    /// Reads a fixed token.
+    fn expect(&mut self, kind: Tok, code: Code) -> Parsed<()> {
+        if self.eat(kind) {
+            return Ok(());
+        }
+        let wanted = format!("`{}`", kind.text().unwrap_or_default());
+        Err(self.unexpected(code, &wanted))
+    }
+
+    /// Reads the bracket that closes the one at `open`.
+    fn close(&mut self, kind: Tok, open: usize, code: Code) -> Parsed<()> {
+        if self.eat(kind) {
+            return Ok(());
+        }
+        let wanted = format!("`{}`", kind.text().unwrap_or_default());
+        let message = format!("expected {wanted}, found {}", self.found());
+        let diagnostic = Diagnostic::error(code, self.here(), message)
+            .with_label(self.here(), format!("expected {wanted}"))
+            .with_label(self.token_span(open), "to close this");
+        Err(self.report(diagnostic))
+    }
+}
+
+// Errors.
+impl Parser<'_> {
+    /// Reports an error at the next token, unless one was reported there.
+    fn report(&mut self, diagnostic: Diagnostic) -> Failed {
+        if self.error_at != self.at || self.trial.is_some() {
+            if self.trial.is_none() {
+                self.error_at = self.at;
+            }
+            self.complain(diagnostic);
+        }
+        Failed
+    }
+
+    /// Reports an error that does not stop the statement.
+    fn complain(&mut self, diagnostic: Diagnostic) {
+        if let Some(failed) = &mut self.trial {
+            *failed = true;
+        } else if !self.stopped {
+            self.diagnostics.push(diagnostic);
+            if self.diagnostics.len() >= MAX_ERRORS {
+                self.stop();
+            }
+        }
+    }
+
+    fn unexpected(&mut self, code: Code, expected: &str) -> Failed {
+        let message = format!("expected {expected}, found {}", self.found());
+        let mut diagnostic = Diagnostic::error(code, self.here(), message)
+            .with_label(self.here(), format!("expected {expected}"));
+        let kind = self.peek();
+        if kind.is_keyword() && expected.contains("name") {
+            let word = kind.text().unwrap_or_default();
+            diagnostic =
+                diagnostic.with_help(format!("`{word}` is a word of the language; choose another name"));
+        }
+        self.report(diagnostic)
+    }
+
+    /// The next token in words.
+    fn found(&self) -> String {
+        match self.peek() {
+            Tok::Eof => "the end of the file".to_owned(),
+            Tok::Str => "a string".to_owned(),
+            _ => {
+                let text = self.token_text(self.at);
+                match text.char_indices().nth(40) {
+                    Some((cut, _)) => format!("`{}…`", &text[..cut]),
+                    None => format!("`{text}`"),
+                }
+            }
+        }
+    }
+
+    /// Ends parsing: the rest of the file is not looked at.
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.at = self.tokens.len() - 1;
+    }
+
+    fn too_deep(&mut self, span: Span) -> Failed {
+        let message = format!("the program nests more than {MAX_NESTING} levels deep");
+        let help = "give inner parts names of their own, with `let` or `fun`";
+        self.complain(Diagnostic::error(Code::P999, span, message).with_help(help));
+        self.stop();
+        Failed
+    }
+
+    /// Counts a level of recursion; [`Parser::leave`] ends it, or the recovery of the statement around.
+    fn enter(&mut self) -> Parsed<()> {
+        self.depth += 1;
+        if self.depth > MAX_NESTING { Err(self.too_deep(self.here())) } else { Ok(()) }
+    }
+
+    fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Counts a node on top of those that were finished.
+    fn grow(&mut self, span: Span) -> Parsed<()> {
+        self.height += 1;
+        if self.height > MAX_NESTING { Err(self.too_deep(span)) } else { Ok(()) }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            fun: self.fun,
+            depth: self.depth,
+            height: self.height,
+            in_head: self.in_head,
+            exprs: self.expr_stack.len(),
+        }
+    }
+
+    fn restore(&mut self, context: Context) {
+        (self.fun, self.depth) = (context.fun, context.depth);
+        (self.height, self.in_head) = (context.height, context.in_head);
+        self.expr_stack.truncate(context.exprs);
+    }
+
+    /// Tries to parse something: if it fails, everything is as before.
+    fn attempt<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Option<T> {
+        debug_assert!(self.trial.is_none(), "trials do not nest");
+        let mark = Mark {
+            at: self.at,
+            sizes: self.ast.sizes(),
+            exprs: self.expr_stack.len(),
+            stmts: self.stmt_stack.len(),
+            context: self.context(),
+        };
+        self.trial = Some(false);
+        let result = parse(self).ok();
+        let failed = self.trial.take() == Some(true);
+        if result.is_some() && !failed {
+            return result;
+        }
+        self.stopped = false;
+        self.at = mark.at;
+        self.ast.truncate(mark.sizes);
+        self.restore(mark.context);
+        self.expr_stack.truncate(mark.exprs);
+        self.stmt_stack.truncate(mark.stmts);
+        None
+    }
+}
+
+// Statements in a row, and what to do when one fails.
+impl Parser<'_> {
+    fn file_body(&mut self) {
+        if self.eat(Tok::Package) {
+            match self.ident("the name of the package") {
+                Ok(name) => self.ast.package = Some(name),
+                Err(Failed) => self.recover(0, Tok::Eof),
+            }
+        }
+        self.ast.body.stmts = self.statements(Tok::Eof);
+    }
+
+    /// Reads statements up to `close` or the end of the file.
+    fn statements(&mut self, close: Tok) -> List<StmtId> {
+        let base = self.stmt_stack.len();
+        let outer = std::mem::take(&mut self.height);
+        let mut tallest = outer;
+        while self.peek() != close && self.peek() != Tok::Eof {
+            let first = self.at;
+            let context = self.context();
+            let stmts = self.stmt_stack.len();
+            let statement = self.statement();
+            let id = match statement {
+                Ok(id) => id,
+                Err(Failed) if self.trial == Some(true) => break,
+                Err(Failed) => {
+                    self.restore(context);
+                    self.stmt_stack.truncate(stmts);
+                    self.recover(first, close);
+                    let span = self.span_from(first);
+                    self.ast.add(Stmt { kind: StmtKind::Error, span })
+                }
+            };
+            self.stmt_stack.push(id);
+            tallest = tallest.max(std::mem::take(&mut self.height));
+        }
+        self.height = tallest;
+        self.ast.add_list(self.stmt_stack.drain(base..))
+    }
+
+    /// Skips what is left of a statement that failed.
+    fn recover(&mut self, first: usize, close: Tok) {
+        if self.stopped {
+            return;
+        }
+        // An error inside brackets: go on behind the outermost of those that the statement opened.
+        let mut index = first;
+        while index < self.at {
+            match self.tokens[index].partner() {
+                Some(partner) if partner >= self.at => self.at = (partner + 1).min(self.tokens.len() - 1),
+                Some(partner) if partner > index => index = partner + 1,
+                _ => index += 1,
+            }
+        }
+        loop {
+            let kind = self.peek();
+            if kind == Tok::Eof
+                || kind == close && self.at > first
+                || self.at > first && self.starts_statement()
+            {
+                return;
+            }
+            match self.tokens[self.at].partner() {
+                Some(partner) if partner > self.at => {
+                    self.at = partner;
+                    self.bump();
+                    // Behind a body in braces, the next thing is most likely a new statement.
+                    if kind == Tok::OpenBrace && self.peek() != Tok::Else && self.starts_line(self.at) {
+                        return;
+                    }
+                }
+                _ => self.bump(),
+            }
+        }
+    }
+
+    /// Whether the next token looks like the beginning of a statement.
+    fn starts_statement(&self) -> bool {
+        use Tok::{
+            Agent, Break, Continue, Emit, Expect, Export, Extern, Fact, Fetch, For, Fun, If, Import, Let,
+            Load, Match, On, Return, Rule, Save, Stream, Test, Type, Var, While,
+        };
+        match self.peek() {
+            Let | Var | Return | Break | Continue | For | While | Type | Test | Expect | Import | Extern
+            | Export | Fact | Rule | Stream | Agent | Emit => true,
+            If | Fun | Match | Fetch | Load | Save | On => self.starts_line(self.at),
+            kind => kind.is_name() && self.starts_line(self.at),
+        }
+    }
+
+    /// Reads a block in braces.
+    fn block(&mut self) -> Parsed<Block> {
+        let open = self.at;
+        if !self.eat(Tok::OpenBrace) {
+            return Err(self.no_block());
+        }
+        self.enter()?;
+        let in_head = std::mem::replace(&mut self.in_head, false);
+        let stmts = self.statements(Tok::CloseBrace);
+        self.in_head = in_head;
+        self.leave();
+        if self.trial == Some(true) {
+            return Err(Failed);
+        }
+        // At the end of the file the blocks around have nothing to add.
+        let _ = self.close(Tok::CloseBrace, open, Code::P001);
+        Ok(Block { stmts, span: self.span_from(open) })
+    }
+
+    fn no_block(&mut self) -> Failed {
+        if self.peek() == Tok::Assign {
+            let diagnostic = Diagnostic::error(Code::P999, self.here(), "an assignment is not a condition");
+            return self.report(diagnostic.with_help("to compare, write `==`"));
+        }
+        self.unexpected(Code::P001, "`{`")
+    }
+
+    fn bind(&mut self, ident: Ident, kind: BindKind, ty: Option<TypeId>) -> BindId {
+        self.ast.add(Bind { name: ident.name, span: ident.span, kind, ty, fun: self.fun })
+    }
+}
