@@ -276,7 +276,7 @@ macro_rules! for_each_op {
             ListBoolSetRel list_bool_set_rel "list.bool.set_rel" [l: UseListBool, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
             ListBoolPush list_bool_push "list.bool.push" [l: UseListBool, value: UseInt] [ALLOC WRITE TRAP] "appends value to l in place";
             ListBoolAppend list_bool_append "list.bool.append" [dst: DefCell, l: UseListBool, value: UseInt] [ALLOC WRITE TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
-            ListCellNew list_cell_new "list.cell.new" [dst: DefCell, capacity: ImmU32] [ALLOC TRAP] "dst = an empty list with room for capacity elements";
+            ListCellNew list_cell_new "list.cell.new" [dst: DefCell, capacity: ImmU16, ty: Type] [ALLOC TRAP] "dst = an empty list of the list.cell type, with room for capacity elements; the object remembers its element type, so that casts are checked";
             ListCellGet list_cell_get "list.cell.get" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListCellGetRel list_cell_get_rel "list.cell.get_rel" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListCellSet list_cell_set "list.cell.set" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
@@ -322,7 +322,7 @@ macro_rules! for_each_op {
             RefFloatNew ref_float_new "ref.float.new" [dst: DefRefFloat, a: UseFloat] [ALLOC TRAP] "dst = a new box that holds a";
             RefFloatGet ref_float_get "ref.float.get" [dst: DefFloat, r: UseRefFloat] [READ] "dst = what the box holds";
             RefFloatSet ref_float_set "ref.float.set" [r: UseRefFloat, a: UseFloat] [WRITE] "the box holds a";
-            RefCellNew ref_cell_new "ref.cell.new" [dst: DefCell, a: UseCell] [ALLOC TRAP] "dst = a new box that holds a";
+            RefCellNew ref_cell_new "ref.cell.new" [dst: DefCell, a: UseCell, ty: Type] [ALLOC TRAP] "dst = a new box of the ref.cell type that holds a; the object remembers its type, so that casts are checked";
             RefCellGet ref_cell_get "ref.cell.get" [dst: DefCell, r: UseRefCell] [READ] "dst = what the box holds";
             RefCellSet ref_cell_set "ref.cell.set" [r: UseRefCell, a: UseCell] [WRITE] "the box holds a";
 
