@@ -4,9 +4,12 @@
 //! becomes text with an excerpt through [`render`], or JSON through [`to_json`]. Nothing here knows about terminals:
 //! whether to colour is the caller's decision.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::ops::Range;
 
-use crate::source::{SourceMap, Span};
+use ariadne::{Color, Config, Fmt as _, IndexType, Label, Report, ReportKind};
+
+use crate::source::{SourceFile, SourceMap, Span};
 
 macro_rules! codes {
     ($($code:ident $title:literal, $help:literal;)*) => {
@@ -203,11 +206,187 @@ impl Diagnostic {
     }
 }
 
+/// How many characters of a line an excerpt shows before and behind a place when the line is long.
+const WINDOW: usize = 60;
+
+/// Lines up to this length, in bytes, are shown whole.
+const WHOLE_LINE: usize = 200;
+
 /// The diagnostic as text: code and message, an excerpt of the source, notes and help, ending in a line break.
+///
+/// Lines that are very long are cut around the places of interest, and control characters are replaced, so that the text
+/// is safe to print whatever the program contains.
 pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, color: bool) -> String {
-    let _ = color;
-    let place = sources.line_column(diagnostic.span);
-    let name = sources.file(diagnostic.span.file).name();
-    let Diagnostic { code, severity, message, .. } = diagnostic;
-    format!("{}[{code}]: {message}\n  {name}:{}:{}\n", severity.name(), place.line, place.column)
+    let (kind, tint) = match diagnostic.severity {
+        Severity::Error => (ReportKind::Error, Color::Red),
+        Severity::Warning => (ReportKind::Warning, Color::Yellow),
+    };
+    let file = sources.file(diagnostic.span.file);
+    let place = file.line_column(diagnostic.span.start);
+    let (mut here, elsewhere): (Vec<_>, Vec<_>) =
+        diagnostic.labels.iter().partition(|(span, _)| span.file == diagnostic.span.file);
+    let only = (diagnostic.span, "here".to_owned());
+    if here.is_empty() {
+        here.push(&only);
+    }
+    // Labels that are not in order would be shown as one excerpt each.
+    here.sort_by_key(|(span, _)| span.start);
+    let mut spans = vec![diagnostic.span];
+    spans.extend(here.iter().map(|(span, _)| *span));
+    let (excerpt, ranges) = excerpt(file, &spans);
+
+    let config = Config::new().with_color(color).with_index_type(IndexType::Byte).with_tab_width(4);
+    let mut report = Report::build(kind, (PLACE, ranges[0].clone())).with_config(config);
+    for ((span, text), range) in here.iter().zip(&ranges[1..]) {
+        let color = if *span == diagnostic.span || here.len() == 1 { tint } else { Color::Cyan };
+        report =
+            report.with_label(Label::new((PLACE, range.clone())).with_message(clean(text)).with_color(color));
+    }
+    for (span, text) in elsewhere {
+        let (file, place) = (sources.file(span.file), sources.line_column(*span));
+        report = report.with_note(format!(
+            "{}:{}:{}: {}",
+            clean(file.name()),
+            place.line,
+            place.column,
+            clean(text)
+        ));
+    }
+    report.with_notes(diagnostic.notes.iter().map(|note| clean(note)));
+    if let Some(help) = &diagnostic.help {
+        report = report.with_help(clean(help));
+    }
+    let mut out = Vec::new();
+    let written = report.finish().write((PLACE, ariadne::Source::from(excerpt)), &mut out);
+    debug_assert!(written.is_ok(), "a vector takes all that is written");
+    let text = String::from_utf8_lossy(&out);
+    let mut lines = String::with_capacity(text.len() + 80);
+    let headline =
+        format!("{}[{}]", diagnostic.severity.name(), diagnostic.code).fg(color.then_some(tint)).to_string();
+    let _ = writeln!(lines, "{headline}: {}", clean(&diagnostic.message));
+    // The headline is ours, and so is the place above the excerpt: the columns of a cut line are not those of the file.
+    for line in text.lines().skip(1) {
+        match line.split_once(PLACE) {
+            Some((before, after)) => {
+                let behind =
+                    after.trim_start_matches([':', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+                let name = clean(file.name());
+                let _ = write!(lines, "{before}{name}:{}:{}{behind}", place.line, place.column);
+            }
+            None => lines.push_str(line.trim_end()),
+        }
+        lines.push('\n');
+    }
+    lines
+}
+
+/// Stands for the place of the diagnostic in what the excerpt's renderer writes.
+const PLACE: &str = "\u{1}";
+
+/// A text of the lines that the spans are on, each cut to what matters and all others empty, and the spans in it. Spans
+/// that reach over several lines end with their first.
+fn excerpt(file: &SourceFile, spans: &[Span]) -> (String, Vec<Range<usize>>) {
+    let text = file.text();
+    let starts = file.line_starts();
+    let mut places: Vec<(usize, usize, usize, usize)> = Vec::new();
+    for (index, span) in spans.iter().enumerate() {
+        let start = floor_boundary(text, span.start as usize);
+        let line = file.line(start as u32) as usize;
+        let line_start = starts[line - 1] as usize;
+        let line_end = line_start + file.line_text(line as u32).len();
+        let start = start.min(line_end);
+        let end = floor_boundary(text, span.end as usize).clamp(start, line_end);
+        places.push((line, start, end, index));
+    }
+    places.sort_unstable();
+    let mut out = String::new();
+    let mut ranges = vec![0..0; spans.len()];
+    let mut line_number = 1;
+    let mut rest = &places[..];
+    while let Some(&(line, first, ..)) = rest.first() {
+        out.extend(std::iter::repeat_n('\n', line - line_number));
+        line_number = line;
+        let count = rest.iter().take_while(|place| place.0 == line).count();
+        let (on_line, later) = rest.split_at(count);
+        rest = later;
+        let mut start = starts[line - 1] as usize;
+        if start == 0 && text.starts_with('\u{feff}') {
+            start = '\u{feff}'.len_utf8();
+        }
+        let line_text = file.line_text(line as u32);
+        let mut end = (starts[line - 1] as usize + line_text.len()).max(start);
+        let (mut cut_start, mut cut_end) = (false, false);
+        if line_text.len() > WHOLE_LINE {
+            let from = floor_boundary(text, first.saturating_sub(WINDOW).max(start));
+            let to = floor_boundary(text, (first + 2 * WINDOW).min(end));
+            (cut_start, cut_end) = (from > start, to < end);
+            (start, end) = (from, to);
+        }
+        let base = out.len();
+        if cut_start {
+            out.push('…');
+        }
+        let shift = out.len();
+        out.push_str(&clean(&text[start..end]));
+        if cut_end {
+            out.push('…');
+        }
+        for &(_, from, to, index) in on_line {
+            let column = |offset: usize| shift + clean(&text[start..offset.clamp(start, end)]).len();
+            ranges[index] = column(from).max(base)..column(to);
+            // A place between characters is marked at the next one, or at a space behind the line.
+            if ranges[index].is_empty() {
+                let at = ranges[index].start;
+                if at >= out.len() {
+                    out.push(' ');
+                }
+                ranges[index].end = at + out[at..].chars().next().map_or(0, char::len_utf8);
+            }
+        }
+    }
+    out.push('\n');
+    (out, ranges)
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset.min(text.len()))
+}
+
+/// A text without characters that do something to a terminal.
+fn clean(text: &str) -> String {
+    let unsafe_char = |c: char| {
+        c.is_control() && c != '\t' && c != '\n'
+            || matches!(c, '\u{feff}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if unsafe_char(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The diagnostic as a JSON object: `file`, `line`, `column`, `endLine`, `endColumn` (from one, columns in characters, the end
+/// behind the last), `severity`, `code`, `title`, `message`, `labels`, `notes`, `help`.
+pub fn to_json(sources: &SourceMap, diagnostic: &Diagnostic) -> serde_json::Value {
+    let place = |span: Span| {
+        let file = sources.file(span.file);
+        let (start, end) = (file.line_column(span.start), file.line_column(span.end));
+        serde_json::json!({
+            "file": file.name(),
+            "line": start.line,
+            "column": start.column,
+            "endLine": end.line,
+            "endColumn": end.column,
+        })
+    };
+    let labels = diagnostic.labels.iter().map(|(span, text)| {
+        let mut label = place(*span);
+        label["message"] = text.as_str().into();
+        label
+    });
+    let mut object = place(diagnostic.span);
+    object["severity"] = diagnostic.severity.name().into();
+    object["code"] = diagnostic.code.name().into();
+    object["title"] = diagnostic.code.title().into();
+    object["message"] = diagnostic.message.as_str().into();
+    object["labels"] = labels.collect();
+    object["notes"] = diagnostic.notes.clone().into();
+    object["help"] = diagnostic.help.clone().into();
+    object
 }

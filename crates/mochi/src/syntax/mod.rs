@@ -26,13 +26,17 @@
 
 pub mod ast;
 mod lexer;
+mod lint;
 mod parser;
+mod printer;
 
 use crate::diagnostics::Diagnostic;
 use crate::source::{FileId, SourceMap};
 use ast::{Interner, Program};
 
 pub use lexer::{MAX_ERRORS, MAX_TOKENS};
+pub use lint::idle_statements;
+pub use printer::{print, print_expr, print_type};
 
 /// Parses a file. Diagnostics come in the order of their places.
 pub fn parse(sources: &SourceMap, file: FileId, names: &mut Interner) -> (Program, Vec<Diagnostic>) {
