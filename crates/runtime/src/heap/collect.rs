@@ -1,0 +1,409 @@
+//! Minor and major collections.
+//!
+//! A minor collection visits the roots, the remembered set and dirty cards; each young object found is copied to the old
+//! space once, leaves its new address behind, and has its own cells visited in turn. The textbook scan of the copies in
+//! address order (Cheney) does not apply, as size classes scatter them; an explicit list stands in. A major collection runs
+//! right after a minor one, so all objects are old, and marks with an explicit stack, on which huge buffers are taken in
+//! slices. Neither recurses.
+
+use std::ptr;
+use std::time::Instant;
+
+use super::large::{CARD, card_count, prefix};
+use super::old::OldSpace;
+use super::{Heap, OVERFLOW_CHUNK};
+use crate::object::*;
+use crate::record::ShapeTable;
+use crate::value::Value;
+
+/// What keeps objects alive from outside the heap.
+pub trait Roots {
+    /// Visits every cell that may refer to an object. With `minor`, those may be left out that surely refer to no object
+    /// allocated since the last collection.
+    fn trace(&mut self, minor: bool, visitor: &mut Visitor<'_>);
+}
+
+/// No roots: everything is garbage.
+impl Roots for () {
+    fn trace(&mut self, _minor: bool, _visitor: &mut Visitor<'_>) {}
+}
+
+impl Roots for Vec<Value> {
+    fn trace(&mut self, _minor: bool, visitor: &mut Visitor<'_>) {
+        self.iter_mut().for_each(|v| visitor.visit(v));
+    }
+}
+
+impl<R: Roots + ?Sized> Roots for &mut R {
+    fn trace(&mut self, minor: bool, visitor: &mut Visitor<'_>) {
+        (**self).trace(minor, visitor);
+    }
+}
+
+/// Takes the cells that [`Roots`] are made of, and updates them where objects move.
+pub struct Visitor<'a> {
+    heap: &'a mut Heap,
+    marks: Option<&'a mut MarkStack>,
+}
+
+impl Visitor<'_> {
+    /// Visits a cell.
+    #[inline]
+    pub fn visit(&mut self, cell: &mut Value) {
+        // SAFETY: the cell is valid, and cells of roots refer to live objects of the heap.
+        unsafe { self.visit_range(cell, 1) };
+    }
+
+    /// Visits `count` cells from `first`.
+    ///
+    /// # Safety
+    /// All of them are valid cells whose objects belong to this heap.
+    #[inline]
+    pub unsafe fn visit_range(&mut self, first: *mut Value, count: usize) {
+        let cells = Cells { first, count, stride: 1 };
+        // SAFETY: by the contract.
+        unsafe {
+            match &mut self.marks {
+                Some(marks) => cells.each(|cell| mark(marks, *cell)),
+                None => cells.each(|cell| self.heap.forward(cell)),
+            }
+        }
+    }
+}
+
+/// The cells of an object: one run, of which every `stride`-th word is a cell.
+pub(super) struct Cells {
+    first: *mut Value,
+    count: usize,
+    stride: usize,
+}
+
+impl Cells {
+    const NONE: Cells = Cells { first: ptr::null_mut(), count: 0, stride: 1 };
+
+    #[inline(always)]
+    unsafe fn each(self, mut f: impl FnMut(*mut Value)) {
+        for i in 0..self.count {
+            // SAFETY: the run lies inside one object or one frame.
+            f(unsafe { self.first.add(i * self.stride) });
+        }
+    }
+}
+
+/// Objects that are marked and whose cells were not visited yet; of large buffers, from which element on.
+type MarkStack = Vec<(*mut Header, usize)>;
+
+/// So many cells of a buffer are visited before what they led to.
+const SLICE: usize = 1024;
+
+/// The cells of an object.
+///
+/// # Safety
+/// `object` is a live object.
+#[inline(always)]
+unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
+    // SAFETY: each kind's layout is as `crate::object` says.
+    unsafe {
+        let at = |offset: usize| object.cast::<u8>().add(offset).cast::<Value>();
+        match (*object).object_kind() {
+            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => {
+                Cells { first: at(16), count: 1, stride: 1 }
+            }
+            ObjectKind::CellBuffer => {
+                let capacity = (*object.cast::<Buffer>()).capacity;
+                if (*object).bits & buffer_bits::PAIRS != 0 {
+                    Cells { first: at(Buffer::DATA + 8), count: capacity / 2, stride: 2 }
+                } else {
+                    Cells { first: at(Buffer::DATA), count: capacity, stride: 1 }
+                }
+            }
+            ObjectKind::Record => Cells { first: at(Record::FIELDS), count: shapes.cells_of((*object).meta), stride: 1 },
+            ObjectKind::String => {
+                let buffered = usize::from((*object).bits & string_bits::BUFFERED);
+                Cells { first: at(StringObject::PAYLOAD), count: buffered, stride: 1 }
+            }
+            ObjectKind::Map => Cells { first: at(16), count: 3, stride: 1 },
+            ObjectKind::Closure => Cells { first: at(Closure::CAPTURES), count: (*object).bits as usize, stride: 1 },
+            ObjectKind::RefCell => Cells { first: at(8), count: 1, stride: 1 },
+            ObjectKind::Tuple => {
+                Cells { first: at(Tuple::CELLS), count: (*object.cast::<Tuple>()).len as usize, stride: 1 }
+            }
+            ObjectKind::Free
+            | ObjectKind::Forwarded
+            | ObjectKind::WideInt
+            | ObjectKind::StringBuffer
+            | ObjectKind::RawBuffer
+            | ObjectKind::RefInt
+            | ObjectKind::RefFloat
+            | ObjectKind::Bytes => Cells::NONE,
+        }
+    }
+}
+
+/// The size of an object in bytes.
+///
+/// # Safety
+/// `object` is a live object that was not forwarded.
+#[inline(always)]
+unsafe fn size(shapes: &ShapeTable, object: *mut Header) -> usize {
+    // SAFETY: as in `cells`.
+    let size = unsafe {
+        match (*object).object_kind() {
+            ObjectKind::Free | ObjectKind::Forwarded | ObjectKind::WideInt => 16,
+            ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell => 16,
+            ObjectKind::String => {
+                let inline = (*object).bits & string_bits::BUFFERED == 0;
+                StringObject::PAYLOAD + if inline { (*object.cast::<StringObject>()).len as usize } else { 8 }
+            }
+            ObjectKind::StringBuffer => StringBuffer::DATA + (*object.cast::<StringBuffer>()).capacity as usize,
+            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => size_of::<List>(),
+            ObjectKind::RawBuffer => {
+                Buffer::DATA + (*object.cast::<Buffer>()).capacity * (*object).bits as usize
+            }
+            ObjectKind::CellBuffer => Buffer::DATA + (*object.cast::<Buffer>()).capacity * 8,
+            ObjectKind::Map => size_of::<MapObject>(),
+            ObjectKind::Record => shapes.size_of((*object).meta),
+            ObjectKind::Closure => Closure::CAPTURES + 8 * (*object).bits as usize,
+            ObjectKind::Tuple => Tuple::CELLS + 8 * (*object.cast::<Tuple>()).len as usize,
+            ObjectKind::Bytes => Bytes::DATA + (*object.cast::<Bytes>()).len as usize,
+        }
+    };
+    super::round(size)
+}
+
+/// Marks the object of a cell.
+///
+/// # Safety
+/// The cell is valid and all objects are old.
+#[inline(always)]
+unsafe fn mark(stack: &mut MarkStack, cell: Value) {
+    let Some(object) = cell.as_object() else { return };
+    // SAFETY: by the contract.
+    unsafe {
+        if (*object).gc & gc::MARK != 0 {
+            return;
+        }
+        debug_assert!((*object).gc & gc::OLD != 0, "a young object in a major collection");
+        (*object).gc |= gc::MARK;
+        if (*object).gc & gc::LARGE == 0 {
+            OldSpace::count_mark(object);
+        }
+        stack.push((object, 0));
+    }
+}
+
+impl Heap {
+    /// Runs a minor collection, and a major one where the old space has grown enough.
+    #[cold]
+    #[inline(never)]
+    pub fn collect(&mut self, roots: &mut dyn Roots) {
+        self.minor(roots);
+        let in_use = self.in_use();
+        if in_use > self.major_threshold || in_use > self.config.limit || (self.config.stress && self.stats.minor % 16 == 0)
+        {
+            self.major(roots);
+        }
+        self.check_limit();
+    }
+
+    /// Runs a minor and a major collection.
+    #[cold]
+    #[inline(never)]
+    pub fn collect_full(&mut self, roots: &mut dyn Roots) {
+        self.minor(roots);
+        self.major(roots);
+        self.check_limit();
+    }
+
+    /// Runs a minor collection and nothing else.
+    pub fn collect_minor(&mut self, roots: &mut dyn Roots) {
+        self.minor(roots);
+        self.check_limit();
+    }
+
+    fn check_limit(&mut self) {
+        self.exhausted = self.in_use() > self.config.limit;
+        if self.exhausted {
+            self.end = self.top;
+        }
+    }
+
+    fn minor(&mut self, roots: &mut dyn Roots) {
+        let start = Instant::now();
+        self.stats.peak = self.stats.peak.max(self.in_use());
+        let before = self.old.bytes;
+        self.string_index.clear();
+        roots.trace(true, &mut Visitor { heap: self, marks: None });
+        // SAFETY: remembered objects and buffers with dirty cards are old and alive: only a major collection frees old
+        // objects, and both lists are empty when it runs.
+        unsafe {
+            let mut remembered = std::mem::take(&mut self.remembered);
+            for &object in &remembered {
+                (*object).gc |= gc::BARRIER;
+                cells(&self.shapes, object).each(|cell| self.forward(cell));
+            }
+            remembered.clear();
+            self.remembered = remembered;
+            for buffer in std::mem::take(&mut self.large.dirty) {
+                self.scan_cards(buffer);
+            }
+            while let Some(object) = self.work.pop() {
+                cells(&self.shapes, object).each(|cell| self.forward(cell));
+            }
+        }
+        self.update_identity();
+        self.large.finish_minor(self.config.poison);
+        self.stats.promoted += (self.old.bytes - before) as u64;
+        self.reset_nursery();
+        self.stats.minor += 1;
+        let pause = start.elapsed();
+        self.stats.total_pause += pause;
+        self.stats.max_minor_pause = self.stats.max_minor_pause.max(pause);
+    }
+
+    /// Moves the object of a cell out of the nursery, and updates the cell.
+    ///
+    /// # Safety
+    /// The cell is valid.
+    #[inline(always)]
+    unsafe fn forward(&mut self, cell: *mut Value) {
+        // SAFETY: valid cells refer to live objects, or to ones that were moved by this collection.
+        unsafe {
+            let Some(object) = (*cell).as_object() else { return };
+            if (*object).gc & gc::OLD == 0 {
+                self.promote(cell, object);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn promote(&mut self, cell: *mut Value, object: *mut Header) {
+        // SAFETY: the object is young: alive, or moved and then its second word is the new address.
+        unsafe {
+            let header = *object;
+            let second = object.add(1).cast::<Value>();
+            if header.kind == ObjectKind::Forwarded as u8 {
+                *cell = *second;
+                return;
+            }
+            if header.gc & gc::LARGE != 0 {
+                (*object).gc |= gc::OLD | gc::BARRIER;
+                self.work.push(object);
+                return;
+            }
+            let size = size(&self.shapes, object);
+            let new = self.old.alloc(size);
+            copy_words(object.cast(), new.cast(), size / 8);
+            (*new).gc |= gc::OLD | gc::BARRIER;
+            (*object).kind = ObjectKind::Forwarded as u8;
+            let address = Value::object(new);
+            *second = address;
+            *cell = address;
+            self.work.push(new);
+        }
+    }
+
+    /// Visits the dirty cards of a large old cell buffer and cleans them.
+    ///
+    /// # Safety
+    /// `buffer` is a live large cell buffer with cards.
+    unsafe fn scan_cards(&mut self, buffer: *mut Header) {
+        // SAFETY: by the contract.
+        unsafe {
+            let prefix = prefix(buffer);
+            (*prefix).dirty = false;
+            let capacity = (*buffer.cast::<Buffer>()).capacity;
+            let pairs = (*buffer).bits & buffer_bits::PAIRS != 0;
+            let (skip, stride) = if pairs { (1, 2) } else { (0, 1) };
+            let data = Buffer::data::<Value>(buffer.cast());
+            let cards = std::slice::from_raw_parts_mut((*prefix).cards, card_count((*prefix).size));
+            const GROUP: usize = 64;
+            for (group_index, group) in cards.chunks_mut(GROUP).enumerate() {
+                // Most cards are clean; a group is tested as a whole.
+                if group.iter().fold(0, |a, &b| a | b) == 0 {
+                    continue;
+                }
+                for (i, card) in group.iter_mut().enumerate() {
+                    if *card == 0 {
+                        continue;
+                    }
+                    *card = 0;
+                    let first = (group_index * GROUP + i) * (CARD / 8);
+                    let last = (first + CARD / 8).min(capacity);
+                    let count = (last - first).div_ceil(stride) - usize::from(pairs && (last - first) % 2 == 1);
+                    Cells { first: data.add(first + skip), count, stride }.each(|cell| self.forward(cell));
+                }
+            }
+        }
+    }
+
+    /// Carries the identity hashes of young objects over to where they went.
+    fn update_identity(&mut self) {
+        for object in std::mem::take(&mut self.young_hashed) {
+            let Some(hash) = self.identity.remove(&object.addr()) else { continue };
+            // SAFETY: nursery and young large objects are still mapped here.
+            unsafe {
+                if (*object).kind == ObjectKind::Forwarded as u8 {
+                    let new = (*object.add(1).cast::<Value>()).bits() as usize;
+                    self.identity.insert(new, hash);
+                } else if (*object).gc & gc::OLD != 0 {
+                    self.identity.insert(object.addr(), hash);
+                }
+            }
+        }
+    }
+
+    fn major(&mut self, roots: &mut dyn Roots) {
+        let start = Instant::now();
+        debug_assert!(self.remembered.is_empty() && self.large.dirty.is_empty());
+        self.string_index.clear();
+        self.old.prepare_marking();
+        let mut stack = MarkStack::new();
+        roots.trace(false, &mut Visitor { heap: self, marks: Some(&mut stack) });
+        while let Some((object, from)) = stack.pop() {
+            // SAFETY: marked objects are alive, and all are old.
+            unsafe {
+                let mut cells = cells(&self.shapes, object);
+                if cells.count - from > SLICE {
+                    stack.push((object, from + SLICE));
+                    cells.count = from + SLICE;
+                }
+                cells.first = cells.first.wrapping_add(from * cells.stride);
+                cells.count -= from;
+                cells.each(|cell| mark(&mut stack, *cell));
+            }
+        }
+        self.identity.retain(|&address, _| {
+            let object: *mut Header = ptr::with_exposed_provenance_mut(address);
+            // SAFETY: the table holds addresses of objects that lived at the last major collection or came since.
+            unsafe { (*object).gc & gc::MARK != 0 }
+        });
+        self.large.sweep(self.config.poison);
+        let live = self.old.start_sweep() + self.large.old_bytes;
+        self.stats.live = live;
+        self.major_threshold = self.config.major_minimum.max(live.saturating_mul(2));
+        self.stats.major += 1;
+        let pause = start.elapsed();
+        self.stats.total_pause += pause;
+        self.stats.max_major_pause = self.stats.max_major_pause.max(pause);
+        debug_assert!(self.overflow.len() * OVERFLOW_CHUNK == 0);
+    }
+}
+
+/// Copies a small object. A loop of words beats `memcpy` for objects of a few words.
+///
+/// # Safety
+/// Both ranges are valid, 8-aligned and apart.
+#[inline(always)]
+unsafe fn copy_words(from: *const u64, to: *mut u64, words: usize) {
+    // SAFETY: by the contract.
+    unsafe {
+        if words > 16 {
+            ptr::copy_nonoverlapping(from, to, words);
+            return;
+        }
+        for i in 0..words {
+            to.add(i).write(from.add(i).read());
+        }
+    }
+}

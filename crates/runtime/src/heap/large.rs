@@ -1,0 +1,170 @@
+//! Large objects: allocated on their own, never moved.
+//!
+//! A large object is born young: it is in the list of young large objects and has no `OLD` bit. The minor collection
+//! that reaches it sets the bit and moves it to the other list; those not reached are freed. Large old cell buffers
+//! remember stores by cards of [`CARD`] bytes, so that a store into a list of millions does not make the next minor
+//! collection read all of it.
+
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::ptr;
+
+use crate::object::{Buffer, Header, gc};
+
+/// The bytes of data that one card covers.
+pub(crate) const CARD: usize = 512;
+
+/// What stands in front of a large object.
+#[repr(C, align(16))]
+pub(crate) struct Prefix {
+    /// The size of the object.
+    pub(crate) size: usize,
+    /// One byte per card, or null before the first store that needs one.
+    pub(crate) cards: *mut u8,
+    /// Whether the object is in the list of those with dirty cards.
+    pub(crate) dirty: bool,
+}
+
+const PREFIX: usize = size_of::<Prefix>();
+
+/// The large objects of a heap.
+#[derive(Default)]
+pub(crate) struct LargeSpace {
+    pub(crate) young: Vec<*mut Header>,
+    pub(crate) old: Vec<*mut Header>,
+    pub(crate) young_bytes: usize,
+    pub(crate) old_bytes: usize,
+    /// Old cell buffers with dirty cards.
+    pub(crate) dirty: Vec<*mut Header>,
+}
+
+/// The prefix of a large object.
+///
+/// # Safety
+/// `object` is a large object.
+#[inline]
+pub(crate) unsafe fn prefix(object: *mut Header) -> *mut Prefix {
+    // SAFETY: large objects follow their prefix.
+    unsafe { object.cast::<u8>().sub(PREFIX).cast() }
+}
+
+fn layout(size: usize) -> Option<Layout> {
+    Layout::from_size_align(size.checked_add(PREFIX)?, 16).ok()
+}
+
+impl LargeSpace {
+    /// A young large object of `size` bytes, zeroed on request, without its header. `None` where there is no memory.
+    pub(crate) fn alloc(&mut self, size: usize, zeroed: bool) -> Option<*mut Header> {
+        let layout = layout(size)?;
+        // SAFETY: the layout is not empty.
+        let start = unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } };
+        if start.is_null() {
+            return None;
+        }
+        start.expose_provenance();
+        // SAFETY: the prefix is the first part of the allocation.
+        let object = unsafe {
+            start.cast::<Prefix>().write(Prefix { size, cards: ptr::null_mut(), dirty: false });
+            start.add(PREFIX).cast::<Header>()
+        };
+        self.young.push(object);
+        self.young_bytes += size;
+        Some(object)
+    }
+
+    /// Gives the memory of an object back that is in no list any more.
+    ///
+    /// # Safety
+    /// The object came from `alloc` and nothing refers to it.
+    unsafe fn free(object: *mut Header, poison: bool) {
+        // SAFETY: by the contract.
+        unsafe {
+            let prefix = prefix(object);
+            let size = (*prefix).size;
+            let cards = (*prefix).cards;
+            if !cards.is_null() {
+                drop(Box::from_raw(ptr::slice_from_raw_parts_mut(cards, card_count(size))));
+            }
+            if poison {
+                ptr::write_bytes(object.cast::<u8>(), super::POISON, size);
+            }
+            dealloc(prefix.cast(), layout(size).expect("was allocated with it"));
+        }
+    }
+
+    /// Ends a minor collection: frees young objects that were not reached, and makes the others old.
+    pub(crate) fn finish_minor(&mut self, poison: bool) {
+        for object in self.young.drain(..) {
+            // SAFETY: listed objects are alive until freed here, once.
+            unsafe {
+                if (*object).gc & gc::OLD != 0 {
+                    self.old_bytes += (*prefix(object)).size;
+                    self.old.push(object);
+                } else {
+                    LargeSpace::free(object, poison);
+                }
+            }
+        }
+        self.young_bytes = 0;
+    }
+
+    /// Ends a marking: frees old objects without a mark and clears the marks of the others.
+    pub(crate) fn sweep(&mut self, poison: bool) {
+        debug_assert!(self.dirty.is_empty() && self.young.is_empty());
+        let mut bytes = 0;
+        self.old.retain(|&object| {
+            // SAFETY: as above.
+            unsafe {
+                if (*object).gc & gc::MARK != 0 {
+                    (*object).gc &= !gc::MARK;
+                    bytes += (*prefix(object)).size;
+                    true
+                } else {
+                    LargeSpace::free(object, poison);
+                    false
+                }
+            }
+        });
+        self.old_bytes = bytes;
+    }
+
+    /// Remembers that a slot of a large old cell buffer was written; without a slot: that any may have been.
+    ///
+    /// # Safety
+    /// `object` is a large old cell buffer, and `slot` is inside its data.
+    pub(crate) unsafe fn mark_card(&mut self, object: *mut Header, slot: Option<*mut u8>) {
+        // SAFETY: by the contract.
+        unsafe {
+            let prefix = prefix(object);
+            let count = card_count((*prefix).size);
+            if (*prefix).cards.is_null() {
+                (*prefix).cards = Box::into_raw(vec![0u8; count].into_boxed_slice()).cast();
+            }
+            match slot {
+                Some(slot) => {
+                    let offset = slot.addr() - object.addr() - Buffer::DATA;
+                    debug_assert!(offset / CARD < count);
+                    *(*prefix).cards.add(offset / CARD) = 1;
+                }
+                None => ptr::write_bytes((*prefix).cards, 1, count),
+            }
+            if !(*prefix).dirty {
+                (*prefix).dirty = true;
+                self.dirty.push(object);
+            }
+        }
+    }
+}
+
+/// The number of cards of a buffer of `size` bytes.
+pub(crate) fn card_count(size: usize) -> usize {
+    (size - Buffer::DATA).div_ceil(CARD)
+}
+
+impl Drop for LargeSpace {
+    fn drop(&mut self) {
+        for object in self.young.drain(..).chain(self.old.drain(..)) {
+            // SAFETY: the heap goes away, so nothing refers to its objects.
+            unsafe { LargeSpace::free(object, false) };
+        }
+    }
+}

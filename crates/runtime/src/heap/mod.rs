@@ -1,0 +1,498 @@
+//! The heap: one per instance; generational, with exact roots.
+//!
+//! New objects are bump-allocated in a nursery. A minor collection copies what is reachable there into the old space
+//! ([`old`]) and starts over with an empty nursery; survivors are promoted at once, so afterwards no object is young.
+//! The old space is collected by marking, in between. Objects beyond a few KiB are allocated on their own and never move
+//! ([`large`]).
+//!
+//! **When objects move.** Allocation never collects: where the nursery is full, it takes another chunk and requests a
+//! collection. A collecting op begins with `if heap.collection_due() { heap.collect(roots) }`, while all its operands are
+//! in frame slots. From there to its end, addresses of objects are stable.
+//!
+//! **Fresh objects are not zeroed.** Whoever allocates writes every cell of the object before the next collection may
+//! run.
+//!
+//! **Write barrier.** After a cell is stored into an object, [`Heap::write_barrier`] (for cell buffers,
+//! [`Heap::write_barrier_slot`]) must run, unless the object was allocated since the last collection. It tests one header
+//! bit and leaves the meaning to its slow path.
+//!
+//! **Out of memory.** Allocation fails only by the configured limit (or where the system refuses a large object).
+//! Routines allocate before they change anything, so an op that failed may be run again after [`Heap::collect_full`].
+
+mod collect;
+mod large;
+mod old;
+pub(crate) mod pages;
+
+use std::fmt;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+pub use collect::{Roots, Visitor};
+
+use crate::hash;
+use crate::object::{Buffer, Header, MIN_OBJECT, ObjectKind, WideInt, gc};
+use crate::record::ShapeTable;
+use crate::value::Value;
+use large::LargeSpace;
+use old::{OldSpace, SMALL_MAX};
+use pages::Pages;
+
+/// The byte that freed memory is filled with where poisoning is on.
+pub const POISON: u8 = 0xF5;
+
+/// Objects beyond this size are allocated on their own and never move.
+pub const LARGE_OBJECT: usize = SMALL_MAX;
+
+/// The size of further chunks where one routine allocates more than the nursery holds.
+const OVERFLOW_CHUNK: usize = 256 << 10;
+/// Young large objects beyond this request a collection.
+const LARGE_YOUNG: usize = 8 << 20;
+
+/// The memory limit was reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the heap reached its limit")
+    }
+}
+
+impl std::error::Error for OutOfMemory {}
+
+/// How a heap behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeapConfig {
+    /// The size of the nursery in bytes.
+    pub nursery: usize,
+    /// The most bytes that objects may take, the nursery left out.
+    pub limit: usize,
+    /// A major collection runs when the old space holds at least this much (and twice what lived after the last one).
+    pub major_minimum: usize,
+    /// A collection is due before every allocating op.
+    pub stress: bool,
+    /// Freed memory is overwritten.
+    pub poison: bool,
+}
+
+impl Default for HeapConfig {
+    fn default() -> HeapConfig {
+        HeapConfig {
+            nursery: 1 << 20,
+            limit: usize::MAX,
+            major_minimum: 16 << 20,
+            stress: false,
+            poison: cfg!(debug_assertions),
+        }
+    }
+}
+
+/// What a heap did so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HeapStats {
+    /// Minor collections.
+    pub minor: u64,
+    /// Major collections.
+    pub major: u64,
+    /// The longest minor collection.
+    pub max_minor_pause: Duration,
+    /// The longest major collection.
+    pub max_major_pause: Duration,
+    /// The time of all collections.
+    pub total_pause: Duration,
+    /// Bytes of all objects that were ever allocated.
+    pub allocated: u64,
+    /// Bytes that were copied out of the nursery.
+    pub promoted: u64,
+    /// Bytes that lived after the last major collection.
+    pub live: usize,
+    /// The most bytes that old and large objects took.
+    pub peak: usize,
+}
+
+/// The objects of an instance. The first two fields are read and written by machine code.
+#[repr(C)]
+pub struct Heap {
+    /// Where the next object goes.
+    top: *mut u8,
+    /// The end of the room for objects.
+    end: *mut u8,
+    /// Whether a collection should run at the next opportunity.
+    requested: bool,
+    /// Whether the next allocations fail: more lives than the limit allows.
+    exhausted: bool,
+    config: HeapConfig,
+    /// Where `top` started in the present region.
+    region_start: *mut u8,
+    nursery: Pages,
+    /// Chunks that were taken because the nursery was full.
+    overflow: Vec<Pages>,
+    /// An overflow chunk kept for the next time.
+    spare: Option<Pages>,
+    pub(crate) old: OldSpace,
+    pub(crate) large: LargeSpace,
+    /// Small old objects that may point to young ones; their `BARRIER` bit is clear.
+    remembered: Vec<*mut Header>,
+    /// Promoted objects whose cells were not visited yet.
+    work: Vec<*mut Header>,
+    /// Identity hashes, by address.
+    identity: FxHashMap<usize, u32>,
+    /// Young objects with an identity hash.
+    young_hashed: Vec<*mut Header>,
+    next_identity: u32,
+    major_threshold: usize,
+    stats: HeapStats,
+    /// The record layouts.
+    pub shapes: ShapeTable,
+    /// Places in strings that are not ASCII; cleared by collections.
+    pub(crate) string_index: crate::string::IndexCache,
+}
+
+/// Byte offset of the allocation pointer in [`Heap`], for machine code.
+pub const HEAP_TOP: usize = std::mem::offset_of!(Heap, top);
+/// Byte offset of the allocation end in [`Heap`], for machine code.
+pub const HEAP_END: usize = std::mem::offset_of!(Heap, end);
+/// Byte offset of the request flag (a byte) in [`Heap`], for machine code.
+pub const HEAP_REQUESTED: usize = std::mem::offset_of!(Heap, requested);
+
+const _: () = {
+    assert!(HEAP_TOP == 0);
+    assert!(HEAP_END == 8);
+    assert!(HEAP_REQUESTED == 16);
+};
+
+// SAFETY: a heap owns all memory that its pointers lead to (the shared empty buffer is never written), so it may move to
+// another thread as a whole.
+unsafe impl Send for Heap {}
+
+/// A buffer without room that empty lists and maps point to. Its bits keep the collector and the barrier away from it.
+static EMPTY_BUFFER: Shared = Shared(Buffer {
+    header: Header { kind: ObjectKind::RawBuffer as u8, gc: gc::OLD | gc::MARK | gc::LARGE, bits: 8, meta: 0 },
+    capacity: 0,
+});
+
+#[repr(transparent)]
+struct Shared(Buffer);
+
+// SAFETY: nothing ever writes to it: it has no elements, no `BARRIER` bit, and is marked already.
+unsafe impl Sync for Shared {}
+
+/// The shared buffer without room.
+#[inline(always)]
+pub(crate) fn empty_buffer() -> *mut Buffer {
+    (&raw const EMPTY_BUFFER.0).cast_mut()
+}
+
+const fn round(size: usize) -> usize {
+    let size = (size + 7) & !7;
+    if size < MIN_OBJECT { MIN_OBJECT } else { size }
+}
+
+impl Heap {
+    /// An empty heap. Fails where the system has no memory for the nursery, or the limit is below the least that works.
+    pub fn new(config: HeapConfig) -> Result<Heap, OutOfMemory> {
+        let size = config.nursery.clamp(64 << 10, 1 << 30).next_multiple_of(64 << 10);
+        let nursery = Pages::map(size, 1 << 16).ok_or(OutOfMemory)?;
+        let base = nursery.base();
+        (&raw const EMPTY_BUFFER).expose_provenance();
+        let mut heap = Heap {
+            top: base,
+            end: base,
+            requested: config.stress,
+            exhausted: false,
+            config: HeapConfig { nursery: size, ..config },
+            region_start: base,
+            nursery,
+            overflow: Vec::new(),
+            spare: None,
+            old: OldSpace::new(config.poison),
+            large: LargeSpace::default(),
+            remembered: Vec::new(),
+            work: Vec::new(),
+            identity: FxHashMap::default(),
+            young_hashed: Vec::new(),
+            next_identity: 0,
+            major_threshold: 0,
+            stats: HeapStats::default(),
+            shapes: ShapeTable::default(),
+            string_index: crate::string::IndexCache::default(),
+        };
+        heap.major_threshold = config.major_minimum;
+        heap.reset_nursery();
+        Ok(heap)
+    }
+
+    /// How the heap behaves.
+    pub fn config(&self) -> &HeapConfig {
+        &self.config
+    }
+
+    /// Changes the memory limit.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.config.limit = limit;
+    }
+
+    /// What the heap did so far.
+    pub fn stats(&self) -> HeapStats {
+        let mut stats = self.stats;
+        stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
+        stats.peak = stats.peak.max(self.in_use());
+        stats
+    }
+
+    /// Bytes of old and large objects (dead ones included until a collection finds them) and of overflow chunks.
+    pub fn in_use(&self) -> usize {
+        self.old.bytes + self.large.old_bytes + self.large.young_bytes + self.overflow.len() * OVERFLOW_CHUNK
+    }
+
+    /// Bytes that the heap holds of the operating system: nursery, blocks and large objects.
+    pub fn mapped(&self) -> usize {
+        self.nursery.len()
+            + (self.overflow.len() + usize::from(self.spare.is_some())) * OVERFLOW_CHUNK
+            + self.old.mapped()
+            + self.large.old_bytes
+            + self.large.young_bytes
+    }
+
+    /// Whether a collection should run before the next allocating op.
+    #[inline(always)]
+    pub fn collection_due(&self) -> bool {
+        self.requested
+    }
+
+    /// Asks for a collection at the next opportunity.
+    pub fn request_collection(&mut self) {
+        self.requested = true;
+    }
+
+    /// A new object of `size` bytes, with its header written and the rest arbitrary. Never collects.
+    #[inline(always)]
+    pub fn alloc(&mut self, kind: ObjectKind, bits: u16, meta: u32, size: usize) -> Result<*mut Header, OutOfMemory> {
+        let size = round(size);
+        let object = if size <= LARGE_OBJECT && size <= self.end.addr().wrapping_sub(self.top.addr()) {
+            let object = self.top.cast::<Header>();
+            self.top = self.top.wrapping_add(size);
+            object
+        } else {
+            self.alloc_slow(size, false)?
+        };
+        let large = if size > LARGE_OBJECT { gc::LARGE } else { 0 };
+        // SAFETY: the memory is ours, 8-aligned and at least a header long.
+        unsafe { object.write(Header { kind: kind as u8, gc: large, bits, meta }) };
+        Ok(object)
+    }
+
+    /// As [`Heap::alloc`], with all bytes behind the header zero.
+    #[inline]
+    pub fn alloc_zeroed(
+        &mut self,
+        kind: ObjectKind,
+        bits: u16,
+        meta: u32,
+        size: usize,
+    ) -> Result<*mut Header, OutOfMemory> {
+        let size = round(size);
+        if size > LARGE_OBJECT {
+            let object = self.alloc_slow(size, true)?;
+            // SAFETY: the memory is ours.
+            unsafe { object.write(Header { kind: kind as u8, gc: gc::LARGE, bits, meta }) };
+            return Ok(object);
+        }
+        let object = self.alloc(kind, bits, meta, size)?;
+        // SAFETY: the object is `size` bytes long.
+        unsafe { object.cast::<u8>().add(8).write_bytes(0, size - 8) };
+        Ok(object)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&mut self, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+        if self.exhausted {
+            self.requested = true;
+            // One allocation fails, so that a handler has some room; beyond the slack all do.
+            if self.in_use() <= self.config.limit.saturating_add(self.config.limit / 8).saturating_add(4 << 20) {
+                self.exhausted = false;
+                self.end = self.soft_end();
+            }
+            return Err(OutOfMemory);
+        }
+        if size > LARGE_OBJECT {
+            return self.alloc_large(size, zeroed);
+        }
+        self.requested = true;
+        let tail = self.nursery.end();
+        if self.overflow.is_empty() && self.end != tail {
+            self.end = tail;
+            if size <= tail.addr() - self.top.addr() {
+                return Ok(self.bump(size));
+            }
+        }
+        if self.in_use().saturating_add(OVERFLOW_CHUNK) > self.config.limit {
+            return Err(OutOfMemory);
+        }
+        let chunk = match self.spare.take() {
+            Some(chunk) => chunk,
+            None => Pages::map(OVERFLOW_CHUNK, 1 << 16).ok_or(OutOfMemory)?,
+        };
+        self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
+        self.top = chunk.base();
+        self.region_start = self.top;
+        self.end = chunk.end();
+        self.overflow.push(chunk);
+        Ok(self.bump(size))
+    }
+
+    fn bump(&mut self, size: usize) -> *mut Header {
+        let object = self.top.cast();
+        self.top = self.top.wrapping_add(size);
+        object
+    }
+
+    fn alloc_large(&mut self, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+        let in_use = self.in_use();
+        if in_use.saturating_add(size) > self.config.limit {
+            self.requested = true;
+            return Err(OutOfMemory);
+        }
+        let object = self.large.alloc(size, zeroed).ok_or(OutOfMemory)?;
+        self.stats.allocated += size as u64;
+        // Young large garbage may take as much as a quarter of what lives.
+        let young = self.large.young_bytes;
+        if young > LARGE_YOUNG.max(self.stats.live / 4) || in_use + size > self.config.limit - self.config.limit / 8 {
+            self.requested = true;
+        }
+        Ok(object)
+    }
+
+    /// Where the nursery is called full: the rest is for the op that finds it so.
+    fn soft_end(&self) -> *mut u8 {
+        let tail = (32 << 10).min(self.nursery.len() / 4);
+        self.nursery.base().wrapping_add(self.nursery.len() - tail)
+    }
+
+    /// Empties the nursery, after a collection has copied what lives.
+    fn reset_nursery(&mut self) {
+        self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
+        if self.config.poison {
+            let used = if self.overflow.is_empty() {
+                self.top.addr() - self.nursery.base().addr()
+            } else {
+                self.nursery.len()
+            };
+            // SAFETY: the nursery is ours and holds nothing alive.
+            unsafe { self.nursery.base().write_bytes(POISON, used) };
+        }
+        self.spare = self.overflow.drain(..).next().or(self.spare.take());
+        self.top = self.nursery.base();
+        self.region_start = self.top;
+        self.end = self.soft_end();
+        self.requested = self.config.stress;
+    }
+
+    /// What must follow a store of a cell into an object that is no cell buffer.
+    ///
+    /// # Safety
+    /// `object` points to a live object of this heap.
+    #[inline(always)]
+    pub unsafe fn write_barrier<T>(&mut self, object: *mut T) {
+        let object = object.cast::<Header>();
+        // SAFETY: by the contract.
+        if unsafe { (*object).gc } & gc::BARRIER != 0 {
+            // SAFETY: by the contract.
+            unsafe { self.write_barrier_slow(object) };
+        }
+    }
+
+    /// What must follow a store of a cell into `slot` of a cell buffer.
+    ///
+    /// # Safety
+    /// `buffer` points to a live cell buffer of this heap, `slot` into its elements.
+    #[inline(always)]
+    pub unsafe fn write_barrier_slot(&mut self, buffer: *mut Buffer, slot: *mut Value) {
+        // SAFETY: by the contract.
+        if unsafe { (*buffer).header.gc } & gc::BARRIER != 0 {
+            // SAFETY: by the contract.
+            unsafe { self.write_barrier_slot_slow(buffer, slot) };
+        }
+    }
+
+    /// The part of [`Heap::write_barrier`] behind the test of the bit.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn write_barrier_slow(&mut self, object: *mut Header) {
+        // SAFETY: by the contract.
+        unsafe {
+            if (*object).kind == ObjectKind::CellBuffer as u8 && (*object).gc & gc::LARGE != 0 {
+                self.large.mark_card(object, None);
+            } else {
+                (*object).gc &= !gc::BARRIER;
+                self.remembered.push(object);
+            }
+        }
+    }
+
+    /// The part of [`Heap::write_barrier_slot`] behind the test of the bit.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    pub unsafe fn write_barrier_slot_slow(&mut self, buffer: *mut Buffer, slot: *mut Value) {
+        // SAFETY: by the contract.
+        unsafe {
+            let object = buffer.cast::<Header>();
+            if (*object).gc & gc::LARGE == 0 {
+                (*object).gc &= !gc::BARRIER;
+                self.remembered.push(object);
+            } else if (*slot).is_object() {
+                self.large.mark_card(object, Some(slot.cast()));
+            }
+        }
+    }
+
+    /// An int of any width as a value; may allocate a wide one.
+    #[inline(always)]
+    pub fn box_int(&mut self, i: i64) -> Result<Value, OutOfMemory> {
+        if Value::is_small(i) { Ok(Value::small_int_unchecked(i)) } else { self.wide_int(i) }
+    }
+
+    #[inline(never)]
+    fn wide_int(&mut self, i: i64) -> Result<Value, OutOfMemory> {
+        let object = self.alloc(ObjectKind::WideInt, 0, 0, size_of::<WideInt>())?.cast::<WideInt>();
+        // SAFETY: allocated with this layout.
+        unsafe { (*object).value = i };
+        Ok(Value::object(object))
+    }
+
+    /// A hash of an object's identity: the same for as long as it lives, wherever it moves.
+    ///
+    /// # Safety
+    /// `object` points to a live object of this heap.
+    pub unsafe fn identity_hash<T>(&mut self, object: *mut T) -> u32 {
+        let object = object.cast::<Header>();
+        // SAFETY: by the contract.
+        unsafe {
+            if (*object).gc & gc::HASHED != 0 {
+                return self.identity.get(&object.addr()).copied().unwrap_or(0);
+            }
+            (*object).gc |= gc::HASHED;
+            if (*object).gc & gc::OLD == 0 {
+                self.young_hashed.push(object);
+            }
+        }
+        self.next_identity = self.next_identity.wrapping_add(1);
+        let hash = hash::of_word(u64::from(self.next_identity));
+        self.identity.insert(object.addr(), hash);
+        hash
+    }
+}
+
+impl fmt::Debug for Heap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap").field("config", &self.config).field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

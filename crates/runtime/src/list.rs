@@ -1,0 +1,410 @@
+//! Lists: growable arrays of raw ints, raw floats, booleans (one byte each) or cells.
+//!
+//! A list is a small object that points to a buffer, which only this list refers to. The forms with an element type in
+//! their name ([`Element`]) serve typed code: they check positions and nothing else. The storage kind of a list never
+//! changes.
+
+use std::ptr;
+
+use crate::heap::{Heap, OutOfMemory, empty_buffer};
+use crate::object::{Buffer, Header, List, ObjectKind, list_bits};
+use crate::string::slice_bounds;
+use crate::value::Value;
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for i64 {}
+    impl Sealed for f64 {}
+    impl Sealed for bool {}
+    impl Sealed for super::Value {}
+}
+
+/// What lists store: `i64`, `f64`, `bool` or [`Value`].
+pub trait Element: Copy + sealed::Sealed {
+    /// The kind of lists of it.
+    const LIST: ObjectKind;
+    /// The kind of their buffers.
+    const BUFFER: ObjectKind;
+    /// The size of an element.
+    const SIZE: usize;
+}
+
+impl Element for i64 {
+    const LIST: ObjectKind = ObjectKind::ListInt;
+    const BUFFER: ObjectKind = ObjectKind::RawBuffer;
+    const SIZE: usize = 8;
+}
+
+impl Element for f64 {
+    const LIST: ObjectKind = ObjectKind::ListFloat;
+    const BUFFER: ObjectKind = ObjectKind::RawBuffer;
+    const SIZE: usize = 8;
+}
+
+impl Element for bool {
+    const LIST: ObjectKind = ObjectKind::ListBool;
+    const BUFFER: ObjectKind = ObjectKind::RawBuffer;
+    const SIZE: usize = 1;
+}
+
+impl Element for Value {
+    const LIST: ObjectKind = ObjectKind::ListCell;
+    const BUFFER: ObjectKind = ObjectKind::CellBuffer;
+    const SIZE: usize = 8;
+}
+
+/// The most elements that a list may have.
+const LEN_MAX: usize = isize::MAX as usize / 16;
+
+/// The size of an element of lists of this kind.
+#[inline(always)]
+fn element_size(kind: ObjectKind) -> usize {
+    if kind == ObjectKind::ListBool { 1 } else { 8 }
+}
+
+/// A new buffer. Cell buffers are filled with holes; raw ones with `zeroed` only.
+pub(crate) fn new_buffer(
+    heap: &mut Heap,
+    cells: bool,
+    bits: u16,
+    element: usize,
+    capacity: usize,
+    zeroed: bool,
+) -> Result<*mut Buffer, OutOfMemory> {
+    if capacity == 0 {
+        return Ok(empty_buffer());
+    }
+    if capacity > LEN_MAX {
+        return Err(OutOfMemory);
+    }
+    let size = Buffer::DATA + capacity * element;
+    let buffer = if cells {
+        heap.alloc_zeroed(ObjectKind::CellBuffer, bits, 0, size)?
+    } else if zeroed {
+        heap.alloc_zeroed(ObjectKind::RawBuffer, element as u16, 0, size)?
+    } else {
+        heap.alloc(ObjectKind::RawBuffer, element as u16, 0, size)?
+    };
+    let buffer = buffer.cast::<Buffer>();
+    // SAFETY: allocated with this layout.
+    unsafe { (*buffer).capacity = capacity };
+    Ok(buffer)
+}
+
+/// A new empty list of a kind, with room for `capacity` elements.
+#[inline]
+pub fn new_of(heap: &mut Heap, kind: ObjectKind, capacity: usize) -> Result<*mut List, OutOfMemory> {
+    let cells = kind == ObjectKind::ListCell;
+    let buffer = new_buffer(heap, cells, 0, element_size(kind), capacity, false)?;
+    let list = heap.alloc(kind, 0, 0, size_of::<List>())?.cast::<List>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*list).len = 0;
+        (*list).buffer = buffer;
+    }
+    Ok(list)
+}
+
+/// A new empty list with room for `capacity` elements.
+#[inline]
+pub fn new<T: Element>(heap: &mut Heap, capacity: usize) -> Result<*mut List, OutOfMemory> {
+    new_of(heap, T::LIST, capacity)
+}
+
+/// A new list of elements.
+pub fn from_slice<T: Element>(heap: &mut Heap, elements: &[T]) -> Result<*mut List, OutOfMemory> {
+    let list = new::<T>(heap, elements.len())?;
+    // SAFETY: the fresh buffer has room; it is young, so it needs no barrier.
+    unsafe {
+        ptr::copy_nonoverlapping(elements.as_ptr(), Buffer::data::<T>((*list).buffer), elements.len());
+        (*list).len = elements.len();
+    }
+    Ok(list)
+}
+
+/// The number of elements.
+///
+/// # Safety
+/// `list` points to a live list.
+#[inline(always)]
+pub unsafe fn len(list: *mut List) -> usize {
+    // SAFETY: by the contract.
+    unsafe { (*list).len }
+}
+
+/// The elements.
+///
+/// # Safety
+/// `list` points to a live list of `T` that is neither changed, moved nor freed during `'a`.
+#[inline(always)]
+pub unsafe fn slice_of<'a, T: Element>(list: *mut List) -> &'a [T] {
+    // SAFETY: by the contract; the first `len` elements are initialised.
+    unsafe { std::slice::from_raw_parts(Buffer::data::<T>((*list).buffer), (*list).len) }
+}
+
+/// Element `i`; `None` where there is none.
+///
+/// # Safety
+/// `list` points to a live list of `T`.
+#[inline(always)]
+pub unsafe fn get<T: Element>(list: *mut List, i: i64) -> Option<T> {
+    // SAFETY: by the contract; the position is checked.
+    unsafe {
+        if (i as u64) < (*list).len as u64 {
+            Some(*Buffer::data::<T>((*list).buffer).add(i as usize))
+        } else {
+            None
+        }
+    }
+}
+
+/// The position that a possibly negative one means.
+///
+/// # Safety
+/// `list` points to a live list.
+#[inline(always)]
+pub unsafe fn relative(list: *mut List, i: i64) -> i64 {
+    // SAFETY: by the contract.
+    if i < 0 { i.wrapping_add(unsafe { (*list).len } as i64) } else { i }
+}
+
+/// Writes raw element `i`; false where there is none.
+///
+/// # Safety
+/// `list` points to a live list of `T`, which is not [`Value`].
+#[inline(always)]
+pub unsafe fn set_raw<T: Element>(list: *mut List, i: i64, value: T) -> bool {
+    // SAFETY: by the contract; the position is checked.
+    unsafe {
+        if (i as u64) < (*list).len as u64 {
+            *Buffer::data::<T>((*list).buffer).add(i as usize) = value;
+            true
+        } else {
+            false
+        }
+    }
+}
+
+/// Writes cell `i`, with the barrier; false where there is none.
+///
+/// # Safety
+/// `list` points to a live list of cells of the heap; the value is one of the heap.
+#[inline(always)]
+pub unsafe fn set_cell(heap: &mut Heap, list: *mut List, i: i64, value: Value) -> bool {
+    // SAFETY: by the contract; the position is checked.
+    unsafe {
+        if (i as u64) >= (*list).len as u64 {
+            return false;
+        }
+        let buffer = (*list).buffer;
+        let slot = Buffer::data::<Value>(buffer).add(i as usize);
+        *slot = value;
+        heap.write_barrier_slot(buffer, slot);
+        true
+    }
+}
+
+/// Appends an element in place, with the barrier.
+///
+/// # Safety
+/// `list` points to a live list of `T` of the heap; the value is one of the heap.
+#[inline(always)]
+pub unsafe fn push<T: Element>(heap: &mut Heap, list: *mut List, value: T) -> Result<(), OutOfMemory> {
+    // SAFETY: by the contract; there is room behind the `len` elements, or it is made.
+    unsafe {
+        let len = (*list).len;
+        if len >= (*(*list).buffer).capacity {
+            reserve(heap, list, 1)?;
+        }
+        let buffer = (*list).buffer;
+        let slot = Buffer::data::<T>(buffer).add(len);
+        slot.write(value);
+        (*list).len = len + 1;
+        if T::LIST as u8 == ObjectKind::ListCell as u8 {
+            heap.write_barrier_slot(buffer, slot.cast());
+        }
+        Ok(())
+    }
+}
+
+/// Makes room for so many more elements; at least doubles a buffer that is replaced.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+#[cold]
+#[inline(never)]
+pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(), OutOfMemory> {
+    // SAFETY: by the contract; allocation moves nothing.
+    unsafe {
+        let (len, old) = ((*list).len, (*list).buffer);
+        let needed = len.saturating_add(more);
+        if needed <= (*old).capacity {
+            return Ok(());
+        }
+        let kind = (*list).header.object_kind();
+        let least = if kind == ObjectKind::ListBool { 16 } else { 4 };
+        let capacity = needed.max((*old).capacity.saturating_mul(2)).max(least);
+        let element = element_size(kind);
+        let new = new_buffer(heap, kind == ObjectKind::ListCell, 0, element, capacity, false)?;
+        ptr::copy_nonoverlapping(Buffer::data::<u8>(old), Buffer::data::<u8>(new), len * element);
+        (*list).buffer = new;
+        // The new buffer is young, and so is known to the next collection through the list alone.
+        heap.write_barrier(list);
+        Ok(())
+    }
+}
+
+/// The list with a value at its end: the list itself where it is not marked shared, else a new one.
+///
+/// # Safety
+/// As for [`push`].
+#[inline]
+pub unsafe fn append<T: Element>(heap: &mut Heap, list: *mut List, value: T) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: by the contract.
+    unsafe {
+        let list = if is_shared(list) { copy(heap, list, 1)? } else { list };
+        push(heap, list, value)?;
+        Ok(list)
+    }
+}
+
+/// Marks that a second lasting reference to the list may exist.
+///
+/// # Safety
+/// `list` points to a live list.
+#[inline(always)]
+pub unsafe fn share(list: *mut List) {
+    // SAFETY: by the contract.
+    unsafe { (*list).header.bits |= list_bits::SHARED };
+}
+
+/// Marks a value that is a list as shared.
+#[inline]
+pub fn share_value(value: Value) {
+    if let Some(object) = value.as_object() {
+        // SAFETY: an object value points to a live object, and the kind is tested.
+        unsafe {
+            if is_list_kind((*object).object_kind()) {
+                share(object.cast());
+            }
+        }
+    }
+}
+
+/// Whether the kind is that of a list.
+#[inline(always)]
+pub fn is_list_kind(kind: ObjectKind) -> bool {
+    (ObjectKind::ListInt as u8..=ObjectKind::ListCell as u8).contains(&(kind as u8))
+}
+
+/// Whether a second lasting reference may exist.
+///
+/// # Safety
+/// `list` points to a live list.
+#[inline(always)]
+pub unsafe fn is_shared(list: *mut List) -> bool {
+    // SAFETY: by the contract.
+    unsafe { (*list).header.bits & list_bits::SHARED != 0 }
+}
+
+/// A new, unshared list of the elements, with room for `extra` more.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+pub unsafe fn copy(heap: &mut Heap, list: *mut List, extra: usize) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: by the contract.
+    unsafe { join(heap, list, 0, (*list).len, None, extra) }
+}
+
+/// A new list of the elements `from..to`; see [`slice_bounds`].
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+pub unsafe fn slice(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: by the contract; the bounds are clamped.
+    unsafe {
+        let (from, to) = slice_bounds((*list).len, from, to);
+        join(heap, list, from, to - from, None, 0)
+    }
+}
+
+/// A new list of the elements of `a`, then those of `b`.
+///
+/// # Safety
+/// Both point to live lists of the heap of one storage kind.
+pub unsafe fn concat(heap: &mut Heap, a: *mut List, b: *mut List) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: by the contract.
+    unsafe {
+        debug_assert_eq!((*a).header.kind, (*b).header.kind);
+        join(heap, a, 0, (*a).len, Some(b), 0)
+    }
+}
+
+/// A new list of `count` elements of `a` from `from` on, then those of `b`, with room for `extra` more.
+unsafe fn join(
+    heap: &mut Heap,
+    a: *mut List,
+    from: usize,
+    count: usize,
+    b: Option<*mut List>,
+    extra: usize,
+) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: the callers' contract: live lists of one kind and a range inside `a`. The new objects are young, so
+    // copying cells into them needs no barrier.
+    unsafe {
+        let kind = (*a).header.object_kind();
+        let element = element_size(kind);
+        let more = b.map_or(0, |b| (*b).len);
+        let len = count + more;
+        let list = new_of(heap, kind, len.saturating_add(extra))?;
+        let data = Buffer::data::<u8>((*list).buffer);
+        ptr::copy_nonoverlapping(Buffer::data::<u8>((*a).buffer).add(from * element), data, count * element);
+        if let Some(b) = b {
+            ptr::copy_nonoverlapping(
+                Buffer::data::<u8>((*b).buffer),
+                data.add(count * element),
+                more * element,
+            );
+        }
+        (*list).len = len;
+        Ok(list)
+    }
+}
+
+/// Element `i` of a list of any kind as a value; `None` where there is none.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+#[inline]
+pub unsafe fn get_boxed(heap: &mut Heap, list: *mut List, i: i64) -> Result<Option<Value>, OutOfMemory> {
+    // SAFETY: by the contract; the kind decides the element type.
+    unsafe {
+        Ok(match (*list.cast::<Header>()).object_kind() {
+            ObjectKind::ListInt => match get::<i64>(list, i) {
+                Some(i) => Some(heap.box_int(i)?),
+                None => None,
+            },
+            ObjectKind::ListFloat => get::<f64>(list, i).map(Value::float),
+            ObjectKind::ListBool => get::<bool>(list, i).map(Value::bool),
+            _ => get::<Value>(list, i),
+        })
+    }
+}
+
+/// Removes the elements from `len` on. The room stays.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+pub unsafe fn truncate(list: *mut List, len: usize) {
+    // SAFETY: by the contract; cells behind the end become holes, so that they keep nothing alive.
+    unsafe {
+        if len >= (*list).len {
+            return;
+        }
+        if (*list).header.kind == ObjectKind::ListCell as u8 {
+            let data = Buffer::data::<Value>((*list).buffer);
+            ptr::write_bytes(data.add(len), 0, (*list).len - len);
+        }
+        (*list).len = len;
+    }
+}

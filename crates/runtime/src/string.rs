@@ -1,0 +1,520 @@
+//! Strings: immutable UTF-8 text; positions count scalars.
+//!
+//! Text of at most 5 bytes is in the value, longer text in an object. An object knows its number of scalars from the
+//! start, and where that equals the number of bytes the text is ASCII and positions are byte offsets. For long other text
+//! the heap keeps an index of byte offsets, one per [`STEP`] scalars, of the few strings used last; it is dropped at
+//! collections.
+//!
+//! **Building in a loop is linear.** A string that came from a concatenation and is extended once more gets a buffer with
+//! room; extending a string that ends where its buffer is used up to, and fits, writes behind it and shares the buffer.
+//! All strings of a buffer begin at its start, and no byte that a string reaches is ever changed.
+
+use std::ptr;
+
+use crate::hash;
+use crate::heap::{Heap, OutOfMemory};
+use crate::object::{Header, ObjectKind, StringBuffer, StringObject, string_bits};
+use crate::value::{SHORT_MAX, Value};
+
+/// The longest result of a concatenation that is always held in one object.
+const INLINE_MAX: usize = 40;
+/// The longest string, in bytes.
+const LEN_MAX: usize = i32::MAX as usize;
+/// Scalars between two entries of an index.
+const STEP: usize = 64;
+/// Shorter strings are read from their start.
+const INDEX_MIN: usize = 128;
+
+/// The bytes of a string.
+///
+/// # Safety
+/// `s` is a string whose object, if any, neither moves nor dies during `'a`.
+#[inline(always)]
+pub unsafe fn bytes<'a>(s: &'a Value) -> &'a [u8] {
+    debug_assert!(s.is_string());
+    if s.is_short_string() {
+        return s.short_bytes();
+    }
+    // SAFETY: by the contract it is a live string object.
+    unsafe { object_bytes(s.as_ptr()) }
+}
+
+/// The text of a string.
+///
+/// # Safety
+/// As for [`bytes`].
+#[inline(always)]
+pub unsafe fn text<'a>(s: &'a Value) -> &'a str {
+    // SAFETY: strings are UTF-8 from their making on.
+    unsafe { std::str::from_utf8_unchecked(bytes(s)) }
+}
+
+/// The bytes of a string object.
+///
+/// # Safety
+/// `s` points to a live string object that neither moves nor dies during `'a`.
+#[inline(always)]
+unsafe fn object_bytes<'a>(s: *mut StringObject) -> &'a [u8] {
+    // SAFETY: by the contract; the layout is that of `StringObject`.
+    unsafe {
+        let payload = s.cast::<u8>().add(StringObject::PAYLOAD);
+        let start = if (*s).header.bits & string_bits::BUFFERED != 0 {
+            (*payload.cast::<Value>()).as_ptr::<u8>().add(StringBuffer::DATA)
+        } else {
+            payload
+        };
+        std::slice::from_raw_parts(start, (*s).len as usize)
+    }
+}
+
+/// A string.
+#[inline]
+pub fn from_str(heap: &mut Heap, text: &str) -> Result<Value, OutOfMemory> {
+    if let Some(short) = Value::short_string(text.as_bytes()) {
+        return Ok(short);
+    }
+    from_counted(heap, text.as_bytes(), count_scalars(text.as_bytes()))
+}
+
+/// A string of text that is known to have so many scalars.
+fn from_counted(heap: &mut Heap, text: &[u8], scalars: usize) -> Result<Value, OutOfMemory> {
+    if let Some(short) = Value::short_string(text) {
+        return Ok(short);
+    }
+    let object = new_inline(heap, text.len(), scalars, 0)?;
+    // SAFETY: the object has room for the bytes; the source is apart from it.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), payload(object), text.len()) };
+    Ok(Value::object(object))
+}
+
+/// A string object with room for its own bytes, which are not written yet.
+#[inline]
+fn new_inline(
+    heap: &mut Heap,
+    len: usize,
+    scalars: usize,
+    bits: u16,
+) -> Result<*mut StringObject, OutOfMemory> {
+    if len > LEN_MAX {
+        return Err(OutOfMemory);
+    }
+    let object = heap.alloc(ObjectKind::String, bits, scalars as u32, StringObject::PAYLOAD + len)?;
+    let object = object.cast::<StringObject>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*object).len = len as u32;
+        (*object).hash = 0;
+    }
+    Ok(object)
+}
+
+#[inline(always)]
+unsafe fn payload(object: *mut StringObject) -> *mut u8 {
+    // SAFETY: the payload follows the fixed part inside the object.
+    unsafe { object.cast::<u8>().add(StringObject::PAYLOAD) }
+}
+
+/// The number of scalars of UTF-8 text.
+#[inline]
+fn count_scalars(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&b| (b as i8) >= -0x40).count()
+}
+
+/// The number of scalars.
+///
+/// # Safety
+/// `s` is a string with a live object.
+#[inline(always)]
+pub unsafe fn len(s: Value) -> usize {
+    if s.is_short_string() {
+        return count_scalars(s.short_bytes());
+    }
+    // SAFETY: by the contract.
+    unsafe { (*s.as_ptr::<Header>()).meta as usize }
+}
+
+/// The number of bytes.
+///
+/// # Safety
+/// `s` is a string with a live object.
+#[inline(always)]
+pub unsafe fn byte_len(s: Value) -> usize {
+    if s.is_short_string() {
+        return s.short_len();
+    }
+    // SAFETY: by the contract.
+    unsafe { (*s.as_ptr::<StringObject>()).len as usize }
+}
+
+/// One string followed by another.
+///
+/// # Safety
+/// Both are strings with live objects of the heap.
+#[inline]
+pub unsafe fn concat(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOfMemory> {
+    // SAFETY: by the contract; allocation moves nothing.
+    unsafe {
+        let (a_bytes, b_bytes) = (bytes(&a), bytes(&b));
+        if b_bytes.is_empty() {
+            return Ok(a);
+        }
+        if a_bytes.is_empty() {
+            return Ok(b);
+        }
+        let len = a_bytes.len() + b_bytes.len();
+        if len <= SHORT_MAX {
+            let mut joined = [0; SHORT_MAX];
+            joined[..a_bytes.len()].copy_from_slice(a_bytes);
+            joined[a_bytes.len()..len].copy_from_slice(b_bytes);
+            return Ok(Value::short_string(&joined[..len]).unwrap_or(Value::EMPTY_STRING));
+        }
+        let scalars = self::len(a) + self::len(b);
+        let header = if a.is_short_string() { 0 } else { (*a.as_ptr::<Header>()).bits };
+        if header & string_bits::BUFFERED != 0 {
+            let buffer = (*payload(a.as_ptr()).cast::<Value>()).as_ptr::<StringBuffer>();
+            let used = (*buffer).used as usize;
+            if used == a_bytes.len() && (*buffer).capacity as usize - used >= b_bytes.len() {
+                let object = new_view(heap, buffer, len, scalars)?;
+                let end = buffer.cast::<u8>().add(StringBuffer::DATA + used);
+                copy_bytes(b_bytes, end);
+                (*buffer).used = len as u32;
+                return Ok(object);
+            }
+        }
+        if len <= INLINE_MAX || header == 0 {
+            let object = new_inline(heap, len, scalars, string_bits::APPENDED)?;
+            copy_bytes(a_bytes, payload(object));
+            copy_bytes(b_bytes, payload(object).add(a_bytes.len()));
+            return Ok(Value::object(object));
+        }
+        if len > LEN_MAX {
+            return Err(OutOfMemory);
+        }
+        let capacity = (len * 2).min(LEN_MAX).next_multiple_of(8);
+        let size = StringBuffer::DATA + capacity;
+        let buffer = heap.alloc(ObjectKind::StringBuffer, 0, 0, size)?.cast::<StringBuffer>();
+        (*buffer).capacity = capacity as u32;
+        (*buffer).used = len as u32;
+        let start = buffer.cast::<u8>().add(StringBuffer::DATA);
+        copy_bytes(a_bytes, start);
+        copy_bytes(b_bytes, start.add(a_bytes.len()));
+        new_view(heap, buffer, len, scalars)
+    }
+}
+
+/// Copies bytes that do not overlap; short runs without a call.
+#[inline(always)]
+unsafe fn copy_bytes(from: &[u8], to: *mut u8) {
+    // SAFETY: the caller has made room; new room never overlaps a string's bytes.
+    unsafe {
+        if from.len() <= 8 {
+            for (i, &byte) in from.iter().enumerate() {
+                to.add(i).write(byte);
+            }
+        } else {
+            ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+        }
+    }
+}
+
+/// A string of the first `len` bytes of a buffer.
+#[inline(always)]
+unsafe fn new_view(
+    heap: &mut Heap,
+    buffer: *mut StringBuffer,
+    len: usize,
+    scalars: usize,
+) -> Result<Value, OutOfMemory> {
+    let bits = string_bits::BUFFERED | string_bits::APPENDED;
+    let object = heap.alloc(ObjectKind::String, bits, scalars as u32, StringObject::PAYLOAD + 8)?;
+    let object = object.cast::<StringObject>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*object).len = len as u32;
+        (*object).hash = 0;
+        payload(object).cast::<Value>().write(Value::object(buffer));
+    }
+    Ok(Value::object(object))
+}
+
+/// Scalar `i` as a string; `None` where there is none.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+#[inline]
+pub unsafe fn get(heap: &mut Heap, s: Value, i: i64) -> Option<Value> {
+    // SAFETY: by the contract.
+    unsafe {
+        let text = bytes(&s);
+        let count = len(s);
+        if i as u64 >= count as u64 {
+            return None;
+        }
+        let start = if count == text.len() { i as usize } else { heap.byte_offset(s, i as usize) };
+        Value::short_string(&text[start..start + width(text[start])])
+    }
+}
+
+/// The code point of scalar `i`; `None` where there is none.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+#[inline]
+pub unsafe fn code_at(heap: &mut Heap, s: Value, i: i64) -> Option<i64> {
+    // SAFETY: by the contract.
+    unsafe {
+        let count = len(s);
+        if i as u64 >= count as u64 {
+            return None;
+        }
+        let bytes = bytes(&s);
+        if count == bytes.len() {
+            return Some(i64::from(bytes[i as usize]));
+        }
+        let start = heap.byte_offset(s, i as usize);
+        text(&s)[start..].chars().next().map(|c| i64::from(u32::from(c)))
+    }
+}
+
+/// The number of bytes of the scalar that begins with this byte.
+#[inline(always)]
+fn width(first: u8) -> usize {
+    match first {
+        0..0x80 => 1,
+        0x80..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        _ => 4,
+    }
+}
+
+/// Where a slice of a sequence of `len` elements starts and ends: negative positions count from the end, then both are
+/// clamped; an end before the start gives an empty slice.
+#[inline]
+pub fn slice_bounds(len: usize, from: i64, to: i64) -> (usize, usize) {
+    let clamp = |i: i64| {
+        let i = if i < 0 { i.saturating_add(len as i64) } else { i };
+        i.clamp(0, len as i64) as usize
+    };
+    let (from, to) = (clamp(from), clamp(to));
+    (from, to.max(from))
+}
+
+/// Scalars `from..to`; see [`slice_bounds`].
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Value, OutOfMemory> {
+    // SAFETY: by the contract; allocation moves nothing.
+    unsafe {
+        let count = len(s);
+        let (from, to) = slice_bounds(count, from, to);
+        if from == 0 && to == count {
+            return Ok(s);
+        }
+        if from == to {
+            return Ok(Value::EMPTY_STRING);
+        }
+        let text = bytes(&s);
+        let (start, end) = if count == text.len() {
+            (from, to)
+        } else {
+            let start = heap.byte_offset(s, from);
+            (start, if to - from < STEP { skip(text, start, to - from) } else { heap.byte_offset(s, to) })
+        };
+        from_counted(heap, &text[start..end], to - from)
+    }
+}
+
+/// The string of a code point; `None` where there is no such scalar.
+#[inline]
+pub fn from_code(code: i64) -> Option<Value> {
+    let c = char::from_u32(u32::try_from(code).ok()?)?;
+    Value::short_string(c.encode_utf8(&mut [0; 4]).as_bytes())
+}
+
+/// An int in decimal.
+#[inline]
+pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
+    let decimal = Decimal::new(i);
+    from_counted(heap, decimal.bytes(), decimal.bytes().len())
+}
+
+/// The order of two strings by their bytes.
+///
+/// # Safety
+/// Both are strings with live objects.
+#[inline]
+pub unsafe fn compare(a: Value, b: Value) -> std::cmp::Ordering {
+    // SAFETY: by the contract.
+    unsafe { bytes(&a).cmp(bytes(&b)) }
+}
+
+/// Whether two strings have the same bytes.
+///
+/// # Safety
+/// Both are strings with live objects.
+#[inline(always)]
+pub unsafe fn equal(a: Value, b: Value) -> bool {
+    if a.bits() == b.bits() {
+        return true;
+    }
+    // Short strings are canonical: with other bits they are other strings.
+    if a.is_short_string() || b.is_short_string() {
+        return false;
+    }
+    // SAFETY: by the contract both are string objects.
+    unsafe { equal_objects(a.as_ptr(), b.as_ptr()) }
+}
+
+#[inline(never)]
+unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
+    // SAFETY: both are live string objects.
+    unsafe {
+        let hashes = ((*a).hash, (*b).hash);
+        (*a).len == (*b).len
+            && (hashes.0 == hashes.1 || hashes.0 == 0 || hashes.1 == 0)
+            && object_bytes(a) == object_bytes(b)
+    }
+}
+
+/// Whether `part` occurs in `s`.
+///
+/// # Safety
+/// Both are strings with live objects.
+pub unsafe fn contains(s: Value, part: Value) -> bool {
+    // SAFETY: by the contract.
+    unsafe { text(&s).contains(text(&part)) }
+}
+
+/// The hash of a string's content; kept in its object.
+///
+/// # Safety
+/// `s` is a string with a live object.
+#[inline(always)]
+pub unsafe fn hash_of(s: Value) -> u32 {
+    if s.is_short_string() {
+        return hash::of_word(s.bits());
+    }
+    // SAFETY: by the contract.
+    unsafe {
+        let object = s.as_ptr::<StringObject>();
+        let hash = (*object).hash;
+        if hash != 0 { hash } else { compute_hash(object) }
+    }
+}
+
+#[inline(never)]
+unsafe fn compute_hash(object: *mut StringObject) -> u32 {
+    // SAFETY: a live string object.
+    unsafe {
+        let hash = hash::of_bytes(object_bytes(object));
+        (*object).hash = hash;
+        hash
+    }
+}
+
+/// The hash that a string with these bytes has.
+#[inline]
+pub fn hash_of_bytes(bytes: &[u8]) -> u32 {
+    match Value::short_string(bytes) {
+        Some(short) => hash::of_word(short.bits()),
+        None => hash::of_bytes(bytes),
+    }
+}
+
+/// The decimal text of an int.
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
+    buffer: [u8; 20],
+    start: u8,
+}
+
+impl Decimal {
+    /// Writes an int.
+    #[inline]
+    pub fn new(i: i64) -> Decimal {
+        let mut buffer = [0; 20];
+        let mut start = buffer.len();
+        let mut rest = i.unsigned_abs();
+        loop {
+            start -= 1;
+            buffer[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        if i < 0 {
+            start -= 1;
+            buffer[start] = b'-';
+        }
+        Decimal { buffer, start: start as u8 }
+    }
+
+    /// The text.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start as usize..]
+    }
+}
+
+/// The byte offset `count` scalars behind `start`.
+#[inline]
+fn skip(text: &[u8], start: usize, count: usize) -> usize {
+    let mut at = start;
+    for _ in 0..count {
+        at += width(text[at]);
+    }
+    at
+}
+
+/// Byte offsets of every [`STEP`]-th scalar of the strings used last.
+#[derive(Default)]
+pub(crate) struct IndexCache {
+    entries: [Option<Box<Index>>; 4],
+    /// The entry that is replaced next.
+    next: usize,
+    used: bool,
+}
+
+struct Index {
+    string: u64,
+    offsets: Vec<u32>,
+}
+
+impl IndexCache {
+    /// Forgets everything: strings may move.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if self.used {
+            *self = IndexCache::default();
+        }
+    }
+}
+
+impl Heap {
+    /// The byte offset of scalar `i` (at most the number of scalars) of a string that is not ASCII.
+    unsafe fn byte_offset(&mut self, s: Value, i: usize) -> usize {
+        // SAFETY: the callers' contract: a string with a live object.
+        let text = unsafe { bytes(&s) };
+        if text.len() < INDEX_MIN || i < STEP {
+            return skip(text, 0, i);
+        }
+        let cache = &mut self.string_index;
+        let found = cache.entries.iter().position(|e| e.as_ref().is_some_and(|e| e.string == s.bits()));
+        let entry = found.unwrap_or_else(|| {
+            let starts = text.iter().enumerate().filter(|(_, b)| (**b as i8) >= -0x40);
+            let offsets = starts.step_by(STEP).map(|(at, _)| at as u32).collect();
+            let entry = cache.next;
+            cache.entries[entry] = Some(Box::new(Index { string: s.bits(), offsets }));
+            cache.next = (entry + 1) % cache.entries.len();
+            cache.used = true;
+            entry
+        });
+        let offsets = cache.entries[entry].as_ref().map_or(&[][..], |e| &e.offsets);
+        match offsets.get(i / STEP) {
+            Some(&at) => skip(text, at as usize, i % STEP),
+            None => text.len(),
+        }
+    }
+}
