@@ -3,5 +3,7 @@
 
 pub mod builtins;
 pub mod diagnostics;
+pub mod infer;
+pub mod resolve;
 pub mod source;
 pub mod syntax;
