@@ -166,7 +166,7 @@ impl SourceMap {
     }
 
     /// Takes the contents of a file in. Bytes that are not UTF-8 and files that are too long give a diagnostic beside the
-    /// file, which then should not be run.
+    /// file, which then should not be parsed.
     pub fn add_bytes(&mut self, name: impl Into<String>, bytes: Vec<u8>) -> (FileId, Option<Diagnostic>) {
         if bytes.len() > MAX_FILE_BYTES {
             let file = self.add(name, "");

@@ -6,7 +6,7 @@
 //! nothing behind.
 //!
 //! Malformed text gives a diagnostic and, where there is one, the token that was probably meant, so that the parser has
-//! nothing to add. After [`MAX_ERRORS`] diagnostics and after [`MAX_TOKENS`] tokens the file ends.
+//! nothing to add. A file with [`MAX_ERRORS`] of these, or over [`MAX_TOKENS`] tokens, has no tokens at all.
 
 use memchr::{memchr, memchr2, memchr3, memmem};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
@@ -246,7 +246,11 @@ pub(crate) fn lex(file: FileId, text: &str) -> (Vec<Token>, Vec<Diagnostic>) {
         lexer.at = 3;
     }
     lexer.run();
-    let end = if lexer.full() { lexer.at } else { text.len() } as u32;
+    if lexer.full() {
+        // The file is given up: an end in the middle of something would only give more errors.
+        lexer.tokens = Vec::new();
+    }
+    let end = text.len() as u32;
     lexer.tokens.push(Token { kind: Tok::Eof, start: end, end });
     match_brackets(&mut lexer.tokens);
     (lexer.tokens, lexer.diagnostics)
@@ -639,9 +643,37 @@ fn is_visible(c: char) -> bool {
     !matches!(c.general_category(), Format | NonspacingMark | PrivateUse | Unassigned)
 }
 
+/// Whether a word can stand only at the start of a statement.
+pub(crate) fn starts_only_statements(kind: Tok) -> bool {
+    use Tok::{
+        Agent, Break, Continue, Emit, Expect, Export, Extern, Fact, For, Import, Let, Return, Rule, Stream,
+        Test, Type, Var, While,
+    };
+    matches!(
+        kind,
+        Let | Var
+            | Return
+            | Break
+            | Continue
+            | For
+            | While
+            | Type
+            | Test
+            | Expect
+            | Import
+            | Extern
+            | Export
+            | Fact
+            | Rule
+            | Stream
+            | Agent
+            | Emit
+    )
+}
+
 /// Tells each bracket its partner. A closing bracket matches the nearest open one of its kind, and what was opened in
-/// between stays without partner; but no `)` or `]` reaches across a `{`, so that one missing parenthesis does not
-/// spoil the blocks around it.
+/// between stays without partner; but no `)` or `]` reaches across a `{`, or across a word that only statements start with, so
+/// that one missing parenthesis does not spoil what is around it.
 fn match_brackets(tokens: &mut [Token]) {
     let mut open: Vec<u32> = Vec::new();
     let mut braces = 0;
@@ -656,6 +688,12 @@ fn match_brackets(tokens: &mut [Token]) {
             Tok::CloseBrace => Tok::OpenBrace,
             Tok::CloseBracket => Tok::OpenBracket,
             Tok::CloseParen => Tok::OpenParen,
+            kind if starts_only_statements(kind) || kind == Tok::Fun && tokens[at + 1].kind.is_name() => {
+                while open.last().is_some_and(|&index| tokens[index as usize].kind != Tok::OpenBrace) {
+                    open.pop();
+                }
+                continue;
+            }
             _ => continue,
         };
         tokens[at].end = u32::MAX;

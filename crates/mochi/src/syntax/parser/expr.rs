@@ -326,14 +326,21 @@ impl Parser<'_> {
 
     fn no_expr(&mut self) -> Failed {
         let kind = self.peek();
-        let diagnostic = match kind {
+        let doubled = self.at > 0 && self.kind_at(self.at - 1) == kind;
+        let help = match kind {
             Tok::Fun => "a function inside an expression has no name: `fun(x) => x`",
-            Tok::All => "the name `all` is reserved",
-            _ if kind.is_keyword() => "a statement cannot stand inside an expression",
+            Tok::Question => "there is no `a ? b : c`; write `if a { b } else { c }`",
+            Tok::Bar => "the logical or is `||`",
+            Tok::Less | Tok::Greater if doubled => {
+                "there are no shift operators; multiply or divide by a power of two"
+            }
+            Tok::Star if doubled => "there is no power operator; write a function or multiply",
+            Tok::Else => "`else` follows the `}` of an `if`",
+            _ if kind.is_keyword() => "this word starts a statement, which cannot stand inside an expression",
             _ => return self.unexpected(Code::P999, "an expression"),
         };
         let message = format!("expected an expression, found {}", self.found());
-        self.report(Diagnostic::error(Code::P999, self.here(), message).with_help(diagnostic))
+        self.report(Diagnostic::error(Code::P999, self.here(), message).with_help(help))
     }
 
     fn parens(&mut self) -> Parsed<ExprId> {

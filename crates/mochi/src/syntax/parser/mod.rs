@@ -185,7 +185,12 @@ impl Parser<'_> {
 
     fn ident_or(&mut self, code: Code, what: &str) -> Parsed<Ident> {
         if !self.peek().is_name() {
-            return Err(self.unexpected(code, what));
+            let failed = self.unexpected(code, what);
+            // A word of the language in place of a name: it does not start the next statement.
+            if self.peek().is_keyword() && !self.starts_line(self.at) {
+                self.bump();
+            }
+            return Err(failed);
         }
         let ident = Ident { name: self.name(self.at), span: self.here() };
         self.bump();
@@ -418,14 +423,11 @@ impl Parser<'_> {
 
     /// Whether the next token looks like the beginning of a statement.
     fn starts_statement(&self) -> bool {
-        use Tok::{
-            Agent, Break, Continue, Emit, Expect, Export, Extern, Fact, Fetch, For, Fun, If, Import, Let,
-            Load, Match, On, Return, Rule, Save, Stream, Test, Type, Var, While,
-        };
         match self.peek() {
-            Let | Var | Return | Break | Continue | For | While | Type | Test | Expect | Import | Extern
-            | Export | Fact | Rule | Stream | Agent | Emit => true,
-            If | Fun | Match | Fetch | Load | Save | On => self.starts_line(self.at),
+            kind if lexer::starts_only_statements(kind) => true,
+            Tok::If | Tok::Fun | Tok::Match | Tok::Fetch | Tok::Load | Tok::Save | Tok::On => {
+                self.starts_line(self.at)
+            }
             kind => kind.is_name() && self.starts_line(self.at),
         }
     }
