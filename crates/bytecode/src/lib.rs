@@ -14,15 +14,18 @@
 //! * a collecting op happens only where every cell slot of the frame holds a valid value.
 #![forbid(unsafe_code)]
 
+pub mod binary;
 pub mod builder;
 pub mod frame;
 pub mod inst;
 pub mod module;
 pub mod ops;
+pub mod text;
 pub mod types;
+pub mod verifier;
 
 pub use frame::FrameLayout;
 pub use inst::{Inst, Word};
 pub use module::*;
-pub use ops::{Effects, Op, OperandKind};
+pub use ops::{Effects, Op, OperandKind, reference};
 pub use types::*;

@@ -432,6 +432,66 @@ lists! {
     }
 }
 
+/// What the callee of a protocol entry returns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProtocolResult {
+    /// No result.
+    Nothing,
+    /// A raw boolean.
+    Bool,
+    /// A raw int.
+    Int,
+    /// A string cell.
+    String,
+    /// A cell.
+    Any,
+    /// A cell, or no result, or several.
+    Results,
+}
+
+impl Protocol {
+    /// The number of parameters of the callee; all are cells of type `any`.
+    pub fn arity(self) -> usize {
+        match self {
+            Protocol::Neg | Protocol::Hash | Protocol::Text => 1,
+            Protocol::Add
+            | Protocol::Sub
+            | Protocol::Mul
+            | Protocol::Div
+            | Protocol::Rem
+            | Protocol::Less
+            | Protocol::LessEqual
+            | Protocol::Equal
+            | Protocol::IndexGet
+            | Protocol::FieldGet
+            | Protocol::Call
+            | Protocol::Arity
+            | Protocol::TrapValue => 2,
+            Protocol::IndexSet | Protocol::FieldSet => 3,
+        }
+    }
+
+    /// The result of the callee.
+    pub fn result(self) -> ProtocolResult {
+        match self {
+            Protocol::Less | Protocol::LessEqual | Protocol::Equal => ProtocolResult::Bool,
+            Protocol::Hash => ProtocolResult::Int,
+            Protocol::Text => ProtocolResult::String,
+            Protocol::IndexSet | Protocol::FieldSet => ProtocolResult::Nothing,
+            Protocol::Call | Protocol::Arity => ProtocolResult::Results,
+            Protocol::Add
+            | Protocol::Sub
+            | Protocol::Mul
+            | Protocol::Div
+            | Protocol::Rem
+            | Protocol::Neg
+            | Protocol::IndexGet
+            | Protocol::FieldGet
+            | Protocol::TrapValue => ProtocolResult::Any,
+        }
+    }
+}
+
 /// The functions of a module's protocol. An empty entry traps type-mismatch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProtocolTable(pub Vec<Option<Callee>>);
@@ -478,6 +538,8 @@ macro_rules! flag_sets {
             $($(#[$fdoc])* pub const $flag: $name = $name(1 << $bit);)*
             /// All bits that mean something.
             pub const KNOWN: u16 = 0 $(| 1 << $bit)*;
+            /// The flags with their names in the text format.
+            pub const NAMES: &'static [(&'static str, u16)] = &[$((stringify!($flag), 1 << $bit)),*];
             /// Both sets.
             #[must_use]
             pub const fn with(self, other: $name) -> $name { $name(self.0 | other.0) }

@@ -231,6 +231,11 @@ impl TypeTable {
         CellType { id: self.intern(ty), nullable: true }
     }
 
+    /// The id of a heap type that the table has.
+    pub fn find(&self, ty: &HeapType) -> Option<TypeId> {
+        self.index.get(ty).copied()
+    }
+
     /// The heap type behind an id; `None` where a (not yet verified) module names one that does not exist.
     pub fn get(&self, id: TypeId) -> Option<&HeapType> {
         self.types.get(id.index())
