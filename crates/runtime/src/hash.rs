@@ -27,7 +27,8 @@ fn word(bytes: &[u8]) -> u64 {
 #[inline]
 pub fn of_bytes(bytes: &[u8]) -> u32 {
     let len = bytes.len();
-    let mut h = K1 ^ len as u64;
+    // The length is spread over the word, or it would cancel against the first byte.
+    let mut h = K1 ^ (len as u64).wrapping_mul(K0);
     if len >= 8 {
         let mut rest = bytes;
         while rest.len() > 16 {

@@ -5,6 +5,7 @@ pub mod closure;
 pub mod hash;
 pub mod heap;
 pub mod list;
+pub mod map;
 pub mod object;
 pub mod record;
 pub mod string;

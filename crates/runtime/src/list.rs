@@ -259,7 +259,11 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
 /// # Safety
 /// As for [`push`].
 #[inline]
-pub unsafe fn append<T: Element>(heap: &mut Heap, list: *mut List, value: T) -> Result<*mut List, OutOfMemory> {
+pub unsafe fn append<T: Element>(
+    heap: &mut Heap,
+    list: *mut List,
+    value: T,
+) -> Result<*mut List, OutOfMemory> {
     // SAFETY: by the contract.
     unsafe {
         let list = if is_shared(list) { copy(heap, list, 1)? } else { list };

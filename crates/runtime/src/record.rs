@@ -97,7 +97,8 @@ impl ShapeTable {
     pub fn add_module(&mut self, module: &Module) -> u32 {
         let base = self.shapes.len() as u32;
         for record in &module.records {
-            let fields: Vec<(&str, ValueType)> = record.fields.iter().map(|f| (f.name.as_str(), f.ty)).collect();
+            let fields: Vec<(&str, ValueType)> =
+                record.fields.iter().map(|f| (f.name.as_str(), f.ty)).collect();
             self.add(Shape::new(&record.name, record.tag, &fields));
         }
         base

@@ -21,8 +21,7 @@ pub unsafe fn new(
     count: usize,
 ) -> Result<*mut Tuple, OutOfMemory> {
     let len = u32::try_from(count).map_err(|_| OutOfMemory)?;
-    let tuple =
-        heap.alloc(ObjectKind::Tuple, 0, u32::from(kind), Tuple::CELLS + 8 * count)?.cast::<Tuple>();
+    let tuple = heap.alloc(ObjectKind::Tuple, 0, u32::from(kind), Tuple::CELLS + 8 * count)?.cast::<Tuple>();
     // SAFETY: the object has room for `count` cells.
     unsafe {
         (*tuple).len = len;

@@ -133,7 +133,9 @@ impl Value {
     pub const fn immediate(what: Immediate) -> Value {
         match what {
             Immediate::Hole => Value::HOLE,
-            Immediate::Nil | Immediate::False | Immediate::True | Immediate::None | Immediate::Many => immediate(what as u64),
+            Immediate::Nil | Immediate::False | Immediate::True | Immediate::None | Immediate::Many => {
+                immediate(what as u64)
+            }
         }
     }
 
@@ -162,7 +164,10 @@ impl Value {
     #[inline(always)]
     pub fn object<T>(object: *mut T) -> Value {
         let address = object.expose_provenance() as u64;
-        debug_assert!(address != 0 && address < ADDRESS_END && address.is_multiple_of(8), "no object address: {address:#x}");
+        debug_assert!(
+            address != 0 && address < ADDRESS_END && address.is_multiple_of(8),
+            "no object address: {address:#x}"
+        );
         Value(address)
     }
 
@@ -399,7 +404,18 @@ mod tests {
 
     #[test]
     fn floats_keep_their_bits_and_stay_out_of_other_ranges() {
-        for x in [0.0, -0.0, 1.5, -1.5, f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 5e-324] {
+        for x in [
+            0.0,
+            -0.0,
+            1.5,
+            -1.5,
+            f64::MAX,
+            f64::MIN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MIN_POSITIVE,
+            5e-324,
+        ] {
             let v = Value::float(x);
             assert!(v.is_float() && !v.is_object() && !v.is_small_int() && !v.is_string() && !v.is_bool());
             assert_eq!(v.as_float().map(f64::to_bits), Some(x.to_bits()));

@@ -117,13 +117,17 @@ unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
                     Cells { first: at(Buffer::DATA), count: capacity, stride: 1 }
                 }
             }
-            ObjectKind::Record => Cells { first: at(Record::FIELDS), count: shapes.cells_of((*object).meta), stride: 1 },
+            ObjectKind::Record => {
+                Cells { first: at(Record::FIELDS), count: shapes.cells_of((*object).meta), stride: 1 }
+            }
             ObjectKind::String => {
                 let buffered = usize::from((*object).bits & string_bits::BUFFERED);
                 Cells { first: at(StringObject::PAYLOAD), count: buffered, stride: 1 }
             }
             ObjectKind::Map => Cells { first: at(16), count: 3, stride: 1 },
-            ObjectKind::Closure => Cells { first: at(Closure::CAPTURES), count: (*object).bits as usize, stride: 1 },
+            ObjectKind::Closure => {
+                Cells { first: at(Closure::CAPTURES), count: (*object).bits as usize, stride: 1 }
+            }
             ObjectKind::RefCell => Cells { first: at(8), count: 1, stride: 1 },
             ObjectKind::Tuple => {
                 Cells { first: at(Tuple::CELLS), count: (*object.cast::<Tuple>()).len as usize, stride: 1 }
@@ -155,8 +159,12 @@ unsafe fn size(shapes: &ShapeTable, object: *mut Header) -> usize {
                 let inline = (*object).bits & string_bits::BUFFERED == 0;
                 StringObject::PAYLOAD + if inline { (*object.cast::<StringObject>()).len as usize } else { 8 }
             }
-            ObjectKind::StringBuffer => StringBuffer::DATA + (*object.cast::<StringBuffer>()).capacity as usize,
-            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => size_of::<List>(),
+            ObjectKind::StringBuffer => {
+                StringBuffer::DATA + (*object.cast::<StringBuffer>()).capacity as usize
+            }
+            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => {
+                size_of::<List>()
+            }
             ObjectKind::RawBuffer => {
                 Buffer::DATA + (*object.cast::<Buffer>()).capacity * (*object).bits as usize
             }
@@ -199,7 +207,9 @@ impl Heap {
     pub fn collect(&mut self, roots: &mut dyn Roots) {
         self.minor(roots);
         let in_use = self.in_use();
-        if in_use > self.major_threshold || in_use > self.config.limit || (self.config.stress && self.stats.minor % 16 == 0)
+        if in_use > self.major_threshold
+            || in_use > self.config.limit
+            || (self.config.stress && self.stats.minor.is_multiple_of(16))
         {
             self.major(roots);
         }
@@ -330,7 +340,8 @@ impl Heap {
                     *card = 0;
                     let first = (group_index * GROUP + i) * (CARD / 8);
                     let last = (first + CARD / 8).min(capacity);
-                    let count = (last - first).div_ceil(stride) - usize::from(pairs && (last - first) % 2 == 1);
+                    let count =
+                        (last - first).div_ceil(stride) - usize::from(pairs && (last - first) % 2 == 1);
                     Cells { first: data.add(first + skip), count, stride }.each(|cell| self.forward(cell));
                 }
             }

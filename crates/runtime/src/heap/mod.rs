@@ -169,7 +169,12 @@ unsafe impl Send for Heap {}
 
 /// A buffer without room that empty lists and maps point to. Its bits keep the collector and the barrier away from it.
 static EMPTY_BUFFER: Shared = Shared(Buffer {
-    header: Header { kind: ObjectKind::RawBuffer as u8, gc: gc::OLD | gc::MARK | gc::LARGE, bits: 8, meta: 0 },
+    header: Header {
+        kind: ObjectKind::RawBuffer as u8,
+        gc: gc::OLD | gc::MARK | gc::LARGE,
+        bits: 8,
+        meta: 0,
+    },
     capacity: 0,
 });
 
@@ -269,7 +274,13 @@ impl Heap {
 
     /// A new object of `size` bytes, with its header written and the rest arbitrary. Never collects.
     #[inline(always)]
-    pub fn alloc(&mut self, kind: ObjectKind, bits: u16, meta: u32, size: usize) -> Result<*mut Header, OutOfMemory> {
+    pub fn alloc(
+        &mut self,
+        kind: ObjectKind,
+        bits: u16,
+        meta: u32,
+        size: usize,
+    ) -> Result<*mut Header, OutOfMemory> {
         let size = round(size);
         let object = if size <= LARGE_OBJECT && size <= self.end.addr().wrapping_sub(self.top.addr()) {
             let object = self.top.cast::<Header>();
@@ -312,7 +323,9 @@ impl Heap {
         if self.exhausted {
             self.requested = true;
             // One allocation fails, so that a handler has some room; beyond the slack all do.
-            if self.in_use() <= self.config.limit.saturating_add(self.config.limit / 8).saturating_add(4 << 20) {
+            if self.in_use()
+                <= self.config.limit.saturating_add(self.config.limit / 8).saturating_add(4 << 20)
+            {
                 self.exhausted = false;
                 self.end = self.soft_end();
             }
@@ -360,7 +373,9 @@ impl Heap {
         self.stats.allocated += size as u64;
         // Young large garbage may take as much as a quarter of what lives.
         let young = self.large.young_bytes;
-        if young > LARGE_YOUNG.max(self.stats.live / 4) || in_use + size > self.config.limit - self.config.limit / 8 {
+        if young > LARGE_YOUNG.max(self.stats.live / 4)
+            || in_use + size > self.config.limit - self.config.limit / 8
+        {
             self.requested = true;
         }
         Ok(object)
@@ -493,6 +508,9 @@ impl Heap {
 
 impl fmt::Debug for Heap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heap").field("config", &self.config).field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Heap")
+            .field("config", &self.config)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

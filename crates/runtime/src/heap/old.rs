@@ -7,8 +7,8 @@
 
 use std::ptr;
 
-use super::pages::Pages;
 use super::POISON;
+use super::pages::Pages;
 use crate::object::{Header, ObjectKind, gc};
 
 /// The size of a chunk, and its alignment.
@@ -23,8 +23,8 @@ pub(crate) const SMALL_MAX: usize = 4096;
 
 /// The sizes of cells.
 const CLASSES: [u16; 31] = [
-    16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896, 1024, 1280,
-    1536, 1792, 2048, 2560, 3072, 3584, 4096,
+    16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896,
+    1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096,
 ];
 
 /// For a size in words the class that it belongs to.
@@ -203,8 +203,7 @@ impl OldSpace {
     /// After marking: frees blocks without marks, and leaves the others to be swept on demand. Returns the live bytes.
     pub(crate) fn start_sweep(&mut self) -> usize {
         let mut live_bytes = 0;
-        for index in 0..self.classes.len() {
-            let cell = CLASSES[index] as usize;
+        for (index, &cell) in CLASSES.iter().enumerate() {
             let class = &mut self.classes[index];
             // Free cells are found again by sweeping.
             class.free = ptr::null_mut();
@@ -212,7 +211,7 @@ impl OldSpace {
             for block in std::mem::take(&mut class.swept) {
                 // SAFETY: listed blocks are ours.
                 let live = unsafe { (*block).live } as usize;
-                live_bytes += live * cell;
+                live_bytes += live * cell as usize;
                 if block == current {
                     // Swept at once: its unused rest is handed out from now on, and those objects have no mark.
                     self.sweep(index, block);
@@ -274,7 +273,7 @@ impl OldSpace {
             return;
         }
         let mut free = std::mem::take(&mut self.free_blocks);
-        free.sort_unstable_by(|a, b| b.addr().cmp(&a.addr()));
+        free.sort_unstable_by_key(|b| std::cmp::Reverse(b.addr()));
         let chunk_of = |b: &*mut Block| b.addr() & !(CHUNK - 1);
         let mut kept = Vec::new();
         for group in free.chunk_by(|a, b| chunk_of(a) == chunk_of(b)) {

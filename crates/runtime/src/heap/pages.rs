@@ -39,7 +39,7 @@ impl Pages {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
         let page = rustix::param::page_size();
         let len = len.next_multiple_of(page);
-        let slack = if align > page { align - page } else { 0 };
+        let slack = align.saturating_sub(page);
         // SAFETY: a fresh private mapping at an address that the system chooses overlaps nothing.
         let start = unsafe {
             mmap_anonymous(
@@ -103,6 +103,11 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         // SAFETY: allocated by `map` with the same layout.
-        unsafe { std::alloc::dealloc(self.base, std::alloc::Layout::from_size_align_unchecked(self.len, self.align)) };
+        unsafe {
+            std::alloc::dealloc(
+                self.base,
+                std::alloc::Layout::from_size_align_unchecked(self.len, self.align),
+            )
+        };
     }
 }
