@@ -141,6 +141,7 @@ impl Printer<'_> {
         let own = match self.ast[id].kind {
             ExprKind::Binary { op, .. } => op.level(),
             ExprKind::Unary { .. } => PREFIX,
+            ExprKind::Cast { ty, .. } if !matches!(self.ast[ty].kind, TypeKind::Name(_)) => LOOSE,
             kind if is_open(kind) => LOOSE,
             _ => POSTFIX,
         };
@@ -278,11 +279,7 @@ impl Printer<'_> {
     /// What a postfix operator is applied to. Behind a cast the operator could become part of the type.
     fn base(&mut self, id: ExprId, swallowed: bool) {
         match self.ast[id].kind {
-            ExprKind::Cast { ty, .. } if swallowed || !matches!(self.ast[ty].kind, TypeKind::Name(_)) => {
-                self.parens(id);
-            }
-            // In the text of a call a bare word before a parenthesis would read as something else.
-            ExprKind::Int(value) if value < 0 => self.parens(id),
+            ExprKind::Cast { .. } if swallowed => self.parens(id),
             _ => self.operand(id, POSTFIX),
         }
     }
@@ -343,7 +340,6 @@ impl Printer<'_> {
         }
         match self.ast[last].kind {
             ExprKind::Cast { .. } if before_less => self.parens(id),
-            ExprKind::Cast { ty, .. } if !matches!(self.ast[ty].kind, TypeKind::Name(_)) => self.parens(id),
             _ => self.operand(id, level),
         }
     }
@@ -355,18 +351,10 @@ impl Printer<'_> {
     fn optional(&mut self, before: &str, expr: Option<ExprId>) {
         if let Some(expr) = expr {
             self.text(before);
-            // A cast to a function type would take the colon of a slice for its own.
-            match self.ast[expr].kind {
-                ExprKind::Cast { .. } => self.parens(expr),
-                _ => self.in_brackets(expr),
-            }
+            let in_head = std::mem::replace(&mut self.in_head, false);
+            self.operand(expr, LOOSE + 1);
+            self.in_head = in_head;
         }
-    }
-
-    fn in_brackets(&mut self, expr: ExprId) {
-        let in_head = std::mem::replace(&mut self.in_head, false);
-        self.operand(expr, LOOSE + 1);
-        self.in_head = in_head;
     }
 
     /// A part of a query and the like: what is open at its end goes in parentheses.

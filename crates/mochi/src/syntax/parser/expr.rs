@@ -120,21 +120,28 @@ impl Parser<'_> {
         Some((op, 1))
     }
 
-    /// Whether the word before is an operator and not a name at the start of the next statement: `union(a, b)` behind an
-    /// expression is a call, `union (a)` and `union [a, b]` continue the expression.
+    /// Whether the next word is an operator and not a name at the start of the next statement: `union(a, b)` at the start of
+    /// a line is a call, all else that can be an operand continues the expression.
     fn is_set_operand(&self, distance: usize) -> bool {
         let index = self.at + distance;
         if !self.starts_expr(index) {
             return false;
         }
-        let Some(close) = self.tokens[index].partner().filter(|_| self.kind_at(index) == Tok::OpenParen)
-        else {
+        let adjacent = self.tokens[self.at].end() == self.tokens[index].start;
+        if self.kind_at(index) != Tok::OpenParen || !adjacent || !self.starts_line(self.at) {
             return true;
-        };
+        }
+        let Some(close) = self.tokens[index].partner() else { return true };
         let mut inside = index + 1;
         while inside < close {
             if self.kind_at(inside) == Tok::Comma {
                 return false;
+            }
+            if self.kind_at(inside) == Tok::As
+                && let Some(behind) = self.skim_type(inside + 1, 0)
+            {
+                inside = behind;
+                continue;
             }
             inside = self.tokens[inside].partner().filter(|&partner| partner > inside).unwrap_or(inside) + 1;
         }

@@ -128,7 +128,8 @@ impl Parser<'_> {
         }
     }
 
-    fn skim_type(&self, mut index: usize, depth: u32) -> Option<usize> {
+    /// Index behind the type that starts at `index`.
+    pub(super) fn skim_type(&self, mut index: usize, depth: u32) -> Option<usize> {
         if depth > MAX_SKIM {
             return None;
         }
