@@ -5,7 +5,8 @@
 //!
 //! Two things need care, because the language has no statement terminators. A cast to a function type, an option or a name
 //! that `<` follows could swallow what comes next, and an expression that is open at its end (`if`, `fun`, a query) could
-//! swallow an operator: both are put in parentheses where they are operands.
+//! swallow an operator: both are put in parentheses where they are operands. What cannot be saved are statements that only
+//! parentheses kept apart, as in `(P) {}`, which comes out as a struct literal; nobody writes such programs on purpose.
 
 use std::fmt::Write as _;
 
@@ -340,7 +341,25 @@ impl Printer<'_> {
         }
         match self.ast[last].kind {
             ExprKind::Cast { .. } if before_less => self.parens(id),
+            // A name `all` behind `union` would read as `union all`.
+            _ if self.out.ends_with(" union ") && self.starts_with_all(id) => self.parens(id),
             _ => self.operand(id, level),
+        }
+    }
+
+    fn starts_with_all(&self, mut id: ExprId) -> bool {
+        loop {
+            id = match self.ast[id].kind {
+                ExprKind::Field { base, .. }
+                | ExprKind::Index { base, .. }
+                | ExprKind::Slice { base, .. } => base,
+                ExprKind::Call { callee, .. } => callee,
+                ExprKind::Cast { value, .. } => value,
+                ExprKind::Binary { left, .. } => left,
+                ExprKind::Name(name) => return &self.names[name] == "all",
+                ExprKind::Struct { name, .. } => return &self.names[name.name] == "all",
+                _ => return false,
+            };
         }
     }
 
