@@ -57,15 +57,17 @@ mod tests {
     fn hashes_differ_where_inputs_do() {
         let words: HashSet<u32> = (0..10_000u64).map(|i| of_word(i << 40)).collect();
         assert!(words.len() > 9_990);
+        // Of 45,000 hashes of 32 bits about a quarter of a pair is expected to meet.
         let mut bytes = HashSet::new();
-        for len in 0..200usize {
+        let mut count = 0;
+        for len in 0..300usize {
             let mut text = vec![b'a'; len];
-            bytes.insert(of_bytes(&text));
-            for i in 0..len {
-                text[i] = b'b';
-                assert!(bytes.insert(of_bytes(&text)), "length {len}, changed byte {i}");
-                text[i] = b'a';
+            for i in 0..=len {
+                text.iter_mut().enumerate().for_each(|(j, b)| *b = if i == j { b'b' } else { b'a' });
+                bytes.insert(of_bytes(&text));
+                count += 1;
             }
         }
+        assert!(bytes.len() >= count - 4, "{} of {count} differ", bytes.len());
     }
 }

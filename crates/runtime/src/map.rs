@@ -861,12 +861,12 @@ unsafe fn pack(heap: &mut Heap, map: *mut MapObject) {
         // New numbers of the entries; then the index follows.
         let mut numbers = vec![0u32; used];
         let mut to = 0;
-        for from in 0..used {
+        for (from, number) in numbers.iter_mut().enumerate() {
             let source = entry_at(map, stride, from);
             if *source.add(1) == Value::TOMBSTONE {
                 continue;
             }
-            numbers[from] = to as u32;
+            *number = to as u32;
             if to != from {
                 std::ptr::copy_nonoverlapping(source, entry_at(map, stride, to), stride);
             }

@@ -28,9 +28,9 @@ const INDEX_MIN: usize = 128;
 /// The bytes of a string.
 ///
 /// # Safety
-/// `s` is a string whose object, if any, neither moves nor dies during `'a`.
+/// `s` is a string whose object, if any, neither moves nor dies while the result is used.
 #[inline(always)]
-pub unsafe fn bytes<'a>(s: &'a Value) -> &'a [u8] {
+pub unsafe fn bytes(s: &Value) -> &[u8] {
     debug_assert!(s.is_string());
     if s.is_short_string() {
         return s.short_bytes();
@@ -44,7 +44,7 @@ pub unsafe fn bytes<'a>(s: &'a Value) -> &'a [u8] {
 /// # Safety
 /// As for [`bytes`].
 #[inline(always)]
-pub unsafe fn text<'a>(s: &'a Value) -> &'a str {
+pub unsafe fn text(s: &Value) -> &str {
     // SAFETY: strings are UTF-8 from their making on.
     unsafe { std::str::from_utf8_unchecked(bytes(s)) }
 }

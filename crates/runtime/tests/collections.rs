@@ -1,0 +1,526 @@
+//! Strings, lists and maps against models of the standard library, with collections in between.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use upshift_bytecode::types::{KeyPolicy, OrderPolicy};
+use upshift_runtime::heap::{Heap, HeapConfig};
+use upshift_runtime::list::{self, Element};
+use upshift_runtime::map::{self, Find};
+use upshift_runtime::string;
+use upshift_runtime::tuple;
+use upshift_runtime::value::Value;
+
+fn heap(stress: bool) -> Heap {
+    let config = HeapConfig {
+        nursery: 64 << 10,
+        major_minimum: 1 << 20,
+        stress,
+        poison: true,
+        ..HeapConfig::default()
+    };
+    Heap::new(config).unwrap()
+}
+
+fn safepoint(heap: &mut Heap, roots: &mut Vec<Value>) {
+    if heap.collection_due() {
+        heap.collect(roots);
+    }
+}
+
+// SAFETY of the unsafe blocks in this file: values are roots or younger than the last safepoint, and lists and maps are
+// used with the types that they were made with.
+
+fn text_of(v: &Value) -> String {
+    // SAFETY: see above.
+    unsafe { string::text(v) }.to_string()
+}
+
+fn bits_equal_iff_short(v: &Value) {
+    // SAFETY: see above.
+    assert_eq!(v.is_short_string(), unsafe { string::byte_len(*v) } <= 5);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn strings_match_std(
+        texts in proptest::collection::vec("[a-cäß日🦀]{0,12}", 1..6),
+        ops in proptest::collection::vec((0..8u8, 0..6usize, 0..6usize, -40..40i64, -40..40i64), 1..150),
+        stress in any::<bool>(),
+    ) {
+        let mut heap = heap(stress);
+        let mut roots: Vec<Value> = texts.iter().map(|t| string::from_str(&mut heap, t).unwrap()).collect();
+        let mut model = texts.clone();
+        for (op, a, b, x, y) in ops {
+            safepoint(&mut heap, &mut roots);
+            let (a, b) = (a % model.len(), b % model.len());
+            // SAFETY: see above.
+            unsafe {
+                match op {
+                    0..=2 => {
+                        roots[a] = string::concat(&mut heap, roots[a], roots[b]).unwrap();
+                        model[a] = model[a].clone() + &model[b];
+                        if model[a].len() > 3000 {
+                            roots[a] = string::slice(&mut heap, roots[a], 3, 40).unwrap();
+                            model[a] = model[a].chars().skip(3).take(37).collect();
+                        }
+                    }
+                    3 => {
+                        let chars: Vec<char> = model[a].chars().collect();
+                        let expected = usize::try_from(x).ok().and_then(|x| chars.get(x));
+                        let got = string::get(&mut heap, roots[a], x);
+                        prop_assert_eq!(got.map(|v| text_of(&v)), expected.map(char::to_string));
+                        let code = string::code_at(&mut heap, roots[a], x);
+                        prop_assert_eq!(code, expected.map(|&c| i64::from(u32::from(c))));
+                    }
+                    4 => {
+                        let chars: Vec<char> = model[a].chars().collect();
+                        let n = chars.len() as i64;
+                        let clamp = |i: i64| (if i < 0 { i + n } else { i }).clamp(0, n) as usize;
+                        let (from, to) = (clamp(x), clamp(y).max(clamp(x)));
+                        let part: String = chars[from..to].iter().collect();
+                        let got = string::slice(&mut heap, roots[a], x, y).unwrap();
+                        prop_assert_eq!(text_of(&got), part.clone());
+                        prop_assert_eq!(string::len(got), part.chars().count());
+                        prop_assert!(string::contains(roots[a], got));
+                        roots[b] = got;
+                        model[b] = part;
+                    }
+                    5 => {
+                        prop_assert_eq!(string::compare(roots[a], roots[b]), model[a].cmp(&model[b]));
+                        prop_assert_eq!(string::equal(roots[a], roots[b]), model[a] == model[b]);
+                        prop_assert_eq!(string::contains(roots[a], roots[b]), model[a].contains(&model[b]));
+                        if model[a] == model[b] {
+                            prop_assert_eq!(string::hash_of(roots[a]), string::hash_of(roots[b]));
+                        }
+                        prop_assert_eq!(string::hash_of(roots[a]), string::hash_of_bytes(model[a].as_bytes()));
+                    }
+                    6 => {
+                        let i = x.wrapping_mul(0x1234_5678_9ABC).wrapping_mul(y);
+                        roots[a] = string::from_int(&mut heap, i).unwrap();
+                        model[a] = i.to_string();
+                    }
+                    _ => {
+                        roots[a] = string::from_str(&mut heap, &texts[b]).unwrap();
+                        model[a] = texts[b].clone();
+                    }
+                }
+                bits_equal_iff_short(&roots[a]);
+                for (v, m) in roots.iter().zip(&model) {
+                    prop_assert_eq!(string::text(v), m);
+                    prop_assert_eq!(string::len(*v), m.chars().count());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn int_lists_match_vec(ops in list_ops(), stress in any::<bool>()) {
+        check_list::<i64>(&ops, stress, |i| i, |heap, l, i, v| unsafe { let _ = heap; list::set_raw(l, i, v) })?;
+    }
+
+    #[test]
+    fn bool_lists_match_vec(ops in list_ops(), stress in any::<bool>()) {
+        check_list::<bool>(&ops, stress, |i| i % 2 == 0, |heap, l, i, v| unsafe { let _ = heap; list::set_raw(l, i, v) })?;
+    }
+
+    #[test]
+    fn cell_lists_match_vec(ops in list_ops(), stress in any::<bool>()) {
+        check_list::<Value>(&ops, stress, Value::small_int_unchecked, |heap, l, i, v| unsafe {
+            list::set_cell(heap, l, i, v)
+        })?;
+    }
+}
+
+type ListOp = (u8, usize, usize, i64, i64);
+
+fn list_ops() -> impl Strategy<Value = Vec<ListOp>> {
+    proptest::collection::vec((0..9u8, 0..4usize, 0..4usize, -20..20i64, -20..20i64), 1..200)
+}
+
+fn check_list<T: Element + PartialEq + std::fmt::Debug>(
+    ops: &[ListOp],
+    stress: bool,
+    make: impl Fn(i64) -> T,
+    set: impl Fn(&mut Heap, *mut upshift_runtime::object::List, i64, T) -> bool,
+) -> Result<(), TestCaseError> {
+    let mut heap = heap(stress);
+    let mut roots: Vec<Value> =
+        (0..4).map(|i| Value::object(list::new::<T>(&mut heap, i).unwrap())).collect();
+    let mut model: Vec<Vec<T>> = vec![Vec::new(); 4];
+    for &(op, a, b, x, y) in ops {
+        safepoint(&mut heap, &mut roots);
+        let l = roots[a].as_ptr();
+        // SAFETY: see above.
+        unsafe {
+            match op {
+                0..=2 => {
+                    list::push(&mut heap, l, make(x)).unwrap();
+                    model[a].push(make(x));
+                }
+                3 => {
+                    let expected = usize::try_from(x).ok().and_then(|x| model[a].get(x)).copied();
+                    prop_assert_eq!(list::get::<T>(l, x), expected);
+                    let done = set(&mut heap, l, x, make(y));
+                    prop_assert_eq!(done, expected.is_some());
+                    if done {
+                        model[a][x as usize] = make(y);
+                    }
+                }
+                4 => {
+                    let shared = list::is_shared(l);
+                    let new = list::append(&mut heap, l, make(x)).unwrap();
+                    prop_assert_eq!(new != l, shared);
+                    if !shared {
+                        model[a].push(make(x));
+                    } else {
+                        let mut longer = model[a].clone();
+                        longer.push(make(x));
+                        prop_assert_eq!(list::slice_of::<T>(new), &longer[..]);
+                        prop_assert!(!list::is_shared(new));
+                        if a != b {
+                            roots[b] = Value::object(new);
+                            model[b] = longer;
+                        }
+                    }
+                }
+                5 => list::share_value(roots[a]),
+                6 => {
+                    let (from, to) = string::slice_bounds(model[a].len(), x, y);
+                    roots[b] = Value::object(list::slice(&mut heap, l, x, y).unwrap());
+                    model[b] = model[a][from..to].to_vec();
+                }
+                7 => {
+                    roots[b] = Value::object(list::copy(&mut heap, l, 3).unwrap());
+                    model[b] = model[a].clone();
+                }
+                _ => {
+                    roots[b] = Value::object(list::concat(&mut heap, l, roots[b].as_ptr()).unwrap());
+                    model[b] = [&model[a][..], &model[b][..]].concat();
+                    if model[b].len() > 5000 {
+                        list::truncate(roots[b].as_ptr(), 10);
+                        model[b].truncate(10);
+                    }
+                }
+            }
+            for (v, m) in roots.iter().zip(&model) {
+                prop_assert_eq!(list::slice_of::<T>(v.as_ptr()), &m[..]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A map in insertion order.
+#[derive(Default, Clone)]
+struct Model {
+    entries: Vec<(String, String, i64)>,
+}
+
+impl Model {
+    /// Keys are compared by the first string, shown by the second.
+    fn set(&mut self, id: String, shown: String, value: i64) {
+        match self.entries.iter_mut().find(|e| e.0 == id) {
+            Some(e) => e.2 = value,
+            None => self.entries.push((id, shown, value)),
+        }
+    }
+    fn get(&self, id: &str) -> Option<i64> {
+        self.entries.iter().find(|e| e.0 == id).map(|e| e.2)
+    }
+    fn remove(&mut self, id: &str) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|e| e.0 != id);
+        self.entries.len() < before
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Key {
+    Int(i64),
+    Text(String),
+    Float(i8),
+    Bool(bool),
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        4 => (-30..200i64).prop_map(Key::Int),
+        1 => any::<i64>().prop_map(Key::Int),
+        2 => (-30..200i64).prop_map(|i| Key::Text(i.to_string())),
+        2 => "[ab0-9é]{0,9}".prop_map(Key::Text),
+        1 => any::<i8>().prop_map(Key::Float),
+        1 => any::<bool>().prop_map(Key::Bool),
+    ]
+}
+
+impl Key {
+    fn text(&self) -> String {
+        match self {
+            Key::Int(i) => i.to_string(),
+            Key::Text(t) => t.clone(),
+            Key::Float(x) => format!("{:?}", f64::from(*x)),
+            Key::Bool(b) => b.to_string(),
+        }
+    }
+    fn value(&self, heap: &mut Heap) -> Value {
+        match self {
+            Key::Int(i) => heap.box_int(*i).unwrap(),
+            Key::Text(t) => string::from_str(heap, t).unwrap(),
+            Key::Float(x) => Value::float(f64::from(*x)),
+            Key::Bool(b) => Value::bool(*b),
+        }
+    }
+    fn id(&self, policy: KeyPolicy) -> String {
+        match policy {
+            KeyPolicy::Text => self.text(),
+            _ => format!("{self:?}"),
+        }
+    }
+    fn fits(&self, policy: KeyPolicy) -> bool {
+        match policy {
+            KeyPolicy::Int => matches!(self, Key::Int(_)),
+            KeyPolicy::String => matches!(self, Key::Text(_)),
+            KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => true,
+        }
+    }
+}
+
+/// The protocol's way: hash by the text's length, so that there are many collisions.
+fn protocol_find(map: *mut upshift_runtime::object::MapObject, key: Value, hash: u32) -> Option<usize> {
+    for n in 0.. {
+        // SAFETY: see above.
+        let (entry, other) = unsafe { map::candidate(map, hash, n) }?;
+        // SAFETY: see above.
+        let equal = unsafe {
+            key.identical(other) || key.is_string() && other.is_string() && string::equal(key, other)
+        };
+        if equal {
+            return Some(entry);
+        }
+    }
+    None
+}
+
+fn check_map(
+    key: KeyPolicy,
+    order: OrderPolicy,
+    ops: &[(u8, Key, i64)],
+    stress: bool,
+) -> Result<(), TestCaseError> {
+    let mut heap = heap(stress);
+    let mut roots = vec![Value::object(map::new(&mut heap, key, order, 0).unwrap())];
+    let mut model = Model::default();
+    for (step, (op, k, x)) in ops.iter().enumerate() {
+        safepoint(&mut heap, &mut roots);
+        let m = roots[0].as_ptr();
+        if !k.fits(key) {
+            continue;
+        }
+        let id = k.id(key);
+        let value = heap.box_int(*x).unwrap();
+        let cell = k.value(&mut heap);
+        let text = string::from_str(&mut heap, &k.text()).unwrap();
+        let text = (!cell.is_int() && !cell.is_string()).then_some(text);
+        let hash = k.text().len() as u32 % 3;
+        // SAFETY: see above.
+        unsafe {
+            match op {
+                0..=4 => {
+                    match (key, k, step % 2) {
+                        (KeyPolicy::Int, Key::Int(i), 0) => map::int_set(&mut heap, m, *i, value).unwrap(),
+                        (KeyPolicy::String, _, 0) => map::string_set(&mut heap, m, cell, value).unwrap(),
+                        (KeyPolicy::Protocol, ..) => match protocol_find(m, cell, hash) {
+                            Some(e) => map::set_value_at(&mut heap, m, e, value),
+                            None => {
+                                map::insert_hashed(&mut heap, m, cell, hash, value, text).unwrap();
+                            }
+                        },
+                        _ => {
+                            let done = map::set(&mut heap, m, cell, text, value).unwrap();
+                            prop_assert!(matches!(done, Find::Entry(_)), "{:?}", done);
+                        }
+                    }
+                    model.set(id.clone(), k.text(), *x);
+                }
+                5..=6 => {
+                    let removed = match (key, k, step % 2) {
+                        (KeyPolicy::Int, Key::Int(i), 0) => map::int_remove(&mut heap, m, *i),
+                        (KeyPolicy::String, _, 0) => map::string_remove(&mut heap, m, cell),
+                        (KeyPolicy::Protocol, ..) => match protocol_find(m, cell, hash) {
+                            Some(e) => {
+                                map::remove_hashed(&mut heap, m, e, hash);
+                                true
+                            }
+                            None => false,
+                        },
+                        _ => matches!(map::remove(&mut heap, m, cell, text), Find::Entry(_)),
+                    };
+                    prop_assert_eq!(removed, model.remove(&id));
+                }
+                7 if step % 7 == 0 => {
+                    roots[0] = Value::object(map::copy(&mut heap, m).unwrap());
+                    map::clear(m);
+                    prop_assert_eq!(map::len(m), 0);
+                }
+                _ => {}
+            }
+            let m = roots[0].as_ptr();
+            let got = match (key, k) {
+                (KeyPolicy::Int, Key::Int(i)) => map::int_get(m, *i),
+                (KeyPolicy::String, _) => map::string_get(m, cell),
+                (KeyPolicy::Protocol, _) => protocol_find(m, cell, hash).map(|e| map::value_at(m, e)),
+                _ => match map::get(&mut heap, m, cell, text) {
+                    (Find::Entry(_), v) => Some(v),
+                    (found, v) => {
+                        prop_assert_eq!((found, v), (Find::Absent, Value::NIL));
+                        None
+                    }
+                },
+            };
+            prop_assert_eq!(got.and_then(Value::as_int), model.get(&id));
+            prop_assert_eq!(map::len(m), model.entries.len());
+            if step % 5 == 0 {
+                let mut expected = model.entries.clone();
+                if order == OrderPolicy::SortedByText {
+                    expected.sort_by(|a, b| a.1.cmp(&b.1));
+                }
+                let entries: Vec<usize> = map::entries(&mut heap, m).unwrap().collect();
+                let mut shown = Vec::new();
+                for e in entries {
+                    let own = map::text_at(m, e);
+                    let k = match own {
+                        Some(text) => text,
+                        None => map::key_at(&mut heap, m, e).unwrap(),
+                    };
+                    let k = match k.as_int() {
+                        Some(i) => i.to_string(),
+                        None if k.is_string() => text_of(&k),
+                        None => k.as_bool().map_or_else(|| format!("{k:?}"), |b| b.to_string()),
+                    };
+                    shown.push((k, map::value_at(m, e).as_int().unwrap()));
+                }
+                let ties = |list: &[(String, i64)]| -> HashMap<String, Vec<i64>> {
+                    let mut by_text: HashMap<String, Vec<i64>> = HashMap::new();
+                    list.iter().for_each(|(t, v)| by_text.entry(t.clone()).or_default().push(*v));
+                    by_text.values_mut().for_each(|v| v.sort_unstable());
+                    by_text
+                };
+                let expected: Vec<(String, i64)> = expected.into_iter().map(|e| (e.1, e.2)).collect();
+                let names = |l: &[(String, i64)]| l.iter().map(|e| e.0.clone()).collect::<Vec<_>>();
+                prop_assert_eq!(names(&shown), names(&expected));
+                prop_assert_eq!(ties(&shown), ties(&expected));
+                let values = map::values(&mut heap, m).unwrap();
+                prop_assert_eq!(list::len(values), shown.len());
+                let keys = map::keys(&mut heap, m).unwrap();
+                prop_assert_eq!(list::len(keys), shown.len());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn map_ops() -> impl Strategy<Value = Vec<(u8, Key, i64)>> {
+    proptest::collection::vec((0..9u8, key(), any::<i64>()), 1..300)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn maps_match_the_model(
+        ops in map_ops(),
+        stress in any::<bool>(),
+        sorted in any::<bool>(),
+        policy in prop_oneof![
+            Just(KeyPolicy::Int), Just(KeyPolicy::String), Just(KeyPolicy::Value), Just(KeyPolicy::Text),
+            Just(KeyPolicy::Protocol)
+        ],
+    ) {
+        let order = if sorted { OrderPolicy::SortedByText } else { OrderPolicy::Insertion };
+        check_map(policy, order, &ops, stress)?;
+    }
+}
+
+#[test]
+fn objects_are_keys_by_identity_and_stay_so_when_they_move() {
+    let mut heap = heap(false);
+    // SAFETY: see above.
+    unsafe {
+        let m = map::new(&mut heap, KeyPolicy::Value, OrderPolicy::Insertion, 0).unwrap();
+        let mut roots = vec![Value::object(m)];
+        for i in 0..200 {
+            safepoint(&mut heap, &mut roots);
+            let t = Value::object(tuple::new(&mut heap, 1, [].as_ptr(), 0).unwrap());
+            roots.push(t);
+            let value = Value::small_int_unchecked(i);
+            assert!(matches!(map::set(&mut heap, roots[0].as_ptr(), t, None, value), Ok(Find::Entry(_))));
+        }
+        heap.collect_full(&mut roots);
+        heap.collect_full(&mut roots);
+        for i in 0..200usize {
+            let (_, value) = map::get(&mut heap, roots[0].as_ptr(), roots[i + 1], None);
+            assert_eq!(value.as_int(), Some(i as i64));
+        }
+        let stranger = Value::object(tuple::new(&mut heap, 1, [].as_ptr(), 0).unwrap());
+        assert_eq!(map::find(&mut heap, roots[0].as_ptr(), stranger, None), Find::Absent);
+    }
+}
+
+#[test]
+fn a_text_map_keeps_the_original_key_and_asks_for_texts() {
+    let mut heap = heap(false);
+    // SAFETY: see above.
+    unsafe {
+        let m = map::new(&mut heap, KeyPolicy::Text, OrderPolicy::SortedByText, 0).unwrap();
+        let one = Value::small_int_unchecked(1);
+        let text_one = string::from_str(&mut heap, "1").unwrap();
+        assert_eq!(map::set(&mut heap, m, one, None, Value::TRUE), Ok(Find::Entry(0)));
+        assert_eq!(map::set(&mut heap, m, text_one, None, Value::FALSE), Ok(Find::Entry(0)));
+        assert_eq!(map::len(m), 1);
+        assert_eq!(map::key_at(&mut heap, m, 0), Ok(one));
+        assert_eq!(map::value_at(m, 0), Value::FALSE);
+        let half = Value::float(0.5);
+        assert_eq!(map::set(&mut heap, m, half, None, Value::NIL), Ok(Find::NeedsText));
+        let text = string::from_str(&mut heap, "0.5").unwrap();
+        assert_eq!(map::set(&mut heap, m, half, Some(text), Value::NIL), Ok(Find::Entry(1)));
+        assert_eq!(map::find(&mut heap, m, text, None), Find::Entry(1));
+        assert_eq!(map::entries(&mut heap, m).unwrap().collect::<Vec<_>>(), [1, 0]);
+    }
+}
+
+#[test]
+fn wrong_kinds_of_keys_are_told_apart() {
+    let mut heap = heap(false);
+    // SAFETY: see above.
+    unsafe {
+        let ints = map::new(&mut heap, KeyPolicy::Int, OrderPolicy::Insertion, 100).unwrap();
+        let strings = map::new(&mut heap, KeyPolicy::String, OrderPolicy::Insertion, 0).unwrap();
+        assert_eq!(map::find(&mut heap, ints, Value::EMPTY_STRING, None), Find::WrongKind);
+        assert_eq!(map::find(&mut heap, strings, Value::TRUE, None), Find::WrongKind);
+        let any = map::new(&mut heap, KeyPolicy::Protocol, OrderPolicy::Insertion, 0).unwrap();
+        assert_eq!(map::find(&mut heap, any, Value::TRUE, None), Find::NeedsProtocol);
+    }
+}
+
+#[test]
+fn queues_in_maps_do_not_grow() {
+    let mut heap = heap(false);
+    // SAFETY: see above.
+    unsafe {
+        let m = map::new(&mut heap, KeyPolicy::Int, OrderPolicy::Insertion, 0).unwrap();
+        let mut roots = vec![Value::object(m)];
+        for i in 0..200_000i64 {
+            safepoint(&mut heap, &mut roots);
+            let m = roots[0].as_ptr();
+            map::int_set(&mut heap, m, i, Value::small_int_unchecked(i)).unwrap();
+            if i >= 100 {
+                assert!(map::int_remove(&mut heap, m, i - 100));
+            }
+        }
+        heap.collect_full(&mut roots);
+        assert!(heap.in_use() < 64 << 10, "{}", heap.in_use());
+    }
+}
