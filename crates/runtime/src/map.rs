@@ -108,6 +108,21 @@ pub unsafe fn len(map: *mut MapObject) -> usize {
     unsafe { (*map).len as usize }
 }
 
+/// Calls `f` for the values in the order of insertion, until it says no; whether it never did.
+///
+/// # Safety
+/// `map` points to a live map, which `f` does not change.
+pub unsafe fn raw_values(map: *mut MapObject, f: &mut dyn FnMut(Value) -> bool) -> bool {
+    // SAFETY: by the contract; entries below `used` are initialised.
+    unsafe {
+        let stride = stride(map);
+        (0..(*map).used as usize).all(|i| {
+            let value = *entry_at(map, stride, i).add(1);
+            value == Value::TOMBSTONE || f(value)
+        })
+    }
+}
+
 /// How keys are held and compared.
 ///
 /// # Safety

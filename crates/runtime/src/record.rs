@@ -93,6 +93,12 @@ impl ShapeTable {
         id
     }
 
+    /// Replaces the shape with an id that was added before: for ids that are numbered elsewhere.
+    pub fn put(&mut self, id: u32, shape: Arc<Shape>) {
+        self.sizes[id as usize] = (shape.cells, shape.size() as u32);
+        self.shapes[id as usize] = shape;
+    }
+
     /// Adds the records of a module and returns the id of the first: that of record 0.
     pub fn add_module(&mut self, module: &Module) -> u32 {
         let base = self.shapes.len() as u32;

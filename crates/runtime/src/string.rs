@@ -49,6 +49,16 @@ pub unsafe fn text(s: &Value) -> &str {
     unsafe { std::str::from_utf8_unchecked(bytes(s)) }
 }
 
+/// The text of a string object.
+///
+/// # Safety
+/// `s` points to a live string object that neither moves nor dies during `'a`.
+#[inline(always)]
+pub unsafe fn object_text<'a>(s: *mut StringObject) -> &'a str {
+    // SAFETY: by the contract; strings hold whole UTF-8 sequences.
+    unsafe { std::str::from_utf8_unchecked(object_bytes(s)) }
+}
+
 /// The bytes of a string object.
 ///
 /// # Safety

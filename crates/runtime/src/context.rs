@@ -1,0 +1,96 @@
+//! The context: what running code of every tier sees of an instance, at fixed offsets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use upshift_bytecode::Word;
+
+use crate::feedback::Feedback;
+use crate::frame::FunctionEntry;
+use crate::value::Value;
+
+/// The first part of every instance. Machine code reaches everything through it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Context {
+    /// What is left of the budget while no interpreter loop has it in a register.
+    pub budget: i64,
+    /// Frames must end at or before this address; behind it is room for the largest window.
+    pub stack_limit: *mut u64,
+    /// Functions by number.
+    pub functions: *const FunctionEntry,
+    /// Globals by number, raw words.
+    pub globals: *mut u64,
+    /// String constants and names by number.
+    pub constants: *const Value,
+    /// Feedback by site.
+    pub feedback: *mut Feedback,
+    /// Watches by number: not 0 where bumped.
+    pub watches: *const u32,
+    /// With `Status::Reload`: where to continue.
+    pub pc: *const Word,
+    /// With `Status::Reload`: the frame.
+    pub fp: *mut u64,
+    /// With `Status::Reload`: the function of the frame.
+    pub entry: *const FunctionEntry,
+    /// With `Status::Exit` after a return into Rust: the result's bits.
+    pub result: u64,
+}
+
+const _: () = {
+    assert!(std::mem::offset_of!(Context, budget) == 0);
+    assert!(std::mem::offset_of!(Context, stack_limit) == 8);
+    assert!(std::mem::offset_of!(Context, functions) == 16);
+    assert!(std::mem::offset_of!(Context, globals) == 24);
+    assert!(std::mem::offset_of!(Context, constants) == 32);
+    assert!(std::mem::offset_of!(Context, feedback) == 40);
+};
+
+/// How a routine ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Status {
+    /// With the next instruction.
+    Continue = 0,
+    /// Wherever the context says: a frame was pushed, or a handler found.
+    Reload = 1,
+    /// In Rust: the frame that entered the guest returned or was unwound.
+    Exit = 2,
+    /// At the branch target of the instruction.
+    Branch = 3,
+}
+
+/// A routine: the meaning of an op that is no pure function of scalars.
+pub type Routine = unsafe extern "C" fn(*mut Context, *mut u64, *const Word, *const FunctionEntry) -> Status;
+
+/// How an interpreter loop ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunEnd {
+    /// The entry frame returned; the result is in the context.
+    Returned,
+    /// A trap or exception reached the entry frame; it is pending in the instance.
+    Unwound,
+}
+
+/// Runs the pushed frame until it returns: what an instance needs of tier 0.
+pub type Run = unsafe fn(*mut Context, *mut u64, *const Word, *const FunctionEntry) -> RunEnd;
+
+/// Stops a running instance from another thread or a signal handler.
+#[derive(Clone, Debug, Default)]
+pub struct InterruptHandle(pub(crate) Arc<AtomicBool>);
+
+impl InterruptHandle {
+    /// Makes the running guest trap with `interrupted` at its next safepoint. Safe to call in a signal handler.
+    pub fn interrupt(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Takes an interrupt back that was not seen yet.
+    pub fn clear(&self) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn take(&self) -> bool {
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
+    }
+}

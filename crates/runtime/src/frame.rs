@@ -1,0 +1,161 @@
+//! Frames at run time: headers, links, walking.
+//!
+//! A frame pointer is the address of the frame's first slot. The header stands at slot `raw_params`:
+//!
+//! * word 0: the return pc (the word behind the call instruction) with flags in the three low bits;
+//! * word 1: the *caller's* link: its function number in the lower half, its frame size in bytes in the upper.
+//!
+//! The caller's function and not the own one is stored, since the place of a header follows from the function: whoever
+//! knows the function of the top frame can walk down, and a return restores the caller's state from one word. The
+//! distance to the caller's frame is the caller's frame size, as windows start where frames end.
+//!
+//! `CLEAN` says that no frame below this one has run since the last collection, so that their cells hold only what was
+//! promoted then and a minor collection stops here. Returning from such a frame moves the mark down.
+
+use upshift_bytecode::Word;
+
+use crate::context::Context;
+use crate::linked::FunctionMeta;
+
+/// The return takes the slow path: into Rust, or with a conversion of the result.
+pub const SPECIAL: u64 = 1;
+/// With [`SPECIAL`]: the call instruction has two words.
+pub const LONG: u64 = 2;
+/// Frames below were not touched since the last collection.
+pub const CLEAN: u64 = 4;
+/// All flags.
+pub const FLAGS: u64 = 7;
+
+/// How many frames a return moves the `CLEAN` mark down at once: a minor collection may scan as many frames for nothing,
+/// and every that many returns take the slow path.
+const CLEAN_STEP: usize = 16;
+
+/// What a call needs of a function. Indexed by the engine-wide number, in the instance's table.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct FunctionEntry {
+    /// The first instruction; null for host functions.
+    pub code: *const Word,
+    /// What callees of this function store as word 1 of their header.
+    pub link: u64,
+    /// The header's distance from the frame's start in bytes.
+    pub header: u32,
+    /// The position of the module in the instance.
+    pub module: u32,
+    /// Everything else.
+    pub meta: *const FunctionMeta,
+}
+
+impl FunctionEntry {
+    /// The entry of numbers that no function has.
+    pub const NONE: FunctionEntry = FunctionEntry {
+        code: std::ptr::null(),
+        link: 0,
+        header: 0,
+        module: u32::MAX,
+        meta: std::ptr::null(),
+    };
+
+    /// The frame size in bytes.
+    #[inline(always)]
+    pub fn size(&self) -> usize {
+        (self.link >> 32) as usize
+    }
+
+    /// The function's number.
+    #[inline(always)]
+    pub fn index(&self) -> u32 {
+        self.link as u32
+    }
+
+    /// Everything else.
+    ///
+    /// # Safety
+    /// The entry is of a loaded function.
+    #[inline(always)]
+    pub unsafe fn meta<'a>(&self) -> &'a FunctionMeta {
+        // SAFETY: by the contract; modules are loaded as long as the instance lives.
+        unsafe { &*self.meta }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<FunctionEntry>() == 32);
+    assert!(std::mem::offset_of!(FunctionEntry, code) == 0);
+    assert!(std::mem::offset_of!(FunctionEntry, link) == 8);
+    assert!(std::mem::offset_of!(FunctionEntry, header) == 16);
+};
+
+/// A frame on the stack, with its function.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// The first slot.
+    pub fp: *mut u64,
+    /// The function.
+    pub entry: *const FunctionEntry,
+}
+
+impl Frame {
+    /// The header.
+    ///
+    /// # Safety
+    /// The frame is live.
+    #[inline(always)]
+    pub unsafe fn header(self) -> *mut u64 {
+        // SAFETY: the header is inside the frame.
+        unsafe { self.fp.byte_add((*self.entry).header as usize) }
+    }
+
+    /// Where the next frame starts.
+    ///
+    /// # Safety
+    /// The frame is live.
+    #[inline(always)]
+    pub unsafe fn window(self) -> *mut u64 {
+        // SAFETY: the window begins at most at the end of the stack.
+        unsafe { self.fp.byte_add((*self.entry).size()) }
+    }
+
+    /// The frame below; `None` at the bottom.
+    ///
+    /// # Safety
+    /// The frame is live and so are those below.
+    #[inline]
+    pub unsafe fn caller(self, context: &Context) -> Option<Frame> {
+        // SAFETY: headers of live frames lead to live frames.
+        unsafe {
+            let link = *self.header().add(1);
+            let index = link as u32;
+            if index == 0 {
+                return None;
+            }
+            Some(Frame {
+                fp: self.fp.byte_sub((link >> 32) as usize),
+                entry: context.functions.add(index as usize),
+            })
+        }
+    }
+}
+
+/// Takes the `CLEAN` mark from a frame that returns and puts it further down.
+///
+/// # Safety
+/// `frame` is live.
+#[cold]
+pub unsafe fn move_mark(context: &Context, frame: Frame) {
+    // SAFETY: walking live frames.
+    unsafe {
+        *frame.header() &= !CLEAN;
+        let mut last = None;
+        let mut at = frame.caller(context);
+        for _ in 0..CLEAN_STEP {
+            let Some(f) = at else { break };
+            last = Some(f);
+            at = f.caller(context);
+        }
+        // Without a frame below there is nothing to keep from scanning.
+        if let (Some(f), Some(_)) = (last, at) {
+            *f.header() |= CLEAN;
+        }
+    }
+}
