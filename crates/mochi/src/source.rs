@@ -17,7 +17,7 @@ pub const MAX_FILE_BYTES: usize = u32::MAX as usize - 16;
 
 /// Names a file of a [`SourceMap`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct FileId(pub u16);
+pub struct FileId(pub u32);
 
 impl fmt::Debug for FileId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,14 +153,14 @@ impl SourceMap {
 
     /// Takes a text in.
     ///
-    /// A text over [`MAX_FILE_BYTES`] and a file over the number that [`FileId`] can name are cut to nothing; load
-    /// files of unknown size through [`SourceMap::add_bytes`], which says so.
+    /// A text over [`MAX_FILE_BYTES`] is cut to nothing; load files of unknown size through [`SourceMap::add_bytes`], which
+    /// says so.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> FileId {
         let mut text = text.into();
         if text.len() > MAX_FILE_BYTES {
             text = Arc::from("");
         }
-        let id = u16::try_from(self.files.len()).expect("a session holds at most 65,536 source files");
+        let id = u32::try_from(self.files.len()).expect("four billion files do not fit in memory");
         self.files.push(SourceFile { name: name.into(), text, lines: OnceLock::new() });
         FileId(id)
     }
@@ -196,7 +196,7 @@ impl SourceMap {
 
     /// All files with their ids.
     pub fn files(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
-        self.files.iter().enumerate().map(|(index, file)| (FileId(index as u16), file))
+        self.files.iter().enumerate().map(|(index, file)| (FileId(index as u32), file))
     }
 
     /// The text of a span.

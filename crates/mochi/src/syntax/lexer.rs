@@ -17,9 +17,9 @@ use crate::source::{FileId, Span};
 /// How many syntax errors one file is told about.
 pub const MAX_ERRORS: usize = 100;
 
-/// How many tokens a file may have. Twenty times the largest program known to be written by people; it keeps a hostile file
-/// from filling the memory with nodes.
-pub const MAX_TOKENS: usize = 1 << 24;
+/// How many tokens a file may have: some 40 MB of ordinary text. The tree takes up to 60 bytes for a token, and a hostile
+/// file shall not fill the memory.
+pub const MAX_TOKENS: usize = 1 << 23;
 
 macro_rules! tokens {
     (
