@@ -20,6 +20,8 @@ pub mod frame;
 pub mod inst;
 pub mod module;
 pub mod ops;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod text;
 pub mod types;
 pub mod verifier;

@@ -426,7 +426,11 @@ impl<'t> Parser<'t> {
 
     fn protocol(&mut self) -> Result<()> {
         self.advance()?;
-        let table = &self.module.protocol.0;
+        if self.eat_word("entries")? {
+            let n = self.number(0, 1 << 16)?;
+            self.module.protocol.0 = vec![None; n as usize];
+            return Ok(());
+        }
         let entry = match self.token {
             Token::Word(w) => match Protocol::from_text(w) {
                 Some(entry) => {
@@ -435,15 +439,7 @@ impl<'t> Parser<'t> {
                 }
                 None => return self.expected("a protocol entry"),
             },
-            _ => {
-                let high = table.len().max(1 << 16);
-                let n = self.number(0, high as i128)? as usize;
-                if self.peek_id("fn").is_none() && self.peek_id("host").is_none() {
-                    self.module.protocol.0 = vec![None; n];
-                    return Ok(());
-                }
-                n
-            }
+            _ => self.number(0, 1 << 16)? as usize,
         };
         let callee = match self.peek_id("fn") {
             Some(n) => {

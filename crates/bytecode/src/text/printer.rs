@@ -288,7 +288,8 @@ impl Printer<'_> {
                 .iter()
                 .map(|f| format!("{}: {}", quoted(&f.name), value_type(&m.types, f.ty)))
                 .collect();
-            writeln!(self.out, " {{ {} }}", fields.join(", "))?;
+            let space = if fields.is_empty() { "" } else { " " };
+            writeln!(self.out, " {{ {}{space}}}", fields.join(", "))?;
         }
         for (i, union) in m.unions.iter().enumerate() {
             let variants: Vec<String> = union.variants.iter().map(ToString::to_string).collect();
@@ -339,7 +340,7 @@ impl Printer<'_> {
     fn protocol(&mut self) -> fmt::Result {
         let m = self.module;
         if m.protocol.0.len() != Protocol::ALL.len() {
-            writeln!(self.out, "protocol {}", m.protocol.0.len())?;
+            writeln!(self.out, "protocol entries {}", m.protocol.0.len())?;
         }
         for (i, callee) in m.protocol.0.iter().enumerate() {
             let callee = match callee {

@@ -54,7 +54,7 @@ pub(super) struct Pass<'c, 'm> {
 
 /// Checks the code of a function whose declaration has been checked.
 pub(super) fn check(cx: &Context<'_>, f: &Function) -> Result<(), Placed> {
-    let Flow { marks } = flow::analyse(f)?;
+    let Flow { marks } = flow::analyse(cx.module, f)?;
     let signature = &cx.module.signatures[f.signature.index()];
     let layout = FrameLayout::of(f, signature);
     let slots = slots(f, signature, &layout);

@@ -2,7 +2,7 @@
 
 use super::{Placed, Rule, fault};
 use crate::inst::{DecodeError, Inst};
-use crate::module::{Function, SwitchKey};
+use crate::module::{Function, Module, SwitchKey};
 use crate::ops::{Effects, Op, OperandKind};
 use std::collections::HashSet;
 
@@ -51,7 +51,7 @@ pub(super) fn targets(f: &Function, inst: &Inst, mut visit: impl FnMut(i64)) {
 }
 
 /// Finds instructions and blocks, and checks where control goes.
-pub(super) fn analyse(f: &Function) -> Result<Flow, Placed> {
+pub(super) fn analyse(module: &Module, f: &Function) -> Result<Flow, Placed> {
     let length = f.code.len();
     let mut marks = vec![Mark::default(); length + 1];
     let mut last = None;
@@ -87,7 +87,7 @@ pub(super) fn analyse(f: &Function) -> Result<Flow, Placed> {
             marks[next].0 |= Mark::LEADER;
         }
         if effects.has(Effects::BRANCH) {
-            branch(f, at, &inst, &mut marks, &mut used).map_err(|e| (Some(at), e))?;
+            branch(module, f, at, &inst, &mut marks, &mut used).map_err(|e| (Some(at), e))?;
         }
         at = next;
     }
@@ -114,6 +114,7 @@ pub(super) fn analyse(f: &Function) -> Result<Flow, Placed> {
 }
 
 fn branch(
+    module: &Module,
     f: &Function,
     at: usize,
     inst: &Inst,
@@ -129,7 +130,7 @@ fn branch(
             Some(true) => return fault(Rule::Switch, "the switch table is used twice"),
             None => return fault(Rule::Id, format!("there is no switch{value}")),
         }
-        switch_keys(f, inst.op, value as usize)?;
+        switch_keys(module, f, inst.op, value as usize)?;
     }
     let back = inst.op.effects().has(Effects::LOOP);
     let mut result = Ok(());
@@ -153,14 +154,27 @@ fn branch(
     result
 }
 
-fn switch_keys(f: &Function, op: Op, table: usize) -> Result<(), super::Fault> {
+fn switch_keys(module: &Module, f: &Function, op: Op, table: usize) -> Result<(), super::Fault> {
     let cases = &f.switches[table].cases;
     let mut seen = HashSet::with_capacity(cases.len());
     for (key, _) in cases {
+        if let SwitchKey::Name(name) = key
+            && name.index() >= module.names.len()
+        {
+            return fault(Rule::Id, format!("there is no {name}"));
+        }
+        let text = match key {
+            SwitchKey::String(id) => match module.strings.get(id.index()) {
+                Some(text) => text.as_str(),
+                None => return fault(Rule::Id, format!("there is no {id}")),
+            },
+            SwitchKey::Int(_) | SwitchKey::Immediate(_) | SwitchKey::Name(_) => "",
+        };
         let fits = match key {
-            SwitchKey::Int(_) => op == Op::IntSwitch || op == Op::CellSwitch,
+            // In a cell, longer ints and texts are objects.
+            SwitchKey::Int(i) => op == Op::IntSwitch || (op == Op::CellSwitch && *i << 16 >> 16 == *i),
             SwitchKey::Immediate(_) | SwitchKey::Name(_) => op == Op::CellSwitch,
-            SwitchKey::String(_) => op == Op::StringSwitch,
+            SwitchKey::String(_) => op == Op::StringSwitch || (op == Op::CellSwitch && text.len() <= 5),
         };
         if !fits {
             return fault(
