@@ -236,7 +236,9 @@ impl Printer<'_> {
                 }
                 self.indent -= 1;
                 self.in_head = in_head;
-                self.line();
+                if !arms.is_empty() {
+                    self.line();
+                }
                 self.text("}");
             }
             ExprKind::Query(query) => self.query(&self.ast[query]),

@@ -447,8 +447,42 @@ impl Parser<'_> {
             return Err(Failed);
         }
         // At the end of the file the blocks around have nothing to add.
-        let _ = self.close(Tok::CloseBrace, open, Code::P001);
+        if !self.eat(Tok::CloseBrace) {
+            let message = format!("expected `}}`, found {}", self.found());
+            let mut diagnostic = Diagnostic::error(Code::P001, self.here(), message)
+                .with_label(self.here(), "expected `}`")
+                .with_label(self.token_span(open), "to close this");
+            if self.error_at != self.at
+                && let Some(suspect) = self.badly_indented_block(open)
+            {
+                let label = "or this, whose `}` stands further left than the line it belongs to";
+                diagnostic = diagnostic.with_label(self.token_span(suspect), label);
+            }
+            self.report(diagnostic);
+        }
         Ok(Block { stmts, span: self.span_from(open) })
+    }
+
+    /// The first brace behind `open` whose partner starts a line and is indented less than the line of the brace: it took a
+    /// partner that was meant for another.
+    fn badly_indented_block(&self, open: usize) -> Option<usize> {
+        // Lines that are longer than a screen tell nothing, and looking through them takes long.
+        let indent = |index: usize| {
+            let end = self.tokens[index].start as usize;
+            let near = &self.text.as_bytes()[end.saturating_sub(500)..end];
+            let line = near.rsplit(|&byte| byte == b'\n').next().unwrap_or_default();
+            if line.len() == 500 {
+                0
+            } else {
+                line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+            }
+        };
+        let pairs = (open + 1..self.tokens.len()).filter(|&index| self.tokens[index].kind == Tok::OpenBrace);
+        pairs
+            .filter_map(|index| Some((index, self.tokens[index].partner()?)))
+            .take(10_000)
+            .find(|&(index, close)| self.starts_line(close) && indent(close) < indent(index))
+            .map(|(index, _)| index)
     }
 
     fn no_block(&mut self) -> Failed {
