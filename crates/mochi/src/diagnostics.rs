@@ -13,7 +13,7 @@ use crate::source::{SourceFile, SourceMap, Span};
 
 macro_rules! codes {
     ($($code:ident $title:literal, $help:literal;)*) => {
-        /// Codes of diagnostics: `P` for syntax, `T` for types.
+        /// Codes of diagnostics: `P` for syntax, `T` for types, `U` for what is not there yet.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum Code {
             $(#[doc = $title] $code,)*
@@ -125,6 +125,7 @@ codes! {
     T064 "unknown effect", "effects are io, fs, net, time and meta";
     T065 "effect that is not declared", "add the effect to the list after `!`";
     T066 "effect where none is allowed", "compute the value outside first";
+    U001 "not supported yet", "";
 }
 
 impl fmt::Display for Code {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod builtins;
+pub mod check;
 pub mod diagnostics;
 pub mod infer;
 pub mod resolve;

@@ -1,0 +1,212 @@
+//! Which names are visible, and what is known of them.
+//!
+//! Names are dense numbers, so the innermost variable of each name stands in a table, and a variable remembers the one
+//! that it hides. Entering a scope notes the length of a log; leaving undoes the log's entries down to it.
+//!
+//! Beyond its declared type a variable may have a *fact*: a narrower type that a test (`x != none`) or an assignment has
+//! shown. Facts end with their scope; one that a statement inside the scope disproved stays lost outside, too. Facts
+//! carry a time stamp. A closure, which runs at another time, sees only those that are younger than its own beginning,
+//! and after a call with effects only those about constants and younger ones count. So neither has to visit the facts.
+
+use crate::builtins::Builtin;
+use crate::syntax::ast::Name;
+
+use super::types::{StructId, Ty};
+
+/// A variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct VarRef(u32);
+
+/// What is known of a variable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Var {
+    name: Name,
+    pub(super) declared: Ty,
+    fact: Ty,
+    stamp: Stamp,
+    pub(super) mutable: bool,
+    /// The builtin function that it is.
+    pub(super) builtin: Option<Builtin>,
+    hidden: Option<VarRef>,
+}
+
+/// What a name means as a type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum TypeName {
+    /// A declared type, or a type parameter of the function around.
+    Ty(Ty),
+    /// The alias of this number, whose type is not known yet.
+    Alias(usize),
+}
+
+enum Undo {
+    /// The variable ends.
+    Bind(VarRef),
+    /// What a type name meant before.
+    Type(Name, Option<TypeName>),
+    /// What a name constructed before.
+    Constructor(Name, Option<StructId>),
+    /// The fact about a variable ends; what was known before.
+    Fact(VarRef, Ty, Stamp),
+}
+
+/// Counts the facts.
+type Stamp = u64;
+
+/// What a closure does not see.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Horizon {
+    /// Facts up to here are not seen.
+    start: Stamp,
+    /// Facts about mutable variables up to here are no longer seen.
+    forgotten: Stamp,
+}
+
+/// How much of the log a scope found when it was entered.
+#[derive(Clone, Copy)]
+pub(super) struct Mark(usize);
+
+/// The visible names.
+#[derive(Default)]
+pub(super) struct Scope {
+    vars: Vec<Var>,
+    by_name: Vec<Option<VarRef>>,
+    types: Vec<Option<TypeName>>,
+    constructors: Vec<Option<StructId>>,
+    log: Vec<Undo>,
+    clock: Stamp,
+    horizon: Horizon,
+}
+
+impl Scope {
+    /// A scope without names, for names below `names`.
+    pub(super) fn new(names: usize) -> Scope {
+        let (by_name, types, constructors) = (vec![None; names], vec![None; names], vec![None; names]);
+        Scope { by_name, types, constructors, ..Scope::default() }
+    }
+
+    /// Starts a scope.
+    pub(super) fn enter(&self) -> Mark {
+        Mark(self.log.len())
+    }
+
+    /// Ends a scope.
+    pub(super) fn leave(&mut self, mark: Mark) {
+        while self.log.len() > mark.0 {
+            match self.log.pop().expect("the log is longer than the mark") {
+                Undo::Bind(var) => {
+                    let Var { name, hidden, .. } = self.vars[var.0 as usize];
+                    self.by_name[name.index()] = hidden;
+                    // Variables end in the opposite order of their beginning.
+                    debug_assert_eq!(self.vars.len() - 1, var.0 as usize);
+                    self.vars.pop();
+                }
+                Undo::Type(name, before) => self.types[name.index()] = before,
+                Undo::Constructor(name, before) => self.constructors[name.index()] = before,
+                Undo::Fact(var, before, stamp) => {
+                    let declared = self.var(var).declared;
+                    let lost = self.current(var) == declared && before != declared && self.counts(var, stamp);
+                    let fact = if lost { declared } else { before };
+                    let info = &mut self.vars[var.0 as usize];
+                    (info.fact, info.stamp) = (fact, stamp);
+                }
+            }
+        }
+    }
+
+    /// Introduces a variable.
+    pub(super) fn bind(&mut self, name: Name, ty: Ty, mutable: bool) -> VarRef {
+        let var = VarRef(self.vars.len() as u32);
+        let hidden = self.by_name[name.index()].replace(var);
+        self.vars.push(Var { name, declared: ty, fact: ty, stamp: 0, mutable, builtin: None, hidden });
+        self.log.push(Undo::Bind(var));
+        var
+    }
+
+    /// Introduces a builtin function.
+    pub(super) fn bind_builtin(&mut self, name: Name, ty: Ty, builtin: Builtin) {
+        let var = self.bind(name, ty, false);
+        self.vars[var.0 as usize].builtin = Some(builtin);
+    }
+
+    /// The visible variable of a name.
+    pub(super) fn find(&self, name: Name) -> Option<VarRef> {
+        self.by_name[name.index()]
+    }
+
+    /// What is known of a variable.
+    pub(super) fn var(&self, var: VarRef) -> &Var {
+        &self.vars[var.0 as usize]
+    }
+
+    /// The type that a variable has as far as is known here.
+    pub(super) fn current(&self, var: VarRef) -> Ty {
+        let Var { declared, fact, stamp, .. } = *self.var(var);
+        if self.counts(var, stamp) { fact } else { declared }
+    }
+
+    /// Whether a fact of that age about the variable counts here.
+    fn counts(&self, var: VarRef, stamp: Stamp) -> bool {
+        stamp > self.horizon.start && (!self.var(var).mutable || stamp > self.horizon.forgotten)
+    }
+
+    /// Changes the declared type of a variable for good.
+    pub(super) fn redeclare(&mut self, var: VarRef, ty: Ty) {
+        let info = &mut self.vars[var.0 as usize];
+        (info.declared, info.stamp) = (ty, 0);
+    }
+
+    /// Notes until the end of the scope that a variable holds a value of the type.
+    pub(super) fn learn(&mut self, var: VarRef, ty: Ty) {
+        if self.current(var) == ty {
+            return;
+        }
+        self.clock += 1;
+        let info = &mut self.vars[var.0 as usize];
+        self.log.push(Undo::Fact(var, info.fact, info.stamp));
+        (info.fact, info.stamp) = (ty, self.clock);
+    }
+
+    /// Forgets what is known about variables that a call may have assigned.
+    pub(super) fn forget_mutable(&mut self) {
+        self.horizon.forgotten = self.clock;
+    }
+
+    /// Enters a closure, which sees no facts from outside.
+    pub(super) fn enter_closure(&mut self) -> Horizon {
+        let (start, forgotten) = (self.clock, self.clock);
+        std::mem::replace(&mut self.horizon, Horizon { start, forgotten })
+    }
+
+    /// What is seen here.
+    pub(super) fn horizon(&self) -> Horizon {
+        self.horizon
+    }
+
+    /// Leaves a closure whose scope has ended.
+    pub(super) fn leave_closure(&mut self, outside: Horizon) {
+        self.horizon = outside;
+    }
+
+    /// Gives a type name a meaning until the end of the scope.
+    pub(super) fn name_type(&mut self, name: Name, meaning: TypeName) {
+        let before = self.types[name.index()].replace(meaning);
+        self.log.push(Undo::Type(name, before));
+    }
+
+    /// What a name means as a type.
+    pub(super) fn type_name(&self, name: Name) -> Option<TypeName> {
+        self.types[name.index()]
+    }
+
+    /// Lets a name construct values of a struct until the end of the scope.
+    pub(super) fn name_constructor(&mut self, name: Name, id: StructId) {
+        let before = self.constructors[name.index()].replace(id);
+        self.log.push(Undo::Constructor(name, before));
+    }
+
+    /// The struct whose values a name constructs.
+    pub(super) fn constructor(&self, name: Name) -> Option<StructId> {
+        self.constructors[name.index()]
+    }
+}

@@ -1,0 +1,86 @@
+//! Constructs that are part of the language but cannot run yet.
+
+use std::collections::HashSet;
+
+use crate::diagnostics::{Code, Diagnostic};
+use crate::source::Span;
+use crate::syntax::ast::{ExprKind, ExternKind, Import, Interner, Name, Program, StmtKind};
+
+/// The foreign modules that can be imported.
+const MODULES: &[(&str, &str)] =
+    &[("python", "math"), ("go", "math"), ("go", "strings"), ("go", "mochi/runtime/ffi/go/testpkg")];
+
+/// What a program uses that cannot run yet: the first place of each construct, in the order of the text.
+pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
+    let mut found: Vec<(Span, String)> = Vec::new();
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut add = |span: Span, what: String| {
+        // Tables are not in the order of the text, so an earlier place may come later.
+        if seen.insert(what.clone()) {
+            found.push((span, what));
+        } else if let Some(entry) = found.iter_mut().find(|(at, text)| *text == what && at.start > span.start) {
+            entry.0 = span;
+        }
+    };
+    if let Some(package) = program.package {
+        add(package.span, "`package`".to_owned());
+    }
+    for expr in &program.exprs {
+        let what = match expr.kind {
+            ExprKind::Query(_) => "a query",
+            ExprKind::Logic(_) => "logic programming",
+            ExprKind::Generate { .. } => "`generate`",
+            ExprKind::Fetch { .. } => "`fetch`",
+            ExprKind::Load { .. } => "`load`",
+            ExprKind::Save { .. } => "`save`",
+            _ => continue,
+        };
+        add(expr.span, what.to_owned());
+    }
+    let modules: HashSet<Name> =
+        program.imports.iter().filter(|import| import.lang.is_some()).map(|import| program[import.bind].name).collect();
+    for stmt in &program.stmts {
+        let what = match stmt.kind {
+            StmtKind::Fact(_) | StmtKind::Rule { .. } => "logic programming",
+            StmtKind::Stream { .. } | StmtKind::On { .. } | StmtKind::Emit { .. } => "a stream",
+            StmtKind::Agent { .. } | StmtKind::Intent(_) => "an agent",
+            StmtKind::Model { .. } => "`model`",
+            StmtKind::Fetch { .. } => "`fetch`",
+            StmtKind::Import(id) => match unknown_module(&program[id], names) {
+                Some(what) => {
+                    add(stmt.span, what);
+                    continue;
+                }
+                None => continue,
+            },
+            StmtKind::Extern(id) => {
+                let decl = &program[id];
+                let path = &program[decl.path];
+                let of_module = path.len() > 1 && path.first().is_some_and(|root| modules.contains(&root.name));
+                if of_module && !matches!(decl.kind, ExternKind::Type | ExternKind::Object) {
+                    continue;
+                }
+                "`extern` without an imported module"
+            }
+            _ => continue,
+        };
+        add(stmt.span, what.to_owned());
+    }
+    found.sort_by_key(|&(span, _)| span.start);
+    found
+        .into_iter()
+        .map(|(span, what)| Diagnostic::error(Code::U001, span, format!("{what} is not supported yet")))
+        .collect()
+}
+
+/// The module of an import, if there is none like it.
+fn unknown_module(import: &Import, names: &Interner) -> Option<String> {
+    let path = &names[import.path.name];
+    match import.lang {
+        None => Some("importing Mochi packages".to_owned()),
+        Some(lang) => {
+            let known = MODULES.contains(&(&names[lang.name], path));
+            (!known).then(|| format!("the {} module \"{path}\"", &names[lang.name]))
+        }
+    }
+}
