@@ -123,6 +123,16 @@ pub unsafe fn raw_values(map: *mut MapObject, f: &mut dyn FnMut(Value) -> bool) 
     }
 }
 
+/// The words of the entries in use, for the collector.
+///
+/// # Safety
+/// `map` points to a live map.
+#[inline(always)]
+pub(crate) unsafe fn used_words(map: *mut MapObject) -> usize {
+    // SAFETY: by the contract.
+    unsafe { (*map).used as usize * stride(map) }
+}
+
 /// How keys are held and compared.
 ///
 /// # Safety

@@ -64,14 +64,15 @@ impl Visitor<'_> {
         // SAFETY: by the contract.
         unsafe {
             match &mut self.marks {
-                Some(marks) => cells.each(|cell| mark(marks, *cell)),
+                Some(marks) => cells.each(|cell| mark(&self.heap.shapes, marks, *cell)),
                 None => cells.each(|cell| self.heap.forward(cell)),
             }
         }
     }
 }
 
-/// The cells of an object: one run, of which every `stride`-th word is a cell.
+/// A run of words, of which every `stride`-th is a cell.
+#[derive(Clone, Copy)]
 pub(super) struct Cells {
     first: *mut Value,
     count: usize,
@@ -90,13 +91,13 @@ impl Cells {
     }
 }
 
-/// Objects that are marked and whose cells were not visited yet; of large buffers, from which element on.
-type MarkStack = Vec<(*mut Header, usize)>;
+/// The cells of marked objects that were not visited yet.
+type MarkStack = Vec<Cells>;
 
-/// So many cells of a buffer are visited before what they led to.
+/// So many cells of a run are visited before what they led to, which bounds the stack.
 const SLICE: usize = 1024;
 
-/// The cells of an object.
+/// The cells of an object, without the buffer of cells that it owns.
 ///
 /// # Safety
 /// `object` is a live object.
@@ -106,17 +107,10 @@ unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
     unsafe {
         let at = |offset: usize| object.cast::<u8>().add(offset).cast::<Value>();
         match (*object).object_kind() {
-            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => {
+            ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool => {
                 Cells { first: at(16), count: 1, stride: 1 }
             }
-            ObjectKind::CellBuffer => {
-                let capacity = (*object.cast::<Buffer>()).capacity;
-                if (*object).bits & buffer_bits::PAIRS != 0 {
-                    Cells { first: at(Buffer::DATA + 8), count: capacity / 2, stride: 2 }
-                } else {
-                    Cells { first: at(Buffer::DATA), count: capacity, stride: 1 }
-                }
-            }
+            ObjectKind::CellBuffer => buffer_cells(object, (*object.cast::<Buffer>()).capacity),
             ObjectKind::Record => {
                 Cells { first: at(Record::FIELDS), count: shapes.cells_of((*object).meta), stride: 1 }
             }
@@ -124,7 +118,7 @@ unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
                 let buffered = usize::from((*object).bits & string_bits::BUFFERED);
                 Cells { first: at(StringObject::PAYLOAD), count: buffered, stride: 1 }
             }
-            ObjectKind::Map => Cells { first: at(16), count: 3, stride: 1 },
+            ObjectKind::Map => Cells { first: at(24), count: 2, stride: 1 },
             ObjectKind::Closure => {
                 Cells { first: at(Closure::CAPTURES), count: (*object).bits as usize, stride: 1 }
             }
@@ -135,11 +129,50 @@ unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
             ObjectKind::Free
             | ObjectKind::Forwarded
             | ObjectKind::WideInt
+            | ObjectKind::ListCell
             | ObjectKind::StringBuffer
             | ObjectKind::RawBuffer
             | ObjectKind::RefInt
             | ObjectKind::RefFloat
             | ObjectKind::Bytes => Cells::NONE,
+        }
+    }
+}
+
+/// The cells among the first `words` elements of a cell buffer.
+///
+/// # Safety
+/// `buffer` is a live cell buffer with that many elements.
+#[inline(always)]
+unsafe fn buffer_cells(buffer: *mut Header, words: usize) -> Cells {
+    // SAFETY: by the contract.
+    unsafe {
+        let first = Buffer::data::<Value>(buffer.cast());
+        if (*buffer).bits & buffer_bits::PAIRS != 0 {
+            Cells { first: first.add(1), count: words / 2, stride: 2 }
+        } else {
+            Cells { first, count: words, stride: 1 }
+        }
+    }
+}
+
+/// The buffer of cells that an object owns: the place of its address, and how many elements are in use. Only these are
+/// visited, so that room ahead costs nothing.
+///
+/// # Safety
+/// `object` is a live object.
+#[inline(always)]
+unsafe fn owned_buffer(object: *mut Header) -> Option<(*mut Value, usize)> {
+    // SAFETY: each kind's layout is as `crate::object` says; nothing else refers to the buffer.
+    unsafe {
+        if (*object).kind == ObjectKind::ListCell as u8 {
+            let list = object.cast::<List>();
+            Some(((&raw mut (*list).buffer).cast(), (*list).len))
+        } else if (*object).kind == ObjectKind::Map as u8 {
+            let map = object.cast::<MapObject>();
+            Some(((&raw mut (*map).entries).cast(), crate::map::used_words(map)))
+        } else {
+            None
         }
     }
 }
@@ -184,19 +217,43 @@ unsafe fn size(shapes: &ShapeTable, object: *mut Header) -> usize {
 /// # Safety
 /// The cell is valid and all objects are old.
 #[inline(always)]
-unsafe fn mark(stack: &mut MarkStack, cell: Value) {
+unsafe fn mark(shapes: &ShapeTable, stack: &mut MarkStack, cell: Value) {
     let Some(object) = cell.as_object() else { return };
     // SAFETY: by the contract.
     unsafe {
-        if (*object).gc & gc::MARK != 0 {
+        if !set_mark(object) {
             return;
+        }
+        if let Some((buffer, words)) = owned_buffer(object) {
+            let buffer = (*buffer).as_object_unchecked();
+            if set_mark(buffer) {
+                stack.push(buffer_cells(buffer, words));
+            }
+        }
+        let cells = cells(shapes, object);
+        if cells.count > 0 {
+            stack.push(cells);
+        }
+    }
+}
+
+/// Sets the mark of an object; whether it was new.
+///
+/// # Safety
+/// `object` is a live old object.
+#[inline(always)]
+unsafe fn set_mark(object: *mut Header) -> bool {
+    // SAFETY: by the contract.
+    unsafe {
+        if (*object).gc & gc::MARK != 0 {
+            return false;
         }
         debug_assert!((*object).gc & gc::OLD != 0, "a young object in a major collection");
         (*object).gc |= gc::MARK;
         if (*object).gc & gc::LARGE == 0 {
             OldSpace::count_mark(object);
         }
-        stack.push((object, 0));
+        true
     }
 }
 
@@ -250,15 +307,18 @@ impl Heap {
             let mut remembered = std::mem::take(&mut self.remembered);
             for &object in &remembered {
                 (*object).gc |= gc::BARRIER;
-                cells(&self.shapes, object).each(|cell| self.forward(cell));
+                self.scan(object);
             }
             remembered.clear();
             self.remembered = remembered;
+            let mut slots = std::mem::take(&mut self.slots);
+            slots.drain(..).for_each(|slot| self.forward(slot));
+            self.slots = slots;
             for buffer in std::mem::take(&mut self.large.dirty) {
                 self.scan_cards(buffer);
             }
-            while let Some(object) = self.work.pop() {
-                cells(&self.shapes, object).each(|cell| self.forward(cell));
+            while let Some(cells) = self.work.pop() {
+                cells.each(|cell| self.forward(cell));
             }
         }
         self.update_identity();
@@ -281,35 +341,64 @@ impl Heap {
         unsafe {
             let Some(object) = (*cell).as_object() else { return };
             if (*object).gc & gc::OLD == 0 {
-                self.promote(cell, object);
+                let (new, fresh) = self.promote(object);
+                *cell = Value::object(new);
+                if fresh {
+                    self.scan(new);
+                }
             }
         }
     }
 
+    /// Notes the cells of an object for a visit, and moves the buffer that it owns.
+    ///
+    /// # Safety
+    /// `object` is live and old.
     #[inline(always)]
-    unsafe fn promote(&mut self, cell: *mut Value, object: *mut Header) {
-        // SAFETY: the object is young: alive, or moved and then its second word is the new address.
+    unsafe fn scan(&mut self, object: *mut Header) {
+        // SAFETY: by the contract.
+        unsafe {
+            if let Some((slot, words)) = owned_buffer(object) {
+                let buffer = (*slot).as_object_unchecked();
+                if (*buffer).gc & gc::OLD == 0 {
+                    let (new, fresh) = self.promote(buffer);
+                    *slot = Value::object(new);
+                    if fresh {
+                        self.work.push(buffer_cells(new, words));
+                    }
+                }
+            }
+            let cells = cells(&self.shapes, object);
+            if cells.count > 0 {
+                self.work.push(cells);
+            }
+        }
+    }
+
+    /// The old place of a young object, to which it is moved unless it was before; and whether it was now.
+    ///
+    /// # Safety
+    /// `object` is young: alive, or moved, and then its second word is the new address.
+    #[inline(always)]
+    unsafe fn promote(&mut self, object: *mut Header) -> (*mut Header, bool) {
+        // SAFETY: by the contract.
         unsafe {
             let header = *object;
             let second = object.add(1).cast::<Value>();
             if header.kind == ObjectKind::Forwarded as u8 {
-                *cell = *second;
-                return;
+                return ((*second).as_object_unchecked(), false);
             }
             if header.gc & gc::LARGE != 0 {
                 (*object).gc |= gc::OLD | gc::BARRIER;
-                self.work.push(object);
-                return;
+                return (object, true);
             }
             let size = size(&self.shapes, object);
             let new = self.old.alloc(size);
             copy_words(object.cast(), new.cast(), size / 8);
             (*new).gc |= gc::OLD | gc::BARRIER;
             (*object).kind = ObjectKind::Forwarded as u8;
-            let address = Value::object(new);
-            *second = address;
-            *cell = address;
-            self.work.push(new);
+            *second = Value::object(new);
+            (new, true)
         }
     }
 
@@ -366,22 +455,23 @@ impl Heap {
 
     fn major(&mut self, roots: &mut dyn Roots) {
         let start = Instant::now();
-        debug_assert!(self.remembered.is_empty() && self.large.dirty.is_empty());
+        debug_assert!(self.remembered.is_empty() && self.slots.is_empty() && self.large.dirty.is_empty());
         self.string_index.clear();
         self.old.prepare_marking();
         let mut stack = MarkStack::new();
         roots.trace(false, &mut Visitor { heap: self, marks: Some(&mut stack) });
-        while let Some((object, from)) = stack.pop() {
-            // SAFETY: marked objects are alive, and all are old.
+        while let Some(mut cells) = stack.pop() {
+            // SAFETY: the cells of marked objects, which are alive; all are old.
             unsafe {
-                let mut cells = cells(&self.shapes, object);
-                if cells.count - from > SLICE {
-                    stack.push((object, from + SLICE));
-                    cells.count = from + SLICE;
+                if cells.count > SLICE {
+                    stack.push(Cells {
+                        first: cells.first.add(SLICE * cells.stride),
+                        count: cells.count - SLICE,
+                        stride: cells.stride,
+                    });
+                    cells.count = SLICE;
                 }
-                cells.first = cells.first.wrapping_add(from * cells.stride);
-                cells.count -= from;
-                cells.each(|cell| mark(&mut stack, *cell));
+                cells.each(|cell| mark(&self.shapes, &mut stack, *cell));
             }
         }
         self.identity.retain(|&address, _| {

@@ -2,8 +2,8 @@
 //!
 //! A large object is born young: it is in the list of young large objects and has no `OLD` bit. The minor collection
 //! that reaches it sets the bit and moves it to the other list; those not reached are freed. Large old cell buffers
-//! remember stores by cards of [`CARD`] bytes, so that a store into a list of millions does not make the next minor
-//! collection read all of it.
+//! remember stores slot by slot, and where these become too many by cards of [`CARD`] bytes, so that a store into a list
+//! of millions does not make the next minor collection read all of it.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::ptr;
