@@ -4,7 +4,9 @@
 pub mod builtins;
 pub mod check;
 pub mod diagnostics;
+pub mod foreign;
 pub mod infer;
+pub mod lower;
 pub mod resolve;
 pub mod source;
 pub mod syntax;

@@ -1,0 +1,990 @@
+//! Calls.
+//!
+//! Arguments go into the window, where the callee finds them. The window is not scanned by the collector and every call
+//! reuses it, so an argument may be evaluated straight into its slot only if nothing behind it calls, and for cells, if nothing
+//! behind it collects; others wait in temporaries and are moved when all are done.
+
+use upshift_bytecode::builder::{FunctionBuilder, Reg};
+use upshift_bytecode::{ANY, Bank, CellType, HeapType, ValueType};
+
+use super::body::{Body, Val};
+use super::expr::{ALLOCS, Argument, BRANCHES, CALLS};
+use super::{Lowerer, POLICY};
+use crate::builtins::Builtin;
+use crate::infer::{CallKind, Ty, TyId, TyKind};
+use crate::resolve::{Resolved, StructId};
+use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
+
+/// What converting a value between two types may do.
+fn conversion_flags(cx: &Lowerer<'_>, from: TyId, to: TyId) -> u8 {
+    if from == to {
+        return 0;
+    }
+    match (cx.value(from), cx.value(to)) {
+        (ValueType::Int, ValueType::Float) => 0,
+        (ValueType::Int, ValueType::Cell(_))
+            if matches!(cx.types.get(to).kind, TyKind::Any | TyKind::Int) =>
+        {
+            ALLOCS
+        }
+        (ValueType::Bool | ValueType::Float, ValueType::Cell(_)) => 0,
+        (ValueType::Cell(a), ValueType::Cell(b)) if b == ANY || a.id == b.id => 0,
+        _ => CALLS | ALLOCS | BRANCHES,
+    }
+}
+
+impl Body<'_, '_> {
+    fn argument_flags(&self, argument: Argument, ty: TyId) -> u8 {
+        match argument {
+            Argument::Expr(e) => self.cx.flags[e.index()] | conversion_flags(self.cx, self.expr_ty(e), ty),
+            Argument::Val(val) => conversion_flags(self.cx, val.ty, ty),
+            Argument::Zero => ALLOCS,
+        }
+    }
+
+    /// Evaluates arguments in order and puts them into the window slots of these types.
+    pub fn fill_window(&mut self, arguments: &[Argument], types: &[TyId], environment: bool) {
+        let values: Vec<ValueType> = types.iter().map(|&t| self.cx.value(t)).collect();
+        let slots = FunctionBuilder::arguments(&values, environment);
+        // What is done behind each argument.
+        let mut later = vec![0u8; arguments.len() + 1];
+        for i in (0..arguments.len()).rev() {
+            later[i] = later[i + 1] | self.argument_flags(arguments[i], types[i]);
+        }
+        let mut waiting: Vec<(usize, Val)> = Vec::new();
+        for (i, &argument) in arguments.iter().enumerate() {
+            let forbidden = if values[i].is_cell() { CALLS | ALLOCS | BRANCHES } else { CALLS | BRANCHES };
+            let safe = later[i + 1] & forbidden == 0;
+            match argument {
+                Argument::Expr(e) => {
+                    let conversion = conversion_flags(self.cx, self.expr_ty(e), types[i]);
+                    let narrowed =
+                        matches!(self.cx.program[e].kind, ExprKind::Name(_)) && self.cx.flags[e.index()] != 0;
+                    if safe && self.writes_once(e) && !narrowed && conversion & (CALLS | BRANCHES) == 0 {
+                        self.expr_into(e, types[i], slots[i]);
+                    } else {
+                        let val = self.expr_as(e, types[i]);
+                        let val = if later[i + 1] & BRANCHES != 0 { self.stable(val) } else { val };
+                        waiting.push((i, val));
+                    }
+                }
+                Argument::Val(val) => {
+                    let val = self.convert(val, types[i]);
+                    waiting.push((i, val));
+                }
+                Argument::Zero => {
+                    let val = self.zero(types[i], None);
+                    waiting.push((i, val));
+                }
+            }
+        }
+        for (i, val) in waiting {
+            self.fb.move_value(values[i].bank(), slots[i], val.reg);
+            self.done(val);
+        }
+    }
+
+    /// The arguments as they go to parameters: surplus ones are evaluated, in order, and dropped.
+    fn arguments(&mut self, args: &[ExprId], count: usize, types: &[TyId]) -> Vec<Argument> {
+        if args.len() <= count {
+            let mut arguments: Vec<Argument> = args.iter().copied().map(Argument::Expr).collect();
+            arguments.resize(count, Argument::Zero);
+            return arguments;
+        }
+        let mut arguments = Vec::new();
+        for (i, &arg) in args.iter().enumerate() {
+            if i < count {
+                let val = self.expr_as(arg, types[i]);
+                arguments.push(Argument::Val(self.owned(val)));
+            } else {
+                self.effect(arg);
+            }
+        }
+        arguments
+    }
+
+    /// A call expression. The value has the callee's result type.
+    pub fn call(
+        &mut self,
+        id: ExprId,
+        callee: ExprId,
+        args: List<ExprId>,
+        ty: TyId,
+        dst: Option<Reg>,
+    ) -> Val {
+        let args: Vec<ExprId> = self.cx.program[args].to_vec();
+        match self.cx.types.call(id) {
+            CallKind::Direct(fun) => self.call_known(fun, Some(callee), None, &args, dst, ty, id),
+            CallKind::Method(fun) => {
+                let ExprKind::Field { base, .. } = self.cx.program[callee].kind else {
+                    return self.undefined(&args);
+                };
+                let receiver = self.expr(base, None);
+                self.call_known(fun, None, Some(receiver), &args, dst, ty, id)
+            }
+            CallKind::Sibling(fun) => match self.receiver {
+                Some(reg) => {
+                    let receiver = self.receiver_val(fun, reg);
+                    self.call_known(fun, None, Some(receiver), &args, dst, ty, id)
+                }
+                None => self.undefined(&args),
+            },
+            CallKind::Partial(fun) => {
+                let function = match self.cx.program[callee].kind {
+                    ExprKind::Name(_) => self.callee_of(fun, callee),
+                    _ => self.expr(callee, None),
+                };
+                self.partial_call(function, &args, ty)
+            }
+            CallKind::Closure { bind, ty: fun_ty, partial } => {
+                let function = self.callee_value(bind, callee, fun_ty);
+                if partial {
+                    return self.partial_call(function, &args, ty);
+                }
+                self.call_closure(function, fun_ty, &args, dst, ty, id)
+            }
+            CallKind::FieldValue(fun_ty) => {
+                let function = self.expr(callee, None);
+                self.call_closure(function, fun_ty, &args, dst, ty, id)
+            }
+            CallKind::Dynamic { bind, fallback } => self.call_dynamic(id, bind, fallback, callee, &args),
+            CallKind::DynamicMethod => self.dynamic_method(id, callee, &args),
+            CallKind::BuiltinMethod => self.builtin_method(id, callee, &args, ty),
+            CallKind::Builtin(builtin) => self.builtin(id, builtin, &args, ty, dst),
+            CallKind::Construct(ctor) => self.construct(ctor, &args),
+            CallKind::Extern => self.extern_call(id, callee, &args, ty),
+            CallKind::Undefined => self.undefined(&args),
+        }
+    }
+
+    fn undefined(&mut self, args: &[ExprId]) -> Val {
+        for &arg in args {
+            self.effect(arg);
+        }
+        self.null(None)
+    }
+
+    fn receiver_val(&mut self, method: FunId, reg: Reg) -> Val {
+        let of = self.cx.resolution.fun(method).method_of.unwrap_or(StructId(0));
+        let ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false }).unwrap_or(TyId::ANY);
+        Val { reg, ty, temp: false }
+    }
+
+    /// The function that a name holds, where it is known which one.
+    fn callee_of(&mut self, fun: FunId, callee: ExprId) -> Val {
+        if self.cx.function(fun).environment
+            && let Some(bind) = self.cx.program[fun].bind
+        {
+            let ty = self.cx.types.bind(bind);
+            return self.variable(bind, ty, None);
+        }
+        if self.cx.function(fun).environment { self.expr(callee, None) } else { self.closure(fun, None) }
+    }
+
+    /// The variable among the candidates of a called name that holds this function.
+    fn variable_of(&self, fun: FunId, callee: ExprId) -> Option<BindId> {
+        let names = self.cx.resolution.callee(callee)?;
+        let candidates = self.cx.resolution.candidates(names);
+        let known =
+            |b: &&BindId| self.cx.resolution.bind(self.cx.resolution.slot(**b)).known_fun == Some(fun);
+        candidates.iter().find(known).copied().or(self.cx.program[fun].bind)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the parts of one call")]
+    fn call_known(
+        &mut self,
+        fun: FunId,
+        callee: Option<ExprId>,
+        receiver: Option<Val>,
+        args: &[ExprId],
+        dst: Option<Reg>,
+        ty: TyId,
+        id: ExprId,
+    ) -> Val {
+        let declared = self.cx.function(fun);
+        let closure =
+            if declared.environment { callee.map(|callee| self.closure_of(fun, callee)) } else { None };
+        let node = self.cx.program[fun];
+        let mut types: Vec<TyId> =
+            self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+        let mut arguments = self.arguments(args, types.len(), &types);
+        if let Some(receiver) = receiver {
+            let of = self.cx.resolution.fun(fun).method_of.unwrap_or(StructId(0));
+            let receiver_ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false });
+            types.insert(0, receiver_ty.unwrap_or(TyId::ANY));
+            let receiver = if receiver_ty.is_none() {
+                let cell = self.cell_of(HeapType::Record(self.cx.structs[of.index()]));
+                self.narrow(receiver, cell)
+            } else {
+                receiver
+            };
+            arguments.insert(0, Argument::Val(receiver));
+        }
+        self.fill_window(&arguments, &types, declared.environment);
+        self.span(self.cx.program[id].span);
+        let result = self.cx.types.result(fun);
+        let wanted = dst.filter(|_| result == ty);
+        match closure {
+            Some(closure) => {
+                let val = self.emit_closure_call(closure.reg, result, wanted);
+                self.done(closure);
+                val
+            }
+            None => {
+                let Some(value) = self.cx.result(result) else {
+                    self.fb.call_void(declared.id);
+                    return self.null(None);
+                };
+                let val = self.target(result, wanted);
+                match value.bank() {
+                    Bank::Int => self.fb.call_int(val.reg, declared.id),
+                    Bank::Float => self.fb.call_float(val.reg, declared.id),
+                    Bank::Cell => self.fb.call_cell(val.reg, declared.id),
+                }
+                val
+            }
+        }
+    }
+
+    /// A cell in a register of a narrower type, checked.
+    fn narrow(&mut self, val: Val, cell: CellType) -> Val {
+        let boxed = self.boxed(val);
+        let reg = self.fb.cell(cell);
+        self.fb.cell_cast(reg, boxed.reg, cell);
+        self.done(boxed);
+        Val { reg, ty: boxed.ty, temp: true }
+    }
+
+    /// The closure of a known function, in a register of its closure type.
+    fn closure_of(&mut self, fun: FunId, callee: ExprId) -> Val {
+        let declared = self.cx.function(fun);
+        let cell = self.cell_of(HeapType::Closure(declared.signature));
+        let val = if Some(fun) == self.fun
+            && let Some(reg) = self.fb.environment()
+        {
+            Val { reg, ty: TyId::ANY, temp: false }
+        } else if let (ExprKind::Name(_), Some(bind)) =
+            (self.cx.program[callee].kind, self.variable_of(fun, callee))
+        {
+            let ty = self.cx.types.bind(bind);
+            self.variable(bind, ty, None)
+        } else {
+            self.expr(callee, None)
+        };
+        if self.fb.cell_type(val.reg) == cell { val } else { self.narrow(val, cell) }
+    }
+
+    fn emit_closure_call(&mut self, closure: Reg, result: TyId, wanted: Option<Reg>) -> Val {
+        let Some(value) = self.cx.result(result) else {
+            self.fb.call_closure_void(closure);
+            return self.null(None);
+        };
+        let val = self.target(result, wanted);
+        match value.bank() {
+            Bank::Int => self.fb.call_closure_int(val.reg, closure),
+            Bank::Float => self.fb.call_closure_float(val.reg, closure),
+            Bank::Cell => self.fb.call_closure_cell(val.reg, closure),
+        }
+        val
+    }
+
+    /// The function value that is called, of function type `ty`.
+    fn callee_value(&mut self, bind: Option<BindId>, callee: ExprId, _ty: TyId) -> Val {
+        match bind {
+            Some(bind) => {
+                let ty = self.cx.types.bind(bind);
+                self.variable(bind, ty, None)
+            }
+            None => self.expr(callee, None),
+        }
+    }
+
+    fn call_closure(
+        &mut self,
+        function: Val,
+        fun_ty: TyId,
+        args: &[ExprId],
+        dst: Option<Reg>,
+        ty: TyId,
+        id: ExprId,
+    ) -> Val {
+        let TyKind::Fun(params, result) = self.kind(fun_ty) else { return self.call_any(function, args, id) };
+        let types = self.cx.types.params(params).to_vec();
+        let cell = CellType { nullable: false, ..self.cx.cell(fun_ty) };
+        let function =
+            if self.fb.cell_type(function.reg) == cell { function } else { self.narrow(function, cell) };
+        let function = if self.cx.reassigned_in_expr { self.copy_cell(function, cell) } else { function };
+        let arguments = self.arguments(args, types.len(), &types);
+        self.fill_window(&arguments, &types, true);
+        self.span(self.cx.program[id].span);
+        let val = self.emit_closure_call(function.reg, result, dst.filter(|_| result == ty));
+        self.done(function);
+        val
+    }
+
+    fn copy_cell(&mut self, val: Val, cell: CellType) -> Val {
+        if val.temp {
+            return val;
+        }
+        let reg = self.fb.cell(cell);
+        self.fb.cell_move(reg, val.reg);
+        Val { reg, ty: val.ty, temp: true }
+    }
+
+    /// A call of a value of type `any`.
+    fn call_any(&mut self, function: Val, args: &[ExprId], id: ExprId) -> Val {
+        let function = self.boxed(function);
+        let types = vec![TyId::ANY; args.len()];
+        let arguments: Vec<Argument> = args.iter().copied().map(Argument::Expr).collect();
+        self.fill_window(&arguments, &types, false);
+        self.span(self.cx.program[id].span);
+        let val = self.emit_dynamic_call(function.reg, args.len());
+        self.done(function);
+        val
+    }
+
+    fn emit_dynamic_call(&mut self, function: Reg, count: usize) -> Val {
+        let results = CellType { nullable: true, ..self.cell_of(HeapType::Results) };
+        let raw = self.fb.cell(results);
+        let site = self.fb.feedback();
+        self.fb.cell_call(raw, function, count as u16, POLICY, site);
+        let reg = self.fb.cell(ANY);
+        self.fb.cell_cast(reg, raw, ANY);
+        self.fb.free(raw);
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    fn call_dynamic(
+        &mut self,
+        id: ExprId,
+        bind: Option<BindId>,
+        fallback: Option<FunId>,
+        callee: ExprId,
+        args: &[ExprId],
+    ) -> Val {
+        let function = self.callee_value(bind, callee, TyId::ANY);
+        let Some(fallback) = fallback else { return self.call_any(function, args, id) };
+        // The variable may hold no function; then the name means another one.
+        let function = self.boxed(function);
+        let values: Vec<Val> = args
+            .iter()
+            .map(|&arg| {
+                let val = self.expr_as(arg, TyId::ANY);
+                self.owned(val)
+            })
+            .collect();
+        let result = self.target(TyId::ANY, None);
+        let (other, end) = (self.fb.label(), self.fb.label());
+        let flag = self.fb.int();
+        let any_function = self.cell_of(HeapType::Function);
+        self.fb.cell_test(flag, function.reg, any_function);
+        self.fb.unless_branch(flag, other);
+        self.fb.free(flag);
+        for (slot, val) in FunctionBuilder::cell_arguments(values.len()).into_iter().zip(&values) {
+            self.fb.cell_move(slot, val.reg);
+        }
+        let called = self.emit_dynamic_call(function.reg, values.len());
+        self.fb.cell_move(result.reg, called.reg);
+        self.done(called);
+        self.fb.jump(end);
+        self.fb.bind(other);
+        let node = self.cx.program[fallback];
+        let count = self.cx.program[node.params].len();
+        let direct = if values.len() < count {
+            let closure = self.closure(fallback, None);
+            self.partial_vals(closure, &values)
+        } else {
+            let types: Vec<TyId> =
+                self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+            let arguments: Vec<Argument> =
+                values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })).collect();
+            let declared = self.cx.function(fallback);
+            self.fill_window(&arguments, &types, declared.environment);
+            let ty = self.cx.types.result(fallback);
+            match self.cx.result(ty) {
+                None => {
+                    self.fb.call_void(declared.id);
+                    self.null(None)
+                }
+                Some(value) => {
+                    let val = self.target(ty, None);
+                    match value.bank() {
+                        Bank::Int => self.fb.call_int(val.reg, declared.id),
+                        Bank::Float => self.fb.call_float(val.reg, declared.id),
+                        Bank::Cell => self.fb.call_cell(val.reg, declared.id),
+                    }
+                    val
+                }
+            }
+        };
+        self.convert_into(direct, TyId::ANY, result.reg);
+        self.fb.bind(end);
+        for val in values {
+            self.done(val);
+        }
+        self.done(function);
+        result
+    }
+
+    // ---- Partial application ----
+
+    fn partial_call(&mut self, function: Val, args: &[ExprId], ty: TyId) -> Val {
+        let values: Vec<Val> = args
+            .iter()
+            .map(|&arg| {
+                let val = self.expr_as(arg, TyId::ANY);
+                self.owned(val)
+            })
+            .collect();
+        let waiting = self.partial_vals(function, &values);
+        for val in values {
+            self.done(val);
+        }
+        if !matches!(self.kind(ty), TyKind::Fun(..)) {
+            return waiting;
+        }
+        self.typed_partial(waiting, ty)
+    }
+
+    /// A function value that waits for more arguments, from registers with `any`.
+    pub fn partial(&mut self, function: Val, args: &[Reg]) -> Val {
+        let values: Vec<Val> = args
+            .iter()
+            .map(|&arg| {
+                let reg = self.fb.cell(ANY);
+                self.fb.cell_move(reg, arg);
+                Val { reg, ty: TyId::ANY, temp: true }
+            })
+            .collect();
+        let val = self.partial_vals(function, &values);
+        for value in values {
+            self.done(value);
+        }
+        val
+    }
+
+    fn partial_vals(&mut self, function: Val, values: &[Val]) -> Val {
+        let function = self.any(function);
+        let list = self.list_of(values);
+        let list_ty = ValueType::Cell(self.any_list());
+        let any = ValueType::Cell(ANY);
+        let host = self.host("mochi.partial", &[any, list_ty], Some(any));
+        let slots = FunctionBuilder::cell_arguments(2);
+        self.fb.cell_move(slots[0], function.reg);
+        self.fb.cell_move(slots[1], list);
+        let val = self.target(TyId::ANY, None);
+        self.fb.call_host_cell(val.reg, host);
+        self.fb.free(list);
+        self.done(function);
+        val
+    }
+
+    /// A list of `any` of values of type `any`.
+    fn list_of(&mut self, values: &[Val]) -> Reg {
+        let cell = self.any_list();
+        let list = self.fb.cell(cell);
+        self.fb.list_cell_new(list, values.len() as u16, cell);
+        for val in values {
+            self.fb.list_cell_push(list, val.reg);
+        }
+        list
+    }
+
+    /// A closure of a function type that passes its arguments on to a function value of type `any`.
+    fn typed_partial(&mut self, waiting: Val, ty: TyId) -> Val {
+        let TyKind::Fun(params, result) = self.kind(ty) else { return waiting };
+        let cell = CellType { nullable: false, ..self.cx.cell(ty) };
+        let HeapType::Closure(signature) = self.cx.module.module.types[cell.id] else { return waiting };
+        let id = self.cx.module.declare("partial", signature, Some(vec![ANY]));
+        let fb = self.cx.module.define(id);
+        let types = self.cx.types.params(params).to_vec();
+        Body::adapter(self.cx, fb, &types, result);
+        let slot = FunctionBuilder::cell_arguments(1)[0];
+        self.fb.cell_move(slot, waiting.reg);
+        self.done(waiting);
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, id);
+        Val { reg, ty, temp: true }
+    }
+
+    /// The body of a closure that calls its only capture with its parameters.
+    fn adapter(cx: &mut Lowerer<'_>, fb: FunctionBuilder, types: &[TyId], result: TyId) {
+        let mut body = Body::bare(cx, fb, result);
+        let callee = body.fb.cell(ANY);
+        body.fb.capture_get(callee, 0);
+        let arguments: Vec<Argument> = types
+            .iter()
+            .enumerate()
+            .map(|(i, &ty)| Argument::Val(Val { reg: body.fb.param(i), ty, temp: false }))
+            .collect();
+        body.fill_window(&arguments, &vec![TyId::ANY; types.len()], false);
+        let val = body.emit_dynamic_call(callee, types.len());
+        if result == TyId::NULL {
+            body.fb.return_void();
+        } else {
+            let val = body.convert(val, result);
+            body.return_val(val);
+        }
+        body.fb.finish(&mut body.cx.module);
+    }
+
+    // ---- Methods on values of unknown type ----
+
+    fn dynamic_method(&mut self, id: ExprId, callee: ExprId, args: &[ExprId]) -> Val {
+        let ExprKind::Field { base, name, .. } = self.cx.program[callee].kind else {
+            return self.undefined(args);
+        };
+        if let Some(val) = self.foreign_call(base, name.name, args, TyId::ANY) {
+            return val;
+        }
+        let receiver = self.expr(base, None);
+        let receiver = self.any(receiver);
+        let receiver = self.owned(receiver);
+        let values: Vec<Val> = args
+            .iter()
+            .map(|&arg| {
+                let val = self.expr_as(arg, TyId::ANY);
+                self.owned(val)
+            })
+            .collect();
+        let result = self.target(TyId::ANY, None);
+        let end = self.fb.label();
+        let methods: Vec<(StructId, FunId)> = (0..self.cx.resolution.structs.len())
+            .map(|i| StructId(i as u32))
+            .filter_map(|of| self.cx.resolution.method(of, name.name).map(|fun| (of, fun)))
+            .collect();
+        for (of, fun) in methods {
+            let node = self.cx.program[fun];
+            let count = self.cx.program[node.params].len();
+            if values.len() < count {
+                continue;
+            }
+            let next = self.fb.label();
+            let cell = self.cell_of(HeapType::Record(self.cx.structs[of.index()]));
+            let flag = self.fb.int();
+            self.fb.cell_test(flag, receiver.reg, cell);
+            self.fb.unless_branch(flag, next);
+            self.fb.free(flag);
+            let record = self.fb.cell(cell);
+            self.fb.cell_cast(record, receiver.reg, cell);
+            let struct_ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false });
+            let mut types = vec![struct_ty.unwrap_or(TyId::ANY)];
+            types.extend(self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)));
+            let mut arguments = vec![Argument::Val(Val { reg: record, ty: types[0], temp: true })];
+            arguments.extend(values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })));
+            self.fill_window(&arguments, &types, false);
+            let declared = self.cx.function(fun);
+            let ty = self.cx.types.result(fun);
+            let val = match self.cx.result(ty) {
+                None => {
+                    self.fb.call_void(declared.id);
+                    self.null(None)
+                }
+                Some(value) => {
+                    let val = self.target(ty, None);
+                    match value.bank() {
+                        Bank::Int => self.fb.call_int(val.reg, declared.id),
+                        Bank::Float => self.fb.call_float(val.reg, declared.id),
+                        Bank::Cell => self.fb.call_cell(val.reg, declared.id),
+                    }
+                    val
+                }
+            };
+            self.convert_into(val, TyId::ANY, result.reg);
+            self.fb.jump(end);
+            self.fb.bind(next);
+        }
+        self.span(self.cx.program[id].span);
+        let list = self.list_of(&values);
+        let text = self.cx.names.get(name.name).to_string();
+        let text = self.cx.module.string(&text);
+        let any = ValueType::Cell(ANY);
+        let string = ValueType::Cell(self.cell_of(HeapType::String));
+        let list_ty = ValueType::Cell(self.any_list());
+        let host = self.host("mochi.op.method", &[any, string, list_ty], Some(any));
+        let slots = FunctionBuilder::cell_arguments(3);
+        self.fb.cell_move(slots[0], receiver.reg);
+        self.fb.string_const(slots[1], text);
+        self.fb.cell_move(slots[2], list);
+        self.fb.call_host_cell(result.reg, host);
+        self.fb.free(list);
+        self.fb.bind(end);
+        for val in values {
+            self.done(val);
+        }
+        self.done(receiver);
+        result
+    }
+
+    fn builtin_method(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
+        let ExprKind::Field { base, name, .. } = self.cx.program[callee].kind else {
+            return self.undefined(args);
+        };
+        let receiver = self.expr(base, None);
+        let receiver = self.owned(receiver);
+        let mut values = vec![receiver];
+        for &arg in args {
+            let val = self.expr(arg, None);
+            values.push(self.owned(val));
+        }
+        self.span(self.cx.program[id].span);
+        let name = format!("mochi.method.{}", self.cx.names.get(name.name));
+        self.host_typed(&name, &values, ty)
+    }
+
+    // ---- Builtins ----
+
+    fn builtin(&mut self, id: ExprId, builtin: Builtin, args: &[ExprId], ty: TyId, dst: Option<Reg>) -> Val {
+        match (builtin, args) {
+            (Builtin::Append | Builtin::Push, &[list, value]) => return self.append(id, list, value, ty),
+            (Builtin::Len, &[arg]) => {
+                let val = self.expr(arg, None);
+                let Ty { kind, nullable } = self.ty(val.ty);
+                if !nullable && matches!(kind, TyKind::List(_) | TyKind::String | TyKind::Map(..)) {
+                    let result = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                    match kind {
+                        TyKind::List(_) => self.fb.list_len(result.reg, val.reg),
+                        TyKind::String => self.fb.string_len(result.reg, val.reg),
+                        _ => self.fb.map_len(result.reg, val.reg),
+                    }
+                    self.done(val);
+                    return result;
+                }
+                return self.host_typed("mochi.len", &[val], ty);
+            }
+            (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::INT => {
+                let val = self.expr(arg, None);
+                let result = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
+                self.fb.string_from_int(result.reg, val.reg);
+                self.done(val);
+                return result;
+            }
+            (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::STRING => return self.expr(arg, None),
+            (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::INT => return self.expr(arg, None),
+            (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {
+                let val = self.expr(arg, None);
+                let result = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                self.fb.int_from_float(result.reg, val.reg);
+                self.done(val);
+                return result;
+            }
+            (Builtin::Float | Builtin::ToFloat, &[arg])
+                if matches!(self.expr_ty(arg), TyId::INT | TyId::FLOAT) =>
+            {
+                return self.expr_as(arg, TyId::FLOAT);
+            }
+            (Builtin::Abs, &[arg]) if matches!(self.expr_ty(arg), TyId::INT | TyId::FLOAT) => {
+                let val = self.expr(arg, None);
+                let result = self.target(val.ty, dst.filter(|_| ty == val.ty));
+                if val.ty == TyId::INT {
+                    self.fb.int_abs_checked(result.reg, val.reg);
+                } else {
+                    self.fb.float_abs(result.reg, val.reg);
+                }
+                self.done(val);
+                return result;
+            }
+            (Builtin::Floor | Builtin::Ceil, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {
+                let val = self.expr(arg, None);
+                let result = self.target(TyId::FLOAT, dst.filter(|_| ty == TyId::FLOAT));
+                if builtin == Builtin::Floor {
+                    self.fb.float_floor(result.reg, val.reg);
+                } else {
+                    self.fb.float_ceil(result.reg, val.reg);
+                }
+                self.done(val);
+                return result;
+            }
+            (Builtin::Substring | Builtin::Substr | Builtin::Slice, &[base, from, to]) => {
+                let Ty { kind, nullable } = self.ty(self.expr_ty(base));
+                let ints = self.expr_ty(from) == TyId::INT && self.expr_ty(to) == TyId::INT;
+                let sliceable =
+                    kind == TyKind::String || (builtin == Builtin::Slice && matches!(kind, TyKind::List(_)));
+                if !nullable && ints && sliceable {
+                    let object = self.expr(base, None);
+                    let object = self.stable(object);
+                    let from = self.expr(from, None);
+                    let from = self.stable(from);
+                    let to = self.expr(to, None);
+                    self.span(self.cx.program[id].span);
+                    let val =
+                        self.target(object.ty, dst.filter(|_| kind == TyKind::String && ty == TyId::STRING));
+                    if kind == TyKind::String {
+                        self.fb.string_slice(val.reg, object.reg, from.reg, to.reg);
+                    } else {
+                        self.fb.list_slice(val.reg, object.reg, from.reg, to.reg);
+                        self.share_elements(val);
+                    }
+                    for v in [object, from, to] {
+                        self.done(v);
+                    }
+                    return val;
+                }
+            }
+            (Builtin::Contains, &[text, part])
+                if self.expr_ty(text) == TyId::STRING && self.expr_ty(part) == TyId::STRING =>
+            {
+                let a = self.expr(text, None);
+                let a = self.stable(a);
+                let b = self.expr(part, None);
+                let result = self.target(TyId::BOOL, dst.filter(|_| ty == TyId::BOOL));
+                self.fb.string_contains(result.reg, a.reg, b.reg);
+                self.done(a);
+                self.done(b);
+                return result;
+            }
+            (Builtin::Keys | Builtin::Values, &[map]) => {
+                let map_ty = self.ty(self.expr_ty(map));
+                if let (TyKind::Map(..), false) = (map_ty.kind, map_ty.nullable)
+                    && let Some(val) = self.map_list(builtin, map, ty)
+                {
+                    return val;
+                }
+            }
+            _ => {}
+        }
+        let mut values = Vec::with_capacity(args.len());
+        for (i, &arg) in args.iter().enumerate() {
+            let val = self.expr(arg, None);
+            let later = args[i + 1..].iter().any(|a| self.cx.flags[a.index()] & BRANCHES != 0);
+            values.push(if later { self.stable(val) } else { val });
+        }
+        self.span(self.cx.program[id].span);
+        self.host_typed(&format!("mochi.{}", builtin.name()), &values, ty)
+    }
+
+    /// Keys or values of a typed map by the op, where the op makes the very list type that is wanted.
+    fn map_list(&mut self, builtin: Builtin, map: ExprId, ty: TyId) -> Option<Val> {
+        let TyKind::Map(key, value) = self.kind(self.expr_ty(map)) else { return None };
+        let made = if builtin == Builtin::Keys {
+            match self.cx.key_policy(key) {
+                upshift_bytecode::KeyPolicy::Int => self.cell_of(HeapType::ListInt),
+                upshift_bytecode::KeyPolicy::String => {
+                    let string = self.cell_of(HeapType::String);
+                    self.cell_of(HeapType::ListCell(string))
+                }
+                _ => self.any_list(),
+            }
+        } else {
+            let element = self.cx.cell(value);
+            self.cell_of(HeapType::ListCell(element))
+        };
+        if self.cx.value(ty) != ValueType::Cell(made) {
+            return None;
+        }
+        let object = self.expr(map, None);
+        let val = self.target(ty, None);
+        if builtin == Builtin::Keys {
+            self.fb.map_keys(val.reg, object.reg);
+        } else {
+            self.fb.map_values(val.reg, object.reg);
+            self.share_elements(val);
+        }
+        self.done(object);
+        Some(val)
+    }
+
+    /// `append(list, value)`: in place where the result replaces the only reference, else a copy.
+    fn append(&mut self, id: ExprId, list: ExprId, value: ExprId, ty: TyId) -> Val {
+        let target = self.expr(list, None);
+        let target = self.stable(target);
+        let in_place = self.cx.types.in_place(id);
+        let Ty { kind, nullable } = self.ty(target.ty);
+        match kind {
+            TyKind::List(element) if !nullable && target.ty == ty => {
+                let val = self.expr_as(value, element);
+                self.span(self.cx.program[id].span);
+                let result = self.target(ty, None);
+                if in_place {
+                    match self.cx.value(element) {
+                        ValueType::Int => self.fb.list_int_append(result.reg, target.reg, val.reg),
+                        ValueType::Float => self.fb.list_float_append(result.reg, target.reg, val.reg),
+                        ValueType::Bool => self.fb.list_bool_append(result.reg, target.reg, val.reg),
+                        ValueType::Cell(_) => self.fb.list_cell_append(result.reg, target.reg, val.reg),
+                    }
+                } else {
+                    self.fb.list_copy(result.reg, target.reg, 1);
+                    self.share_elements(result);
+                    self.list_push(result.reg, val.reg, element);
+                }
+                self.done(target);
+                self.done(val);
+                result
+            }
+            TyKind::Any if in_place => {
+                // A list of `any` grows in place; everything else is the library's business.
+                let val = self.expr_as(value, TyId::ANY);
+                self.span(self.cx.program[id].span);
+                let cell = self.any_list();
+                let result = self.target(TyId::ANY, None);
+                let (other, end) = (self.fb.label(), self.fb.label());
+                let flag = self.fb.int();
+                self.fb.cell_test(flag, target.reg, cell);
+                self.fb.unless_branch(flag, other);
+                self.fb.free(flag);
+                let list = self.fb.cell(cell);
+                self.fb.cell_cast(list, target.reg, cell);
+                self.fb.list_cell_append(list, list, val.reg);
+                self.fb.cell_move(result.reg, list);
+                self.fb.free(list);
+                self.fb.jump(end);
+                self.fb.bind(other);
+                let made = self.host_typed("mochi.append", &[target, val], TyId::ANY);
+                self.fb.cell_move(result.reg, made.reg);
+                self.done(made);
+                self.fb.bind(end);
+                result
+            }
+            _ => {
+                let val = self.expr(value, None);
+                self.span(self.cx.program[id].span);
+                self.host_typed("mochi.append", &[target, val], ty)
+            }
+        }
+    }
+
+    /// A builtin as a value: a closure of as many `any` parameters as it needs.
+    pub fn builtin_value(&mut self, builtin: Builtin) -> Val {
+        let info = builtin.info();
+        let count = info.required.max(usize::from(info.rest.is_some() && info.required == 0));
+        let any = ValueType::Cell(ANY);
+        let params = vec![any; count];
+        let signature = self.cx.module.signature(&params, Some(any));
+        let id = self.cx.module.declare(builtin.name(), signature, Some(Vec::new()));
+        let mut fb = self.cx.module.define(id);
+        let host = self.cx.host(&format!("mochi.{}", builtin.name()), &params, Some(any));
+        for (i, slot) in FunctionBuilder::arguments(&params, false).into_iter().enumerate() {
+            let param = fb.param(i);
+            fb.cell_move(slot, param);
+        }
+        let result = fb.cell(ANY);
+        fb.call_host_cell(result, host);
+        fb.return_cell(result);
+        fb.finish(&mut self.cx.module);
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, id);
+        self.widen(reg)
+    }
+
+    // ---- Foreign modules ----
+
+    /// The name of the foreign module that an expression means: `math`, `strings` or `testpkg`.
+    fn foreign_module(&self, base: ExprId) -> Option<&'static str> {
+        let ExprKind::Name(name) = self.cx.program[base].kind else { return None };
+        match self.cx.resolution.name(base) {
+            Resolved::Module(import) => {
+                let path = self.cx.names.get(self.cx.program[import].path.name);
+                crate::foreign::module(path)
+            }
+            Resolved::Undeclared if self.cx.names.get(name) == "strings" => Some("strings"),
+            _ => None,
+        }
+    }
+
+    /// A member of a foreign module that is no function call: a constant, or a function as a value.
+    pub fn module_member(&mut self, base: ExprId, name: Name, ty: TyId) -> Option<Val> {
+        let module = self.foreign_module(base)?;
+        let member = self.cx.names.get(name).to_string();
+        if module == "math" {
+            if let Some(value) = crate::foreign::math_constant(&member) {
+                let val = self.target(TyId::FLOAT, None);
+                self.fb.load_float(val.reg, value);
+                return Some(val);
+            }
+            if let Some(arity) = crate::foreign::math_arity(&member) {
+                return Some(self.math_value(&member, arity));
+            }
+        }
+        Some(self.host_typed(&format!("mochi.{module}.{member}"), &[], ty))
+    }
+
+    /// A function of `math` as a value.
+    fn math_value(&mut self, member: &str, arity: usize) -> Val {
+        let params = vec![ValueType::Float; arity];
+        let signature = self.cx.module.signature(&params, Some(ValueType::Float));
+        let id = self.cx.module.declare(member, signature, Some(Vec::new()));
+        let mut fb = self.cx.module.define(id);
+        let args: Vec<Reg> = (0..arity).map(|i| fb.param(i)).collect();
+        let dst = fb.float();
+        emit_math(&mut fb, member, dst, &args);
+        fb.return_float(dst);
+        fb.finish(&mut self.cx.module);
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, id);
+        self.widen(reg)
+    }
+
+    /// `module.member(args)` for a foreign module.
+    fn foreign_call(&mut self, base: ExprId, name: Name, args: &[ExprId], ty: TyId) -> Option<Val> {
+        let module = self.foreign_module(base)?;
+        let member = self.cx.names.get(name).to_string();
+        if module == "math"
+            && let Some(arity) = crate::foreign::math_arity(&member)
+            && args.len() >= arity
+        {
+            let mut values = Vec::new();
+            for (i, &arg) in args.iter().enumerate() {
+                if i < arity {
+                    let val = self.expr_as(arg, TyId::FLOAT);
+                    values.push(self.stable(val));
+                } else {
+                    self.effect(arg);
+                }
+            }
+            let val = self.target(TyId::FLOAT, None);
+            let regs: Vec<Reg> = values.iter().map(|v| v.reg).collect();
+            emit_math(&mut self.fb, &member, val.reg, &regs);
+            for v in values {
+                self.done(v);
+            }
+            return Some(val);
+        }
+        let mut values = Vec::new();
+        for &arg in args {
+            let val = self.expr(arg, None);
+            values.push(self.stable(val));
+        }
+        Some(self.host_typed(&format!("mochi.{module}.{member}"), &values, ty))
+    }
+
+    fn extern_call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
+        if let ExprKind::Field { base, name, .. } = self.cx.program[callee].kind
+            && let Some(val) = self.foreign_call(base, name.name, args, ty)
+        {
+            return val;
+        }
+        let _ = id;
+        self.undefined(args)
+    }
+}
+
+/// dst = a function of `math`, in one op.
+fn emit_math(fb: &mut FunctionBuilder, member: &str, dst: Reg, args: &[Reg]) {
+    let a = args[0];
+    match member.to_ascii_lowercase().as_str() {
+        "sqrt" => fb.float_sqrt(dst, a),
+        "sin" => fb.float_sin(dst, a),
+        "cos" => fb.float_cos(dst, a),
+        "tan" => fb.float_tan(dst, a),
+        "asin" => fb.float_asin(dst, a),
+        "acos" => fb.float_acos(dst, a),
+        "atan" => fb.float_atan(dst, a),
+        "exp" => fb.float_exp(dst, a),
+        "log" => fb.float_log(dst, a),
+        "log2" => fb.float_log2(dst, a),
+        "log10" => fb.float_log10(dst, a),
+        "floor" => fb.float_floor(dst, a),
+        "ceil" => fb.float_ceil(dst, a),
+        "trunc" => fb.float_trunc(dst, a),
+        "round" => fb.float_round(dst, a),
+        "abs" | "fabs" => fb.float_abs(dst, a),
+        "pow" => fb.float_pow(dst, a, args[1]),
+        "atan2" => fb.float_atan2(dst, a, args[1]),
+        "mod" | "fmod" => fb.float_rem(dst, a, args[1]),
+        "max" => fb.float_max(dst, a, args[1]),
+        "min" => fb.float_min(dst, a, args[1]),
+        other => unreachable!("math.{other} has no arity"),
+    }
+}

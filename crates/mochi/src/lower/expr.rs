@@ -1,0 +1,1033 @@
+//! Expressions.
+
+use upshift_bytecode::builder::{FunctionBuilder, Reg};
+use upshift_bytecode::{ANY, Bank, CellConst, HeapType, Immediate, KeyPolicy, NumberPolicy, ValueType};
+
+use super::body::{Body, Place, Val};
+use super::{Lowerer, POLICY};
+use crate::builtins::Builtin;
+use crate::infer::{CallKind, Ty, TyId, TyKind};
+use crate::resolve::{CtorId, Resolved, StructId};
+use crate::syntax::ast::{
+    BinaryOp, Choice, ExprId, ExprKind, FieldInit, FunId, Ident, List, MapEntry, MapKey, Name, UnaryOp,
+};
+
+/// Evaluating the expression may run guest or host code, which uses the window.
+pub(super) const CALLS: u8 = 1;
+/// Evaluating it may collect.
+pub(super) const ALLOCS: u8 = 2;
+/// Evaluating it takes several blocks.
+pub(super) const BRANCHES: u8 = 4;
+
+/// What evaluating each expression may do. Children have smaller ids than their parents, so one pass is enough.
+pub(super) fn flags(cx: &Lowerer<'_>) -> Vec<u8> {
+    let mut flags = vec![0u8; cx.program.exprs.len()];
+    for index in 0..flags.len() {
+        let id = ExprId::new(index);
+        flags[index] = expression_flags(cx, id, &flags);
+    }
+    flags
+}
+
+fn expression_flags(cx: &Lowerer<'_>, id: ExprId, flags: &[u8]) -> u8 {
+    const ALL: u8 = CALLS | ALLOCS | BRANCHES;
+    let of = |e: ExprId| flags[e.index()];
+    let is = |e: ExprId, kind: TyKind| cx.types.get(cx.types.expr(e)) == Ty { kind, nullable: false };
+    let number = |e: ExprId| is(e, TyKind::Int) || is(e, TyKind::Float);
+    match cx.program[id].kind {
+        ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::None => 0,
+        ExprKind::Name(_) => match cx.resolution.name(id) {
+            Resolved::Bind(bind) if cx.types.bind(bind) == cx.types.expr(id) => 0,
+            Resolved::Undeclared => 0,
+            _ => ALL,
+        },
+        ExprKind::Unary { operand, .. } if number(operand) || is(operand, TyKind::Bool) => of(operand),
+        ExprKind::Binary { op, left, right, .. } => {
+            let children = of(left) | of(right);
+            let scalars =
+                (number(left) && number(right)) || (is(left, TyKind::Bool) && is(right, TyKind::Bool));
+            let strings = is(left, TyKind::String) && is(right, TyKind::String);
+            match op {
+                BinaryOp::Add if strings => children | ALLOCS,
+                BinaryOp::Equal | BinaryOp::NotEqual if strings => children,
+                BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce | BinaryOp::In => ALL,
+                BinaryOp::Union | BinaryOp::UnionAll | BinaryOp::Except | BinaryOp::Intersect => ALL,
+                _ if scalars => children,
+                _ => ALL,
+            }
+        }
+        ExprKind::Index { base, index, optional: false } => {
+            let Ty { kind, nullable } = cx.types.get(cx.types.expr(base));
+            match kind {
+                TyKind::List(_) if !nullable && is(index, TyKind::Int) => of(base) | of(index),
+                TyKind::String if !nullable && is(index, TyKind::Int) => of(base) | of(index) | ALLOCS,
+                _ => ALL,
+            }
+        }
+        ExprKind::Field { base, optional: false, .. } => match cx.types.get(cx.types.expr(base)) {
+            Ty { kind: TyKind::Struct(_), nullable: false } => of(base),
+            _ => ALL,
+        },
+        ExprKind::Cast { value, .. } if number(value) && number(id) => of(value),
+        ExprKind::Call { args, .. } => match cx.types.call(id) {
+            CallKind::Builtin(Builtin::Len) if cx.program[args].len() == 1 => {
+                let arg = cx.program[args][0];
+                match cx.types.get(cx.types.expr(arg)) {
+                    Ty { kind: TyKind::List(_) | TyKind::String | TyKind::Map(..), nullable: false } => {
+                        of(arg)
+                    }
+                    _ => ALL,
+                }
+            }
+            _ => ALL,
+        },
+        _ => ALL,
+    }
+}
+
+impl Body<'_, '_> {
+    pub fn expr_ty(&self, id: ExprId) -> TyId {
+        self.cx.types.expr(id)
+    }
+
+    /// Whether the last op of evaluating the expression is the only one that writes its destination, and does so in one
+    /// block: then the destination may be a variable that the expression reads, or a window slot.
+    pub fn writes_once(&self, id: ExprId) -> bool {
+        match self.cx.program[id].kind {
+            ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Str(_)
+            | ExprKind::None
+            | ExprKind::Name(_)
+            | ExprKind::Unary { .. } => true,
+            ExprKind::Binary { op, .. } => {
+                !matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce | BinaryOp::In)
+            }
+            ExprKind::Index { base, index, optional: false } => {
+                let (base, index) = (self.ty(self.expr_ty(base)), self.ty(self.expr_ty(index)));
+                matches!(base.kind, TyKind::List(_) | TyKind::String)
+                    && !base.nullable
+                    && index.kind == TyKind::Int
+            }
+            ExprKind::Field { base, optional: false, .. } => {
+                matches!(self.ty(self.expr_ty(base)), Ty { kind: TyKind::Struct(_), nullable: false })
+            }
+            ExprKind::Call { .. } => {
+                matches!(self.cx.types.call(id), CallKind::Direct(_) | CallKind::Construct(_))
+            }
+            _ => false,
+        }
+    }
+
+    /// Evaluates an expression and converts it to a type.
+    pub fn expr_as(&mut self, id: ExprId, ty: TyId) -> Val {
+        let val = self.expr(id, None);
+        self.convert(val, ty)
+    }
+
+    /// Evaluates an expression, converts it to a type and puts it into a register of that type, which no one reads before.
+    pub fn expr_into(&mut self, id: ExprId, ty: TyId, dst: Reg) {
+        if self.expr_ty(id) == ty && self.writes_once(id) {
+            let val = self.expr(id, Some(dst));
+            if val.reg != dst {
+                self.copy(ty, dst, val.reg);
+                self.done(val);
+            }
+            return;
+        }
+        let val = self.expr(id, None);
+        self.convert_into(val, ty, dst);
+    }
+
+    /// Evaluates an expression for its effect.
+    pub fn effect(&mut self, id: ExprId) {
+        let val = self.expr(id, None);
+        self.done(val);
+    }
+
+    /// Evaluates an expression. The value has the expression's type; it may be in a variable's own register. With a
+    /// destination, that is where a value goes that has to be computed.
+    pub fn expr(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
+        let node = self.cx.program[id];
+        let ty = self.expr_ty(id);
+        self.span(node.span);
+        let val = match node.kind {
+            ExprKind::Error | ExprKind::None => self.null(None),
+            ExprKind::Int(value) => self.int_literal(value, ty, dst),
+            ExprKind::Float(value) => {
+                let val = self.target(TyId::FLOAT, (ty == TyId::FLOAT).then_some(dst).flatten());
+                self.fb.load_float(val.reg, value);
+                val
+            }
+            ExprKind::Bool(value) => {
+                let val = self.target(TyId::BOOL, (ty == TyId::BOOL).then_some(dst).flatten());
+                self.fb.int_const(val.reg, i32::from(value));
+                val
+            }
+            ExprKind::Str(name) => {
+                let text = self.cx.names.get(name).to_string();
+                let string = self.cx.module.string(&text);
+                let val = self.target(TyId::STRING, (ty == TyId::STRING).then_some(dst).flatten());
+                self.fb.string_const(val.reg, string);
+                val
+            }
+            ExprKind::Name(name) => self.name(id, name, ty, dst),
+            ExprKind::Field { base, name, optional } => self.field(id, base, name, optional, ty, dst),
+            ExprKind::Index { base, index, optional } => self.index(base, index, optional, ty, dst),
+            ExprKind::Slice { base, start, end, step } => self.slice(base, [start, end, step], ty),
+            ExprKind::Call { callee, args } => self.call(id, callee, args, ty, dst),
+            ExprKind::Cast { value, .. } => self.cast(value, ty, dst),
+            ExprKind::Unary { op, operand } => self.unary(op, operand, ty, dst),
+            ExprKind::Binary { .. } => self.binary(id, dst),
+            ExprKind::If { choices, otherwise } => self.if_value(choices, otherwise, ty),
+            ExprKind::List(items) => self.list_literal(items, ty),
+            ExprKind::Map(entries) => self.map_literal(entries, ty),
+            ExprKind::Struct { name, fields } => self.struct_literal(name, fields, ty),
+            ExprKind::Fun(fun) => {
+                let wanted = if self.same_cell(fun, ty) { dst } else { None };
+                self.closure(fun, wanted)
+            }
+            ExprKind::Match { subject, arms } => self.match_value(subject, arms, ty),
+            ExprKind::Query(_)
+            | ExprKind::Logic(_)
+            | ExprKind::Generate { .. }
+            | ExprKind::Fetch { .. }
+            | ExprKind::Load { .. }
+            | ExprKind::Save { .. } => self.null(None),
+        };
+        if self.cx.types.shares(id) && self.may_be_list(val.ty) {
+            self.fb.list_share(val.reg);
+        }
+        self.convert(val, ty)
+    }
+
+    fn same_cell(&mut self, fun: FunId, ty: TyId) -> bool {
+        let declared = self.cx.function(fun);
+        let closure = self.cell_of(HeapType::Closure(declared.signature));
+        self.cx.value(ty) == ValueType::Cell(closure)
+    }
+
+    /// Whether a value of the type may be a list.
+    pub fn may_be_list(&self, ty: TyId) -> bool {
+        matches!(self.kind(ty), TyKind::List(_) | TyKind::Any)
+    }
+
+    fn int_literal(&mut self, value: i64, ty: TyId, dst: Option<Reg>) -> Val {
+        if ty == TyId::FLOAT {
+            let val = self.target(ty, dst);
+            self.fb.load_float(val.reg, value as f64);
+            return val;
+        }
+        let val = self.target(TyId::INT, (ty == TyId::INT).then_some(dst).flatten());
+        self.fb.load_int(val.reg, value);
+        val
+    }
+
+    // ---- Names ----
+
+    fn name(&mut self, id: ExprId, name: Name, ty: TyId, dst: Option<Reg>) -> Val {
+        match self.cx.resolution.name(id) {
+            Resolved::Bind(bind) => self.variable(bind, ty, dst),
+            Resolved::Function(fun) => self.function_value(fun),
+            Resolved::Method(fun) => self.method_value(fun),
+            Resolved::Variant(ctor) => self.construct(ctor, &[]),
+            Resolved::Struct(of) => self.struct_without_values(of),
+            Resolved::Builtin(builtin) => self.builtin_value(builtin),
+            Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => {
+                let _ = name;
+                self.null(None)
+            }
+        }
+    }
+
+    /// Reads a variable, nested functions included.
+    pub fn variable(&mut self, bind: crate::syntax::ast::BindId, ty: TyId, dst: Option<Reg>) -> Val {
+        let slot = self.cx.resolution.slot(bind);
+        if self.place(slot).is_none() && !self.cx.globals.contains_key(&slot) {
+            // A nested function that refers to itself, or one whose closure was not made because nothing needs it.
+            if let Some(fun) = self.cx.resolution.bind(slot).known_fun {
+                if Some(fun) == self.fun
+                    && let Some(reg) = self.fb.environment()
+                {
+                    let bind_ty = self.cx.types.bind(slot);
+                    return Val { reg, ty: self.closure_type(fun, bind_ty), temp: false };
+                }
+                return self.closure(fun, None);
+            }
+        }
+        let wanted = dst.filter(|_| self.cx.types.bind(slot) == ty);
+        self.read(slot, wanted)
+    }
+
+    /// The static type of a closure of a function: that of its variable where it is a function type.
+    fn closure_type(&self, _fun: FunId, fallback: TyId) -> TyId {
+        fallback
+    }
+
+    /// A top-level function as a value.
+    fn function_value(&mut self, fun: FunId) -> Val {
+        let wrapper = self.cx.wrapper(fun);
+        let signature = self.cx.function(fun).signature;
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, wrapper);
+        self.function_val(reg, fun)
+    }
+
+    /// A closure in a register of its own type, as a value: of function type where there is one with this signature.
+    fn function_val(&mut self, reg: Reg, fun: FunId) -> Val {
+        let node = self.cx.program[fun];
+        let params: Vec<TyId> = self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+        let result = self.cx.types.result(fun);
+        let found = self.cx.types.all().iter().position(|t| match t.kind {
+            TyKind::Fun(p, r) if !t.nullable => r == result && self.cx.types.params(p) == params,
+            _ => false,
+        });
+        match found {
+            Some(index) => Val { reg, ty: TyId(index as u32), temp: true },
+            None => {
+                let any = self.fb.cell(ANY);
+                self.fb.cell_move(any, reg);
+                self.fb.free(reg);
+                Val { reg: any, ty: TyId::ANY, temp: true }
+            }
+        }
+    }
+
+    /// A method of the running method's struct as a value: it keeps the receiver.
+    fn method_value(&mut self, fun: FunId) -> Val {
+        let Some(receiver) = self.receiver else { return self.null(None) };
+        let wrapper = self.cx.wrapper(fun);
+        let signature = self.cx.function(fun).signature;
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let closure = self.fb.cell(cell);
+        self.fb.closure_new(closure, wrapper);
+        let callee = self.fb.cell(ANY);
+        self.fb.cell_move(callee, closure);
+        self.fb.free(closure);
+        self.partial(Val { reg: callee, ty: TyId::ANY, temp: true }, &[receiver])
+    }
+
+    /// A function of the program as a closure, with the variables that it captures.
+    pub fn closure(&mut self, fun: FunId, dst: Option<Reg>) -> Val {
+        let declared = self.cx.function(fun);
+        if !declared.environment {
+            return self.function_value(fun);
+        }
+        let captures = self.cx.resolution.fun(fun).captures.clone();
+        // Values first, window last: boxing may collect.
+        let values: Vec<Val> = captures
+            .iter()
+            .map(|&bind| match self.place(bind) {
+                Some(Place::Boxed(reg)) => Val { reg, ty: TyId::ANY, temp: false },
+                _ => {
+                    let ty = self.cx.types.bind(bind);
+                    let val = self.variable(bind, ty, None);
+                    match self.cx.value(ty) {
+                        ValueType::Cell(_) => val,
+                        raw => {
+                            let cell = self.cx.cell(ty);
+                            let reg = self.fb.cell(cell);
+                            self.box_raw(raw, reg, val.reg);
+                            self.done(val);
+                            Val { reg, ty: TyId::ANY, temp: true }
+                        }
+                    }
+                }
+            })
+            .collect();
+        for (slot, value) in FunctionBuilder::cell_arguments(values.len()).into_iter().zip(&values) {
+            self.fb.cell_move(slot, value.reg);
+        }
+        for value in values {
+            self.done(value);
+        }
+        let cell = self.cell_of(HeapType::Closure(declared.signature));
+        let reg = dst.unwrap_or_else(|| self.fb.cell(cell));
+        self.fb.closure_new(reg, declared.id);
+        if dst.is_some() {
+            return Val { temp: false, ..self.named_function_val(reg, fun) };
+        }
+        self.function_val(reg, fun)
+    }
+
+    fn named_function_val(&mut self, reg: Reg, fun: FunId) -> Val {
+        let ty = self.cx.program[fun].bind.map_or(TyId::ANY, |bind| self.cx.types.bind(bind));
+        Val { reg, ty, temp: false }
+    }
+
+    // ---- Fields, indexes, slices ----
+
+    /// dst = field of a record register whose declared field type is `ty`.
+    pub fn load_field(&mut self, dst: Reg, record: Reg, field: u16, ty: TyId) {
+        match self.bank(ty) {
+            Bank::Int => self.fb.record_int_get(dst, record, field),
+            Bank::Float => self.fb.record_float_get(dst, record, field),
+            Bank::Cell => self.fb.record_cell_get(dst, record, field),
+        }
+    }
+
+    fn field(
+        &mut self,
+        id: ExprId,
+        base: ExprId,
+        name: Ident,
+        optional: bool,
+        ty: TyId,
+        dst: Option<Reg>,
+    ) -> Val {
+        if let Some(val) = self.module_member(base, name.name, ty) {
+            return val;
+        }
+        let object = self.expr(base, None);
+        self.span(self.cx.program[id].span);
+        let Ty { kind, nullable } = self.ty(object.ty);
+        match kind {
+            TyKind::Struct(of) if !nullable => {
+                if let Some(index) = self.cx.resolution.field_index(self.cx.program, of, name.name) {
+                    let field_ty = self.cx.types.fields(of)[index];
+                    let val = self.target(field_ty, dst.filter(|_| field_ty == ty));
+                    self.load_field(val.reg, object.reg, index as u16, field_ty);
+                    self.done(object);
+                    return val;
+                }
+                self.field_of_any(object, name)
+            }
+            TyKind::Null => {
+                self.done(object);
+                self.null(None)
+            }
+            _ => {
+                let _ = optional;
+                self.field_of_any(object, name)
+            }
+        }
+    }
+
+    /// A field of any object, by the shape cached at the site; null and absent fields give null.
+    fn field_of_any(&mut self, object: Val, name: Ident) -> Val {
+        let object = self.boxed(object);
+        let text = self.cx.names.get(name.name).to_string();
+        let name = self.cx.module.name(&text, 0);
+        let site = self.fb.feedback();
+        let reg = self.fb.cell(ANY);
+        self.fb.cell_field_get(reg, object.reg, POLICY, name, site);
+        self.done(object);
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    fn index(&mut self, base: ExprId, index: ExprId, _optional: bool, ty: TyId, dst: Option<Reg>) -> Val {
+        let object = self.operand(base, index);
+        if object.ty == TyId::NULL {
+            self.effect(index);
+            self.done(object);
+            return self.null(None);
+        }
+        let key = self.expr(index, None);
+        self.span(self.cx.program[base].span.to(self.cx.program[index].span));
+        self.load_element(object, key, ty, dst)
+    }
+
+    /// object[key], as a value of the element's type, nullable where the key may be absent. Frees both.
+    pub fn load_element(&mut self, object: Val, key: Val, ty: TyId, dst: Option<Reg>) -> Val {
+        let Ty { kind, nullable } = self.ty(object.ty);
+        match kind {
+            TyKind::List(element) if !nullable && key.ty == TyId::INT => {
+                let val = self.target(element, dst.filter(|_| element == ty));
+                self.list_get(val.reg, object.reg, key.reg, element);
+                self.done(object);
+                self.done(key);
+                val
+            }
+            TyKind::String if !nullable && key.ty == TyId::INT => {
+                let val = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
+                self.fb.string_get_rel(val.reg, object.reg, key.reg);
+                self.done(object);
+                self.done(key);
+                val
+            }
+            TyKind::Map(map_key, value) if !nullable => {
+                let cell = self.cx.cell(value);
+                let cell = upshift_bytecode::CellType { nullable: true, ..cell };
+                let reg = self.fb.cell(cell);
+                match self.cx.key_policy(map_key) {
+                    KeyPolicy::Int if key.ty == TyId::INT => self.fb.map_int_get(reg, object.reg, key.reg),
+                    KeyPolicy::String if key.ty == TyId::STRING => {
+                        self.fb.map_string_get(reg, object.reg, key.reg)
+                    }
+                    KeyPolicy::Int | KeyPolicy::String => {
+                        // A key of another kind: only equal text finds an entry, which the library decides.
+                        self.fb.free(reg);
+                        return self.element_of_any(object, key);
+                    }
+                    KeyPolicy::Text | KeyPolicy::Value | KeyPolicy::Protocol => {
+                        let boxed = self.boxed(key);
+                        let site = self.fb.feedback();
+                        self.fb.map_cell_get(reg, object.reg, boxed.reg, NumberPolicy(0), site);
+                        self.done(object);
+                        self.done(boxed);
+                        return self.refine(reg, ty);
+                    }
+                }
+                self.done(object);
+                self.done(key);
+                self.refine(reg, ty)
+            }
+            _ => self.element_of_any(object, key),
+        }
+    }
+
+    fn element_of_any(&mut self, object: Val, key: Val) -> Val {
+        let object = self.boxed(object);
+        let key = self.boxed(key);
+        let site = self.fb.feedback();
+        let reg = self.fb.cell(ANY);
+        self.fb.cell_index_get(reg, object.reg, key.reg, POLICY, site);
+        self.done(object);
+        self.done(key);
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    /// A cell register as a value of a type, checked where the type says more than the register's.
+    pub fn refine(&mut self, reg: Reg, ty: TyId) -> Val {
+        let have = self.fb.cell_type(reg);
+        match self.cx.value(ty) {
+            ValueType::Cell(cell) if cell == have => Val { reg, ty, temp: true },
+            ValueType::Cell(cell) if cell == ANY => {
+                let any = self.fb.cell(ANY);
+                self.fb.cell_move(any, reg);
+                self.fb.free(reg);
+                Val { reg: any, ty, temp: true }
+            }
+            ValueType::Cell(cell) => {
+                let narrow = self.fb.cell(cell);
+                self.fb.cell_cast(narrow, reg, cell);
+                self.fb.free(reg);
+                Val { reg: narrow, ty, temp: true }
+            }
+            raw => {
+                let value = self.fb.value(raw);
+                self.unbox_raw(raw, value, reg);
+                self.fb.free(reg);
+                Val { reg: value, ty, temp: true }
+            }
+        }
+    }
+
+    pub fn list_get(&mut self, dst: Reg, list: Reg, index: Reg, element: TyId) {
+        match self.cx.value(element) {
+            ValueType::Int => self.fb.list_int_get_rel(dst, list, index),
+            ValueType::Float => self.fb.list_float_get_rel(dst, list, index),
+            ValueType::Bool => self.fb.list_bool_get_rel(dst, list, index),
+            ValueType::Cell(_) => self.fb.list_cell_get_rel(dst, list, index),
+        }
+    }
+
+    pub fn list_push(&mut self, list: Reg, value: Reg, element: TyId) {
+        match self.cx.value(element) {
+            ValueType::Int => self.fb.list_int_push(list, value),
+            ValueType::Float => self.fb.list_float_push(list, value),
+            ValueType::Bool => self.fb.list_bool_push(list, value),
+            ValueType::Cell(_) => self.fb.list_cell_push(list, value),
+        }
+    }
+
+    /// list = an empty list of a list type.
+    pub fn new_list(&mut self, list: Reg, ty: TyId, capacity: usize) {
+        let capacity32 = u32::try_from(capacity).unwrap_or(u32::MAX);
+        match self.kind(ty) {
+            TyKind::List(element) => match self.cx.value(element) {
+                ValueType::Int => self.fb.list_int_new(list, capacity32),
+                ValueType::Float => self.fb.list_float_new(list, capacity32),
+                ValueType::Bool => self.fb.list_bool_new(list, capacity32),
+                ValueType::Cell(_) => {
+                    let cell = upshift_bytecode::CellType { nullable: false, ..self.cx.cell(ty) };
+                    self.fb.list_cell_new(list, capacity.min(usize::from(u16::MAX)) as u16, cell);
+                }
+            },
+            _ => {
+                let cell = self.cell_of(HeapType::ListCell(ANY));
+                self.fb.list_cell_new(list, capacity.min(usize::from(u16::MAX)) as u16, cell);
+            }
+        }
+    }
+
+    fn slice(&mut self, base: ExprId, parts: [Option<ExprId>; 3], ty: TyId) -> Val {
+        let object = match parts[0].or(parts[1]) {
+            Some(part) => self.operand(base, part),
+            None => self.expr(base, None),
+        };
+        let Ty { kind, nullable } = self.ty(object.ty);
+        let ints = parts[..2].iter().flatten().all(|&p| self.expr_ty(p) == TyId::INT);
+        let typed = !nullable && ints && matches!(kind, TyKind::List(_) | TyKind::String);
+        let object = if typed { object } else { self.any(object) };
+        let from = match parts[0] {
+            Some(part) => self.slice_bound(part, typed),
+            None => self.slice_default(0, typed),
+        };
+        let from =
+            if parts[1].is_some_and(|p| self.cx.flags[p.index()] != 0) { self.owned(from) } else { from };
+        let to = match parts[1] {
+            Some(part) => self.slice_bound(part, typed),
+            None => self.slice_default(i64::MAX, typed),
+        };
+        if let Some(step) = parts[2] {
+            self.effect(step);
+        }
+        let val = if typed {
+            let val = self.target(object.ty, None);
+            if kind == TyKind::String {
+                self.fb.string_slice(val.reg, object.reg, from.reg, to.reg);
+            } else {
+                self.fb.list_slice(val.reg, object.reg, from.reg, to.reg);
+                self.share_elements(val);
+            }
+            val
+        } else {
+            self.host_any("mochi.op.slice", &[object.reg, from.reg, to.reg], ty)
+        };
+        for v in [object, from, to] {
+            self.done(v);
+        }
+        val
+    }
+
+    fn slice_bound(&mut self, part: ExprId, typed: bool) -> Val {
+        if typed { self.expr_as(part, TyId::INT) } else { self.expr_as(part, TyId::ANY) }
+    }
+
+    fn slice_default(&mut self, value: i64, typed: bool) -> Val {
+        let reg = if typed { self.fb.int() } else { self.fb.cell(ANY) };
+        if typed {
+            self.fb.load_int(reg, value);
+            return Val { reg, ty: TyId::INT, temp: true };
+        }
+        self.fb.load_cell(reg, CellConst::Immediate(Immediate::Nil));
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    /// Elements of a fresh list that are lists are in two lists now.
+    pub fn share_elements(&mut self, list: Val) {
+        let TyKind::List(element) = self.kind(list.ty) else { return };
+        if !self.may_be_list(element) {
+            return;
+        }
+        let ty = self.cx.value(list.ty);
+        let host = self.host("mochi.share_elements", &[ty], None);
+        let slot = FunctionBuilder::cell_arguments(1)[0];
+        self.fb.cell_move(slot, list.reg);
+        self.fb.call_host_void(host);
+    }
+
+    /// Calls a host function with `any` arguments for a result of a type.
+    pub fn host_any(&mut self, name: &str, args: &[Reg], ty: TyId) -> Val {
+        let any = ValueType::Cell(ANY);
+        let result = self.cx.result(ty);
+        let host = self.host(name, &vec![any; args.len()], result);
+        for (slot, &arg) in FunctionBuilder::cell_arguments(args.len()).into_iter().zip(args) {
+            self.fb.cell_move(slot, arg);
+        }
+        if result.is_none() {
+            self.fb.call_host_void(host);
+            return self.null(None);
+        }
+        let val = self.target(ty, None);
+        self.call_host(host, result, val.reg);
+        val
+    }
+
+    // ---- Literals ----
+
+    fn list_literal(&mut self, items: List<ExprId>, ty: TyId) -> Val {
+        let items: Vec<ExprId> = self.cx.program[items].to_vec();
+        let element = match self.ty(ty) {
+            Ty { kind: TyKind::List(element), nullable: false } => element,
+            _ => TyId::ANY,
+        };
+        let is_list =
+            element != TyId::ANY || matches!(self.ty(ty), Ty { kind: TyKind::List(_), nullable: false });
+        let reg = if is_list {
+            self.reg(ty)
+        } else {
+            let cell = self.cell_of(HeapType::ListCell(ANY));
+            self.fb.cell(cell)
+        };
+        self.new_list(reg, if is_list { ty } else { TyId::ANY }, items.len());
+        for item in items {
+            let val = self.expr_as(item, element);
+            self.list_push(reg, val.reg, element);
+            self.done(val);
+        }
+        if is_list { Val { reg, ty, temp: true } } else { self.widen(reg) }
+    }
+
+    /// A cell register of some type as `any`.
+    pub fn widen(&mut self, reg: Reg) -> Val {
+        let any = self.fb.cell(ANY);
+        self.fb.cell_move(any, reg);
+        self.fb.free(reg);
+        Val { reg: any, ty: TyId::ANY, temp: true }
+    }
+
+    fn map_literal(&mut self, entries: List<MapEntry>, ty: TyId) -> Val {
+        let entries: Vec<MapEntry> = self.cx.program[entries].to_vec();
+        let (reg, map_ty) = self.new_map(ty);
+        for entry in entries {
+            let key = match entry.key {
+                MapKey::Name(ident) => {
+                    let text = self.cx.names.get(ident.name).to_string();
+                    let string = self.cx.module.string(&text);
+                    let reg = self.reg(TyId::STRING);
+                    self.fb.string_const(reg, string);
+                    Val { reg, ty: TyId::STRING, temp: true }
+                }
+                MapKey::Expr(key) => {
+                    let val = self.expr(key, None);
+                    if self.cx.flags[entry.value.index()] & (CALLS | BRANCHES) != 0 {
+                        self.stable(val)
+                    } else {
+                        val
+                    }
+                }
+            };
+            let value_ty = map_ty.map_or(TyId::ANY, |(_, value)| value);
+            let value = self.expr_as(entry.value, value_ty);
+            self.map_store(reg, map_ty, key, value);
+        }
+        if map_ty.is_some() { Val { reg, ty, temp: true } } else { self.widen(reg) }
+    }
+
+    /// A new map in a register of its own type, with its key and value types; of `any` where the type is no map.
+    fn new_map(&mut self, ty: TyId) -> (Reg, Option<(TyId, TyId)>) {
+        if let Ty { kind: TyKind::Map(key, value), nullable: false } = self.ty(ty) {
+            let reg = self.reg(ty);
+            let cell = self.cx.cell(ty);
+            self.fb.map_new(reg, cell);
+            return (reg, Some((key, value)));
+        }
+        let cell = self.cell_of(HeapType::Map {
+            key: KeyPolicy::Text,
+            order: upshift_bytecode::OrderPolicy::SortedByText,
+            value: ANY,
+        });
+        let reg = self.fb.cell(cell);
+        self.fb.map_new(reg, cell);
+        (reg, None)
+    }
+
+    /// map[key] = value; the value has the map's value type. Frees key and value.
+    pub fn map_store(&mut self, map: Reg, ty: Option<(TyId, TyId)>, key: Val, value: Val) {
+        let (key_ty, value_ty) = ty.unwrap_or((TyId::ANY, TyId::ANY));
+        // Values of maps are cells, boxed with their own type.
+        let value = match self.cx.value(value.ty) {
+            ValueType::Cell(_) => value,
+            raw => {
+                let cell = self.cx.cell(value_ty);
+                let reg = self.fb.cell(cell);
+                self.box_raw(raw, reg, value.reg);
+                self.done(value);
+                Val { reg, ty: value_ty, temp: true }
+            }
+        };
+        match self.cx.key_policy(key_ty) {
+            KeyPolicy::Int => {
+                let key = self.convert(key, TyId::INT);
+                self.fb.map_int_set(map, key.reg, value.reg);
+                self.done(key);
+            }
+            KeyPolicy::String => {
+                let key = self.convert(key, TyId::STRING);
+                self.fb.map_string_set(map, key.reg, value.reg);
+                self.done(key);
+            }
+            KeyPolicy::Text | KeyPolicy::Value | KeyPolicy::Protocol => {
+                let key = self.boxed(key);
+                let site = self.fb.feedback();
+                self.fb.map_cell_set(map, key.reg, value.reg, NumberPolicy(0), site);
+                self.done(key);
+            }
+        }
+        self.done(value);
+    }
+
+    fn struct_literal(&mut self, name: Ident, fields: List<FieldInit>, ty: TyId) -> Val {
+        let fields: Vec<FieldInit> = self.cx.program[fields].to_vec();
+        if let Some(&ctor) = self.cx.resolution.ctor_names.get(&name.name)
+            && !matches!(self.kind(ty), TyKind::Struct(_))
+        {
+            let declared: Vec<Name> =
+                self.cx.resolution.ctor_fields(self.cx.program, ctor).iter().map(|f| f.name.name).collect();
+            let types = self.cx.types.ctor_fields(ctor).to_vec();
+            let record = self.cx.ctors[ctor.index()];
+            let union = self.cx.resolution.ctors[ctor.index()].union;
+            let reg = self.record_with(record, &declared, &types, &fields);
+            return self.variant_val(reg, union);
+        }
+        match self.kind(ty) {
+            TyKind::Struct(of) => {
+                let declared: Vec<Name> =
+                    self.cx.resolution.fields(self.cx.program, of).iter().map(|f| f.name.name).collect();
+                let types = self.cx.types.fields(of).to_vec();
+                let record = self.cx.structs[of.index()];
+                let reg = self.record_with(record, &declared, &types, &fields);
+                self.struct_val(reg, of)
+            }
+            _ => match self.cx.resolution.types.get(&name.name) {
+                Some(&crate::resolve::TypeName::Struct(of)) => {
+                    let declared: Vec<Name> =
+                        self.cx.resolution.fields(self.cx.program, of).iter().map(|f| f.name.name).collect();
+                    let types = self.cx.types.fields(of).to_vec();
+                    let record = self.cx.structs[of.index()];
+                    let reg = self.record_with(record, &declared, &types, &fields);
+                    self.widen(reg)
+                }
+                _ => self.map_of_fields(&fields, ty),
+            },
+        }
+    }
+
+    /// An unknown struct name: a map of the fields.
+    fn map_of_fields(&mut self, fields: &[FieldInit], ty: TyId) -> Val {
+        let (reg, map_ty) = self.new_map(ty);
+        for field in fields {
+            let text = self.cx.names.get(field.name.name).to_string();
+            let string = self.cx.module.string(&text);
+            let key = self.reg(TyId::STRING);
+            self.fb.string_const(key, string);
+            let value = self.expr_as(field.value, map_ty.map_or(TyId::ANY, |(_, value)| value));
+            self.map_store(reg, map_ty, Val { reg: key, ty: TyId::STRING, temp: true }, value);
+        }
+        if map_ty.is_some() { Val { reg, ty, temp: true } } else { self.widen(reg) }
+    }
+
+    /// A record register as a value of the struct's type.
+    fn struct_val(&mut self, reg: Reg, of: StructId) -> Val {
+        match self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false }) {
+            Some(ty) => Val { reg, ty, temp: true },
+            None => self.widen(reg),
+        }
+    }
+
+    /// A record register as a value of the union's type.
+    fn variant_val(&mut self, reg: Reg, union: crate::resolve::UnionId) -> Val {
+        match self.cx.types.find(Ty { kind: TyKind::Union(union), nullable: false }) {
+            Some(ty) => {
+                let wide = self.reg(ty);
+                self.fb.cell_move(wide, reg);
+                self.fb.free(reg);
+                Val { reg: wide, ty, temp: true }
+            }
+            None => self.widen(reg),
+        }
+    }
+
+    /// A record from values by field name, evaluated as written; fields that are missing get none or their zero value, and
+    /// values without a field are evaluated and dropped.
+    fn record_with(
+        &mut self,
+        record: upshift_bytecode::RecordId,
+        declared: &[Name],
+        types: &[TyId],
+        fields: &[FieldInit],
+    ) -> Reg {
+        let mut given: Vec<Option<ExprId>> = vec![None; declared.len()];
+        let mut in_order = true;
+        let mut next = 0;
+        for field in fields {
+            match declared.iter().position(|&d| d == field.name.name) {
+                Some(index) => {
+                    in_order &= index >= next && given[index].is_none();
+                    next = index;
+                    if let Some(old) = given[index].replace(field.value) {
+                        self.effect(old);
+                    }
+                }
+                None => self.effect(field.value),
+            }
+        }
+        let values = if in_order {
+            Values::Exprs(given)
+        } else {
+            // Evaluate as written, then build.
+            let mut values: Vec<Option<Val>> = vec![None; declared.len()];
+            for field in fields {
+                let Some(index) = declared.iter().position(|&d| d == field.name.name) else { continue };
+                if given[index] == Some(field.value) {
+                    let val = self.expr_as(field.value, types[index]);
+                    values[index] = Some(self.owned(val));
+                }
+            }
+            Values::Done(values)
+        };
+        self.record(record, types, values)
+    }
+
+    /// A record from its fields in order.
+    pub fn record(&mut self, record: upshift_bytecode::RecordId, types: &[TyId], values: Values) -> Reg {
+        let values: Vec<Argument> = match values {
+            Values::Exprs(exprs) => {
+                exprs.into_iter().map(|e| e.map_or(Argument::Zero, Argument::Expr)).collect()
+            }
+            Values::Done(vals) => vals.into_iter().map(|v| v.map_or(Argument::Zero, Argument::Val)).collect(),
+        };
+        self.fill_window(&values, types, false);
+        let cell = self.cell_of(HeapType::Record(record));
+        let reg = self.fb.cell(cell);
+        self.fb.record_new(reg, record);
+        reg
+    }
+
+    /// A variant from positional values; missing fields are none or zero.
+    pub fn construct(&mut self, ctor: CtorId, args: &[ExprId]) -> Val {
+        let types = self.cx.types.ctor_fields(ctor).to_vec();
+        let union = self.cx.resolution.ctors[ctor.index()].union;
+        let mut exprs: Vec<Option<ExprId>> = args.iter().copied().map(Some).collect();
+        for extra in exprs.drain(types.len().min(exprs.len())..).collect::<Vec<_>>() {
+            if let Some(extra) = extra {
+                self.effect(extra);
+            }
+        }
+        exprs.resize(types.len(), None);
+        let record = self.cx.ctors[ctor.index()];
+        let reg = self.record(record, &types, Values::Exprs(exprs));
+        self.variant_val(reg, union)
+    }
+
+    fn struct_without_values(&mut self, of: StructId) -> Val {
+        let types = self.cx.types.fields(of).to_vec();
+        let record = self.cx.structs[of.index()];
+        let reg = self.record(record, &types, Values::Exprs(vec![None; types.len()]));
+        self.struct_val(reg, of)
+    }
+
+    // ---- Conditional values ----
+
+    fn if_value(&mut self, choices: List<Choice>, otherwise: Option<ExprId>, ty: TyId) -> Val {
+        let choices: Vec<Choice> = self.cx.program[choices].to_vec();
+        let result = self.target(ty, None);
+        let end = self.fb.label();
+        for choice in choices {
+            let next = self.fb.label();
+            self.jump_unless(choice.cond, next);
+            self.expr_into(choice.value, ty, result.reg);
+            self.fb.jump(end);
+            self.fb.bind(next);
+        }
+        match otherwise {
+            Some(value) => self.expr_into(value, ty, result.reg),
+            None => {
+                let null = self.null(None);
+                self.convert_into(null, ty, result.reg);
+            }
+        }
+        self.fb.bind(end);
+        result
+    }
+
+    fn unary(&mut self, op: UnaryOp, operand: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
+        let span = self.fb.span();
+        match op {
+            UnaryOp::Not => {
+                let val = self.expr(operand, None);
+                let flag = self.truth(val);
+                let result = self.target(TyId::BOOL, dst.filter(|_| ty == TyId::BOOL));
+                self.fb.bool_not(result.reg, flag.reg);
+                self.done(flag);
+                result
+            }
+            UnaryOp::Neg => {
+                if let ExprKind::Int(value) = self.cx.program[operand].kind
+                    && let Some(negative) = value.checked_neg()
+                {
+                    return self.int_literal(negative, ty, dst);
+                }
+                let val = self.expr(operand, None);
+                self.fb.set_span(span);
+                match val.ty {
+                    TyId::INT => {
+                        let result = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                        self.fb.int_neg_checked(result.reg, val.reg);
+                        self.done(val);
+                        result
+                    }
+                    TyId::FLOAT => {
+                        let result = self.target(TyId::FLOAT, dst.filter(|_| ty == TyId::FLOAT));
+                        self.fb.float_neg(result.reg, val.reg);
+                        self.done(val);
+                        result
+                    }
+                    _ => {
+                        let val = self.boxed(val);
+                        let reg = self.fb.cell(ANY);
+                        let site = self.fb.feedback();
+                        self.fb.cell_neg(reg, val.reg, POLICY, site);
+                        self.done(val);
+                        Val { reg, ty: TyId::ANY, temp: true }
+                    }
+                }
+            }
+        }
+    }
+
+    fn cast(&mut self, value: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
+        let span = self.fb.span();
+        let val = self.expr(value, None);
+        self.fb.set_span(span);
+        if val.ty == ty {
+            return val;
+        }
+        match (val.ty, ty) {
+            (TyId::INT, TyId::FLOAT) => {
+                let result = self.target(ty, dst);
+                self.fb.float_from_int(result.reg, val.reg);
+                self.done(val);
+                result
+            }
+            (TyId::FLOAT, TyId::INT) => {
+                let result = self.target(ty, dst);
+                self.fb.int_from_float(result.reg, val.reg);
+                self.done(val);
+                result
+            }
+            (_, TyId::ANY) => self.any(val),
+            _ => {
+                let boxed = self.boxed(val);
+                let result = self.target(ty, None);
+                self.cast_call(boxed, ty, result.reg);
+                self.done(boxed);
+                result
+            }
+        }
+    }
+
+    /// Evaluates the left one of two operands so that evaluating the right one cannot change it.
+    pub fn operand(&mut self, left: ExprId, right: ExprId) -> Val {
+        let val = self.expr(left, None);
+        if self.cx.reassigned_in_expr && self.cx.flags[right.index()] & BRANCHES != 0 {
+            self.owned(val)
+        } else {
+            val
+        }
+    }
+
+    /// The value kept apart from variables that what follows may assign.
+    pub fn stable(&mut self, val: Val) -> Val {
+        if self.cx.reassigned_in_expr { self.owned(val) } else { val }
+    }
+}
+
+/// Field values of a record, in order.
+pub(super) enum Values {
+    Exprs(Vec<Option<ExprId>>),
+    Done(Vec<Option<Val>>),
+}
+
+/// What goes into a window slot.
+#[derive(Clone, Copy)]
+pub(super) enum Argument {
+    Expr(ExprId),
+    Val(Val),
+    /// The zero value of the slot's type.
+    Zero,
+}

@@ -1,0 +1,342 @@
+//! From typed syntax trees to bytecode.
+//!
+//! [`lower`] takes a program with its [`Resolution`] and [`Types`] and makes a [`Module`] whose entry runs the top level.
+//! Proven slots become int and float registers and typed storage; what inference leaves as `any` becomes cell operations
+//! whose slow paths are the library's protocol functions (`mochi.op.*`).
+//!
+//! The files: [`types`] (static types as bytecode types), [`body`] (one function in the making: variables, temporaries),
+//! [`coerce`] (values that change their representation), [`stmt`], [`expr`], [`ops`] (operators), [`cond`] (jumps on conditions),
+//! [`call`], [`pattern`].
+//!
+//! Invariants:
+//! * an expression is evaluated into a register of its *own* type; only [`coerce`] changes representations;
+//! * window slots are written last, behind everything that could call or collect (see [`call`]);
+//! * functions are lowered from a work list, never inside one another, so nesting costs no Rust stack beyond the parser's
+//!   nesting limit.
+
+mod body;
+mod call;
+mod coerce;
+mod cond;
+mod expr;
+mod ops;
+mod pattern;
+mod stmt;
+mod types;
+
+use std::collections::HashMap;
+
+use upshift_bytecode::builder::{FunctionBuilder, ModuleBuilder};
+use upshift_bytecode::{
+    CellType, FuncId, GlobalId, HeapType, HostId, Module, NumberPolicy, Protocol, RecordId, SigId, TrapCode,
+    TrapSet, TruthMask, UnionId, ValueType,
+};
+
+use crate::infer::{TyId, Types};
+use crate::resolve::{Resolution, Storage};
+use crate::source::SourceMap;
+use crate::syntax::ast::{BindId, ExprKind, FunId, FunKind, Interner, Program, StmtKind};
+
+use body::Body;
+
+/// What becomes of `test` blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Tests {
+    /// They run in place, as part of the program.
+    #[default]
+    Inline,
+    /// The library is told where each begins and ends, and a failure ends only its own test.
+    Report,
+}
+
+/// The kind of `Bytes` objects that hold a bigint.
+pub const BIGINT_KIND: u16 = 1;
+/// The kind of `Bytes` objects that hold a bigrat.
+pub const BIGRAT_KIND: u16 = 2;
+
+/// What Mochi's dynamic operators do without asking the library.
+pub const POLICY: NumberPolicy = NumberPolicy::INT_DIV
+    .with(NumberPolicy::PROMOTE)
+    .with(NumberPolicy::NUMERIC_EQUAL)
+    .with(NumberPolicy::FLOAT_DIV_CHECKED)
+    .with(NumberPolicy::RELATIVE_INDEX)
+    .with(NumberPolicy::ABSENT_IS_NIL)
+    .with(NumberPolicy::OVERFLOW_TRAPS);
+
+/// What counts as false in Mochi.
+pub const FALSE_VALUES: TruthMask = TruthMask(TruthMask::KNOWN);
+
+/// The host function behind each protocol entry.
+pub const PROTOCOL: &[(Protocol, &str)] = &[
+    (Protocol::Add, "mochi.op.add"),
+    (Protocol::Sub, "mochi.op.sub"),
+    (Protocol::Mul, "mochi.op.mul"),
+    (Protocol::Div, "mochi.op.div"),
+    (Protocol::Rem, "mochi.op.rem"),
+    (Protocol::Neg, "mochi.op.neg"),
+    (Protocol::Less, "mochi.op.less"),
+    (Protocol::LessEqual, "mochi.op.less_equal"),
+    (Protocol::Equal, "mochi.op.equal"),
+    (Protocol::Hash, "mochi.op.hash"),
+    (Protocol::Text, "mochi.op.text"),
+    (Protocol::IndexGet, "mochi.op.index_get"),
+    (Protocol::IndexSet, "mochi.op.index_set"),
+    (Protocol::FieldGet, "mochi.op.field_get"),
+    (Protocol::FieldSet, "mochi.op.field_set"),
+    (Protocol::Call, "mochi.op.call"),
+    (Protocol::Arity, "mochi.op.arity"),
+    (Protocol::TrapValue, "mochi.op.trap_value"),
+];
+
+/// Makes the module of a program. The program must have parsed without errors and use nothing unsupported.
+pub fn lower(
+    program: &Program,
+    names: &Interner,
+    sources: &SourceMap,
+    resolution: &Resolution,
+    types: &Types,
+    tests: Tests,
+) -> Module {
+    let file = sources.file(program.file);
+    let mut lowerer = Lowerer {
+        program,
+        names,
+        sources,
+        resolution,
+        types,
+        tests,
+        module: ModuleBuilder::new(file.name()),
+        values: Vec::new(),
+        cells: Vec::new(),
+        structs: Vec::new(),
+        unions: Vec::new(),
+        ctors: Vec::new(),
+        globals: HashMap::new(),
+        functions: vec![None; program.funs.len()],
+        wrappers: HashMap::new(),
+        pending: Vec::new(),
+        flags: Vec::new(),
+        reassigned_in_expr: false,
+    };
+    lowerer.run();
+    lowerer.module.finish()
+}
+
+/// A function as the module knows it.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    id: FuncId,
+    signature: SigId,
+    /// Whether it runs as a closure.
+    environment: bool,
+}
+
+/// The state of lowering one program.
+struct Lowerer<'a> {
+    program: &'a Program,
+    names: &'a Interner,
+    sources: &'a SourceMap,
+    resolution: &'a Resolution,
+    types: &'a Types,
+    tests: Tests,
+    module: ModuleBuilder,
+    /// By `TyId`: what a register of the type holds.
+    values: Vec<ValueType>,
+    /// By `TyId`: what a cell holds when a value of the type is in one.
+    cells: Vec<CellType>,
+    structs: Vec<RecordId>,
+    unions: Vec<UnionId>,
+    ctors: Vec<RecordId>,
+    globals: HashMap<BindId, GlobalId>,
+    functions: Vec<Option<Declared>>,
+    /// Closures without captures that call a top-level function.
+    wrappers: HashMap<FunId, FuncId>,
+    pending: Vec<FunId>,
+    /// By expression: what evaluating it may do; see [`expr::flags`].
+    flags: Vec<u8>,
+    /// Whether some expression contains assignments (match arms with blocks), so that operands in variables are copied.
+    reassigned_in_expr: bool,
+}
+
+impl<'a> Lowerer<'a> {
+    fn run(&mut self) {
+        for (_, file) in self.sources.files() {
+            let source = upshift_bytecode::Source {
+                name: file.name().to_string(),
+                line_starts: file.line_starts().to_vec(),
+            };
+            self.module.source(source);
+        }
+        self.declare_types();
+        self.declare_protocol();
+        self.declare_globals();
+        self.find_assignments_in_expressions();
+        self.flags = expr::flags(self);
+        let signature = self.module.signature(&[], None);
+        let main = self.module.declare("main", signature, None);
+        self.module.module.entry = Some(main);
+        let builder = self.module.define(main);
+        Body::main(self, builder);
+        while let Some(fun) = self.pending.pop() {
+            let declared = self.functions[fun.index()].expect("pending functions are declared");
+            let builder = self.module.define(declared.id);
+            Body::function(self, fun, builder);
+        }
+    }
+
+    fn declare_protocol(&mut self) {
+        let any = ValueType::Cell(upshift_bytecode::ANY);
+        let string = ValueType::Cell(self.module.module.types.cell(HeapType::String));
+        let list = ValueType::Cell(self.module.module.types.cell(HeapType::ListCell(upshift_bytecode::ANY)));
+        for &(entry, name) in PROTOCOL {
+            let (params, result): (&[ValueType], Option<ValueType>) = match entry {
+                Protocol::Add
+                | Protocol::Sub
+                | Protocol::Mul
+                | Protocol::Div
+                | Protocol::Rem
+                | Protocol::IndexGet => (&[any, any], Some(any)),
+                Protocol::Neg => (&[any], Some(any)),
+                Protocol::Less | Protocol::LessEqual | Protocol::Equal => {
+                    (&[any, any], Some(ValueType::Bool))
+                }
+                Protocol::Hash => (&[any], Some(ValueType::Int)),
+                Protocol::Text => (&[any], Some(string)),
+                Protocol::IndexSet => (&[any, any, any], None),
+                Protocol::FieldGet => (&[any, string], Some(any)),
+                Protocol::FieldSet => (&[any, string, any], None),
+                Protocol::Call | Protocol::Arity => (&[any, list], Some(any)),
+                Protocol::TrapValue => (&[ValueType::Int, string], Some(any)),
+            };
+            let host = self.host(name, params, result);
+            self.module.module.protocol.set(entry, upshift_bytecode::Callee::Host(host));
+        }
+        if self.tests == Tests::Report {
+            self.module.module.catchable = [
+                TrapCode::IntegerOverflow,
+                TrapCode::DivisionByZero,
+                TrapCode::IndexOutOfRange,
+                TrapCode::MissingKey,
+                TrapCode::BadCast,
+                TrapCode::TypeMismatch,
+                TrapCode::NullAccess,
+                TrapCode::Uninitialized,
+                TrapCode::InvalidArgument,
+                TrapCode::StackOverflow,
+                TrapCode::UncaughtException,
+                TrapCode::HostError,
+                TrapCode::ExpectFailed,
+                TrapCode::Panic,
+            ]
+            .into_iter()
+            .fold(TrapSet::default(), TrapSet::with);
+        }
+    }
+
+    fn declare_globals(&mut self) {
+        for index in 0..self.resolution.bind_count() {
+            let bind = BindId::new(index);
+            let info = self.resolution.bind(bind);
+            if info.storage != Storage::Global || self.resolution.slot(bind) != bind {
+                continue;
+            }
+            let ty = self.value(self.types.bind(bind));
+            let global = self.module.global(self.names.get(info.name), ty);
+            self.globals.insert(bind, global);
+        }
+    }
+
+    /// Blocks inside expressions are match arms; if one assigns anything, operands that are variables must be copied before
+    /// what follows them is evaluated.
+    fn find_assignments_in_expressions(&mut self) {
+        let has_block_arms = self
+            .program
+            .exprs
+            .iter()
+            .any(|e| matches!(e.kind, ExprKind::Match { arms, .. } if self.program[arms].iter().any(|a| matches!(a.body, crate::syntax::ast::Body::Block(_)))));
+        self.reassigned_in_expr =
+            has_block_arms && self.program.stmts.iter().any(|s| matches!(s.kind, StmtKind::Assign { .. }));
+    }
+
+    /// Whether a function runs as a closure.
+    fn needs_environment(&self, fun: FunId) -> bool {
+        let info = self.resolution.fun(fun);
+        if info.top_level || self.program[fun].kind == FunKind::Method {
+            return false;
+        }
+        !info.captures.is_empty() || info.used_as_value || self.program[fun].kind == FunKind::Lambda
+    }
+
+    /// The module's function of a function of the program; declared and queued on first use.
+    fn function(&mut self, fun: FunId) -> Declared {
+        if let Some(declared) = self.functions[fun.index()] {
+            return declared;
+        }
+        let node = self.program[fun];
+        let mut params = Vec::new();
+        if let Some(of) = self.resolution.fun(fun).method_of {
+            let record = self.structs[of.index()];
+            params.push(ValueType::Cell(self.module.module.types.cell(HeapType::Record(record))));
+        }
+        for &param in &self.program[node.params] {
+            params.push(self.value(self.types.bind(param)));
+        }
+        let result = self.result(self.types.result(fun));
+        let signature = self.module.signature(&params, result);
+        let environment = self.needs_environment(fun);
+        let captures = environment.then(|| {
+            let captures = self.resolution.fun(fun).captures.clone();
+            captures.iter().map(|&bind| self.capture_type(bind)).collect()
+        });
+        let name = match node.bind {
+            Some(bind) => self.names.get(self.resolution.bind(bind).name).to_string(),
+            None => "fun".to_string(),
+        };
+        let id = self.module.declare(&name, signature, captures);
+        let declared = Declared { id, signature, environment };
+        self.functions[fun.index()] = Some(declared);
+        self.pending.push(fun);
+        declared
+    }
+
+    /// How a captured variable travels in closures: its box, or a copy of its value in a cell.
+    fn capture_type(&mut self, bind: BindId) -> CellType {
+        let ty = self.types.bind(bind);
+        match self.resolution.bind(bind).storage {
+            Storage::Ref => self.box_type(ty),
+            Storage::Register | Storage::Global => self.cell(ty),
+        }
+    }
+
+    /// A closure function without captures that passes its arguments on to a function without environment.
+    fn wrapper(&mut self, fun: FunId) -> FuncId {
+        if let Some(&id) = self.wrappers.get(&fun) {
+            return id;
+        }
+        let target = self.function(fun);
+        let name = self.module.module.functions[target.id.index()].name.clone();
+        let id = self.module.declare(&name, target.signature, Some(Vec::new()));
+        self.wrappers.insert(fun, id);
+        let mut builder = self.module.define(id);
+        let params = self.module.module.signatures[target.signature.index()].params.clone();
+        for (i, (slot, ty)) in FunctionBuilder::arguments(&params, false).into_iter().zip(&params).enumerate()
+        {
+            let param = builder.param(i);
+            builder.move_value(ty.bank(), slot, param);
+        }
+        builder.tail_call(target.id);
+        builder.finish(&mut self.module);
+        id
+    }
+
+    /// The import of a host function with a signature.
+    fn host(&mut self, name: &str, params: &[ValueType], result: Option<ValueType>) -> HostId {
+        let signature = self.module.signature(params, result);
+        self.module.host(name, signature)
+    }
+
+    /// What a call of a function with this result type gives: nothing where the result is always none.
+    fn result(&mut self, ty: TyId) -> Option<ValueType> {
+        (ty != TyId::NULL).then(|| self.value(ty))
+    }
+}

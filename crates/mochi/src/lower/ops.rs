@@ -1,0 +1,442 @@
+//! Binary operators.
+
+use upshift_bytecode::builder::Reg;
+use upshift_bytecode::{ANY, HeapType, Immediate, ValueType};
+
+use super::POLICY;
+use super::body::{Body, Val};
+use crate::infer::{Ty, TyId, TyKind};
+use crate::resolve::Resolved;
+use crate::syntax::ast::{BinaryLink, BinaryOp, ExprId, ExprKind, UnaryOp};
+
+impl Body<'_, '_> {
+    /// A chain of binary operators, from its innermost operand outwards, without recursion along the chain.
+    pub fn binary(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
+        let spine = self.cx.program.binary_spine(id);
+        let mut left = self.expr(spine.first, None);
+        for (i, link) in spine.links.iter().enumerate() {
+            let dst = if i + 1 == spine.links.len() { dst } else { None };
+            left = self.link(left, link, dst);
+            let ty = self.expr_ty(link.expr);
+            if self.cx.types.shares(link.expr) && self.may_be_list(left.ty) {
+                self.fb.list_share(left.reg);
+            }
+            left = self.convert(left, ty);
+        }
+        left
+    }
+
+    /// The operator with its left operand done. Frees it.
+    fn link(&mut self, left: Val, link: &BinaryLink, dst: Option<Reg>) -> Val {
+        let ty = self.expr_ty(link.expr);
+        match link.op {
+            BinaryOp::And | BinaryOp::Or => return self.short_circuit(left, link, ty),
+            BinaryOp::Coalesce => return self.coalesce(left, link, ty),
+            _ => {}
+        }
+        let left = if self.cx.reassigned_in_expr && self.cx.flags[link.right.index()] != 0 {
+            self.owned(left)
+        } else {
+            left
+        };
+        if let Some(val) = self.with_immediate(left, link, dst) {
+            return val;
+        }
+        let right = self.expr(link.right, None);
+        self.span(self.cx.program[link.expr].span);
+        self.operator(link.op, left, right, ty, dst)
+    }
+
+    /// The small constant that an operand is, if it is one.
+    pub fn small_int(&self, id: ExprId) -> Option<i16> {
+        let value = match self.cx.program[id].kind {
+            ExprKind::Int(value) => value,
+            ExprKind::Unary { op: UnaryOp::Neg, operand } => match self.cx.program[operand].kind {
+                ExprKind::Int(value) => -value,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        i16::try_from(value).ok()
+    }
+
+    /// int op small constant, in one op.
+    fn with_immediate(&mut self, left: Val, link: &BinaryLink, dst: Option<Reg>) -> Option<Val> {
+        if left.ty != TyId::INT || self.expr_ty(link.right) != TyId::INT {
+            return None;
+        }
+        let value = self.small_int(link.right)?;
+        let ty = self.expr_ty(link.expr);
+        let result = if compares(link.op) { TyId::BOOL } else { TyId::INT };
+        let wanted = dst.filter(|_| ty == result);
+        match link.op {
+            BinaryOp::Sub if value == i16::MIN => return None,
+            BinaryOp::Div | BinaryOp::Rem if matches!(value, 0 | -1) => return None,
+            BinaryOp::Add
+            | BinaryOp::Sub
+            | BinaryOp::Mul
+            | BinaryOp::Div
+            | BinaryOp::Rem
+            | BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual => {}
+            _ => return None,
+        }
+        self.span(self.cx.program[link.expr].span);
+        let val = self.target(result, wanted);
+        let (d, a) = (val.reg, left.reg);
+        match link.op {
+            BinaryOp::Add => self.fb.int_add_imm_checked(d, a, value),
+            BinaryOp::Sub => self.fb.int_add_imm_checked(d, a, -value),
+            BinaryOp::Mul => self.fb.int_mul_imm_checked(d, a, value),
+            BinaryOp::Div => self.fb.int_div_imm(d, a, value),
+            BinaryOp::Rem => self.fb.int_rem_imm(d, a, value),
+            BinaryOp::Less => self.fb.int_lt_imm(d, a, value),
+            BinaryOp::LessEqual => self.fb.int_le_imm(d, a, value),
+            BinaryOp::Greater => self.fb.int_gt_imm(d, a, value),
+            BinaryOp::GreaterEqual => self.fb.int_ge_imm(d, a, value),
+            BinaryOp::Equal => self.fb.int_eq_imm(d, a, value),
+            _ => self.fb.int_ne_imm(d, a, value),
+        }
+        self.done(left);
+        Some(val)
+    }
+
+    /// An operator on evaluated operands. Frees them. The result is of a natural type of the operation, to be converted.
+    pub fn operator(&mut self, op: BinaryOp, left: Val, right: Val, ty: TyId, dst: Option<Reg>) -> Val {
+        match op {
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Rem => {
+                self.arithmetic(op, left, right, ty, dst)
+            }
+            BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual => self.comparison(op, left, right, dst.filter(|_| ty == TyId::BOOL)),
+            BinaryOp::In => self.contains(left, right),
+            BinaryOp::Union | BinaryOp::UnionAll | BinaryOp::Except | BinaryOp::Intersect => {
+                let name = match op {
+                    BinaryOp::Union => "mochi.op.union",
+                    BinaryOp::UnionAll => "mochi.op.union_all",
+                    BinaryOp::Except => "mochi.op.except",
+                    _ => "mochi.op.intersect",
+                };
+                self.host_typed(name, &[left, right], ty)
+            }
+            BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce => {
+                unreachable!("short-circuit operators have no right value")
+            }
+        }
+    }
+
+    fn arithmetic(&mut self, op: BinaryOp, left: Val, right: Val, ty: TyId, dst: Option<Reg>) -> Val {
+        match (left.ty, right.ty) {
+            (TyId::INT, TyId::INT) => {
+                let val = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                let (d, a, b) = (val.reg, left.reg, right.reg);
+                match op {
+                    BinaryOp::Add => self.fb.int_add_checked(d, a, b),
+                    BinaryOp::Sub => self.fb.int_sub_checked(d, a, b),
+                    BinaryOp::Mul => self.fb.int_mul_checked(d, a, b),
+                    BinaryOp::Div => self.fb.int_div(d, a, b),
+                    _ => self.fb.int_rem(d, a, b),
+                }
+                self.done(left);
+                self.done(right);
+                val
+            }
+            (TyId::FLOAT | TyId::INT, TyId::FLOAT | TyId::INT) => {
+                let left = self.convert(left, TyId::FLOAT);
+                let right = self.convert(right, TyId::FLOAT);
+                let val = self.target(TyId::FLOAT, dst.filter(|_| ty == TyId::FLOAT));
+                let (d, a, b) = (val.reg, left.reg, right.reg);
+                match op {
+                    BinaryOp::Add => self.fb.float_add(d, a, b),
+                    BinaryOp::Sub => self.fb.float_sub(d, a, b),
+                    BinaryOp::Mul => self.fb.float_mul(d, a, b),
+                    BinaryOp::Div => self.fb.float_div_checked(d, a, b),
+                    _ => self.fb.float_rem_checked(d, a, b),
+                }
+                self.done(left);
+                self.done(right);
+                val
+            }
+            (TyId::STRING, TyId::STRING) if op == BinaryOp::Add => {
+                let val = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
+                self.fb.string_concat(val.reg, left.reg, right.reg);
+                self.done(left);
+                self.done(right);
+                val
+            }
+            _ if op == BinaryOp::Add && left.ty == right.ty && self.is_list(left.ty) => {
+                let val = self.target(left.ty, None);
+                self.fb.list_concat(val.reg, left.reg, right.reg);
+                self.share_elements(val);
+                self.done(left);
+                self.done(right);
+                val
+            }
+            _ => {
+                let left = self.boxed(left);
+                let right = self.boxed(right);
+                let reg = self.fb.cell(ANY);
+                let site = self.fb.feedback();
+                match op {
+                    BinaryOp::Add => self.fb.cell_add(reg, left.reg, right.reg, POLICY, site),
+                    BinaryOp::Sub => self.fb.cell_sub(reg, left.reg, right.reg, POLICY, site),
+                    BinaryOp::Mul => self.fb.cell_mul(reg, left.reg, right.reg, POLICY, site),
+                    BinaryOp::Div => self.fb.cell_div(reg, left.reg, right.reg, POLICY, site),
+                    _ => self.fb.cell_rem(reg, left.reg, right.reg, POLICY, site),
+                }
+                self.done(left);
+                self.done(right);
+                self.result_of_any(reg, ty)
+            }
+        }
+    }
+
+    /// The result of a dynamic operation in a cell register of type `any`, as a value of a container type that the library
+    /// made with `any` elements only where the type says so; scalars stay `any` and are checked by conversion.
+    fn result_of_any(&mut self, reg: Reg, ty: TyId) -> Val {
+        let _ = ty;
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    pub fn is_list(&self, ty: TyId) -> bool {
+        matches!(self.ty(ty), Ty { kind: TyKind::List(_), nullable: false })
+    }
+
+    fn comparison(&mut self, op: BinaryOp, left: Val, right: Val, dst: Option<Reg>) -> Val {
+        let (op, left, right) = match op {
+            BinaryOp::Greater => (BinaryOp::Less, right, left),
+            BinaryOp::GreaterEqual => (BinaryOp::LessEqual, right, left),
+            _ => (op, left, right),
+        };
+        let equality = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
+        if equality && (left.ty == TyId::NULL || right.ty == TyId::NULL) {
+            return self.null_test(op, left, right);
+        }
+        let val = self.target(TyId::BOOL, dst);
+        let d = val.reg;
+        match (left.ty, right.ty) {
+            (TyId::INT, TyId::INT) => {
+                let (a, b) = (left.reg, right.reg);
+                match op {
+                    BinaryOp::Less => self.fb.int_lt(d, a, b),
+                    BinaryOp::LessEqual => self.fb.int_le(d, a, b),
+                    BinaryOp::Equal => self.fb.int_eq(d, a, b),
+                    _ => self.fb.int_ne(d, a, b),
+                }
+                self.done(left);
+                self.done(right);
+            }
+            (TyId::BOOL, TyId::BOOL) if equality => {
+                if op == BinaryOp::Equal {
+                    self.fb.int_eq(d, left.reg, right.reg);
+                } else {
+                    self.fb.int_ne(d, left.reg, right.reg);
+                }
+                self.done(left);
+                self.done(right);
+            }
+            (TyId::FLOAT, TyId::FLOAT) | (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT) => {
+                let left = self.convert(left, TyId::FLOAT);
+                let right = self.convert(right, TyId::FLOAT);
+                let (a, b) = (left.reg, right.reg);
+                match op {
+                    BinaryOp::Less => self.fb.float_lt(d, a, b),
+                    BinaryOp::LessEqual => self.fb.float_le(d, a, b),
+                    BinaryOp::Equal => self.fb.float_eq(d, a, b),
+                    _ => self.fb.float_ne(d, a, b),
+                }
+                self.done(left);
+                self.done(right);
+            }
+            (TyId::STRING, TyId::STRING) => {
+                match op {
+                    BinaryOp::Equal => self.fb.string_eq(d, left.reg, right.reg),
+                    BinaryOp::NotEqual => self.fb.string_ne(d, left.reg, right.reg),
+                    _ => {
+                        let order = self.fb.int();
+                        self.fb.string_compare(order, left.reg, right.reg);
+                        if op == BinaryOp::Less {
+                            self.fb.int_lt_imm(d, order, 0);
+                        } else {
+                            self.fb.int_le_imm(d, order, 0);
+                        }
+                        self.fb.free(order);
+                    }
+                }
+                self.done(left);
+                self.done(right);
+            }
+            _ => {
+                let left = self.boxed(left);
+                let right = self.boxed(right);
+                let site = self.fb.feedback();
+                let (a, b) = (left.reg, right.reg);
+                match op {
+                    BinaryOp::Less => self.fb.cell_lt(d, a, b, POLICY, site),
+                    BinaryOp::LessEqual => self.fb.cell_le(d, a, b, POLICY, site),
+                    BinaryOp::Equal => self.fb.cell_eq(d, a, b, POLICY, site),
+                    _ => self.fb.cell_ne(d, a, b, POLICY, site),
+                }
+                self.done(left);
+                self.done(right);
+            }
+        }
+        val
+    }
+
+    /// Equality with none.
+    fn null_test(&mut self, op: BinaryOp, left: Val, right: Val) -> Val {
+        let other = if left.ty == TyId::NULL { right } else { left };
+        let result = self.target(TyId::BOOL, None);
+        let equal = i32::from(op == BinaryOp::Equal);
+        if other.ty == TyId::NULL || !self.is_nullable(other.ty) {
+            let value = if other.ty == TyId::NULL { equal } else { 1 - equal };
+            self.fb.int_const(result.reg, value);
+        } else {
+            let end = self.fb.label();
+            self.fb.int_const(result.reg, equal);
+            self.fb.is_branch(other.reg, Immediate::Nil, end);
+            self.fb.int_const(result.reg, 1 - equal);
+            self.fb.bind(end);
+        }
+        self.done(left);
+        self.done(right);
+        result
+    }
+
+    /// `left in right`
+    fn contains(&mut self, left: Val, right: Val) -> Val {
+        let Ty { kind, nullable } = self.ty(right.ty);
+        match kind {
+            TyKind::String if !nullable && left.ty == TyId::STRING => {
+                let result = self.target(TyId::BOOL, None);
+                self.fb.string_contains(result.reg, right.reg, left.reg);
+                self.done(left);
+                self.done(right);
+                result
+            }
+            TyKind::Map(key, _) if !nullable => {
+                let result = self.target(TyId::BOOL, None);
+                match (self.cx.key_policy(key), left.ty) {
+                    (upshift_bytecode::KeyPolicy::Int, TyId::INT) => {
+                        self.fb.map_int_has(result.reg, right.reg, left.reg);
+                    }
+                    (upshift_bytecode::KeyPolicy::String, TyId::STRING) => {
+                        self.fb.map_string_has(result.reg, right.reg, left.reg);
+                    }
+                    _ => {
+                        self.done(result);
+                        return self.host_typed("mochi.op.in", &[left, right], TyId::BOOL);
+                    }
+                }
+                self.done(left);
+                self.done(right);
+                result
+            }
+            _ => self.host_typed("mochi.op.in", &[left, right], TyId::BOOL),
+        }
+    }
+
+    /// Calls a host function with the operands as they are. Frees them.
+    pub fn host_typed(&mut self, name: &str, args: &[Val], ty: TyId) -> Val {
+        let params: Vec<ValueType> = args.iter().map(|a| self.cx.value(a.ty)).collect();
+        let result = self.cx.result(ty);
+        let host = self.host(name, &params, result);
+        let slots = upshift_bytecode::builder::FunctionBuilder::arguments(&params, false);
+        for ((slot, arg), param) in slots.into_iter().zip(args).zip(&params) {
+            self.fb.move_value(param.bank(), slot, arg.reg);
+        }
+        for &arg in args {
+            self.done(arg);
+        }
+        if result.is_none() {
+            self.fb.call_host_void(host);
+            return self.null(None);
+        }
+        let val = self.target(ty, None);
+        self.call_host(host, result, val.reg);
+        val
+    }
+
+    /// `left && right`, `left || right` as values: the operand that decides.
+    fn short_circuit(&mut self, left: Val, link: &BinaryLink, ty: TyId) -> Val {
+        let result = self.target(ty, None);
+        let end = self.fb.label();
+        let keep = Val { temp: false, ..left };
+        let copy = self.convert(keep, ty);
+        self.copy(ty, result.reg, copy.reg);
+        if copy.reg != left.reg {
+            self.done(copy);
+        }
+        let stops_if = link.op == BinaryOp::Or;
+        self.jump_on(left, stops_if, end, false);
+        self.expr_into(link.right, ty, result.reg);
+        self.fb.bind(end);
+        result
+    }
+
+    /// `left ?? right`
+    fn coalesce(&mut self, left: Val, link: &BinaryLink, ty: TyId) -> Val {
+        if !self.is_nullable(left.ty) {
+            return left;
+        }
+        let result = self.target(ty, None);
+        let (null, end) = (self.fb.label(), self.fb.label());
+        if left.ty != TyId::NULL {
+            self.fb.is_branch(left.reg, Immediate::Nil, null);
+            if let Some(present) = self.cx.types.without_null(left.ty) {
+                match self.cx.value(present) {
+                    ValueType::Cell(_) => self.convert_into(Val { temp: false, ..left }, ty, result.reg),
+                    raw => {
+                        let reg = self.fb.value(raw);
+                        self.unbox_raw(raw, reg, left.reg);
+                        self.convert_into(Val { reg, ty: present, temp: true }, ty, result.reg);
+                    }
+                }
+            } else {
+                self.convert_into(Val { temp: false, ..left }, ty, result.reg);
+            }
+            self.fb.jump(end);
+        }
+        self.fb.bind(null);
+        self.done(left);
+        self.expr_into(link.right, ty, result.reg);
+        self.fb.bind(end);
+        result
+    }
+
+    /// Whether an expression is written as none or an undeclared name, which is none.
+    pub fn is_none_literal(&self, id: ExprId) -> bool {
+        match self.cx.program[id].kind {
+            ExprKind::None => true,
+            ExprKind::Name(_) => self.cx.resolution.name(id) == Resolved::Undeclared,
+            _ => false,
+        }
+    }
+
+    /// The heap type of lists of `any`.
+    pub fn any_list(&mut self) -> upshift_bytecode::CellType {
+        self.cell_of(HeapType::ListCell(ANY))
+    }
+}
+
+/// Whether an operator compares.
+pub(super) fn compares(op: BinaryOp) -> bool {
+    matches!(
+        op,
+        BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::Equal
+            | BinaryOp::NotEqual
+    )
+}

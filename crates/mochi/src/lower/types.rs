@@ -1,0 +1,169 @@
+//! Static types as bytecode types, and the records of structs and variants.
+
+use std::fmt::Write;
+
+use upshift_bytecode::{ANY, CellType, Field, HeapType, KeyPolicy, OrderPolicy, ValueType};
+
+use super::{BIGINT_KIND, BIGRAT_KIND, Lowerer};
+use crate::infer::{Ty, TyId, TyKind};
+use crate::resolve::{CtorId, StructId};
+
+impl Lowerer<'_> {
+    /// Makes the tables of types: records first as shells, so that types can refer to them, then types, then fields.
+    pub(super) fn declare_types(&mut self) {
+        for info in &self.resolution.structs {
+            let id = self.module.record(self.names.get(info.name), 0, Vec::new());
+            self.structs.push(id);
+        }
+        for info in &self.resolution.ctors {
+            let union = &self.resolution.unions[info.union.index()];
+            let tag = union
+                .ctors
+                .iter()
+                .position(|c| self.resolution.ctors[c.index()].name == info.name)
+                .unwrap_or(0);
+            let id = self.module.record(self.names.get(info.name), tag as u16, Vec::new());
+            self.ctors.push(id);
+        }
+        for info in &self.resolution.unions {
+            let variants = info.ctors.iter().map(|c| self.ctors[c.index()]).collect();
+            let id = self.module.union(self.names.get(info.name), variants);
+            self.unions.push(id);
+        }
+        for ty in self.types.all().to_vec() {
+            let heap = self.heap_type(ty.kind);
+            let cell = CellType { nullable: ty.nullable, ..self.module.module.types.cell(heap) };
+            let cell = if cell.id == ANY.id { ANY } else { cell };
+            self.cells.push(cell);
+            self.values.push(match (ty.kind, ty.nullable) {
+                (TyKind::Int, false) => ValueType::Int,
+                (TyKind::Bool, false) => ValueType::Bool,
+                (TyKind::Float, false) => ValueType::Float,
+                _ => ValueType::Cell(cell),
+            });
+        }
+        for (i, info) in self.resolution.structs.iter().enumerate() {
+            let types = self.types.fields(StructId(i as u32));
+            let fields = self.fields(&self.program[info.fields], types);
+            self.module.module.records[self.structs[i].index()].fields = fields;
+        }
+        for (i, info) in self.resolution.ctors.iter().enumerate() {
+            let types = self.types.ctor_fields(CtorId(i as u32));
+            let fields = self.fields(&self.program[info.fields], types);
+            self.module.module.records[self.ctors[i].index()].fields = fields;
+        }
+    }
+
+    fn fields(&self, declared: &[crate::syntax::ast::FieldDecl], types: &[TyId]) -> Vec<Field> {
+        let field = |(d, &ty): (&crate::syntax::ast::FieldDecl, &TyId)| Field {
+            name: self.names.get(d.name.name).to_string(),
+            ty: self.value(ty),
+        };
+        declared.iter().zip(types).map(field).collect()
+    }
+
+    /// The heap type of non-null values of a kind, boxed. The parts of a type have smaller ids, so their cells are known.
+    fn heap_type(&mut self, kind: TyKind) -> HeapType {
+        match kind {
+            TyKind::Any | TyKind::Null => HeapType::Any,
+            TyKind::Int => HeapType::Int,
+            TyKind::Float => HeapType::Float,
+            TyKind::Bool => HeapType::Bool,
+            TyKind::String => HeapType::String,
+            TyKind::BigInt => HeapType::Bytes(BIGINT_KIND),
+            TyKind::BigRat => HeapType::Bytes(BIGRAT_KIND),
+            TyKind::List(element) => match self.values[element.index()] {
+                ValueType::Int => HeapType::ListInt,
+                ValueType::Float => HeapType::ListFloat,
+                ValueType::Bool => HeapType::ListBool,
+                ValueType::Cell(cell) => HeapType::ListCell(cell),
+            },
+            TyKind::Map(key, value) => HeapType::Map {
+                key: self.key_policy(key),
+                order: OrderPolicy::SortedByText,
+                value: self.cells[value.index()],
+            },
+            TyKind::Struct(id) => HeapType::Record(self.structs[id.index()]),
+            TyKind::Union(id) => HeapType::Union(self.unions[id.index()]),
+            TyKind::Fun(params, result) => {
+                let params: Vec<ValueType> =
+                    self.types.params(params).iter().map(|p| self.values[p.index()]).collect();
+                let result = self.result(result);
+                HeapType::Closure(self.module.signature(&params, result))
+            }
+        }
+    }
+
+    /// How a map with keys of this type holds them.
+    pub(super) fn key_policy(&self, key: TyId) -> KeyPolicy {
+        match self.types.get(key) {
+            Ty { kind: TyKind::Int, nullable: false } => KeyPolicy::Int,
+            Ty { kind: TyKind::String, nullable: false } => KeyPolicy::String,
+            _ => KeyPolicy::Text,
+        }
+    }
+
+    /// What a register of the type holds.
+    pub(super) fn value(&self, ty: TyId) -> ValueType {
+        self.values[ty.index()]
+    }
+
+    /// What a cell holds when a value of the type is in one.
+    pub(super) fn cell(&self, ty: TyId) -> CellType {
+        self.cells[ty.index()]
+    }
+
+    /// The type of the box of a captured variable.
+    pub(super) fn box_type(&mut self, ty: TyId) -> CellType {
+        let heap = match self.value(ty) {
+            ValueType::Int | ValueType::Bool => HeapType::RefInt,
+            ValueType::Float => HeapType::RefFloat,
+            ValueType::Cell(cell) => HeapType::RefCell(cell),
+        };
+        self.module.module.types.cell(heap)
+    }
+
+    /// The type as the library's `mochi.cast` reads it: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
+    /// `a` any, `?X` nullable, `[X` list, `{KV` map, `r<id>;` record, `u<id>;` union, `F` function.
+    pub(super) fn descriptor(&self, ty: TyId) -> String {
+        let mut text = String::new();
+        self.describe(ty, &mut text);
+        text
+    }
+
+    fn describe(&self, id: TyId, text: &mut String) {
+        let ty = self.types.get(id);
+        if ty.nullable && !matches!(ty.kind, TyKind::Any | TyKind::Null) {
+            text.push('?');
+        }
+        match ty.kind {
+            TyKind::Any | TyKind::Null => text.push('a'),
+            TyKind::Int => text.push('i'),
+            TyKind::Float => text.push('f'),
+            TyKind::Bool => text.push('b'),
+            TyKind::String => text.push('s'),
+            TyKind::BigInt => text.push('I'),
+            TyKind::BigRat => text.push('R'),
+            TyKind::List(element) => {
+                text.push('[');
+                self.describe(element, text);
+            }
+            TyKind::Map(key, value) => {
+                text.push('{');
+                text.push(match self.key_policy(key) {
+                    KeyPolicy::Int => 'i',
+                    KeyPolicy::String => 's',
+                    KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => 'a',
+                });
+                self.describe(value, text);
+            }
+            TyKind::Struct(id) => {
+                let _ = write!(text, "r{};", self.structs[id.index()].0);
+            }
+            TyKind::Union(id) => {
+                let _ = write!(text, "u{};", self.unions[id.index()].0);
+            }
+            TyKind::Fun(..) => text.push('F'),
+        }
+    }
+}
