@@ -648,7 +648,12 @@ impl FunctionBuilder {
     }
 
     fn finish_into(mut self, function: &mut Function, first_site: u32) {
-        let collects = self.code.iter().any(|e| e.inst.op.effects().collects());
+        // A caught trap is made into a value in the handler's frame, which may collect.
+        let catches = !self.handlers.is_empty();
+        let collects = self.code.iter().any(|e| {
+            let effects = e.inst.op.effects();
+            effects.collects() || (catches && effects.may_trap())
+        });
         let slots = self.assign_slots(function, collects);
         let layout = FrameLayout::of(function, &self.signature);
         let first_local = layout.first_cell() + layout.cell_params;
@@ -767,6 +772,14 @@ impl FunctionBuilder {
                 cells.push(register.ty);
             }
         }
+        if !spilled.is_empty() {
+            // For results that go into a window too far for 16 bits.
+            for place in 0..3 {
+                slots.scratch.insert((Bank::Cell, ANY, place), cell_slot);
+                cell_slot += 1;
+                cells.push(ANY);
+            }
+        }
         for &r in spilled {
             let register = self.registers[r as usize];
             for place in 0..if register.bank == Bank::Cell { 3 } else { 0 } {
@@ -842,7 +855,25 @@ impl Slots {
             let Some((role, bank, _)) = operand.kind.register() else { continue };
             let reg = Reg(inst.operands[i] as u32);
             if let Some(slot) = reg.window_slot() {
-                inst.operands[i] = i64::from(frame_size + slot);
+                let wide = i64::from(frame_size + slot);
+                if wide <= i64::from(u16::MAX) {
+                    inst.operands[i] = wide;
+                    continue;
+                }
+                if inst.op == Op::CellMove {
+                    // The store takes the type of what is moved; its source is the next operand.
+                    inst = Inst { op: Op::CellLocalSet, operands: [wide, inst.operands[1], 0, 0, 0, 0] };
+                    continue;
+                }
+                let (ty, set) = match bank {
+                    Bank::Int => (ANY, Op::IntLocalSet),
+                    Bank::Float => (ANY, Op::FloatLocalSet),
+                    Bank::Cell => (ANY, Op::CellLocalSet),
+                };
+                let scratch = i64::from(self.scratch[&(bank, ty, place % 3)]);
+                place += 1;
+                after.push(Inst { op: set, operands: [wide, scratch, 0, 0, 0, 0] });
+                inst.operands[i] = scratch;
                 continue;
             }
             let direct = self.direct[reg.0 as usize];

@@ -33,7 +33,7 @@ macro_rules! for_each_op {
             FloatLocalGet float_local_get "float.local.get" [dst: DefFloat, slot: Slot] [PURE] "dst = the frame slot with a wide number";
             FloatLocalSet float_local_set "float.local.set" [slot: SlotDef, a: UseFloat] [PURE] "the frame slot with a wide number = a";
             CellLocalGet cell_local_get "cell.local.get" [dst: DefCell, slot: Slot] [PURE] "dst = the frame slot with a wide number";
-            CellLocalSet cell_local_set "cell.local.set" [slot: SlotDef, a: UseCell] [PURE] "the frame slot with a wide number = a";
+            CellLocalSet cell_local_set "cell.local.set" [slot: SlotDef, a: UseResults] [PURE] "the frame slot with a wide number = a";
 
             // Integer arithmetic.
             IntAdd int_add "int.add" [dst: DefInt, a: UseInt, b: UseInt] [PURE] "dst = a + b modulo 2^64";

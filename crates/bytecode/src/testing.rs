@@ -380,7 +380,7 @@ fn push(code: &mut Vec<Word>, inst: Inst) {
 }
 
 fn tables(r: &mut Random) -> Module {
-    let mut m = Module { name: "random".into(), feedback_sites: 8, ..Module::default() };
+    let mut m = Module { name: "random".into(), ..Module::default() };
     let string = m.types.cell(HeapType::String);
     let maybe_string = m.types.nullable(HeapType::String);
     for ty in [
@@ -782,6 +782,10 @@ impl<'a> Generator<'a> {
             OperandKind::Slot | OperandKind::SlotDef => {
                 let raws = [self.r.pick(&self.ints), self.r.pick(&self.floats), self.r.pick(&self.cells).0];
                 self.r.pick(&raws)
+            }
+            OperandKind::Feedback => {
+                self.m.feedback_sites += 1;
+                i64::from(self.m.feedback_sites) - 1
             }
             // Behind the branch, for the trial; the real target comes later.
             OperandKind::Label | OperandKind::Label16 => 2,

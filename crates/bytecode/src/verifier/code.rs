@@ -27,6 +27,29 @@ enum Written<'m> {
     Cell(Type<'m>, u64),
 }
 
+/// Which feedback sites belong to an instruction: each to one at most, as ops keep different things there.
+pub(super) struct Sites(Vec<u64>);
+
+impl Sites {
+    /// For so many sites, which the tables' check has bounded.
+    pub fn new(count: u32) -> Sites {
+        Sites(vec![0; count.div_ceil(64) as usize])
+    }
+
+    fn take(&mut self, site: i64) -> Result<(), Fault> {
+        let (word, bit) = (site as usize / 64, 1 << (site % 64));
+        match self.0.get_mut(word) {
+            Some(w) if *w & bit == 0 => {
+                *w |= bit;
+                Ok(())
+            }
+            Some(_) | None => {
+                fault(Rule::Feedback, format!("feedback site fb{site} belongs to another instruction"))
+            }
+        }
+    }
+}
+
 /// The state of the pass.
 pub(super) struct Pass<'c, 'm> {
     pub cx: &'c Context<'m>,
@@ -37,6 +60,7 @@ pub(super) struct Pass<'c, 'm> {
     /// The current instruction.
     pub inst: Inst,
     pc: usize,
+    sites: &'c mut Sites,
 
     // The window: a written slot counts while nothing used the window since, no jump joined, and, for cells, nothing collected.
     clock: u64,
@@ -53,7 +77,7 @@ pub(super) struct Pass<'c, 'm> {
 }
 
 /// Checks the code of a function whose declaration has been checked.
-pub(super) fn check(cx: &Context<'_>, f: &Function) -> Result<(), Placed> {
+pub(super) fn check<'m>(cx: &Context<'m>, f: &'m Function, sites: &mut Sites) -> Result<(), Placed> {
     let Flow { marks } = flow::analyse(cx.module, f)?;
     let signature = &cx.module.signatures[f.signature.index()];
     let layout = FrameLayout::of(f, signature);
@@ -68,6 +92,7 @@ pub(super) fn check(cx: &Context<'_>, f: &Function) -> Result<(), Placed> {
         slots,
         inst: Inst { op: crate::ops::Op::Nop, operands: [0; crate::ops::MAX_OPERANDS] },
         pc: 0,
+        sites,
         clock: 2,
         invalidated: 1,
         collected: 1,
@@ -306,7 +331,12 @@ impl<'m> Pass<'_, 'm> {
                     self.use_operand(i, bank, constraint)?
                 }
                 Some((Role::Def, _, _)) => {}
-                None => self.immediate(kind, value)?,
+                None => {
+                    self.immediate(kind, value)?;
+                    if kind == OperandKind::Feedback {
+                        self.sites.take(value)?;
+                    }
+                }
             }
         }
         let made = self.rule()?;

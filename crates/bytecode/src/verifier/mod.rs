@@ -88,6 +88,8 @@ rule_list! {
     Field "field",
     /// Immediates have a meaning.
     Immediate "immediate",
+    /// A feedback site belongs to one instruction.
+    Feedback "feedback",
     /// Protocol entries have their documented signature.
     Protocol "protocol",
 }
@@ -159,9 +161,11 @@ pub fn verify(module: &Module) -> Result<(), VerifyError> {
     };
     tables::check(module).map_err(|(function, f)| error(function, None, f))?;
     let context = types::Context::new(module);
+    let mut sites = code::Sites::new(module.feedback_sites);
     for index in 0..module.functions.len() {
         let id = FuncId(index as u32);
-        code::check(&context, &module.functions[index]).map_err(|(pc, f)| error(Some(id), pc, f))?;
+        code::check(&context, &module.functions[index], &mut sites)
+            .map_err(|(pc, f)| error(Some(id), pc, f))?;
     }
     Ok(())
 }

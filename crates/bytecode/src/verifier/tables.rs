@@ -13,6 +13,9 @@ type Placed = (Option<FuncId>, Fault);
 /// More slots than any frame can have; keeps sums within 32 bits.
 const MAX_FRAME: u64 = 1 << 26;
 
+/// More feedback sites than a module can use; bounds what an instance allocates for them.
+const MAX_SITES: u32 = 1 << 26;
+
 /// More window slots than a call can need.
 const MAX_WINDOW: u32 = 1 << 20;
 
@@ -155,6 +158,9 @@ impl Tables<'_> {
         }
         for global in &m.globals {
             self.value_type(global.ty, Place::Heap)?;
+        }
+        if m.feedback_sites > MAX_SITES {
+            return fault(Rule::Table, "too many feedback sites");
         }
         for source in &m.sources {
             let starts = &source.line_starts;
