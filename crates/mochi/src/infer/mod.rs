@@ -56,12 +56,25 @@
 //! that is already reachable gets another lasting reference, and [`Types::in_place`] at which appends the result replaces
 //! the only reference if the mark is clear; see `sharing`.
 
+mod facts;
+mod finish;
+mod generate;
+mod graph;
+mod solve;
+
 use std::collections::HashMap;
 
 use crate::builtins::Builtin;
-use crate::resolve::{CtorId, StructId, UnionId};
+use crate::resolve::{CtorId, Resolution, StructId, UnionId};
 use crate::source::Span;
-use crate::syntax::ast::{BindId, ExprId, FunId};
+use crate::syntax::ast::{BindId, ExprId, FunId, Interner, Program};
+
+/// Finds the types of a program whose names are resolved.
+pub fn infer(program: &Program, resolution: &Resolution, names: &Interner) -> Types {
+    let mut generator = generate::Generator::new(program, resolution, names);
+    generator.run();
+    finish::finish(generator, names)
+}
 
 /// Types nest at most this deep; deeper ones are `any`.
 pub const MAX_DEPTH: usize = 24;
@@ -164,7 +177,7 @@ pub enum CallKind {
     Dynamic {
         /// The variable, where the callee is a name.
         bind: Option<BindId>,
-        /// What is called if the variable holds no function.
+        /// The function of the top level that is called if the variable holds no function.
         fallback: Option<FunId>,
     },
     /// A method of a struct: the receiver goes first, then the arguments.

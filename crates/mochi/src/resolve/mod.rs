@@ -31,7 +31,7 @@ use crate::builtins::Builtin;
 use crate::source::Span;
 use crate::syntax::ast::{
     BindId, BindKind, ExprId, ExternId, FieldDecl, FunId, ImportId, Interner, List, Name, PatId, Program,
-    StmtId, TypeDeclId, TypeId,
+    StmtId, TypeDeclId, TypeId, TypeKind,
 };
 
 pub use walk::resolve;
@@ -335,6 +335,23 @@ impl Resolution {
     /// The fields of a variant.
     pub fn ctor_fields<'p>(&self, program: &'p Program, id: CtorId) -> &'p [FieldDecl] {
         &program[self.ctors[id.index()].fields]
+    }
+
+    /// What the literal `name{..}` makes: a struct or a variant; nothing means a map.
+    pub fn literal(&self, program: &Program, name: Name) -> Option<Resolved> {
+        let mut name = name;
+        // An alias of an alias and so on; a ring of them is cut.
+        for _ in 0..32 {
+            match self.types.get(&name) {
+                Some(&TypeName::Struct(of)) => return Some(Resolved::Struct(of)),
+                Some(&TypeName::Alias(ty)) => match program[ty].kind {
+                    TypeKind::Name(target) => name = target,
+                    _ => return None,
+                },
+                Some(TypeName::Union(_)) | None => break,
+            }
+        }
+        self.ctor_names.get(&name).map(|&ctor| Resolved::Variant(ctor))
     }
 
     /// Position of a field in a struct.
