@@ -601,6 +601,9 @@ impl<'a> Generator<'a> {
                 1 if depth > 0 && self.counters.len() >= 2 => self.counted_loop(depth),
                 2 if depth > 1 => self.guarded(depth),
                 3 => self.call(),
+                4 if depth > 0 && self.r.one_in(3) => self.multiway(depth),
+                5 if self.r.one_in(4) => self.raise(),
+                6 => self.call_closure(),
                 _ => self.instruction(),
             }
         }
@@ -637,14 +640,102 @@ impl<'a> Generator<'a> {
     fn counted_loop(&mut self, depth: usize) {
         let (Some(counter), Some(limit)) = (self.counters.pop(), self.counters.pop()) else { return };
         self.op(Op::IntConst, &[counter, 0]);
-        let turns = self.r.below(4) as i64;
+        let turns = 1 + self.r.below(3) as i64;
         self.op(Op::IntConst, &[limit, turns]);
         let head = self.code.len() as i64;
         self.op(Op::LoopHeader, &[]);
         self.block(depth - 1);
-        let here = self.code.len() as i64;
-        self.op(Op::IntForLoop, &[counter, limit, head - here]);
+        self.turn(counter, limit, turns, head);
         self.counters.extend([limit, counter]);
+    }
+
+    /// The end of a loop that runs `turns` times.
+    fn turn(&mut self, counter: i64, limit: i64, turns: i64, head: i64) {
+        let kind = self.r.below(8);
+        if kind > 0 {
+            self.op(Op::IntAddImm, &[counter, counter, 1]);
+        }
+        let flag = self.ints[0];
+        match kind {
+            5 => self.op(Op::IntLt, &[flag, counter, limit]),
+            6 => self.op(Op::IntGeImm, &[flag, counter, turns]),
+            7 => self.op(Op::IntGeImmBranch, &[counter, turns, 2]),
+            _ => {}
+        }
+        let back = head - self.code.len() as i64;
+        match kind {
+            0 => self.op(Op::IntForLoop, &[counter, limit, back]),
+            1 => self.op(Op::IntLtLoop, &[counter, limit, back]),
+            2 => self.op(Op::IntNeLoop, &[counter, limit, back]),
+            3 => self.op(Op::IntLtImmLoop, &[counter, turns, back]),
+            4 => self.op(Op::IntLeImmLoop, &[counter, turns - 1, back]),
+            5 => self.op(Op::IfLoop, &[flag, back]),
+            6 => self.op(Op::UnlessLoop, &[flag, back]),
+            _ => {
+                self.op(Op::JumpLoop, &[back]);
+                self.op(Op::Nop, &[]);
+            }
+        }
+    }
+
+    /// A multiway branch into a few blocks that all continue behind the last.
+    fn multiway(&mut self, depth: usize) {
+        let op = self.r.pick(&[Op::IntSwitch, Op::CellSwitch, Op::StringSwitch]);
+        let (subject, keys) = match op {
+            Op::IntSwitch => {
+                (self.r.pick(&self.ints), vec![SwitchKey::Int(0), SwitchKey::Int(self.r.number() | 1)])
+            }
+            Op::CellSwitch => {
+                let keys =
+                    [SwitchKey::Immediate(Immediate::Nil), SwitchKey::Int(7), SwitchKey::Name(NameId(0))];
+                (self.of_type(&HeapType::Any), keys.to_vec())
+            }
+            _ => (
+                self.of_type(&HeapType::String),
+                vec![SwitchKey::String(StringId(0)), SwitchKey::String(StringId(3))],
+            ),
+        };
+        let table = self.m.functions[self.index].switches.len();
+        self.m.functions[self.index].switches.push(SwitchTable::default());
+        let at = self.code.len();
+        self.op(op, &[subject, table as i64]);
+        let mut cases = Vec::new();
+        let mut jumps = Vec::new();
+        for key in keys {
+            cases.push((key, (self.code.len() - at) as i32));
+            self.block(depth - 1);
+            jumps.push(self.code.len());
+            self.op(Op::Jump, &[0]);
+        }
+        let default = (self.code.len() - at) as i32;
+        self.op(Op::Nop, &[]);
+        for jump in jumps {
+            self.retarget(jump, (at + default as usize - jump) as i64);
+        }
+        self.m.functions[self.index].switches[table] = SwitchTable { cases, default };
+    }
+
+    /// An exception, or a trap, that is raised on one of two ways.
+    fn raise(&mut self) {
+        let flag = self.r.pick(&self.ints);
+        self.op(Op::UnlessBranch, &[flag, 2]);
+        if self.r.one_in(2) {
+            let any = self.of_type(&HeapType::Any);
+            self.op(Op::Throw, &[any]);
+        } else {
+            let code = self.r.pick(&[TrapCode::IndexOutOfRange, TrapCode::Panic]);
+            self.op(Op::Trap, &[code as i64]);
+        }
+        self.op(Op::Nop, &[]);
+    }
+
+    /// A register of a heap type, not nullable where there is a choice.
+    fn of_type(&self, wanted: &HeapType) -> i64 {
+        let found = self.cells.iter().find(|c| {
+            self.m.types[c.1.id] == *wanted
+                && c.1.nullable == matches!(wanted, HeapType::Any | HeapType::Results)
+        });
+        found.map_or(0, |c| c.0)
     }
 
     /// A block whose traps continue behind it.
@@ -667,23 +758,7 @@ impl<'a> Generator<'a> {
         }
         let callee = later.start + self.r.below(later.len());
         let signature = self.m.signatures[self.m.functions[callee].signature.index()].clone();
-        for (ty, slot) in signature.params.iter().zip(crate::frame::window_slots(&signature.params, false)) {
-            let to = self.size + i64::from(slot);
-            match ty {
-                ValueType::Int | ValueType::Bool => {
-                    let from = self.r.pick(&self.ints);
-                    self.op(Op::IntMove, &[to, from]);
-                }
-                ValueType::Float => {
-                    let from = self.r.pick(&self.floats);
-                    self.op(Op::FloatMove, &[to, from]);
-                }
-                ValueType::Cell(ty) => {
-                    let Some(from) = self.cells.iter().find(|c| c.1 == *ty).map(|c| c.0) else { return };
-                    self.op(Op::CellMove, &[to, from]);
-                }
-            }
-        }
+        self.arguments(&signature.params, false);
         let callee = callee as i64;
         match signature.result {
             None => self.op(Op::CallVoid, &[callee]),
@@ -698,6 +773,55 @@ impl<'a> Generator<'a> {
             Some(ValueType::Cell(_)) => {
                 let any = self.cells.iter().find(|c| c.1 == ANY).map_or(0, |c| c.0);
                 self.op(Op::CallCell, &[any, callee]);
+            }
+        }
+    }
+
+    /// A call of the closure, which calls nothing itself, by its type or dynamically.
+    fn call_closure(&mut self) {
+        if self.index + 1 == self.m.functions.len() {
+            return;
+        }
+        let signature = self.m.signatures[1].clone();
+        let closure = self.of_type(&HeapType::Closure(SigId(1)));
+        if self.r.one_in(2) {
+            let argc = self.r.below(3) as i64;
+            let string = self.of_type(&HeapType::String);
+            for k in 0..argc {
+                self.op(Op::CellMove, &[self.size + 2 + k, string]);
+            }
+            let results = self.of_type(&HeapType::Results);
+            let policy = self.immediate(OperandKind::Policy);
+            let site = self.immediate(OperandKind::Feedback);
+            let op = if argc > 0 && self.r.one_in(3) { Op::CellCallSpread } else { Op::CellCall };
+            self.op(op, &[results, closure, argc, policy, site]);
+            return;
+        }
+        self.arguments(&signature.params, true);
+        let string = self.of_type(&HeapType::String);
+        match self.r.below(3) {
+            0 => self.op(Op::CallClosureVoid, &[closure]),
+            _ => self.op(Op::CallClosureCell, &[string, closure]),
+        }
+    }
+
+    /// Moves registers of the types into the window.
+    fn arguments(&mut self, params: &[ValueType], environment: bool) {
+        for (ty, slot) in params.iter().zip(crate::frame::window_slots(params, environment)) {
+            let to = self.size + i64::from(slot);
+            match ty {
+                ValueType::Int | ValueType::Bool => {
+                    let from = self.r.pick(&self.ints);
+                    self.op(Op::IntMove, &[to, from]);
+                }
+                ValueType::Float => {
+                    let from = self.r.pick(&self.floats);
+                    self.op(Op::FloatMove, &[to, from]);
+                }
+                ValueType::Cell(ty) => {
+                    let from = self.cells.iter().find(|c| c.1 == *ty).map_or(0, |c| c.0);
+                    self.op(Op::CellMove, &[to, from]);
+                }
             }
         }
     }
@@ -760,6 +884,10 @@ impl<'a> Generator<'a> {
                         matches!(heap, HeapType::Map { key: KeyPolicy::Value, .. })
                     }
                     (Constraint::Record | Constraint::Union, heap) => matches!(heap, HeapType::Record(_)),
+                    (Constraint::RefInt, heap) => *heap == HeapType::RefInt,
+                    (Constraint::RefFloat, heap) => *heap == HeapType::RefFloat,
+                    (Constraint::RefCell, heap) => matches!(heap, HeapType::RefCell(_)),
+                    (Constraint::Tuple, heap) => matches!(heap, HeapType::Tuple(_)),
                     // The verifier will say.
                     (_, _) => true,
                 }
@@ -778,7 +906,10 @@ impl<'a> Generator<'a> {
                 i64::from(ty.id.0) << 1 | i64::from(ty.nullable)
             }
             OperandKind::ImmI16 | OperandKind::ImmI32 => i64::from(self.r.number() as i16),
-            OperandKind::ImmU16 | OperandKind::ImmU32 => self.r.below(20) as i64,
+            OperandKind::ImmU16 | OperandKind::ImmU32 => {
+                let high = self.r.pick(&[2, 20]);
+                self.r.below(high) as i64
+            }
             OperandKind::Slot | OperandKind::SlotDef => {
                 let raws = [self.r.pick(&self.ints), self.r.pick(&self.floats), self.r.pick(&self.cells).0];
                 self.r.pick(&raws)
@@ -813,6 +944,28 @@ impl<'a> Generator<'a> {
 
     fn finish(&mut self) {
         let signature = self.m.functions[self.index].signature;
+        let result = self.m.signatures[signature.index()].result;
+        // A later function with that result can return in place of this one.
+        let twin = (self.index + 1..self.m.functions.len() - 1).find(|&i| {
+            let callee = self.m.functions[i].signature;
+            self.m.signatures[callee.index()].result == result
+        });
+        if let Some(callee) = twin.filter(|_| self.r.one_in(2)) {
+            let params = self.m.signatures[self.m.functions[callee].signature.index()].params.clone();
+            self.arguments(&params, false);
+            self.op(Op::TailCall, &[callee as i64]);
+            return;
+        }
+        if result == self.m.signatures[1].result
+            && self.index + 1 < self.m.functions.len()
+            && self.r.one_in(2)
+        {
+            let params = self.m.signatures[1].params.clone();
+            self.arguments(&params, true);
+            let closure = self.of_type(&HeapType::Closure(SigId(1)));
+            self.op(Op::TailClosure, &[closure]);
+            return;
+        }
         match self.m.signatures[signature.index()].result {
             None => self.op(Op::ReturnVoid, &[]),
             Some(ValueType::Int | ValueType::Bool) => {
