@@ -35,13 +35,14 @@ fn report(name: &str, count: usize, start: Instant, heap: &Heap) {
     let time = start.elapsed();
     let s = heap.stats();
     println!(
-        "{name:28} {:8.2} ns each, {:8.1} ms; {} minor (longest {:?}), {} major (longest {:?}); {}",
+        "{name:28} {:8.2} ns each, {:8.1} ms; {} minor (longest {:?}), {} major (longest {:?}), all {:?}; {}",
         time.as_nanos() as f64 / count as f64,
         time.as_secs_f64() * 1e3,
         s.minor,
         s.max_minor_pause,
         s.major,
         s.max_major_pause,
+        s.total_pause,
         resident()
     );
 }

@@ -70,7 +70,10 @@ struct Class {
     bump_end: *mut u8,
     current: *mut Block,
     swept: Vec<*mut Block>,
+    /// Blocks with marks and enough free cells to be worth sweeping when room is needed.
     unswept: Vec<*mut Block>,
+    /// Blocks with marks that are nearly full. Sweeping these on demand made single minor collections five times as long.
+    full: Vec<*mut Block>,
 }
 
 /// The blocks of a heap.
@@ -94,6 +97,7 @@ impl OldSpace {
                 current: ptr::null_mut(),
                 swept: Vec::new(),
                 unswept: Vec::new(),
+                full: Vec::new(),
             }),
             chunks: Vec::new(),
             free_blocks: Vec::new(),
@@ -156,18 +160,20 @@ impl OldSpace {
     }
 
     fn take_block(&mut self) -> *mut Block {
-        if let Some(block) = self.free_blocks.pop() {
-            return block;
+        if self.free_blocks.is_empty() {
+            let Some(pages) = Pages::map(CHUNK, CHUNK) else {
+                // Promotion cannot fail half way; the memory limit is what a host sets to stay clear of this.
+                std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; CHUNK]>());
+            };
+            for offset in (0..CHUNK).step_by(BLOCK).rev() {
+                self.free_blocks.push(pages.base().wrapping_add(offset).cast());
+            }
+            self.chunks.push(pages);
         }
-        let Some(pages) = Pages::map(CHUNK, CHUNK) else {
-            // Promotion cannot fail half way; the memory limit is what a host sets to stay clear of this.
-            std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; CHUNK]>());
-        };
-        for offset in (0..CHUNK).step_by(BLOCK).rev() {
-            self.free_blocks.push(pages.base().wrapping_add(offset).cast());
-        }
-        self.chunks.push(pages);
-        self.free_blocks.pop().expect("a chunk has blocks")
+        let block = self.free_blocks.pop().expect("a chunk has blocks");
+        // All of it is about to be written: one call is cheaper than a fault per page.
+        Pages::populate(block.cast(), BLOCK);
+        block
     }
 
     /// Counts a marked object in its block.
@@ -184,7 +190,8 @@ impl OldSpace {
     /// Sweeps what is left of the last collection and clears the counts: before marking.
     pub(crate) fn prepare_marking(&mut self) {
         for index in 0..self.classes.len() {
-            while let Some(block) = self.classes[index].unswept.pop() {
+            let full = std::mem::take(&mut self.classes[index].full);
+            for block in std::mem::take(&mut self.classes[index].unswept).into_iter().chain(full) {
                 self.sweep(index, block);
                 self.classes[index].swept.push(block);
             }
@@ -222,6 +229,8 @@ impl OldSpace {
                         unsafe { ptr::write_bytes(block.cast::<u8>(), POISON, BLOCK) };
                     }
                     self.free_blocks.push(block);
+                } else if live * 4 > (BLOCK - CELLS) / cell as usize * 3 {
+                    self.classes[index].full.push(block);
                 } else {
                     self.classes[index].unswept.push(block);
                 }

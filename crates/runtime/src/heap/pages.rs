@@ -66,6 +66,15 @@ impl Pages {
         Some(Pages { base, len })
     }
 
+    /// Fetches pages that will be written at once: cheaper than one fault each.
+    pub(crate) fn populate(base: *mut u8, len: usize) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is mapped, and its content stays as it is.
+        let _ = unsafe { rustix::mm::madvise(base.cast(), len, rustix::mm::Advice::LinuxPopulateWrite) };
+        #[cfg(not(target_os = "linux"))]
+        let _ = (base, len);
+    }
+
     /// Gives the memory of whole pages back; they read as zero afterwards.
     pub(crate) fn discard(base: *mut u8, len: usize) {
         // SAFETY: the caller owns the range and keeps nothing in it; the mapping stays.
@@ -94,6 +103,9 @@ impl Pages {
         base.expose_provenance();
         Some(Pages { base, len, align: align.max(16) })
     }
+
+    /// Does nothing here.
+    pub(crate) fn populate(_base: *mut u8, _len: usize) {}
 
     /// Does nothing here.
     pub(crate) fn discard(_base: *mut u8, _len: usize) {}
