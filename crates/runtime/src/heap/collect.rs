@@ -324,7 +324,6 @@ impl Heap {
         self.update_identity();
         self.large.finish_minor(self.config.poison);
         self.stats.promoted += (self.old.bytes - before) as u64;
-        self.adapt_nursery(self.old.bytes - before);
         self.reset_nursery();
         self.stats.minor += 1;
         let pause = start.elapsed();

@@ -50,6 +50,9 @@ const OVERFLOW_CHUNK: usize = 256 << 10;
 /// So many slots of large buffers are remembered one by one. Cards would make a minor collection look at 64 old neighbours
 /// of each: with random stores into a list of 10 million, that took 72 ms instead of 2.
 const SLOTS_MAX: usize = 1 << 17;
+/// So many remembered slots request a collection: each costs it a cache miss or two, and this many about a millisecond.
+/// (A smaller nursery would bound the pause too, but doubled the time of programs whose objects live for half of one.)
+const SLOTS_DUE: usize = 1 << 14;
 /// Young large objects beyond this request a collection.
 const LARGE_YOUNG: usize = 8 << 20;
 
@@ -130,8 +133,6 @@ pub struct Heap {
     /// Where `top` started in the present region.
     region_start: *mut u8,
     nursery: Pages,
-    /// How much of the nursery is used before a collection is requested.
-    nursery_used: usize,
     /// Chunks that were taken because the nursery was full.
     overflow: Vec<Pages>,
     /// An overflow chunk kept for the next time.
@@ -217,7 +218,6 @@ impl Heap {
             config: HeapConfig { nursery: size, ..config },
             region_start: base,
             nursery,
-            nursery_used: size,
             overflow: Vec::new(),
             spare: None,
             old: OldSpace::new(config.poison),
@@ -393,17 +393,7 @@ impl Heap {
     /// Where the nursery is called full: the rest is for the op that finds it so.
     fn soft_end(&self) -> *mut u8 {
         let tail = (32 << 10).min(self.nursery.len() / 4);
-        self.nursery.base().wrapping_add(self.nursery_used.min(self.nursery.len() - tail))
-    }
-
-    /// Uses less of the nursery where nearly all of it survives: its size then only makes pauses longer (65,000 survivors that
-    /// a huge list refers to take 2 to 5 ms). With normal survival all of it is used.
-    fn adapt_nursery(&mut self, promoted: usize) {
-        if promoted > self.nursery_used / 8 * 7 {
-            self.nursery_used = (self.nursery_used / 2).max(self.nursery.len() / 4);
-        } else if promoted < self.nursery_used / 4 * 3 {
-            self.nursery_used = (self.nursery_used * 2).min(self.nursery.len());
-        }
+        self.nursery.base().wrapping_add(self.nursery.len() - tail)
     }
 
     /// Empties the nursery, after a collection has copied what lives.
@@ -487,6 +477,9 @@ impl Heap {
             {
                 if self.slots.len() < SLOTS_MAX {
                     self.slots.push(slot);
+                    if self.slots.len() == SLOTS_DUE {
+                        self.requested = true;
+                    }
                 } else {
                     self.large.mark_card(object, Some(slot.cast()));
                 }
