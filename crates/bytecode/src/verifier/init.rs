@@ -4,7 +4,11 @@
 //! that some block reads before it writes them. For those: a block starts with the registers that all ways into it
 //! have written; a register once written stays so. That is the textbook forward data flow, run for 256 registers at a
 //! time over blocks in code order, where all but loop edges lead forward, so that it settles after one round and a confirming one.
-//! Only crossing registers take part: a million instructions of ordinary code have a few hundred.
+//! Only crossing registers take part, and of those only what [`Reach`] cannot settle by looking at nearby writes: a function
+//! of a million instructions with 300,000 crossing registers took 30 seconds without that, and takes 0.3 with it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Where an edge takes its facts from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,10 +54,17 @@ pub(super) fn unwritten(
     if needs.is_empty() {
         return None;
     }
+    let mut writes = writes.to_vec();
+    writes.sort_unstable();
+    let reach = Reach::new(blocks, &edges);
+    let needs: Vec<Need> = needs.iter().filter(|n| !reach.settles(&writes, n)).copied().collect();
+    if needs.is_empty() {
+        return None;
+    }
     let slots = needs.iter().map(|n| n.slot).max().unwrap_or(0) as usize + 1;
     let mut number = vec![u32::MAX; slots];
     let mut count = 0;
-    for need in needs {
+    for need in &needs {
         let n = &mut number[need.slot as usize];
         if *n == u32::MAX {
             *n = count;
@@ -98,6 +109,68 @@ pub(super) fn unwritten(
         base = end;
     }
     None
+}
+
+/// For each block how far it surely comes before: every way into the blocks behind it and before `until[block]` leads through
+/// it to its end.
+///
+/// Ways lead forward in code order but for loop edges, so a way passes a block unless a forward edge leaps over it, and then arrives at the
+/// edge's target or behind. From there only a loop edge leads back; [`Reach::nested`] says that no loop has an entry beside its
+/// header, so such a loop holds the block itself, or lies behind the target.
+struct Reach {
+    until: Vec<u32>,
+    nested: bool,
+}
+
+impl Reach {
+    fn new(blocks: u32, edges: &[Edge]) -> Reach {
+        let mut forward: Vec<(u32, u32, bool)> = Vec::with_capacity(edges.len());
+        let mut back: Vec<(u32, u32)> = Vec::new();
+        for edge in edges {
+            let (from, early) = match edge.from {
+                From::Start(b) => (b, true),
+                From::End(b) => (b, false),
+            };
+            if edge.to > from {
+                forward.push((from, edge.to, early));
+            } else {
+                back.push((from, edge.to));
+            }
+        }
+        forward.sort_unstable();
+        let mut until = Vec::with_capacity(blocks as usize);
+        let mut leaps: BinaryHeap<Reverse<u32>> = BinaryHeap::new();
+        let mut next = forward.iter().peekable();
+        for block in 0..blocks {
+            // An exception leaves the block before its end.
+            let mut own = u32::MAX;
+            let mut later = Vec::new();
+            while let Some(&&(_, to, early)) = next.peek().filter(|e| e.0 == block) {
+                own = if early { own.min(to) } else { own };
+                later.push(Reverse(to));
+                next.next();
+            }
+            while leaps.peek().is_some_and(|to| to.0 <= block) {
+                leaps.pop();
+            }
+            until.push(own.min(leaps.peek().map_or(u32::MAX, |to| to.0)));
+            leaps.extend(later);
+        }
+        let nested = back.iter().all(|&(from, header)| until[header as usize] > from);
+        Reach { until, nested }
+    }
+
+    /// Whether some write near the need, or the first, surely comes before it. Writes are sorted.
+    fn settles(&self, writes: &[(u32, u32)], need: &Need) -> bool {
+        let first = writes.partition_point(|w| w.0 < need.slot);
+        let behind = writes.partition_point(|&w| w < (need.slot, need.block));
+        let near = behind.saturating_sub(8).max(first)..behind;
+        near.chain((first < behind).then_some(first)).any(|i| {
+            let until = self.until[writes[i].1 as usize];
+            // Where nothing leaps, not even a loop with several entries leads around the block.
+            need.block < until && (self.nested || until == u32::MAX)
+        })
+    }
 }
 
 fn insert(set: &mut Set, bit: u32) {
@@ -170,6 +243,50 @@ mod tests {
         let need = |slot| Need { slot, block: 2, pc: 0 };
         assert!(unwritten(3, vec![end(0, 1), way], &[(3, 1)], &[need(3)]).is_some());
         assert!(unwritten(3, vec![end(0, 1), way], &[(3, 0)], &[need(3), need(4)]).is_none());
+    }
+
+    /// Everything is settled as the data flow alone would settle it.
+    #[test]
+    fn reach_agrees_with_the_data_flow() {
+        let mut r = crate::testing::Random(1);
+        let (mut settled, mut open) = (0, 0);
+        for _ in 0..20_000 {
+            let blocks = 2 + r.below(8) as u32;
+            let mut edges = Vec::new();
+            for b in 0..blocks {
+                if b + 1 < blocks && !r.one_in(6) {
+                    edges.push(end(b, b + 1));
+                }
+                if b + 1 < blocks && r.one_in(2) {
+                    let to = b + 1 + r.below((blocks - b - 1) as usize) as u32;
+                    edges.push(if r.one_in(4) {
+                        Edge { from: From::Start(b), to, writes: None }
+                    } else {
+                        end(b, to)
+                    });
+                }
+                if r.one_in(4) {
+                    edges.push(end(b, r.below(b as usize + 1) as u32));
+                }
+            }
+            let mut writes: Vec<(u32, u32)> =
+                (0..1 + r.below(3)).map(|_| (0, r.below(blocks as usize) as u32)).collect();
+            writes.sort_unstable();
+            let need = Need { slot: 0, block: r.below(blocks as usize) as u32, pc: 0 };
+            if !Reach::new(blocks, &edges).settles(&writes, &need) {
+                open += 1;
+                continue;
+            }
+            settled += 1;
+            let mut written = vec![[0; LANES]; blocks as usize];
+            writes.iter().for_each(|w| insert(&mut written[w.1 as usize], 0));
+            edges.sort_unstable_by_key(|e| e.to);
+            let numbered: Vec<(Edge, u32)> = edges.iter().map(|e| (*e, u32::MAX)).collect();
+            let mut start = vec![[0; LANES]; blocks as usize];
+            settle(&numbered, &written, &mut start, 0);
+            assert!(contains(&start[need.block as usize], 0), "{edges:?} {writes:?} {need:?}");
+        }
+        assert!(settled > 1000 && open > 1000, "{settled} {open}");
     }
 
     #[test]
