@@ -194,14 +194,7 @@ impl Ty {
             Ty::List(inner) | Ty::Option(inner) => inner.has_variables(),
             Ty::Map(key, value) => key.has_variables() || value.has_variables(),
             Ty::Fun(params, result) => params.iter().any(|ty| ty.has_variables()) || result.has_variables(),
-            Ty::Any
-            | Ty::Unit
-            | Ty::Bool
-            | Ty::Int
-            | Ty::Int64
-            | Ty::Float
-            | Ty::BigInt
-            | Ty::Str => false,
+            Ty::Any | Ty::Unit | Ty::Bool | Ty::Int | Ty::Int64 | Ty::Float | Ty::BigInt | Ty::Str => false,
         }
     }
 }

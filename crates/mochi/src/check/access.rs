@@ -35,7 +35,10 @@ impl Checker<'_> {
         let place = self.chain_root(base);
         match self.types.kind(ty) {
             Kind::Option(_) => {
-                let message = format!("this may be none, so its field `{}` needs a test first", self.text_of(name.name));
+                let message = format!(
+                    "this may be none, so its field `{}` needs a test first",
+                    self.text_of(name.name)
+                );
                 let diagnostic = Diagnostic::error(Code::T058, place, message);
                 Err(Stop::Error(Box::new(
                     diagnostic.with_label(self.place(base), format!("of type {}", self.show(ty))),
@@ -43,7 +46,8 @@ impl Checker<'_> {
             }
             Kind::Struct(_) | Kind::Inline(_) => self.unknown_field(place, name.name, ty),
             _ => {
-                let message = format!("a value of type {} has no field `{}`", self.show(ty), self.text_of(name.name));
+                let message =
+                    format!("a value of type {} has no field `{}`", self.show(ty), self.text_of(name.name));
                 error(Code::T027, place, message)
             }
         }
@@ -119,8 +123,10 @@ impl Checker<'_> {
 
     /// `strings.ToUpper` and `strings.ToLower` are known without an import.
     fn known_module_member(&mut self, base: ExprId, name: Ident) -> Option<Ty> {
-        let module = self.ast.as_name(base).filter(|&module| !self.strict() && self.scope.find(module).is_none())?;
-        let known = self.text_of(module) == "strings" && matches!(self.text_of(name.name), "ToUpper" | "ToLower");
+        let module =
+            self.ast.as_name(base).filter(|&module| !self.strict() && self.scope.find(module).is_none())?;
+        let known =
+            self.text_of(module) == "strings" && matches!(self.text_of(name.name), "ToUpper" | "ToLower");
         known.then(|| self.types.plain_fun(&[Ty::STR], Ty::STR))
     }
 
@@ -142,7 +148,11 @@ impl Checker<'_> {
             Kind::Inline(id) => self.types.inline_field(id, name.name),
             Kind::Map(key, value) if self.types.unify(key, Ty::STR) => Some(value),
             _ => {
-                let message = format!("the value is {}, which has no field `{}`", self.show(payload), self.text_of(name.name));
+                let message = format!(
+                    "the value is {}, which has no field `{}`",
+                    self.show(payload),
+                    self.text_of(name.name)
+                );
                 return error(Code::T061, place, message);
             }
         };
@@ -218,7 +228,8 @@ impl Checker<'_> {
             Kind::Map(key, value) => {
                 let given = self.expr(index, None)?;
                 if !self.types.unify(given, key) {
-                    let message = format!("the keys of this map are {}, not {}", self.show(key), self.show(given));
+                    let message =
+                        format!("the keys of this map are {}, not {}", self.show(key), self.show(given));
                     return error(Code::T019, place, message);
                 }
                 Ok(Some(value))
@@ -242,8 +253,11 @@ impl Checker<'_> {
         if self.is_index(ty) {
             return Ok(());
         }
-        let diagnostic = Diagnostic::error(Code::T015, place, format!("an index is an int, not {}", self.show(ty)));
-        Err(Stop::Error(Box::new(diagnostic.with_label(self.place(index), format!("of type {}", self.show(ty))))))
+        let diagnostic =
+            Diagnostic::error(Code::T015, place, format!("an index is an int, not {}", self.show(ty)));
+        Err(Stop::Error(Box::new(
+            diagnostic.with_label(self.place(index), format!("of type {}", self.show(ty))),
+        )))
     }
 
     /// `base[start:end:step]`
@@ -273,7 +287,8 @@ impl Checker<'_> {
             Kind::Inline(id) => self.types.inline_field(id, name.name),
             Kind::Map(key, value) if self.types.unify(key, Ty::STR) => Some(value),
             _ => {
-                let message = format!("a value of type {} has no field `{}`", self.show(ty), self.text_of(name.name));
+                let message =
+                    format!("a value of type {} has no field `{}`", self.show(ty), self.text_of(name.name));
                 return error(Code::T027, place, message);
             }
         };

@@ -42,14 +42,18 @@ impl Checker<'_> {
         if self.scope.var(var).mutable || !self.types.is_aggregate(self.scope.current(var)) {
             return Ok(());
         }
-        let message = format!("a variable cannot share the contents of the constant `{}`", self.text_of(name));
+        let message =
+            format!("a variable cannot share the contents of the constant `{}`", self.text_of(name));
         let diagnostic = Diagnostic::error(Code::T051, place, message);
         Err(Stop::Error(Box::new(diagnostic.with_label(self.place(value), "declared with `let`"))))
     }
 
     /// Checks that a value of type `source` is not shared under a type `target` with other elements.
     pub(super) fn check_shared(&self, value: ExprId, source: Ty, target: Ty, place: Span) -> Check<()> {
-        if !self.types.is_aggregate(source) || !self.types.is_aggregate(target) || self.types.equal(source, target) {
+        if !self.types.is_aggregate(source)
+            || !self.types.is_aggregate(target)
+            || self.types.equal(source, target)
+        {
             return Ok(());
         }
         let Some(text) = self.shared_source(value) else { return Ok(()) };

@@ -95,7 +95,8 @@ impl Checker<'_> {
             && fun.rest.is_none()
             && let Some(var) = self.types.find_var(fun.result, &open)
         {
-            let message = format!("nothing fixes the type parameter `{}`", self.types.var_text(var, self.names));
+            let message =
+                format!("nothing fixes the type parameter `{}`", self.types.var_text(var, self.names));
             return error(Code::T048, callee.place, message);
         }
         if complete {
@@ -108,7 +109,13 @@ impl Checker<'_> {
         for &param in fun.params[count..].iter().rev() {
             let param = self.types.substitute(param, &values);
             let generics = Box::default();
-            ty = self.types.fun(FunTy { params: [param].into(), rest: None, result: ty, effects: fun.effects, generics });
+            ty = self.types.fun(FunTy {
+                params: [param].into(),
+                rest: None,
+                result: ty,
+                effects: fun.effects,
+                generics,
+            });
         }
         Ok(ty)
     }
@@ -128,12 +135,21 @@ impl Checker<'_> {
                     _ if least == 1 => "1 argument".to_owned(),
                     _ => format!("{least} arguments"),
                 };
-                return error(Code::T039, callee.place, format!("`{}` takes {wanted}, not {count}", info.name));
+                return error(
+                    Code::T039,
+                    callee.place,
+                    format!("`{}` takes {wanted}, not {count}", info.name),
+                );
             }
         }
         if fun.rest.is_none() && count > fun.params.len() {
-            let what = callee.name.map_or("this function".to_owned(), |name| format!("`{}`", self.text_of(name)));
-            let message = format!("{what} takes {} arguments, not {count}", fun.params.len());
+            let what =
+                callee.name.map_or("this function".to_owned(), |name| format!("`{}`", self.text_of(name)));
+            let wanted = match fun.params.len() {
+                1 => "1 argument".to_owned(),
+                other => format!("{other} arguments"),
+            };
+            let message = format!("{what} takes {wanted}, not {count}");
             return error(Code::T006, callee.place, message);
         }
         Ok(())
@@ -197,7 +213,9 @@ impl Checker<'_> {
     fn matches(&mut self, param: Ty, ty: Ty, vars: &[VarId], values: &mut HashMap<VarId, Ty>) -> bool {
         match (self.types.kind(param), self.types.kind(ty)) {
             (Kind::Var(var), _) if vars.contains(&var) => match values.get(&var) {
-                Some(&value) => self.types.unify(ty, value) || !self.strict() && self.types.assignable(ty, value),
+                Some(&value) => {
+                    self.types.unify(ty, value) || !self.strict() && self.types.assignable(ty, value)
+                }
                 None => {
                     values.insert(var, ty);
                     true
@@ -205,9 +223,9 @@ impl Checker<'_> {
             },
             (_, Kind::Any) => {
                 // An argument that can be anything settles the type parameters that it is about.
-                while let Some(var) = self.types.find_var(param, vars).filter(|var| {
-                    !self.strict() && !values.contains_key(var)
-                }) {
+                while let Some(var) =
+                    self.types.find_var(param, vars).filter(|var| !self.strict() && !values.contains_key(var))
+                {
                     values.insert(var, Ty::ANY);
                 }
                 true
@@ -233,7 +251,9 @@ impl Checker<'_> {
     /// Effects that handing on an argument may have: the callee may call it.
     fn effects_of_callable(&self, arg: ExprId, ty: Ty) -> FunEffects {
         match self.ast[arg].kind {
-            ExprKind::Fun(_) | ExprKind::Name(_) => self.types.as_fun(ty).map_or_else(Default::default, |fun| fun.effects),
+            ExprKind::Fun(_) | ExprKind::Name(_) => {
+                self.types.as_fun(ty).map_or_else(Default::default, |fun| fun.effects)
+            }
             _ => FunEffects::default(),
         }
     }
@@ -265,9 +285,12 @@ impl Checker<'_> {
             Builtin::Count => (elements.is_some(), Code::T037, "a list or a group"),
             Builtin::Avg => (elements.is_some_and(summable), Code::T038, "a list or a group of numbers"),
             Builtin::Sum => (elements.is_some_and(summable), Code::T041, "a list or a group of numbers"),
-            Builtin::Min | Builtin::Max => (elements.is_some_and(summable), Code::T007, "a list or a group of numbers"),
+            Builtin::Min | Builtin::Max => {
+                (elements.is_some_and(summable), Code::T007, "a list or a group of numbers")
+            }
             Builtin::Int => {
-                let good = matches!(first, Ty::STR | Ty::INT | Ty::FLOAT) || !self.strict() && self.types.is_numeric(first);
+                let good = matches!(first, Ty::STR | Ty::INT | Ty::FLOAT)
+                    || !self.strict() && self.types.is_numeric(first);
                 (good, Code::T007, "a string or a number")
             }
             Builtin::Float | Builtin::ToFloat => {
@@ -283,7 +306,9 @@ impl Checker<'_> {
             Builtin::Reverse | Builtin::Slice => {
                 (matches!(kind, Kind::List(_) | Kind::Str), Code::T007, "a list or a string")
             }
-            Builtin::Sha256 => (matches!(kind, Kind::List(_) | Kind::Str), Code::T007, "a string or a list of bytes"),
+            Builtin::Sha256 => {
+                (matches!(kind, Kind::List(_) | Kind::Str), Code::T007, "a string or a list of bytes")
+            }
             Builtin::Eval => (first == Ty::STR || !self.strict() && first == Ty::ANY, Code::T007, "a string"),
             _ => (true, Code::T007, ""),
         };
@@ -296,7 +321,9 @@ impl Checker<'_> {
         // Positions and counts are ints in the narrow sense; bigint is let through.
         let params = builtin.info();
         for (index, &ty) in types.iter().enumerate() {
-            if params.param(index) == Some(crate::builtins::Ty::Int) && !matches!(ty, Ty::INT | Ty::ANY | Ty::BIGINT) {
+            if params.param(index) == Some(crate::builtins::Ty::Int)
+                && !matches!(ty, Ty::INT | Ty::ANY | Ty::BIGINT)
+            {
                 return self.bad_argument(index, Ty::INT, ty, callee);
             }
         }
@@ -315,7 +342,9 @@ impl Checker<'_> {
             _ if self.strict() => None,
             Builtin::Sum => element.filter(|&element| self.types.is_numeric(element)),
             Builtin::Abs => first.filter(|&ty| self.types.is_numeric(ty)),
-            Builtin::Pow => types.iter().copied().reduce(|a, b| self.types.numeric_join(a, b).unwrap_or(Ty::ANY)),
+            Builtin::Pow => {
+                types.iter().copied().reduce(|a, b| self.types.numeric_join(a, b).unwrap_or(Ty::ANY))
+            }
             _ => None,
         }
     }

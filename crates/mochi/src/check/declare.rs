@@ -4,7 +4,8 @@ use crate::builtins::{self, Info};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
-    BindId, ExternKind, FieldDecl, FunId, List, Name, StmtId, StmtKind, TypeDeclId, TypeDeclKind, TypeId, TypeKind,
+    BindId, ExternKind, FieldDecl, FunId, List, Name, StmtId, StmtKind, TypeDeclId, TypeDeclKind, TypeId,
+    TypeKind,
 };
 
 use super::scope::TypeName;
@@ -129,7 +130,9 @@ impl Checker<'_> {
             TypeKind::Error => {}
             TypeKind::Name(name) => {
                 if let Some(TypeName::Alias(at)) = self.scope.type_name(name)
-                    && aliases.get(at).is_some_and(|alias| alias.progress == Progress::New && alias.name == name)
+                    && aliases
+                        .get(at)
+                        .is_some_and(|alias| alias.progress == Progress::New && alias.name == name)
                 {
                     out.push(at);
                 }
@@ -138,7 +141,10 @@ impl Checker<'_> {
                 self.ast[args].iter().for_each(|&arg| self.push_alias_needs(arg, aliases, out));
             }
             TypeKind::Fun { params, result } => {
-                self.ast[params].iter().chain(&result).for_each(|&part| self.push_alias_needs(part, aliases, out));
+                self.ast[params]
+                    .iter()
+                    .chain(&result)
+                    .for_each(|&part| self.push_alias_needs(part, aliases, out));
             }
             TypeKind::Struct(fields) => {
                 self.ast[fields].iter().for_each(|field| self.push_alias_needs(field.ty, aliases, out));
@@ -232,10 +238,11 @@ impl Checker<'_> {
         let declared = super::effects::declared_effects(ast, self.names, id);
         let extra = self.effects[id.index()].body.effects.minus(declared);
         if !extra.is_pure() {
-            let who = fun.bind.map_or("this function".to_owned(), |bind| {
-                format!("`{}`", self.text_of(ast[bind].name))
-            });
-            let message = format!("{who} declares only {} but also has the effect {}", declared.text(), extra.text());
+            let who = fun
+                .bind
+                .map_or("this function".to_owned(), |bind| format!("`{}`", self.text_of(ast[bind].name)));
+            let message =
+                format!("{who} declares only {} but also has the effect {}", declared.text(), extra.text());
             let diagnostic = Diagnostic::error(Code::T065, place, message);
             self.report(diagnostic.with_label(first.span, "the declared effects"));
         }
@@ -251,7 +258,8 @@ impl Checker<'_> {
         let vars = match self.generics.get(&id) {
             Some(vars) => vars.clone(),
             None => {
-                let vars: Box<[VarId]> = names.iter().map(|name| self.types.new_var(Some(name.name))).collect();
+                let vars: Box<[VarId]> =
+                    names.iter().map(|name| self.types.new_var(Some(name.name))).collect();
                 self.generics.insert(id, vars.clone());
                 vars
             }
@@ -317,7 +325,8 @@ impl Checker<'_> {
         let ast = self.ast;
         let fun = &ast[id];
         if let Some(&param) = ast[fun.params].iter().find(|&&param| ast[param].ty.is_none()) {
-            let message = format!("the parameter `{}` of a method needs a type", self.text_of(ast[param].name));
+            let message =
+                format!("the parameter `{}` of a method needs a type", self.text_of(ast[param].name));
             let diagnostic = Diagnostic::error(Code::T005, fun.span, message);
             self.report(diagnostic.with_label(ast[param].span, "which type?"));
         }
@@ -360,8 +369,10 @@ impl Checker<'_> {
                     _ => return Ty::ANY,
                 };
                 if args.len() != expected {
+                    let plural = if expected == 1 { "" } else { "s" };
+                    let name = self.text_of(name.name);
                     let message =
-                        format!("`{}` takes {expected} type arguments, not {}", self.text_of(name.name), args.len());
+                        format!("`{name}` takes {expected} type argument{plural}, not {}", args.len());
                     self.report(Diagnostic::error(Code::T049, ast[id].span, message));
                     return self.unknown();
                 }
@@ -459,7 +470,8 @@ impl Checker<'_> {
                 self.types.list(element)
             }
             builtins::Ty::Map(key, value) => {
-                let (key, value) = (self.signature_type(*key, generics), self.signature_type(*value, generics));
+                let (key, value) =
+                    (self.signature_type(*key, generics), self.signature_type(*value, generics));
                 self.types.map(key, value)
             }
             builtins::Ty::Option(payload) => {
@@ -467,7 +479,8 @@ impl Checker<'_> {
                 self.types.option(payload)
             }
             builtins::Ty::Fun(params, result) => {
-                let params: Vec<Ty> = params.iter().map(|&param| self.signature_type(param, generics)).collect();
+                let params: Vec<Ty> =
+                    params.iter().map(|&param| self.signature_type(param, generics)).collect();
                 let result = self.signature_type(*result, generics);
                 self.types.plain_fun(&params, result)
             }

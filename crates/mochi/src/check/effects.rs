@@ -33,12 +33,13 @@ enum Entry {
 
 struct Finder<'a> {
     ast: &'a Program,
-    names: &'a Interner,
     /// What the names mean that a function (or the top level) binds.
     entries: HashMap<(Option<FunId>, Name), Entry>,
     /// The type that a method belongs to.
     owners: HashMap<FunId, TypeDeclId>,
     methods: HashMap<(TypeDeclId, Name), FunId>,
+    /// Effects of the builtins that occur.
+    builtins: HashMap<Name, Effects>,
 }
 
 /// The effects of all functions of a program, by number.
@@ -99,7 +100,9 @@ impl<'a> Finder<'a> {
                 entries.insert((ast[bind].fun, ast[bind].name), Entry::Fun(id));
             }
         }
-        let mut finder = Finder { ast, names, entries, owners: HashMap::new(), methods: HashMap::new() };
+        let builtins = Builtin::ALL.iter().map(|builtin| builtin.info());
+        let builtins = builtins.filter_map(|info| Some((names.lookup(info.name)?, info.effects))).collect();
+        let mut finder = Finder { ast, entries, owners: HashMap::new(), methods: HashMap::new(), builtins };
         for (index, fun) in ast.funs.iter().enumerate() {
             if let (FunKind::Decl, Some(bind)) = (fun.kind, fun.bind) {
                 finder.entries.insert((ast[bind].fun, ast[bind].name), Entry::Fun(FunId::new(index)));
@@ -151,11 +154,7 @@ impl<'a> Finder<'a> {
                             match self.resolve(name, id) {
                                 Some(Entry::Fun(fun)) => callees.push(fun),
                                 Some(Entry::Other) => {}
-                                None => {
-                                    if let Some(builtin) = Builtin::from_name(&self.names[name]) {
-                                        label(builtin.info().effects);
-                                    }
-                                }
+                                None => label(self.builtins.get(&name).copied().unwrap_or_default()),
                             }
                         }
                         callees.extend(ast[args].iter().filter_map(|&arg| self.callable(arg, id)));

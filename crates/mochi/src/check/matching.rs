@@ -55,7 +55,9 @@ impl Checker<'_> {
                     match result {
                         None => result = Some(value),
                         Some(first) if !self.types.unify(first, value) => {
-                            if self.strict() || expected.is_none_or(|expected| !self.types.assignable(value, expected)) {
+                            if self.strict()
+                                || expected.is_none_or(|expected| !self.types.assignable(value, expected))
+                            {
                                 return Err(self.mismatch(first, value, place));
                             }
                             result = expected;
@@ -81,7 +83,8 @@ impl Checker<'_> {
                 .map(|&variant| format!("`{}`", self.text_of(self.types.struct_info(variant).name)))
                 .collect();
             if !missing.is_empty() {
-                let message = format!("this match on {} does not handle {}", self.show(ty), missing.join(", "));
+                let message =
+                    format!("this match on {} does not handle {}", self.show(ty), missing.join(", "));
                 return error(Code::T050, self.place(id), message);
             }
         }
@@ -108,7 +111,11 @@ impl Checker<'_> {
                     _ => return Ok(()),
                 };
                 if !covered.literals.insert(literal) {
-                    return error(Code::T054, place, "this arm is never reached: the same literal stands above");
+                    return error(
+                        Code::T054,
+                        place,
+                        "this arm is never reached: the same literal stands above",
+                    );
                 }
                 if !self.strict() {
                     let bools = [true, false].map(|value| covered.literals.contains(&Literal::Bool(value)));
@@ -145,7 +152,8 @@ impl Checker<'_> {
                     let message = format!("there is no variant `{}`", self.text_of(name.name));
                     return error(Code::T003, place, message);
                 };
-                let fields: Vec<Ty> = self.types.struct_info(variant).fields.iter().map(|&(_, ty)| ty).collect();
+                let fields: Vec<Ty> =
+                    self.types.struct_info(variant).fields.iter().map(|&(_, ty)| ty).collect();
                 if fields.len() != ast[args].len() {
                     let message = format!(
                         "`{}` has {} fields, not {}",
@@ -239,7 +247,8 @@ impl Checker<'_> {
     /// In every arm but that of `none` a subject that is a variable has a value, as `none` went elsewhere.
     fn learn_from_arm(&mut self, subject: ExprId, pattern: PatId) {
         let none = matches!(self.ast[pattern].kind, PatternKind::Literal(value) if self.is_none(value));
-        let Some(var) = self.ast.as_name(subject).and_then(|name| self.scope.find(name)).filter(|_| !none) else {
+        let Some(var) = self.ast.as_name(subject).and_then(|name| self.scope.find(name)).filter(|_| !none)
+        else {
             return;
         };
         if let Kind::Option(payload) = self.types.kind(self.scope.current(var)) {
@@ -248,9 +257,18 @@ impl Checker<'_> {
     }
 
     /// The error about a call with effects where none are allowed.
-    pub(super) fn impure<T>(&self, code: Code, what: (Name, Span, crate::builtins::Effects), clause: &str) -> Check<T> {
+    pub(super) fn impure<T>(
+        &self,
+        code: Code,
+        what: (Name, Span, crate::builtins::Effects),
+        clause: &str,
+    ) -> Check<T> {
         let (name, place, effects) = what;
-        let message = format!("`{}` has the effect {}, which `{clause}` does not allow", self.text_of(name), effects.text());
+        let message = format!(
+            "`{}` has the effect {}, which `{clause}` does not allow",
+            self.text_of(name),
+            effects.text()
+        );
         Err(Stop::Error(Box::new(Diagnostic::error(code, place, message))))
     }
 }

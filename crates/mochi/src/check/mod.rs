@@ -200,8 +200,12 @@ impl<'a> Checker<'a> {
             self.type_bodies(stmts);
         }
         let is_type = |index: usize| matches!(ast[stmts[index]].kind, StmtKind::Type(_));
-        let (first, second): (Vec<_>, Vec<_>) =
-            self.errors.into_iter().enumerate().filter(|(_, error)| error.is_some()).partition(|&(at, _)| is_type(at));
+        let (first, second): (Vec<_>, Vec<_>) = self
+            .errors
+            .into_iter()
+            .enumerate()
+            .filter(|(_, error)| error.is_some())
+            .partition(|&(at, _)| is_type(at));
         first.into_iter().chain(second).filter_map(|(_, error)| error).map(|error| *error).collect()
     }
 

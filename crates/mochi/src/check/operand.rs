@@ -61,7 +61,11 @@ impl Checker<'_> {
                 }
                 None => self.facts_of_test(link.op, left, link.right),
             };
-            ty = self.operator(link.op, link.op_span, ty, right)?;
+            ty = if self.is_repeated_test(link.op, left, link.right) {
+                Ty::BOOL
+            } else {
+                self.operator(link.op, link.op_span, ty, right)?
+            };
             if ty == Ty::POISON {
                 return Err(Stop::Silent);
             }
@@ -72,10 +76,25 @@ impl Checker<'_> {
         Ok(ty)
     }
 
+    /// Whether this asks about a variable once more what is known already: whether it is `none`. Upstream then compares the
+    /// payload with `none`, which is an error.
+    fn is_repeated_test(&self, op: BinaryOp, left: ExprId, right: ExprId) -> bool {
+        let subject = match (self.is_none(left), self.is_none(right)) {
+            (false, true) => left,
+            (true, false) => right,
+            _ => return false,
+        };
+        let var = self.ast.as_name(subject).and_then(|name| self.scope.find(name));
+        let declared = var.map(|var| self.types.kind(self.scope.var(var).declared));
+        !self.strict()
+            && matches!(op, BinaryOp::Equal | BinaryOp::NotEqual)
+            && matches!(declared, Some(Kind::Option(_)))
+    }
+
     fn operator(&mut self, op: BinaryOp, place: Span, left: Ty, right: Ty) -> Check<Ty> {
         use BinaryOp::{
-            Add, And, Coalesce, Div, Equal, Except, Greater, GreaterEqual, In, Intersect, Less, LessEqual, Mul,
-            NotEqual, Or, Rem, Sub, Union, UnionAll,
+            Add, And, Coalesce, Div, Equal, Except, Greater, GreaterEqual, In, Intersect, Less, LessEqual,
+            Mul, NotEqual, Or, Rem, Sub, Union, UnionAll,
         };
         if left == Ty::ANY || right == Ty::ANY {
             return Ok(match op {

@@ -25,7 +25,11 @@ impl Checker<'_> {
                     0 => (Code::T032, query.span),
                     _ => (Code::T034, self.word_before(ast[source.bind].span, "from")),
                 };
-                return error(code, place, format!("a query runs over lists and groups, not {}", self.show(ty)));
+                return error(
+                    code,
+                    place,
+                    format!("a query runs over lists and groups, not {}", self.show(ty)),
+                );
             };
             if at == 0 {
                 first_element = element;
@@ -36,7 +40,11 @@ impl Checker<'_> {
         for join in &ast[query.joins] {
             let ty = self.expr(join.source, None)?;
             let Some(element) = self.row_type(ty) else {
-                return error(Code::T034, join.span, format!("a join runs over lists and groups, not {}", self.show(ty)));
+                return error(
+                    Code::T034,
+                    join.span,
+                    format!("a join runs over lists and groups, not {}", self.show(ty)),
+                );
             };
             self.scope.bind(ast[join.bind].name, element, true);
             self.clause(join.on, Code::T035, "on")?;

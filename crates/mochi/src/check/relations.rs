@@ -113,7 +113,11 @@ impl Types {
 
     /// `in_element`: whether this is about elements, where the `any` of `[]`, `{}` and `none` fits everything.
     fn flows(&self, source: Ty, target: Ty, in_element: bool) -> bool {
-        if target == Ty::ANY || source == Ty::POISON || target == Ty::POISON || in_element && source == Ty::ANY {
+        if target == Ty::ANY
+            || source == Ty::POISON
+            || target == Ty::POISON
+            || in_element && source == Ty::ANY
+        {
             return true;
         }
         match (self.kind(source), self.kind(target)) {

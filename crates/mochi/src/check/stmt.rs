@@ -3,8 +3,8 @@
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
-    BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, Ident, List,
-    MapEntry, MapKey, StmtId, StmtKind,
+    BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, Ident,
+    List, MapEntry, MapKey, StmtId, StmtKind,
 };
 
 use super::types::{FunTy, Kind, Ty};
@@ -211,7 +211,9 @@ impl Checker<'_> {
         let name = loop {
             match ast[root].kind {
                 ExprKind::Name(name) => break name,
-                ExprKind::Index { base, .. } | ExprKind::Slice { base, .. } | ExprKind::Field { base, .. } => {
+                ExprKind::Index { base, .. }
+                | ExprKind::Slice { base, .. }
+                | ExprKind::Field { base, .. } => {
                     steps.push(root);
                     root = base;
                 }
@@ -250,7 +252,11 @@ impl Checker<'_> {
         let ty = self.expr(value, Some(place))?;
         if !self.types.unify(place, ty) && !self.types.assignable(ty, place) {
             let (place, ty) = (self.show(place), self.show(ty));
-            return error(Code::T009, span, format!("a value of type {ty} does not fit into `{text}` of type {place}"));
+            return error(
+                Code::T009,
+                span,
+                format!("a value of type {ty} does not fit into `{text}` of type {place}"),
+            );
         }
         if steps.is_empty() {
             self.assigned(var, info.declared, ty);
@@ -314,14 +320,16 @@ impl Checker<'_> {
         match (self.returns, value) {
             (Returns::Declared(expected), None) => {
                 if !self.types.unify(Ty::UNIT, expected) {
-                    let message = format!("this function returns {}: a value is missing", self.show(expected));
+                    let message =
+                        format!("this function returns {}: a value is missing", self.show(expected));
                     return error(Code::T010, span, message);
                 }
             }
             (Returns::Declared(expected), Some(value)) => {
                 let ty = self.expr(value, Some(expected))?;
                 if self.strict() && !self.types.unify(ty, expected) {
-                    let message = format!("this function returns {}, not {}", self.show(expected), self.show(ty));
+                    let message =
+                        format!("this function returns {}, not {}", self.show(expected), self.show(ty));
                     return error(Code::T010, span, message);
                 }
             }
@@ -402,7 +410,8 @@ impl Checker<'_> {
             _ => return error(Code::T032, span, format!("`{text}` of type {} is no list", self.show(ty))),
         };
         let Some(id) = self.as_struct(element) else {
-            let message = format!("`update` changes structs, but elements of `{text}` are {}", self.show(element));
+            let message =
+                format!("`update` changes structs, but elements of `{text}` are {}", self.show(element));
             return error(Code::T027, span, message);
         };
         let mark = self.scope.enter();
@@ -440,7 +449,8 @@ impl Checker<'_> {
             None => {
                 let message = format!("there is no stream `{}`", self.text_of(stream.name));
                 Err(super::Stop::Error(Box::new(
-                    Diagnostic::error(Code::T031, span, message).with_label(stream.span, "not declared above"),
+                    Diagnostic::error(Code::T031, span, message)
+                        .with_label(stream.span, "not declared above"),
                 )))
             }
         }

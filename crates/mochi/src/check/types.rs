@@ -484,10 +484,15 @@ impl Types {
 
     /// The first of these type variables that occurs.
     pub(super) fn find_var(&self, ty: Ty, among: &[VarId]) -> Option<VarId> {
+        if among.is_empty() {
+            return None;
+        }
         match self.kind(ty) {
             Kind::Var(id) => among.contains(&id).then_some(id),
             Kind::List(inner) | Kind::Option(inner) => self.find_var(inner, among),
-            Kind::Map(a, b) | Kind::Group(a, b) => self.find_var(a, among).or_else(|| self.find_var(b, among)),
+            Kind::Map(a, b) | Kind::Group(a, b) => {
+                self.find_var(a, among).or_else(|| self.find_var(b, among))
+            }
             Kind::Fun(id) => {
                 let fun = self.fun_ty(id);
                 let mut parts = fun.params.iter().chain(&fun.rest).chain([&fun.result]);

@@ -6,10 +6,6 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{ExprKind, ExternKind, Import, Interner, Name, Program, StmtKind};
 
-/// The foreign modules that can be imported.
-const MODULES: &[(&str, &str)] =
-    &[("python", "math"), ("go", "math"), ("go", "strings"), ("go", "mochi/runtime/ffi/go/testpkg")];
-
 /// What a program uses that cannot run yet: the first place of each construct, in the order of the text.
 pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
     let mut found: Vec<(Span, String)> = Vec::new();
@@ -18,7 +14,8 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
         // Tables are not in the order of the text, so an earlier place may come later.
         if seen.insert(what.clone()) {
             found.push((span, what));
-        } else if let Some(entry) = found.iter_mut().find(|(at, text)| *text == what && at.start > span.start) {
+        } else if let Some(entry) = found.iter_mut().find(|(at, text)| *text == what && at.start > span.start)
+        {
             entry.0 = span;
         }
     };
@@ -37,8 +34,12 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
         };
         add(expr.span, what.to_owned());
     }
-    let modules: HashSet<Name> =
-        program.imports.iter().filter(|import| import.lang.is_some()).map(|import| program[import.bind].name).collect();
+    let modules: HashSet<Name> = program
+        .imports
+        .iter()
+        .filter(|import| import.lang.is_some())
+        .map(|import| program[import.bind].name)
+        .collect();
     for stmt in &program.stmts {
         let what = match stmt.kind {
             StmtKind::Fact(_) | StmtKind::Rule { .. } => "logic programming",
@@ -56,7 +57,8 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
             StmtKind::Extern(id) => {
                 let decl = &program[id];
                 let path = &program[decl.path];
-                let of_module = path.len() > 1 && path.first().is_some_and(|root| modules.contains(&root.name));
+                let of_module =
+                    path.len() > 1 && path.first().is_some_and(|root| modules.contains(&root.name));
                 if of_module && !matches!(decl.kind, ExternKind::Type | ExternKind::Object) {
                     continue;
                 }
@@ -78,9 +80,7 @@ fn unknown_module(import: &Import, names: &Interner) -> Option<String> {
     let path = &names[import.path.name];
     match import.lang {
         None => Some("importing Mochi packages".to_owned()),
-        Some(lang) => {
-            let known = MODULES.contains(&(&names[lang.name], path));
-            (!known).then(|| format!("the {} module \"{path}\"", &names[lang.name]))
-        }
+        Some(lang) => (crate::foreign::module(path).is_none())
+            .then(|| format!("the {} module \"{path}\"", &names[lang.name])),
     }
 }

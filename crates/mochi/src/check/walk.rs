@@ -1,8 +1,6 @@
 //! Visiting the nodes of a function without recursion. Nested functions are not entered.
 
-use crate::syntax::ast::{
-    Block, Body, ExprId, ExprKind, MapEntry, MapKey, Program, StmtId, StmtKind,
-};
+use crate::syntax::ast::{Block, Body, ExprId, ExprKind, MapEntry, MapKey, Program, StmtId, StmtKind};
 
 /// A node to visit.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +63,9 @@ fn push_expr_children(program: &Program, kind: ExprKind, out: &mut Vec<Node>) {
         ExprKind::Unary { operand, .. } => out.push(Node::Expr(operand)),
         ExprKind::Binary { left, right, .. } => out.extend([left, right].map(Node::Expr)),
         ExprKind::If { choices, otherwise } => {
-            out.extend(program[choices].iter().flat_map(|choice| [choice.cond, choice.value]).map(Node::Expr));
+            out.extend(
+                program[choices].iter().flat_map(|choice| [choice.cond, choice.value]).map(Node::Expr),
+            );
             out.extend(otherwise.map(Node::Expr));
         }
         ExprKind::List(items) => out.extend(program[items].iter().map(|&id| Node::Expr(id))),
