@@ -8,6 +8,7 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::ptr;
 
+use super::pages::Pages;
 use crate::object::{Buffer, Header, gc};
 
 /// The bytes of data that one card covers.
@@ -23,6 +24,9 @@ pub(crate) struct Prefix {
     /// Whether the object is in the list of those with dirty cards.
     pub(crate) dirty: bool,
 }
+
+/// From this size on huge pages are asked for.
+const HUGE: usize = 4 << 20;
 
 const PREFIX: usize = size_of::<Prefix>();
 
@@ -61,6 +65,9 @@ impl LargeSpace {
             return None;
         }
         start.expose_provenance();
+        if size >= HUGE {
+            Pages::prefer_huge(start, size);
+        }
         // SAFETY: the prefix is the first part of the allocation.
         let object = unsafe {
             start.cast::<Prefix>().write(Prefix { size, cards: ptr::null_mut(), dirty: false });

@@ -204,7 +204,7 @@ const fn round(size: usize) -> usize {
 }
 
 impl Heap {
-    /// An empty heap. Fails where the system has no memory for the nursery, or the limit is below the least that works.
+    /// An empty heap. Fails where the system has no memory for the nursery.
     pub fn new(config: HeapConfig) -> Result<Heap, OutOfMemory> {
         let size = config.nursery.clamp(64 << 10, 1 << 30).next_multiple_of(64 << 10);
         let nursery = Pages::map(size, 1 << 16).ok_or(OutOfMemory)?;

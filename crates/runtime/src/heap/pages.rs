@@ -75,6 +75,28 @@ impl Pages {
         let _ = (base, len);
     }
 
+    /// Asks for huge pages inside a large fresh range: tables of megabytes are read at random.
+    pub(crate) fn prefer_huge(base: *mut u8, len: usize) {
+        #[cfg(target_os = "linux")]
+        {
+            let page = rustix::param::page_size();
+            let skip = base.align_offset(page);
+            if len > skip + page {
+                let len = (len - skip) & !(page - 1);
+                // SAFETY: whole pages of a mapped range, whose content stays as it is.
+                let _ = unsafe {
+                    rustix::mm::madvise(
+                        base.wrapping_add(skip).cast(),
+                        len,
+                        rustix::mm::Advice::LinuxHugepage,
+                    )
+                };
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (base, len);
+    }
+
     /// Gives the memory of whole pages back; they read as zero afterwards.
     pub(crate) fn discard(base: *mut u8, len: usize) {
         // SAFETY: the caller owns the range and keeps nothing in it; the mapping stays.
@@ -106,6 +128,9 @@ impl Pages {
 
     /// Does nothing here.
     pub(crate) fn populate(_base: *mut u8, _len: usize) {}
+
+    /// Does nothing here.
+    pub(crate) fn prefer_huge(_base: *mut u8, _len: usize) {}
 
     /// Does nothing here.
     pub(crate) fn discard(_base: *mut u8, _len: usize) {}
