@@ -218,6 +218,24 @@ const WHOLE_LINE: usize = 200;
 /// Lines that are very long are cut around the places of interest, and control characters are replaced, so that the text
 /// is safe to print whatever the program contains.
 pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, color: bool) -> String {
+    render_as(sources, diagnostic.code.name(), diagnostic, color)
+}
+
+/// An error at run time as text, in the form of [`render`]: `code` is the name of the trap.
+pub fn render_run_error(
+    sources: &SourceMap,
+    code: &str,
+    message: &str,
+    span: Span,
+    help: Option<&str>,
+    color: bool,
+) -> String {
+    let mut diagnostic = Diagnostic::error(Code::P999, span, message);
+    diagnostic.help = help.map(str::to_owned);
+    render_as(sources, code, &diagnostic, color)
+}
+
+fn render_as(sources: &SourceMap, code: &str, diagnostic: &Diagnostic, color: bool) -> String {
     let (kind, tint) = match diagnostic.severity {
         Severity::Error => (ReportKind::Error, Color::Red),
         Severity::Warning => (ReportKind::Warning, Color::Yellow),
@@ -263,7 +281,7 @@ pub fn render(sources: &SourceMap, diagnostic: &Diagnostic, color: bool) -> Stri
     let text = String::from_utf8_lossy(&out);
     let mut lines = String::with_capacity(text.len() + 80);
     let headline =
-        format!("{}[{}]", diagnostic.severity.name(), diagnostic.code).fg(color.then_some(tint)).to_string();
+        format!("{}[{code}]", diagnostic.severity.name()).fg(color.then_some(tint)).to_string();
     let _ = writeln!(lines, "{headline}: {}", clean(&diagnostic.message));
     // The headline is ours, and so is the place above the excerpt: the columns of a cut line are not those of the file.
     for line in text.lines().skip(1) {

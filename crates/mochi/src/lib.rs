@@ -10,3 +10,4 @@ pub mod lower;
 pub mod resolve;
 pub mod source;
 pub mod syntax;
+pub mod testing;

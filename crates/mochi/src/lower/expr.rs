@@ -93,6 +93,9 @@ impl Body<'_, '_> {
     /// Whether the last op of evaluating the expression is the only one that writes its destination, and does so in one
     /// block: then the destination may be a variable that the expression reads, or a window slot.
     pub fn writes_once(&self, id: ExprId) -> bool {
+        if self.cx.types.shares(id) {
+            return false;
+        }
         match self.cx.program[id].kind {
             ExprKind::Int(_)
             | ExprKind::Float(_)

@@ -187,7 +187,6 @@ impl<'a> Lowerer<'a> {
     fn declare_protocol(&mut self) {
         let any = ValueType::Cell(upshift_bytecode::ANY);
         let string = ValueType::Cell(self.module.module.types.cell(HeapType::String));
-        let list = ValueType::Cell(self.module.module.types.cell(HeapType::ListCell(upshift_bytecode::ANY)));
         for &(entry, name) in PROTOCOL {
             let (params, result): (&[ValueType], Option<ValueType>) = match entry {
                 Protocol::Add
@@ -203,10 +202,10 @@ impl<'a> Lowerer<'a> {
                 Protocol::Hash => (&[any], Some(ValueType::Int)),
                 Protocol::Text => (&[any], Some(string)),
                 Protocol::IndexSet => (&[any, any, any], None),
-                Protocol::FieldGet => (&[any, string], Some(any)),
-                Protocol::FieldSet => (&[any, string, any], None),
-                Protocol::Call | Protocol::Arity => (&[any, list], Some(any)),
-                Protocol::TrapValue => (&[ValueType::Int, string], Some(any)),
+                Protocol::FieldGet => (&[any, any], Some(any)),
+                Protocol::FieldSet => (&[any, any, any], None),
+                Protocol::Call | Protocol::Arity => (&[any, any], Some(any)),
+                Protocol::TrapValue => (&[any, any], Some(any)),
             };
             let host = self.host(name, params, result);
             self.module.module.protocol.set(entry, upshift_bytecode::Callee::Host(host));
