@@ -2,6 +2,8 @@
 //!
 //! Numbers are wall time of one run each; they serve to compare changes on one machine.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one remark below serves all of them")]
+
 use std::time::Instant;
 
 use upshift_bytecode::types::{KeyPolicy, OrderPolicy};

@@ -1,5 +1,7 @@
 //! Strings, lists and maps against models of the standard library, with collections in between.
 
+#![allow(clippy::undocumented_unsafe_blocks, reason = "one remark below serves all of them")]
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;
@@ -32,12 +34,10 @@ fn safepoint(heap: &mut Heap, roots: &mut Vec<Value>) {
 // used with the types that they were made with.
 
 fn text_of(v: &Value) -> String {
-    // SAFETY: see above.
     unsafe { string::text(v) }.to_string()
 }
 
 fn bits_equal_iff_short(v: &Value) {
-    // SAFETY: see above.
     assert_eq!(v.is_short_string(), unsafe { string::byte_len(*v) } <= 5);
 }
 
@@ -56,7 +56,6 @@ proptest! {
         for (op, a, b, x, y) in ops {
             safepoint(&mut heap, &mut roots);
             let (a, b) = (a % model.len(), b % model.len());
-            // SAFETY: see above.
             unsafe {
                 match op {
                     0..=2 => {
@@ -153,7 +152,6 @@ fn check_list<T: Element + PartialEq + std::fmt::Debug>(
     for &(op, a, b, x, y) in ops {
         safepoint(&mut heap, &mut roots);
         let l = roots[a].as_ptr();
-        // SAFETY: see above.
         unsafe {
             match op {
                 0..=2 => {
@@ -291,9 +289,7 @@ impl Key {
 /// The protocol's way: hash by the text's length, so that there are many collisions.
 fn protocol_find(map: *mut upshift_runtime::object::MapObject, key: Value, hash: u32) -> Option<usize> {
     for n in 0.. {
-        // SAFETY: see above.
         let (entry, other) = unsafe { map::candidate(map, hash, n) }?;
-        // SAFETY: see above.
         let equal = unsafe {
             key.identical(other) || key.is_string() && other.is_string() && string::equal(key, other)
         };
@@ -325,7 +321,6 @@ fn check_map(
         let text = string::from_str(&mut heap, &k.text()).unwrap();
         let text = (!cell.is_int() && !cell.is_string()).then_some(text);
         let hash = k.text().len() as u32 % 3;
-        // SAFETY: see above.
         unsafe {
             match op {
                 0..=4 => {
@@ -447,7 +442,6 @@ proptest! {
 #[test]
 fn objects_are_keys_by_identity_and_stay_so_when_they_move() {
     let mut heap = heap(false);
-    // SAFETY: see above.
     unsafe {
         let m = map::new(&mut heap, KeyPolicy::Value, OrderPolicy::Insertion, 0).unwrap();
         let mut roots = vec![Value::object(m)];
@@ -472,7 +466,6 @@ fn objects_are_keys_by_identity_and_stay_so_when_they_move() {
 #[test]
 fn a_text_map_keeps_the_original_key_and_asks_for_texts() {
     let mut heap = heap(false);
-    // SAFETY: see above.
     unsafe {
         let m = map::new(&mut heap, KeyPolicy::Text, OrderPolicy::SortedByText, 0).unwrap();
         let one = Value::small_int_unchecked(1);
@@ -494,7 +487,6 @@ fn a_text_map_keeps_the_original_key_and_asks_for_texts() {
 #[test]
 fn wrong_kinds_of_keys_are_told_apart() {
     let mut heap = heap(false);
-    // SAFETY: see above.
     unsafe {
         let ints = map::new(&mut heap, KeyPolicy::Int, OrderPolicy::Insertion, 100).unwrap();
         let strings = map::new(&mut heap, KeyPolicy::String, OrderPolicy::Insertion, 0).unwrap();
@@ -508,7 +500,6 @@ fn wrong_kinds_of_keys_are_told_apart() {
 #[test]
 fn queues_in_maps_do_not_grow() {
     let mut heap = heap(false);
-    // SAFETY: see above.
     unsafe {
         let m = map::new(&mut heap, KeyPolicy::Int, OrderPolicy::Insertion, 0).unwrap();
         let mut roots = vec![Value::object(m)];

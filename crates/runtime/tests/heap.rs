@@ -383,9 +383,10 @@ fn identity_hashes_survive_moving_and_end_with_the_object() {
         // SAFETY: no cells are read.
         roots.push(Value::object(unsafe { tuple::new(&mut heap, 1, [].as_ptr(), 0) }.unwrap()));
     }
-    // SAFETY: roots are alive.
     let hashes = |heap: &mut Heap, roots: &[Value]| -> Vec<u32> {
-        roots.iter().map(|v| unsafe { heap.identity_hash(v.as_object_unchecked()) }).collect()
+        // SAFETY: roots are alive.
+        let hash = |v: &Value| unsafe { heap.identity_hash(v.as_object_unchecked()) };
+        roots.iter().map(hash).collect()
     };
     let before = hashes(&mut heap, &roots);
     let distinct: std::collections::HashSet<u32> = before.iter().copied().collect();
