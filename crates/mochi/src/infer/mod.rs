@@ -60,6 +60,7 @@ mod facts;
 mod finish;
 mod generate;
 mod graph;
+mod sharing;
 mod solve;
 
 use std::collections::HashMap;
@@ -73,7 +74,9 @@ use crate::syntax::ast::{BindId, ExprId, FunId, Interner, Program};
 pub fn infer(program: &Program, resolution: &Resolution, names: &Interner) -> Types {
     let mut generator = generate::Generator::new(program, resolution, names);
     generator.run();
-    finish::finish(generator, names)
+    let mut types = finish::finish(generator, names);
+    sharing::find(program, resolution, &mut types);
+    types
 }
 
 /// Types nest at most this deep; deeper ones are `any`.

@@ -1,0 +1,840 @@
+//! Which uses of a list make a second lasting reference to it, and which appends may work in place.
+//!
+//! `append(xs, v)` makes a new list and leaves the old one alone, but `xs = append(xs, v)` in a loop must not copy. At run time
+//! a list carries a sticky *shared* mark. Lowering sets the mark where [`Types::shares`] says so, and an append that
+//! [`Types::in_place`] allows changes the old list if it is not marked.
+//!
+//! **What is kept true.** Whenever an append in place runs on an unmarked list, its first operand and the place that the result
+//! replaces are all that refers to the list and may be looked at later. Therefore:
+//!
+//! * Where an expression that reads a place (a variable, field or element) is stored in another place, returned from a place
+//!   that outlives the function, or passed to a parameter that is no borrow, the list is marked. A local variable that is
+//!   returned hands its reference over.
+//! * Loop, pattern and query variables, and those of fields in methods and `update`, are references to what they run over. Where such a variable [does not
+//!   borrow](Types::borrows), lowering marks the list when it is bound.
+//! * A parameter *borrows* if the function neither stores, returns, captures, assigns nor appends to it. The caller's reference is
+//!   then the lasting one. But while the call runs the caller's place may be changed by others, unless it is a register: if the
+//!   callee may append in place to globals, boxes, fields or elements ([`Walker::danger`]), the list is marked after all.
+//! * The same holds for operands that wait while later ones are evaluated: `f(g, h())` where `h` appends to the global `g`.
+//! * An append to a global, box, field or element is not done in place if evaluating the appended value is dangerous.
+//! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
+//!   element by a builtin (`first`, `reduce`), here.
+//! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
+//!   returning it marks.
+
+use super::{CallKind, TyKind, Types};
+use crate::builtins::{Builtin, Retains};
+use crate::resolve::{BindSource, Resolution, Resolved, Storage};
+use crate::syntax::ast::{
+    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, QueryId, StmtId,
+    StmtKind,
+};
+
+/// What evaluating an expression may do.
+mod effect {
+    /// Call a function of the program.
+    pub const CALLS: u8 = 1;
+    /// Append in place to something other than a register.
+    pub const DANGER: u8 = 2;
+    /// Run statements of the same function.
+    pub const STATEMENTS: u8 = 4;
+}
+
+/// What becomes of the value of an expression.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// It is only looked at.
+    Look,
+    /// It is stored in another place.
+    Keep,
+    /// It is the result of the function.
+    Return,
+    /// It is passed to this parameter.
+    Pass(BindId, FunId),
+}
+
+struct Walker<'a> {
+    program: &'a Program,
+    resolution: &'a Resolution,
+    types: &'a mut Types,
+    /// Whether a function may append in place to globals, boxes, fields or elements, by function; last the main function.
+    danger: Vec<bool>,
+    effects: Vec<u8>,
+    borrows: Vec<bool>,
+    /// If the first does not borrow, neither does the second.
+    follows: Vec<(BindId, BindId)>,
+    /// Places passed to parameters: marked if the parameter does not borrow, or if the flag says that borrowing is not safe.
+    passed: Vec<(ExprId, BindId, bool)>,
+    fun: Option<FunId>,
+}
+
+/// Fills in what [`Types`] says about sharing.
+pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types) {
+    let count = resolution.bind_count();
+    let borrows = (0..count).map(|index| {
+        let info = resolution.bind(BindId::new(index));
+        matches!(info.kind, BindKind::Param | BindKind::For) && !info.captured && info.assignments == 0
+    });
+    let borrows = borrows.collect();
+    let effects = vec![0; program.exprs.len()];
+    let mut walker = Walker {
+        program,
+        resolution,
+        types,
+        danger: vec![false; program.funs.len() + 1],
+        effects,
+        borrows,
+        follows: Vec::new(),
+        passed: Vec::new(),
+        fun: None,
+    };
+    walker.find_danger();
+    walker.find_effects();
+    walker.block(program.body);
+    walker.finish();
+}
+
+impl Walker<'_> {
+    // ---- What calls may do ----
+
+    /// Follows the calls backwards from functions that append in place to other things than registers.
+    fn find_danger(&mut self) {
+        let program = self.program;
+        let main = program.funs.len();
+        let unknown = main + 1;
+        let mut callers: Vec<Vec<u32>> = vec![Vec::new(); unknown + 1];
+        let mut dangerous = vec![false; unknown + 1];
+        let owners = owners(program);
+        for (index, stmt) in program.stmts.iter().enumerate() {
+            if let StmtKind::Assign { target, value } = stmt.kind
+                && self.append_to(target, value).is_some()
+                && self.register(target).is_none()
+            {
+                dangerous[owners.stmts[index] as usize] = true;
+            }
+        }
+        for index in 0..program.exprs.len() {
+            let id = ExprId::new(index);
+            if !matches!(program[id].kind, ExprKind::Call { .. }) {
+                continue;
+            }
+            let callee = match self.types.call(id) {
+                CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => fun.index(),
+                CallKind::Closure { .. }
+                | CallKind::Dynamic { .. }
+                | CallKind::FieldValue(_)
+                | CallKind::DynamicMethod
+                | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => unknown,
+                CallKind::Partial(_)
+                | CallKind::BuiltinMethod
+                | CallKind::Builtin(_)
+                | CallKind::Construct(_)
+                | CallKind::Extern
+                | CallKind::Undefined => continue,
+            };
+            callers[callee].push(owners.exprs[index]);
+        }
+        for (index, info) in (0..main).map(|index| (index, self.resolution.fun(FunId::new(index)))) {
+            if info.used_as_value || info.method_of.is_some() {
+                callers[index].push(unknown as u32);
+            }
+        }
+        let mut work: Vec<usize> = (0..=unknown).filter(|&index| dangerous[index]).collect();
+        while let Some(index) = work.pop() {
+            for &caller in &callers[index] {
+                if !std::mem::replace(&mut dangerous[caller as usize], true) {
+                    work.push(caller as usize);
+                }
+            }
+        }
+        self.danger = dangerous;
+    }
+
+    /// The effects of all expressions; children come before parents.
+    fn find_effects(&mut self) {
+        let program = self.program;
+        let unknown = program.funs.len() + 1;
+        for index in 0..program.exprs.len() {
+            let id = ExprId::new(index);
+            let mut found = 0;
+            for_each_child(program, id, &mut |child| found |= self.effects[child.index()]);
+            found |= match program[id].kind {
+                ExprKind::Call { .. } => match self.types.call(id) {
+                    CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => {
+                        self.call_effect(fun.index())
+                    }
+                    CallKind::Closure { .. }
+                    | CallKind::Dynamic { .. }
+                    | CallKind::FieldValue(_)
+                    | CallKind::DynamicMethod
+                    | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => self.call_effect(unknown),
+                    _ => 0,
+                },
+                ExprKind::Match { arms, .. } => {
+                    let blocks = program[arms].iter().any(|arm| matches!(arm.body, Body::Block(_)));
+                    if blocks { effect::CALLS | effect::DANGER | effect::STATEMENTS } else { 0 }
+                }
+                _ => 0,
+            };
+            self.effects[index] = found;
+        }
+    }
+
+    fn call_effect(&self, fun: usize) -> u8 {
+        if self.danger[fun] { effect::CALLS | effect::DANGER } else { effect::CALLS }
+    }
+
+    fn effect(&self, id: ExprId) -> u8 {
+        self.effects[id.index()]
+    }
+
+    // ---- Places ----
+
+    /// The variable of a name expression.
+    fn variable(&self, id: ExprId) -> Option<BindId> {
+        match (self.program[id].kind, self.resolution.name(id)) {
+            (ExprKind::Name(_), Resolved::Bind(bind)) => Some(self.resolution.slot(bind)),
+            _ => None,
+        }
+    }
+
+    /// The variable, if it is one that no other function can change.
+    fn register(&self, id: ExprId) -> Option<BindId> {
+        self.variable(id).filter(|&bind| self.resolution.bind(bind).storage == Storage::Register)
+    }
+
+    /// The first argument of the append or push that a value is, where it appends to what the target names.
+    fn append_to(&self, target: ExprId, value: ExprId) -> Option<(ExprId, ExprId)> {
+        let (list, item) = self.append(value)?;
+        self.same_place(target, list).then_some((list, item))
+    }
+
+    fn append(&self, id: ExprId) -> Option<(ExprId, ExprId)> {
+        let ExprKind::Call { args, .. } = self.program[id].kind else { return None };
+        match (self.types.call(id), &self.program[args]) {
+            (CallKind::Builtin(Builtin::Append | Builtin::Push), &[list, item]) => Some((list, item)),
+            _ => None,
+        }
+    }
+
+    /// Whether both name the same place, and finding it has no effect.
+    fn same_place(&self, left: ExprId, right: ExprId) -> bool {
+        use ExprKind::{Binary, Bool, Field, Index, Int, Name, Str};
+        match (self.program[left].kind, self.program[right].kind) {
+            (Name(_), Name(_)) => {
+                let variable = self.variable(left);
+                variable.is_some() && variable == self.variable(right)
+            }
+            (Int(a), Int(b)) => a == b,
+            (Str(a), Str(b)) => a == b,
+            (Bool(a), Bool(b)) => a == b,
+            (Field { base: a, name: x, .. }, Field { base: b, name: y, .. }) => {
+                x.name == y.name && self.same_place(a, b)
+            }
+            (Index { base: a, index: i, .. }, Index { base: b, index: j, .. }) => {
+                self.same_place(a, b) && self.same_place(i, j)
+            }
+            // The left side of chains is followed only so far: indexes are short.
+            (Binary { op, left: a, right: x, .. }, Binary { op: other, left: b, right: y, .. }) => {
+                let arithmetic = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul);
+                let short = !matches!(self.program[a].kind, Binary { .. });
+                arithmetic && short && op == other && self.same_place(x, y) && self.same_place(a, b)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all variables in a place are registers, or never assigned by other functions.
+    fn is_stable(&self, id: ExprId) -> bool {
+        match self.program[id].kind {
+            ExprKind::Name(_) => self.variable(id).is_some_and(|bind| {
+                let info = self.resolution.bind(bind);
+                info.storage == Storage::Register || info.assignments == 0
+            }),
+            ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
+            // What a field or element holds may be replaced by a call.
+            ExprKind::Field { base, .. } => {
+                matches!(self.program[base].kind, ExprKind::Name(_)) && self.is_stable(base)
+            }
+            ExprKind::Index { base, index, .. } => {
+                matches!(self.program[base].kind, ExprKind::Name(_))
+                    && self.is_stable(base)
+                    && self.is_stable(index)
+            }
+            ExprKind::Binary { left, right, .. } => {
+                !matches!(self.program[left].kind, ExprKind::Binary { .. })
+                    && self.is_stable(left)
+                    && self.is_stable(right)
+            }
+            _ => false,
+        }
+    }
+
+    fn keeps(&mut self, bind: BindId) {
+        self.borrows[bind.index()] = false;
+    }
+
+    /// Notes a use of a place. The base of a field or element is looked at by the caller.
+    fn place(&mut self, id: ExprId, how: Use) {
+        let variable = self.variable(id);
+        match how {
+            Use::Look => {}
+            Use::Keep => {
+                if let Some(bind) = variable {
+                    self.keeps(bind);
+                }
+                self.share(id);
+            }
+            Use::Return => {
+                let own = variable.is_some_and(|bind| {
+                    let info = self.resolution.bind(bind);
+                    info.storage == Storage::Register && !info.captured && info.fun == self.fun
+                });
+                if let Some(bind) = variable {
+                    self.keeps(bind);
+                }
+                if !own {
+                    self.share(id);
+                }
+            }
+            Use::Pass(param, fun) => {
+                if let Some(bind) = variable {
+                    self.follows.push((param, bind));
+                }
+                let safe = self.register(id).is_some() || !self.danger[fun.index()];
+                self.passed.push((id, param, safe));
+            }
+        }
+    }
+
+    fn share(&mut self, id: ExprId) {
+        let ty = self.types.get(self.types.expr(id));
+        self.types.shares[id.index()] = matches!(ty.kind, TyKind::Any | TyKind::List(_));
+    }
+
+    // ---- The walk ----
+
+    fn block(&mut self, block: Block) {
+        for &stmt in &self.program[block.stmts] {
+            self.stmt(stmt);
+        }
+    }
+
+    fn look(&mut self, id: ExprId) {
+        self.expr(id, Use::Look, 0);
+    }
+
+    fn keep(&mut self, id: ExprId) {
+        self.expr(id, Use::Keep, 0);
+    }
+
+    fn maybe(&mut self, id: Option<ExprId>) {
+        if let Some(id) = id {
+            self.look(id);
+        }
+    }
+
+    fn stmt(&mut self, id: StmtId) {
+        let program = self.program;
+        match program[id].kind {
+            StmtKind::Error
+            | StmtKind::Break
+            | StmtKind::Continue
+            | StmtKind::Import(_)
+            | StmtKind::Extern(_)
+            | StmtKind::Fact(_)
+            | StmtKind::Rule { .. }
+            | StmtKind::Stream { .. } => {}
+            StmtKind::Let { value, .. } => {
+                if let Some(value) = value {
+                    self.keep(value);
+                }
+            }
+            StmtKind::Assign { target, value } => self.assign(target, value),
+            StmtKind::Fun(fun) | StmtKind::Intent(fun) => self.fun(fun),
+            StmtKind::Return(Some(value)) => {
+                if self.fun.is_some() {
+                    self.returned(value);
+                } else {
+                    self.look(value);
+                }
+            }
+            StmtKind::Return(None) => {}
+            StmtKind::If { branches, otherwise } => {
+                for branch in &program[branches] {
+                    self.look(branch.cond);
+                    self.block(branch.body);
+                }
+                if let Some(block) = otherwise {
+                    self.block(block);
+                }
+            }
+            StmtKind::While { cond, body } => {
+                self.look(cond);
+                self.block(body);
+            }
+            StmtKind::ForIn { bind, items, body } => {
+                self.look(items);
+                // While the variable refers to an element, an append in place to the element would show in it.
+                let fun = self.fun.map_or(program.funs.len(), FunId::index);
+                if self.danger[fun] {
+                    self.keeps(bind);
+                }
+                self.block(body);
+            }
+            StmtKind::ForRange { start, end, body, .. } => {
+                self.look(start);
+                self.look(end);
+                self.block(body);
+            }
+            StmtKind::Expr(value) | StmtKind::Expect(value) => self.look(value),
+            StmtKind::Test { body, .. }
+            | StmtKind::Bench { body, .. }
+            | StmtKind::Agent { body, .. }
+            | StmtKind::On { body, .. } => self.block(body),
+            StmtKind::Type(decl) => {
+                if let crate::syntax::ast::TypeDeclKind::Struct { methods, .. } = program[decl].kind {
+                    for &method in &program[methods] {
+                        self.fun(method);
+                    }
+                }
+            }
+            StmtKind::Fetch { url, with, .. } => {
+                self.look(url);
+                self.maybe(with);
+            }
+            StmtKind::Update { set, filter, .. } => {
+                for entry in &program[set] {
+                    if let MapKey::Expr(key) = entry.key {
+                        self.look(key);
+                    }
+                    self.keep(entry.value);
+                }
+                self.maybe(filter);
+            }
+            StmtKind::Emit { fields, .. } | StmtKind::Model { fields, .. } => {
+                for field in &program[fields] {
+                    self.keep(field.value);
+                }
+            }
+        }
+    }
+
+    fn fun(&mut self, id: FunId) {
+        let outer = self.fun.replace(id);
+        match self.program[id].body {
+            Body::Expr(value) => self.returned(value),
+            Body::Block(block) => self.block(block),
+        }
+        self.fun = outer;
+    }
+
+    fn returned(&mut self, value: ExprId) {
+        // A local variable ends with the function, so the result of appending to it replaces its only reference.
+        if let Some((list, item)) = self.append(value)
+            && let Some(bind) = self.register(list)
+            && self.effect(item) & effect::STATEMENTS == 0
+        {
+            let info = self.resolution.bind(bind);
+            let own = !info.captured && info.fun == self.fun && info.kind != BindKind::For;
+            self.types.in_place[value.index()] = own;
+        }
+        self.expr(value, Use::Return, 0);
+    }
+
+    fn assign(&mut self, target: ExprId, value: ExprId) {
+        match self.program[target].kind {
+            ExprKind::Name(_) => {}
+            ExprKind::Index { base, index, .. } => {
+                self.expr(base, Use::Look, self.effect(index) | self.effect(value));
+                self.look(index);
+            }
+            ExprKind::Field { base, .. } => self.expr(base, Use::Look, self.effect(value)),
+            _ => self.look(target),
+        }
+        if let Some((_, item)) = self.append_to(target, value) {
+            let found = self.effect(item);
+            let safe = match self.register(target) {
+                Some(_) => found & effect::STATEMENTS == 0,
+                None => found & effect::DANGER == 0 && (found & effect::CALLS == 0 || self.is_stable(target)),
+            };
+            self.types.in_place[value.index()] = safe;
+        }
+        self.keep(value);
+    }
+
+    /// Walks an expression. `later` is what is evaluated while its value waits.
+    fn expr(&mut self, id: ExprId, how: Use, later: u8) {
+        let program = self.program;
+        match program[id].kind {
+            ExprKind::Error
+            | ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Str(_)
+            | ExprKind::None
+            | ExprKind::Logic(_) => {}
+            ExprKind::Name(_) => {
+                self.place(id, how);
+                let exposed = later & effect::DANGER != 0 && self.register(id).is_none();
+                if exposed || later & effect::STATEMENTS != 0 {
+                    self.share(id);
+                }
+            }
+            ExprKind::Field { base, .. } => {
+                self.look(base);
+                self.place(id, how);
+                if later & effect::DANGER != 0 {
+                    self.share(id);
+                }
+            }
+            ExprKind::Index { base, index, .. } => {
+                self.expr(base, Use::Look, self.effect(index));
+                self.look(index);
+                self.place(id, how);
+                if later & effect::DANGER != 0 {
+                    self.share(id);
+                }
+            }
+            ExprKind::Slice { base, start, end, step } => {
+                let parts = [start, end, step];
+                let while_waiting = parts.iter().flatten().fold(0, |found, &part| found | self.effect(part));
+                self.expr(base, Use::Look, while_waiting);
+                for part in parts {
+                    self.maybe(part);
+                }
+            }
+            ExprKind::Call { callee, args } => self.call(id, callee, &program[args], how, later),
+            ExprKind::Cast { value, .. } => self.expr(value, how, later),
+            ExprKind::Unary { operand, .. } => self.look(operand),
+            ExprKind::Binary { .. } => self.spine(id, how, later),
+            ExprKind::If { choices, otherwise } => {
+                for choice in &program[choices] {
+                    self.look(choice.cond);
+                    self.expr(choice.value, how, later);
+                }
+                if let Some(value) = otherwise {
+                    self.expr(value, how, later);
+                }
+            }
+            ExprKind::List(items) => self.keep_all(&program[items]),
+            ExprKind::Map(entries) => {
+                for entry in &program[entries] {
+                    if let MapKey::Expr(key) = entry.key {
+                        self.keep(key);
+                    }
+                    self.keep(entry.value);
+                }
+            }
+            ExprKind::Struct { fields, .. } | ExprKind::Generate { fields, .. } => {
+                for field in &program[fields] {
+                    self.keep(field.value);
+                }
+            }
+            ExprKind::Fun(fun) => self.fun(fun),
+            ExprKind::Match { subject, arms } => {
+                self.expr(subject, Use::Look, effect::STATEMENTS | effect::DANGER);
+                for arm in &program[arms] {
+                    match arm.body {
+                        Body::Expr(value) => self.expr(value, how, later),
+                        Body::Block(block) => {
+                            self.block(block);
+                            if let Some(&last) = program[block.stmts].last()
+                                && let StmtKind::Expr(value) = program[last].kind
+                            {
+                                self.expr(value, how, later);
+                            }
+                        }
+                    }
+                }
+            }
+            ExprKind::Query(query) => self.query(query),
+            ExprKind::Fetch { url, with } => {
+                self.look(url);
+                self.maybe(with);
+            }
+            ExprKind::Load { with, .. } => self.maybe(with),
+            ExprKind::Save { value, with, .. } => {
+                self.look(value);
+                self.maybe(with);
+            }
+        }
+    }
+
+    fn keep_all(&mut self, ids: &[ExprId]) {
+        for &id in ids {
+            self.keep(id);
+        }
+    }
+
+    fn spine(&mut self, id: ExprId, how: Use, later: u8) {
+        let spine = self.program.binary_spine(id);
+        let passes = |op: BinaryOp| matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce);
+        for (at, link) in spine.links.iter().enumerate() {
+            let value = passes(link.op);
+            let (operand_use, while_waiting) = if value { (how, later) } else { (Use::Look, 0) };
+            if at == 0 {
+                self.expr(spine.first, operand_use, while_waiting | self.effect(link.right));
+            }
+            // A right operand is passed on only if nothing is made of it further up.
+            let last = spine.links[at + 1..].first().is_none_or(|next| passes(next.op));
+            let operand_use = if last { operand_use } else { Use::Look };
+            self.expr(link.right, operand_use, while_waiting);
+        }
+    }
+
+    fn query(&mut self, id: QueryId) {
+        let program = self.program;
+        let query = program[id];
+        for source in &program[query.sources] {
+            self.expr(source.source, Use::Keep, 0);
+        }
+        for join in &program[query.joins] {
+            self.expr(join.source, Use::Keep, 0);
+            self.look(join.on);
+        }
+        self.maybe(query.filter);
+        if let Some(group) = query.group {
+            self.keep_all(&program[group.keys]);
+            self.maybe(group.having);
+        }
+        self.maybe(query.sort);
+        self.maybe(query.skip);
+        self.maybe(query.take);
+        self.keep(query.select);
+    }
+
+    fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: u8) {
+        let program = self.program;
+        // What is evaluated after each argument, and the call itself.
+        let mut after = vec![0; args.len()];
+        let mut found = 0;
+        for (index, &arg) in args.iter().enumerate().rev() {
+            after[index] = found;
+            found |= self.effect(arg);
+        }
+        match program[callee].kind {
+            ExprKind::Name(_) => {}
+            ExprKind::Field { base, .. } => self.expr(base, Use::Look, found),
+            _ => self.look(callee),
+        }
+        match self.types.call(id) {
+            CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => {
+                let params = &program[program[fun].params];
+                for (index, &arg) in args.iter().enumerate() {
+                    let how = params.get(index).map_or(Use::Look, |&param| Use::Pass(param, fun));
+                    self.expr(arg, how, after[index]);
+                }
+            }
+            CallKind::Builtin(builtin @ (Builtin::Append | Builtin::Push)) => {
+                let _ = builtin;
+                if let [list, item, ..] = *args {
+                    if let Some(bind) = self.variable(list) {
+                        self.keeps(bind);
+                    }
+                    let replaced = self.types.in_place[id.index()];
+                    // A place whose reference the result replaces may change while the value is evaluated; any other may not.
+                    self.expr(list, Use::Look, if replaced { 0 } else { after[0] });
+                    let fresh = matches!(
+                        program[list].kind,
+                        ExprKind::Call { .. } | ExprKind::List(_) | ExprKind::Slice { .. }
+                    ) && !self.hands_out(list);
+                    if fresh {
+                        self.types.in_place[id.index()] = true;
+                    }
+                    self.keep(item);
+                    for &rest in &args[2..] {
+                        self.look(rest);
+                    }
+                } else {
+                    self.keep_all(args);
+                }
+            }
+            CallKind::Builtin(builtin) => match builtin.info().retains {
+                Retains::Nothing | Retains::Elements => {
+                    for (index, &arg) in args.iter().enumerate() {
+                        self.expr(arg, Use::Look, after[index]);
+                    }
+                }
+                Retains::Arguments => self.keep_all(args),
+            },
+            CallKind::Closure { .. }
+            | CallKind::Dynamic { .. }
+            | CallKind::Partial(_)
+            | CallKind::FieldValue(_)
+            | CallKind::DynamicMethod
+            | CallKind::BuiltinMethod
+            | CallKind::Construct(_)
+            | CallKind::Extern
+            | CallKind::Undefined => self.keep_all(args),
+        }
+        if self.hands_out(id) && (how != Use::Look || later & effect::DANGER != 0) {
+            self.share(id);
+        }
+    }
+
+    /// Whether a call may give a list that something else holds. Functions of the program mark what they return.
+    fn hands_out(&self, id: ExprId) -> bool {
+        match self.types.call(id) {
+            CallKind::Builtin(builtin) => matches!(
+                builtin,
+                Builtin::First
+                    | Builtin::Min
+                    | Builtin::Max
+                    | Builtin::Reduce
+                    | Builtin::Eval
+                    | Builtin::Print
+            ),
+            CallKind::BuiltinMethod | CallKind::DynamicMethod | CallKind::Extern => true,
+            _ => false,
+        }
+    }
+
+    fn finish(mut self) {
+        // The variables of fields refer to what the fields hold, which may be appended to in place meanwhile.
+        for index in 0..self.borrows.len() {
+            let info = self.resolution.bind(BindId::new(index));
+            let fun = info.fun.map_or(self.program.funs.len(), FunId::index);
+            if info.source != BindSource::Tree && self.danger[fun] {
+                self.borrows[index] = false;
+            }
+        }
+        let mut next: Vec<Vec<BindId>> = vec![Vec::new(); self.borrows.len()];
+        for &(param, bind) in &self.follows {
+            next[param.index()].push(bind);
+        }
+        let mut work: Vec<usize> = (0..self.borrows.len()).filter(|&index| !self.borrows[index]).collect();
+        while let Some(index) = work.pop() {
+            for &bind in &next[index] {
+                if std::mem::replace(&mut self.borrows[bind.index()], false) {
+                    work.push(bind.index());
+                }
+            }
+        }
+        for (id, param, safe) in std::mem::take(&mut self.passed) {
+            if !safe || !self.borrows[param.index()] {
+                self.share(id);
+            }
+        }
+        self.types.borrowed = self.borrows;
+    }
+}
+
+/// The function that each node belongs to; the number of functions stands for the main function.
+struct Owners {
+    exprs: Vec<u32>,
+    stmts: Vec<u32>,
+}
+
+fn owners(program: &Program) -> Owners {
+    // Functions nest, so the innermost one whose span holds a node is the owner. Both are visited in the order of the text.
+    let main = program.funs.len() as u32;
+    let mut funs: Vec<(u32, u32, u32)> = program
+        .funs
+        .iter()
+        .enumerate()
+        .map(|(index, fun)| (fun.span.start, fun.span.end, index as u32))
+        .collect();
+    funs.sort_by_key(|&(start, end, _)| (start, std::cmp::Reverse(end)));
+    let assign = |starts: Vec<u32>| {
+        let mut order: Vec<u32> = (0..starts.len() as u32).collect();
+        order.sort_unstable_by_key(|&index| starts[index as usize]);
+        let mut owners = vec![main; starts.len()];
+        let mut open: Vec<(u32, u32)> = Vec::new();
+        let mut next = 0;
+        for index in order {
+            let at = starts[index as usize];
+            while next < funs.len() && funs[next].0 <= at {
+                let (start, end, fun) = funs[next];
+                while open.last().is_some_and(|&(open_end, _)| open_end <= start) {
+                    open.pop();
+                }
+                open.push((end, fun));
+                next += 1;
+            }
+            while open.last().is_some_and(|&(end, _)| end <= at) {
+                open.pop();
+            }
+            owners[index as usize] = open.last().map_or(main, |&(_, fun)| fun);
+        }
+        owners
+    };
+    Owners {
+        exprs: assign(program.exprs.iter().map(|expr| expr.span.start).collect()),
+        stmts: assign(program.stmts.iter().map(|stmt| stmt.span.start).collect()),
+    }
+}
+
+/// The operands that are evaluated when an expression is, bodies of functions and arms of blocks left out.
+fn for_each_child(program: &Program, id: ExprId, visit: &mut impl FnMut(ExprId)) {
+    let mut all = |ids: &[ExprId]| ids.iter().for_each(|&id| visit(id));
+    match program[id].kind {
+        ExprKind::Error
+        | ExprKind::Int(_)
+        | ExprKind::Float(_)
+        | ExprKind::Bool(_)
+        | ExprKind::Str(_)
+        | ExprKind::None
+        | ExprKind::Name(_)
+        | ExprKind::Fun(_)
+        | ExprKind::Logic(_) => {}
+        ExprKind::Field { base, .. } => all(&[base]),
+        ExprKind::Index { base, index, .. } => all(&[base, index]),
+        ExprKind::Slice { base, start, end, step } => {
+            all(&[base]);
+            [start, end, step].iter().flatten().for_each(|&id| all(&[id]));
+        }
+        ExprKind::Call { callee, args } => {
+            all(&[callee]);
+            all(&program[args]);
+        }
+        ExprKind::Cast { value, .. } => all(&[value]),
+        ExprKind::Unary { operand, .. } => all(&[operand]),
+        ExprKind::Binary { left, right, .. } => all(&[left, right]),
+        ExprKind::If { choices, otherwise } => {
+            program[choices].iter().for_each(|choice| all(&[choice.cond, choice.value]));
+            otherwise.iter().for_each(|&id| all(&[id]));
+        }
+        ExprKind::List(items) => all(&program[items]),
+        ExprKind::Map(entries) => {
+            for entry in &program[entries] {
+                if let MapKey::Expr(key) = entry.key {
+                    all(&[key]);
+                }
+                all(&[entry.value]);
+            }
+        }
+        ExprKind::Struct { fields, .. } | ExprKind::Generate { fields, .. } => {
+            program[fields].iter().for_each(|field| all(&[field.value]));
+        }
+        ExprKind::Match { subject, arms } => {
+            all(&[subject]);
+            for arm in &program[arms] {
+                if let Body::Expr(value) = arm.body {
+                    all(&[value]);
+                }
+            }
+        }
+        ExprKind::Query(query) => {
+            let query = program[query];
+            program[query.sources].iter().for_each(|source| all(&[source.source]));
+            program[query.joins].iter().for_each(|join| all(&[join.source, join.on]));
+            if let Some(group) = query.group {
+                all(&program[group.keys]);
+                group.having.iter().for_each(|&id| all(&[id]));
+            }
+            let parts = [query.filter, query.sort, query.skip, query.take];
+            parts.iter().flatten().for_each(|&id| all(&[id]));
+            all(&[query.select]);
+        }
+        ExprKind::Fetch { url, with } => {
+            all(&[url]);
+            with.iter().for_each(|&id| all(&[id]));
+        }
+        ExprKind::Load { with, .. } => with.iter().for_each(|&id| all(&[id])),
+        ExprKind::Save { value, with, .. } => {
+            all(&[value]);
+            with.iter().for_each(|&id| all(&[id]));
+        }
+    }
+}
