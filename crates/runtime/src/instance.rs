@@ -105,6 +105,8 @@ pub struct Instance {
     roots: RefCell<Vec<Value>>,
     /// The exception or trap on its way.
     pub pending: Option<Pending>,
+    /// The function whose return ended the last run: its result type is that of the result.
+    pub returned: u32,
     /// The frame that runs natively.
     top: Frame,
     interrupt: InterruptHandle,
@@ -203,6 +205,7 @@ impl Instance {
             trail: Vec::new(),
             roots: RefCell::new(Vec::new()),
             pending: None,
+            returned: 0,
             top: Frame { fp: base, entry: std::ptr::null() },
             interrupt,
             deadline: None,
@@ -332,6 +335,11 @@ impl Instance {
         self.modules.get(self.functions.get(function as usize)?.module as usize)
     }
 
+    /// A heap type by its engine-wide id.
+    pub fn type_at(&self, id: TypeId) -> Option<&HeapType> {
+        self.types.get(id.index())
+    }
+
     pub(crate) fn heap_type(&self, id: TypeId) -> Option<&HeapType> {
         self.types.get(id.index())
     }
@@ -450,6 +458,22 @@ impl Instance {
         Self::simple_key(found, (), ())
     }
 
+    pub(crate) fn map_set_text(
+        &self,
+        heap: &mut Heap,
+        map: Value,
+        key: Value,
+        text: Value,
+        value: Value,
+    ) -> Result<(), Trap> {
+        if !check::element_fits(self, map, value) {
+            return Err(Trap::new(TrapCode::TypeMismatch, "the map stores values of another type"));
+        }
+        // SAFETY: callers checked that it is a live map.
+        let found = unsafe { crate::map::set(heap, map.as_ptr(), key, Some(text), value) }?;
+        Self::simple_key(found, (), ())
+    }
+
     pub(crate) fn map_remove(&self, heap: &mut Heap, map: Value, key: Value) -> Result<bool, Trap> {
         // SAFETY: callers checked that it is a live map.
         Self::simple_key(unsafe { crate::map::remove(heap, map.as_ptr(), key, None) }, true, false)
@@ -536,6 +560,12 @@ impl Instance {
     /// The value given to [`Instance::set_data`].
     pub fn data<T: Any>(&mut self) -> Option<&mut T> {
         self.data.get_mut(&RustTypeId::of::<T>())?.downcast_mut()
+    }
+
+    /// The value of this type, made where there is none.
+    pub fn data_or_insert<T: Any + Send>(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        let slot = self.data.entry(RustTypeId::of::<T>()).or_insert_with(|| Box::new(make()));
+        slot.downcast_mut().expect("data is found by its type")
     }
 
     /// Sets or lifts the limit on the time of runs from now on.
@@ -695,6 +725,16 @@ impl Instance {
                 instance.top =
                     Frame { fp: caller.fp, entry: instance.context.functions.add(caller_index as usize) };
                 match end {
+                    RunEnd::Returned if instance.returned != index => {
+                        // Tail calls may end in a function whose result is raw where a cell was promised.
+                        let result = instance.context.result;
+                        let ty = instance.function(instance.returned).and_then(|m| m.result);
+                        match (instance.function(index).and_then(|m| m.result), ty) {
+                            (Some(ValueType::Cell(_)), Some(raw)) => Ok(instance.box_raw_shared(raw, result)?.bits()),
+                            (Some(ValueType::Cell(_)), None) => Ok(Value::NIL.bits()),
+                            _ => Ok(result),
+                        }
+                    }
                     RunEnd::Returned => Ok(instance.context.result),
                     RunEnd::Unwound => Err(instance.take_pending()),
                 }
@@ -708,6 +748,8 @@ impl Instance {
         match unsafe { self.host_call(frame) } {
             Ok(bits) => {
                 self.context.result = bits;
+                // SAFETY: the entry is of a loaded function.
+                self.returned = unsafe { (*frame.entry).index() };
                 RunEnd::Returned
             }
             Err(trap) => {
@@ -851,6 +893,40 @@ impl Instance {
         // SAFETY: protocol entries are loaded functions.
         let index = unsafe { (*callee).index() };
         self.call_function(index, None, args)
+    }
+
+    /// Calls a protocol entry from inside a routine, while `frame` is the top frame.
+    ///
+    /// # Errors
+    /// As for [`Instance::call_protocol`].
+    ///
+    /// # Safety
+    /// The frame is live and on top; its cells are valid.
+    pub unsafe fn call_protocol_inside(
+        &mut self,
+        frame: Frame,
+        entry: Protocol,
+        args: &[Value],
+    ) -> Result<Value, Trap> {
+        let outer = self.top;
+        // SAFETY: entries of live frames are in the table.
+        let (outer_index, index) = unsafe { ((*outer.entry).index(), (*frame.entry).index()) };
+        self.top = frame;
+        let result = self.call_protocol(index, entry, args);
+        self.top = Frame { fp: outer.fp, entry: self.context.functions.wrapping_add(outer_index as usize) };
+        result
+    }
+
+    /// Keeps a value alive across guest code that a routine runs.
+    pub fn keep(&self, value: Value) -> Root {
+        self.push_root(value)
+    }
+
+    /// The value kept last, which is then given up.
+    pub fn release(&self, root: Root) -> Value {
+        let value = self.root(root);
+        self.truncate_roots(root.0 as usize);
+        value
     }
 
     /// Calls a value with boxed arguments; other arities and other values go to the protocol of `from`'s module.

@@ -16,6 +16,7 @@ pub mod list;
 pub mod map;
 pub mod object;
 pub mod record;
+pub mod scalar;
 pub mod stack;
 pub mod string;
 pub mod trap;

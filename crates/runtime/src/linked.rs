@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use upshift_bytecode::frame::window_slots;
 use upshift_bytecode::{
-    CImport, Callee, CellConst, CellType, FrameLayout, Function, HeapType, Inst, Module, Op, OperandKind,
+    ANY, CImport, Callee, CellConst, CellType, FrameLayout, Function, HeapType, Inst, Module, Op, OperandKind,
     Protocol, RecordId, SigId, Signature, Source, Span, SwitchKey, SwitchTable, TrapSet, TypeId, TypeTable,
     UnionId, ValueType, Word,
 };
@@ -91,6 +91,9 @@ pub struct FunctionMeta {
     pub rest: bool,
     /// What is returned.
     pub result: Option<ValueType>,
+    /// Whether all parameters are cells of type `any`, and none collects surplus arguments: then boxed arguments need no
+    /// conversion.
+    pub plain: bool,
     /// Whether the first cell parameter is the running closure.
     pub environment: bool,
     /// The types of the captures, for closures.
@@ -574,6 +577,9 @@ fn link_shape(record: &upshift_bytecode::Record, map: &TypeMap) -> Result<Arc<Sh
     Ok(Arc::new(Shape::new(&record.name, record.tag, &fields)))
 }
 
+/// The mark of a second word in its lowest unit.
+pub const LONG_CALL: u16 = 0x8000;
+
 /// Words of a switch table in the literal pool: a kind, then what the kind says.
 pub mod switch_table {
     /// Word 0 of a table whose keys are ints close together: `[kind | count << 32, default, first key, targets…]`.
@@ -641,6 +647,7 @@ impl Linker<'_> {
             params: self.params(signature, false)?,
             rest: signature.rest,
             result: self.result(signature)?,
+            plain: false,
             environment: false,
             captures: Box::default(),
             cells: Box::default(),
@@ -686,6 +693,7 @@ impl Linker<'_> {
             params: self.params(signature, function.environment.is_some())?,
             rest: signature.rest,
             result: self.result(signature)?,
+            plain: !signature.rest && signature.params.iter().all(|p| *p == ValueType::Cell(ANY)),
             environment: function.environment.is_some(),
             captures: self.cells(function.environment.as_deref().unwrap_or(&[]))?,
             cells: self.cells(&function.cells)?,
@@ -704,6 +712,11 @@ impl Linker<'_> {
         if op == Op::CaptureGet {
             let slot = u16::try_from(layout.first_cell()).map_err(|_| LinkError::TooLarge("parameters"))?;
             self.code[here].0 |= u64::from(slot) << 48;
+        }
+        // A second word that begins with a policy is marked, so that from a return pc alone one sees how long the call is:
+        // no op has a number this high.
+        if info.operands.iter().enumerate().any(|(i, o)| info.layout[i] == 4 && o.kind == OperandKind::Policy) {
+            self.code[here + 1].0 |= u64::from(LONG_CALL);
         }
         let writes = info
             .operands

@@ -1,0 +1,231 @@
+//! The meaning of scalar ops, as pure functions: interpreter, constant folding and tests name these and nothing else, so
+//! overflow, rounding and shift rules exist once.
+
+use upshift_bytecode::TrapCode;
+
+/// A result, or the code of the trap.
+pub type Checked<T> = Result<T, TrapCode>;
+
+macro_rules! unary_int {
+    ($($(#[$doc:meta])* $name:ident |$a:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name($a: i64) -> i64 { $e }
+    )*};
+}
+macro_rules! binary_int {
+    ($($(#[$doc:meta])* $name:ident |$a:ident, $b:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name($a: i64, $b: i64) -> i64 { $e }
+    )*};
+}
+macro_rules! checked_int {
+    ($($(#[$doc:meta])* $name:ident |$a:ident, $b:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name($a: i64, $b: i64) -> Checked<i64> { $e }
+    )*};
+}
+
+unary_int! {
+    /// -a modulo 2^64.
+    int_neg |a| a.wrapping_neg();
+    /// The low 32 bits, sign-extended.
+    int_extend32 |a| i64::from(a as i32);
+    /// 1 if a = 0, else 0.
+    bool_not |a| i64::from(a == 0);
+}
+
+binary_int! {
+    /// a + b modulo 2^64.
+    int_add |a, b| a.wrapping_add(b);
+    /// a - b modulo 2^64.
+    int_sub |a, b| a.wrapping_sub(b);
+    /// a * b modulo 2^64.
+    int_mul |a, b| a.wrapping_mul(b);
+    /// a / b towards zero, for b that is neither 0 nor -1.
+    int_div_imm |a, b| a.wrapping_div(if b == 0 { 1 } else { b });
+    /// The remainder of a / b, for b that is neither 0 nor -1.
+    int_rem_imm |a, b| a.wrapping_rem(if b == 0 { 1 } else { b });
+    /// a & b.
+    int_and |a, b| a & b;
+    /// a | b.
+    int_or |a, b| a | b;
+    /// a ^ b.
+    int_xor |a, b| a ^ b;
+    /// a << (b & 63).
+    int_shl |a, b| a.wrapping_shl(b as u32);
+    /// a >> (b & 63), sign-filling.
+    int_shr_s |a, b| a.wrapping_shr(b as u32);
+    /// a >> (b & 63), zero-filling.
+    int_shr_u |a, b| (a as u64).wrapping_shr(b as u32) as i64;
+    /// The smaller.
+    int_min |a, b| a.min(b);
+    /// The larger.
+    int_max |a, b| a.max(b);
+}
+
+checked_int! {
+    /// a + b; integer-overflow.
+    int_add_checked |a, b| a.checked_add(b).ok_or(TrapCode::IntegerOverflow);
+    /// a - b; integer-overflow.
+    int_sub_checked |a, b| a.checked_sub(b).ok_or(TrapCode::IntegerOverflow);
+    /// a * b; integer-overflow.
+    int_mul_checked |a, b| a.checked_mul(b).ok_or(TrapCode::IntegerOverflow);
+    /// a / b towards zero; division-by-zero, integer-overflow at minimum / -1.
+    int_div |a, b| {
+        if b == 0 {
+            Err(TrapCode::DivisionByZero)
+        } else {
+            a.checked_div(b).ok_or(TrapCode::IntegerOverflow)
+        }
+    };
+    /// The remainder with the sign of a; division-by-zero; minimum % -1 = 0.
+    int_rem |a, b| if b == 0 { Err(TrapCode::DivisionByZero) } else { Ok(a.wrapping_rem(b)) };
+}
+
+/// -a; integer-overflow at the minimum.
+#[inline(always)]
+pub fn int_neg_checked(a: i64) -> Checked<i64> {
+    a.checked_neg().ok_or(TrapCode::IntegerOverflow)
+}
+
+/// |a|; integer-overflow at the minimum.
+#[inline(always)]
+pub fn int_abs_checked(a: i64) -> Checked<i64> {
+    a.checked_abs().ok_or(TrapCode::IntegerOverflow)
+}
+
+macro_rules! binary_float {
+    ($($(#[$doc:meta])* $name:ident |$a:ident, $b:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name($a: f64, $b: f64) -> f64 { $e }
+    )*};
+}
+macro_rules! unary_float {
+    ($($(#[$doc:meta])* $name:ident |$a:ident| $e:expr;)*) => {$(
+        $(#[$doc])*
+        #[inline]
+        pub fn $name($a: f64) -> f64 { $e }
+    )*};
+}
+
+binary_float! {
+    /// a + b.
+    float_add |a, b| a + b;
+    /// a - b.
+    float_sub |a, b| a - b;
+    /// a * b.
+    float_mul |a, b| a * b;
+    /// a / b.
+    float_div |a, b| a / b;
+    /// b if b < a, else a.
+    float_min |a, b| if b < a { b } else { a };
+    /// b if a < b, else a.
+    float_max |a, b| if a < b { b } else { a };
+}
+
+/// fmod(a, b), sign of a.
+#[inline(never)]
+pub fn float_rem(a: f64, b: f64) -> f64 {
+    a % b
+}
+
+/// a to the power of b.
+#[inline(never)]
+pub fn float_pow(a: f64, b: f64) -> f64 {
+    a.powf(b)
+}
+
+/// The angle of the point (b, a).
+#[inline(never)]
+pub fn float_atan2(a: f64, b: f64) -> f64 {
+    a.atan2(b)
+}
+
+unary_float! {
+    /// -a.
+    float_neg |a| -a;
+    /// |a|.
+    float_abs |a| a.abs();
+    /// The square root.
+    float_sqrt |a| a.sqrt();
+    /// The largest integral value <= a.
+    float_floor |a| a.floor();
+    /// The smallest integral value >= a.
+    float_ceil |a| a.ceil();
+    /// Rounded towards zero.
+    float_trunc |a| a.trunc();
+    /// Rounded to the nearest, halves away from zero.
+    float_round |a| a.round();
+    /// sin.
+    float_sin |a| a.sin();
+    /// cos.
+    float_cos |a| a.cos();
+    /// tan.
+    float_tan |a| a.tan();
+    /// arcsin.
+    float_asin |a| a.asin();
+    /// arccos.
+    float_acos |a| a.acos();
+    /// arctan.
+    float_atan |a| a.atan();
+    /// e to the power of a.
+    float_exp |a| a.exp();
+    /// The natural logarithm.
+    float_log |a| a.ln();
+    /// The binary logarithm.
+    float_log2 |a| a.log2();
+    /// The decimal logarithm.
+    float_log10 |a| a.log10();
+}
+
+/// a / b; division-by-zero where b is 0 or -0.
+#[inline(always)]
+pub fn float_div_checked(a: f64, b: f64) -> Checked<f64> {
+    if b == 0.0 { Err(TrapCode::DivisionByZero) } else { Ok(a / b) }
+}
+
+/// fmod(a, b); division-by-zero where b is 0 or -0.
+#[inline(always)]
+pub fn float_rem_checked(a: f64, b: f64) -> Checked<f64> {
+    if b == 0.0 { Err(TrapCode::DivisionByZero) } else { Ok(float_rem(a, b)) }
+}
+
+/// a truncated towards zero; integer-overflow where that is no i64.
+#[inline(always)]
+pub fn int_from_float(a: f64) -> Checked<i64> {
+    // -2^63 is a float; 2^63 is the first float that is too large. NaN fails both comparisons.
+    if a >= -9_223_372_036_854_775_808.0 && a < 9_223_372_036_854_775_808.0 {
+        Ok(a as i64)
+    } else {
+        Err(TrapCode::IntegerOverflow)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges() {
+        assert_eq!(int_div(i64::MIN, -1), Err(TrapCode::IntegerOverflow));
+        assert_eq!(int_rem(i64::MIN, -1), Ok(0));
+        assert_eq!(int_div(-7, 2), Ok(-3));
+        assert_eq!(int_rem(-7, 2), Ok(-1));
+        assert_eq!(int_rem(1, 0), Err(TrapCode::DivisionByZero));
+        assert_eq!(int_shl(1, 64), 1);
+        assert_eq!(int_shr_s(-8, 65), -4);
+        assert_eq!(int_shr_u(-1, 63), 1);
+        assert_eq!(int_extend32(0x1_8000_0000), -0x8000_0000);
+        assert_eq!(int_abs_checked(i64::MIN), Err(TrapCode::IntegerOverflow));
+        assert_eq!(int_from_float(f64::NAN), Err(TrapCode::IntegerOverflow));
+        assert_eq!(int_from_float(-9.3e18), Err(TrapCode::IntegerOverflow));
+        assert_eq!(int_from_float(-9_223_372_036_854_775_808.0), Ok(i64::MIN));
+        assert_eq!(int_from_float(9_223_372_036_854_775_807.0), Err(TrapCode::IntegerOverflow));
+        assert!(float_min(f64::NAN, 1.0).is_nan());
+        assert_eq!(float_max(1.0, f64::NAN), 1.0);
+    }
+}

@@ -1,0 +1,309 @@
+//! Engines, modules and instances.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use upshift_bytecode::verifier;
+use upshift_runtime::context::InterruptHandle;
+use upshift_runtime::heap::{HeapConfig, HeapStats};
+use upshift_runtime::host::{HostContext, HostRegistry};
+use upshift_runtime::instance::InstanceConfig;
+use upshift_runtime::io::Grants;
+use upshift_runtime::linked::{self, LinkedModule, Tables};
+use upshift_runtime::trap::Trap;
+
+use crate::error::{CallError, LoadError, RunError};
+use crate::function::{Params, ResultType, TypedFunction};
+
+/// Which tiers may run code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Tier {
+    /// The bytecode interpreter only.
+    Interpreter,
+    /// Copy-and-patch machine code from the first call on.
+    Baseline,
+    /// Optimized machine code from the first call on.
+    Optimized,
+    /// What the engine finds best.
+    #[default]
+    Auto,
+}
+
+/// How an engine is set up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Which tiers may run code. A tier that this build does not have is an error when a module is loaded.
+    pub tier: Tier,
+    /// The functions that modules may import.
+    pub hosts: HostRegistry,
+    /// Collect at every allocation and overwrite freed memory: slow, for finding errors in host code and engine.
+    pub gc_stress: bool,
+}
+
+/// What an instance may use up.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bytes of heap; beyond them the guest gets a `memory-limit` trap. `None`: what the system gives.
+    pub memory: Option<usize>,
+    /// Units of work, one for each call and each turn of a loop; then `out-of-fuel`. `None`: no limit.
+    pub fuel: Option<u64>,
+    /// The time that each run may take; then `timed-out`. `None`: no limit.
+    pub timeout: Option<Duration>,
+    /// Bytes of the guest stack; beyond them `stack-overflow`.
+    pub stack: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { memory: None, fuel: None, timeout: None, stack: 512 << 20 }
+    }
+}
+
+impl Limits {
+    /// Limits the heap.
+    #[must_use]
+    pub fn memory(mut self, bytes: usize) -> Limits {
+        self.memory = Some(bytes);
+        self
+    }
+    /// Limits the work.
+    #[must_use]
+    pub fn fuel(mut self, units: u64) -> Limits {
+        self.fuel = Some(units);
+        self
+    }
+    /// Limits the time of each run.
+    #[must_use]
+    pub fn timeout(mut self, time: Duration) -> Limits {
+        self.timeout = Some(time);
+        self
+    }
+    /// Limits the guest stack.
+    #[must_use]
+    pub fn stack(mut self, bytes: usize) -> Limits {
+        self.stack = bytes;
+        self
+    }
+}
+
+/// What instances share: configuration, host functions and the numbers that linked modules are made of.
+///
+/// Cloning is cheap and gives the same engine.
+///
+/// ```
+/// let engine = upshift::Engine::new(upshift::Config::default());
+/// std::thread::spawn(move || drop(engine)).join().unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<EngineInner>);
+
+#[derive(Debug)]
+struct EngineInner {
+    config: Config,
+    tables: Tables,
+}
+
+/// Verified and linked bytecode. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct Module(Arc<LinkedModule>);
+
+impl Module {
+    /// The module's name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The names of its functions.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.0.functions[..self.0.guest_functions as usize].iter().map(|f| &*f.name)
+    }
+}
+
+impl Engine {
+    /// An engine.
+    pub fn new(config: Config) -> Engine {
+        Engine(Arc::new(EngineInner { config, tables: Tables::default() }))
+    }
+
+    /// Verifies and links a module.
+    ///
+    /// # Errors
+    /// Bytecode that breaks a rule of the verifier, imports that are not registered or of another type, a tier that this
+    /// build does not have.
+    pub fn load(&self, module: &upshift_bytecode::Module) -> Result<Module, LoadError> {
+        match self.0.config.tier {
+            Tier::Interpreter | Tier::Auto => {}
+            Tier::Baseline => return Err(LoadError::absent("baseline")),
+            Tier::Optimized => return Err(LoadError::absent("optimized")),
+        }
+        verifier::verify(module).map_err(LoadError::verify)?;
+        let resolve = |name: &str| self.0.config.hosts.get(name).cloned();
+        linked::link(module, &self.0.tables, &resolve).map(Module).map_err(LoadError::link)
+    }
+
+    /// An instance with a module in it. The module's entry function is not run: see [`Instance::run`].
+    ///
+    /// # Errors
+    /// memory-limit where the system does not give what the limits ask for, or the constants do not fit.
+    pub fn instantiate(&self, module: &Module, grants: Grants, limits: Limits) -> Result<Instance, RunError> {
+        let mut instance = self.empty(grants, limits)?;
+        instance.load(module)?;
+        Ok(instance)
+    }
+
+    /// An instance without modules; [`Instance::load`] adds them.
+    ///
+    /// # Errors
+    /// memory-limit where the system does not give what the limits ask for.
+    pub fn empty(&self, grants: Grants, limits: Limits) -> Result<Instance, RunError> {
+        let mut config = InstanceConfig::default();
+        config.heap = HeapConfig {
+            limit: limits.memory.unwrap_or(usize::MAX),
+            stress: self.0.config.gc_stress,
+            poison: self.0.config.gc_stress || cfg!(debug_assertions),
+            ..HeapConfig::default()
+        };
+        config.stack = limits.stack;
+        config.fuel = limits.fuel;
+        let tables = self.0.tables.clone();
+        let run = upshift_interpreter::run;
+        let inner = upshift_runtime::instance::Instance::new(
+            &config,
+            tables,
+            grants,
+            InterruptHandle::default(),
+            run,
+        )
+        .map_err(RunError::from)?;
+        Ok(Instance { inner, modules: Vec::new(), timeout: limits.timeout, engine: self.clone() })
+    }
+}
+
+/// A world in which modules run: heap, stacks, globals. Moves between threads, but is used by one at a time.
+#[derive(Debug)]
+pub struct Instance {
+    pub(crate) inner: Box<upshift_runtime::instance::Instance>,
+    modules: Vec<Module>,
+    timeout: Option<Duration>,
+    engine: Engine,
+}
+
+impl Instance {
+    /// Adds a module. Functions of later modules hide those of earlier ones with the same name.
+    ///
+    /// # Errors
+    /// memory-limit where its constants do not fit.
+    pub fn load(&mut self, module: &Module) -> Result<(), RunError> {
+        self.inner.load(&module.0)?;
+        self.modules.push(module.clone());
+        Ok(())
+    }
+
+    /// The engine that the instance belongs to.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        self.modules.iter().rev().find_map(|m| m.0.function_named(name))
+    }
+
+    /// Runs the entry function of the module loaded last, if it has one. Output is flushed, however it ends.
+    ///
+    /// # Errors
+    /// What stopped the run. `exit` with status 0 is an error here too: see [`RunError::status`].
+    pub fn run(&mut self) -> Result<(), RunError> {
+        let entry = self.modules.last().and_then(|m| m.0.entry);
+        let Some(entry) = entry else { return Ok(()) };
+        // SAFETY: entry functions have no parameters and no environment: the verifier checked it.
+        self.bounded(|inner| unsafe { inner.call_raw(entry, None, &[]) }).map(|_| ())
+    }
+
+    /// A function by name, with its types checked once.
+    ///
+    /// # Errors
+    /// There is no such function, or its types are others.
+    pub fn function<P: Params, R: ResultType>(&self, name: &str) -> Result<TypedFunction<P, R>, CallError> {
+        let index = self.find(name).ok_or_else(|| CallError::Unknown(name.to_string()))?;
+        let meta = self.inner.function(index).ok_or_else(|| CallError::Unknown(name.to_string()))?;
+        let types: Vec<_> = meta.params.iter().map(|p| p.ty).collect();
+        if meta.environment || !P::fits(&types) || !R::fits(meta.result) {
+            return Err(CallError::Types {
+                name: name.to_string(),
+                wanted: format!("({}) -> {}", P::describe(), R::NAME),
+                found: crate::error::describe(&types, meta.result),
+            });
+        }
+        Ok(TypedFunction::new(index, Arc::as_ptr(&self.engine.0) as usize, self.identity()))
+    }
+
+    /// A number that no other live instance has.
+    pub(crate) fn identity(&self) -> usize {
+        &raw const *self.inner as usize
+    }
+
+    /// Calls a function of this instance. Output is flushed, however it ends.
+    ///
+    /// # Errors
+    /// What stopped the run; invalid-argument for a handle of another instance.
+    pub fn call<P: Params, R: ResultType>(
+        &mut self,
+        function: &TypedFunction<P, R>,
+        params: P,
+    ) -> Result<R, RunError> {
+        function.call(self, params)
+    }
+
+    /// Runs something in the guest under the time limit, and flushes output after it.
+    pub(crate) fn bounded<T>(
+        &mut self,
+        f: impl FnOnce(&mut upshift_runtime::instance::Instance) -> Result<T, Trap>,
+    ) -> Result<T, RunError> {
+        self.inner.set_deadline(self.timeout.map(|t| Instant::now() + t));
+        let result = f(&mut self.inner);
+        let flushed = self.inner.io.borrow_mut().flush();
+        match (result, flushed) {
+            (Ok(value), Ok(())) => Ok(value),
+            (Ok(_), Err(trap)) | (Err(trap), _) => Err(RunError::from(trap)),
+        }
+    }
+
+    /// Gives the instance a value that host functions find by its type: [`HostContext::data`].
+    pub fn set_data<T: Any + Send>(&mut self, data: T) {
+        self.inner.set_data(data);
+    }
+
+    /// The value given to [`Instance::set_data`].
+    pub fn data<T: Any>(&mut self) -> Option<&mut T> {
+        self.inner.data::<T>()
+    }
+
+    /// Works with guest values from outside: makes them, reads them, calls functions with them.
+    pub fn enter<R>(&mut self, f: impl FnOnce(&mut HostContext<'_>) -> R) -> R {
+        self.inner.enter(f)
+    }
+
+    /// A handle that stops this instance from another thread or a signal handler.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.inner.interrupt_handle()
+    }
+
+    /// The fuel that is left; `None` without a limit.
+    pub fn fuel(&self) -> Option<u64> {
+        self.inner.fuel()
+    }
+
+    /// Sets the fuel.
+    pub fn set_fuel(&mut self, fuel: Option<u64>) {
+        self.inner.set_fuel(fuel);
+    }
+
+    /// What the collector did so far.
+    pub fn heap_stats(&self) -> HeapStats {
+        self.inner.heap.stats()
+    }
+}
