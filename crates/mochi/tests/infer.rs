@@ -227,6 +227,23 @@ fn programs_of_a_corpus() {
                     usize::from(types.expr(ExprId::new(index)) != upshift_mochi::infer::TyId::ANY);
             }
         }
+        if std::env::var("UNDEFINED").is_ok() {
+            for (index, expr) in program.exprs.iter().enumerate() {
+                let id = ExprId::new(index);
+                let name = sources.text(expr.span);
+                match expr.kind {
+                    ExprKind::Name(_) if resolution.callee(id).is_none() => {
+                        if resolution.name(id) == upshift_mochi::resolve::Resolved::Undeclared {
+                            println!("name {name} in {}", path.display());
+                        }
+                    }
+                    ExprKind::Call { .. } if types.call(id) == upshift_mochi::infer::CallKind::Undefined => {
+                        println!("call {name} in {}", path.display());
+                    }
+                    _ => {}
+                }
+            }
+        }
         if verbose {
             for demotion in &types.demotions {
                 let place = sources.line_column(demotion.span);

@@ -551,6 +551,11 @@ impl<'a> Generator<'a> {
         let mark = self.forgotten.len();
         let resolution = self.resolution;
         // The body runs at another time: only what can never change stays known.
+        let info = resolution.fun(id);
+        if info.top_level || info.method_of.is_some() {
+            // It may be called from further up.
+            self.facts = Facts::default();
+        }
         self.facts.retain(|bind| resolution.bind(bind).assignments == 0);
         let result = self.results[id.index()];
         match fun.body {

@@ -47,6 +47,13 @@
 //!   value there): trap.
 //! * **Fresh results.** A builtin that makes a container makes it with the element type that the call's type says.
 //! * **Casts.** `e as T` between equal final types moves; otherwise containers are converted into new ones.
+//! * **Keys.** `m[k]` and `k in m` may be asked with a key of type `any`, or with one that may be none, whatever the keys of the
+//!   map are: such a key is compared by its text. A key of another known kind has made the map's keys `any`.
+//! * **Branches.** The value of `if`, `match`, `&&`, `||` and `??` flows from the branch into the type of the whole. `||` and `??`
+//!   take the left value only where it is not none.
+//! * **Early calls.** A function type that is nullable needs a test before the call.
+//! * **Arms.** The value of a block behind `=>` is that of an expression statement at its end, else none.
+//! * **Loops.** Appending in place may move the elements of a list that a loop runs over, but not the list.
 //! * **Copies.** An operation that copies elements of a list into another (a copying append, slice, `+`, `values`) marks elements
 //!   that are lists as shared.
 //!

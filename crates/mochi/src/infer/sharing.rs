@@ -125,8 +125,11 @@ impl Walker<'_> {
                 | CallKind::FieldValue(_)
                 | CallKind::DynamicMethod
                 | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => unknown,
-                CallKind::Partial(_)
-                | CallKind::BuiltinMethod
+                CallKind::Partial(fun) => {
+                    callers[fun.index()].push(unknown as u32);
+                    continue;
+                }
+                CallKind::BuiltinMethod
                 | CallKind::Builtin(_)
                 | CallKind::Construct(_)
                 | CallKind::Extern
