@@ -82,6 +82,32 @@ fn every_type_code_occurs() {
     assert_eq!(missing, []);
 }
 
+#[test]
+fn suggestions_and_help() {
+    let help = |text: &str| {
+        let (mut sources, mut names) = (SourceMap::new(), Interner::new());
+        let file = sources.add("test.mochi", text);
+        let (program, _) = parse(&sources, file, &mut names);
+        check(&program, &names, &sources, Mode::Check)
+            .diagnostics
+            .pop()
+            .and_then(|diagnostic| diagnostic.help)
+    };
+    let expect = |text: &str, part: &str| {
+        let help = help(text).unwrap_or_default();
+        assert!(help.contains(part), "{text}: {help}");
+    };
+    expect("let total = 1 print(totl)", "did you mean `total`?");
+    expect("let total = 1 print(somethingElse)", "check the spelling");
+    expect("prnt(1)", "did you mean `print`?");
+    expect("type P { left: int } let p = P{left: 1} print(p.lfet)", "did you mean `left`?");
+    expect("fun f(): void { }", "leave the result type out");
+    expect("let x: strin = 1", "did you mean `string`?");
+    expect("let m = {\"a\": 1} print(m[\"a\"] + 1)", "`??`");
+    expect("let m = {\"a\": 1} let n: int = m[\"a\"]", "`??`");
+    expect("let n: int = \"a\"", "change the value");
+}
+
 fn codes(text: &str) -> Vec<String> {
     report(text, Mode::Check).lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
 }

@@ -5,7 +5,7 @@ use crate::source::Span;
 use crate::syntax::ast::{ExprId, ExprKind, Ident, Name};
 
 use super::types::{Kind, Ty};
-use super::{Check, Checker, Stop, error};
+use super::{Check, Checker, error, stop};
 
 /// Whether a field is the callee of a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,9 +40,7 @@ impl Checker<'_> {
                     self.text_of(name.name)
                 );
                 let diagnostic = Diagnostic::error(Code::T058, place, message);
-                Err(Stop::Error(Box::new(
-                    diagnostic.with_label(self.place(base), format!("of type {}", self.show(ty))),
-                )))
+                stop(diagnostic.with_label(self.place(base), format!("of type {}", self.show(ty))))
             }
             Kind::Struct(_) | Kind::Inline(_) => self.unknown_field(place, name.name, ty),
             _ => {
@@ -201,7 +199,7 @@ impl Checker<'_> {
             Some(element) => Ok(element),
             None => {
                 let message = format!("a value of type {} cannot be indexed", self.show(ty));
-                error(Code::T018, self.chain_root(base), message)
+                stop(self.help_optional(Diagnostic::error(Code::T018, self.chain_root(base), message), &[ty]))
             }
         }
     }
@@ -255,9 +253,8 @@ impl Checker<'_> {
         }
         let diagnostic =
             Diagnostic::error(Code::T015, place, format!("an index is an int, not {}", self.show(ty)));
-        Err(Stop::Error(Box::new(
-            diagnostic.with_label(self.place(index), format!("of type {}", self.show(ty))),
-        )))
+        let diagnostic = diagnostic.with_label(self.place(index), format!("of type {}", self.show(ty)));
+        stop(self.help_optional(diagnostic, &[ty]))
     }
 
     /// `base[start:end:step]`

@@ -9,7 +9,7 @@ use crate::source::Span;
 use crate::syntax::ast::{ExprId, ExprKind};
 
 use super::types::{Kind, Ty};
-use super::{Check, Checker, Stop, error};
+use super::{Check, Checker, error, stop};
 
 impl Checker<'_> {
     /// How messages call an expression that reads an existing value: a name with fields and indexes behind it.
@@ -45,7 +45,7 @@ impl Checker<'_> {
         let message =
             format!("a variable cannot share the contents of the constant `{}`", self.text_of(name));
         let diagnostic = Diagnostic::error(Code::T051, place, message);
-        Err(Stop::Error(Box::new(diagnostic.with_label(self.place(value), "declared with `let`"))))
+        stop(diagnostic.with_label(self.place(value), "declared with `let`"))
     }
 
     /// Checks that a value of type `source` is not shared under a type `target` with other elements.

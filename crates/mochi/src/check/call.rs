@@ -12,7 +12,7 @@ use crate::syntax::ast::{ExprId, ExprKind, List, Name};
 
 use super::access::Use;
 use super::types::{FunEffects, FunTy, Kind, Ty, VarId};
-use super::{Check, Checker, Stop, error};
+use super::{Check, Checker, Stop, error, stop};
 
 /// What is called, for messages and rules that differ.
 struct Callee {
@@ -32,7 +32,7 @@ impl Checker<'_> {
                 let place = self.place(id);
                 let Some(var) = self.scope.find(name) else {
                     let message = format!("there is no function `{}`", self.text_of(name));
-                    return error(Code::T003, place, message);
+                    return stop(self.suggest_variable(Diagnostic::error(Code::T003, place, message), name));
                 };
                 let builtin = self.scope.var(var).builtin;
                 (self.scope.current(var), Callee { name: Some(name), builtin, place })
@@ -179,7 +179,8 @@ impl Checker<'_> {
                     );
                     let diagnostic = Diagnostic::error(Code::T047, callee.place, message);
                     let label = format!("of type {}", self.show(ty));
-                    return Err(Stop::Error(Box::new(diagnostic.with_label(self.place(arg), label))));
+                    let diagnostic = diagnostic.with_label(self.place(arg), label);
+                    return stop(self.help_optional(diagnostic, &[ty]));
                 }
             }
             None if self.strict() && !self.types.unify(ty, param) => {
@@ -316,7 +317,7 @@ impl Checker<'_> {
         if !good && !(any && !matches!(builtin, Builtin::Pow)) {
             let ty = types.iter().copied().find(|&ty| ty != Ty::ANY).unwrap_or(first);
             let message = format!("`{}` takes {wanted}, not {}", builtin.name(), self.show(ty));
-            return error(code, callee.place, message);
+            return stop(self.help_optional(Diagnostic::error(code, callee.place, message), types));
         }
         // Positions and counts are ints in the narrow sense; bigint is let through.
         let params = builtin.info();

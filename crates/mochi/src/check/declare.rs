@@ -10,7 +10,20 @@ use crate::syntax::ast::{
 
 use super::scope::TypeName;
 use super::types::{FunEffects, FunTy, Kind, StructId, Ty, VarId};
-use super::{Check, Checker, Returns, error};
+use super::{Check, Checker, Returns, stop};
+
+/// Types without parts that have a name.
+const BUILTIN_TYPES: &[(&str, Ty)] = &[
+    ("int", Ty::INT),
+    ("int64", Ty::INT64),
+    ("float", Ty::FLOAT),
+    ("bigint", Ty::BIGINT),
+    ("bigrat", Ty::BIGRAT),
+    ("string", Ty::STR),
+    ("bool", Ty::BOOL),
+    ("unit", Ty::UNIT),
+    ("any", Ty::ANY),
+];
 
 /// How far an alias is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -411,17 +424,8 @@ impl Checker<'_> {
 
     fn resolve_name(&mut self, name: Name, span: Span) -> Ty {
         let text = self.text_of(name);
-        match text {
-            "int" => return Ty::INT,
-            "int64" => return Ty::INT64,
-            "float" => return Ty::FLOAT,
-            "bigint" => return Ty::BIGINT,
-            "bigrat" => return Ty::BIGRAT,
-            "string" => return Ty::STR,
-            "bool" => return Ty::BOOL,
-            "unit" => return Ty::UNIT,
-            "any" => return Ty::ANY,
-            _ => {}
+        if let Some(&(_, ty)) = BUILTIN_TYPES.iter().find(|&&(known, _)| known == text) {
+            return ty;
         }
         match self.scope.type_name(name) {
             Some(TypeName::Ty(ty)) => return ty,
@@ -438,6 +442,10 @@ impl Checker<'_> {
         let mut diagnostic = Diagnostic::error(Code::T025, span, format!("there is no type `{text}`"));
         if text == "void" {
             diagnostic = diagnostic.with_help("leave the result type out, or write `unit`");
+        } else {
+            let declared = self.scope.type_names().map(|name| self.text_of(name));
+            let builtin = BUILTIN_TYPES.iter().map(|&(text, _)| text);
+            diagnostic = self.suggest(diagnostic, name, declared.chain(builtin));
         }
         self.report(diagnostic);
         self.unknown()
@@ -498,6 +506,18 @@ impl Checker<'_> {
     /// The error about a field that a struct does not have.
     pub(super) fn unknown_field<T>(&self, place: Span, field: Name, ty: Ty) -> Check<T> {
         let message = format!("{} has no field `{}`", self.show(ty), self.text_of(field));
-        error(Code::T026, place, message)
+        let members: Vec<Name> = match self.types.kind(ty) {
+            Kind::Struct(id) => {
+                let info = self.types.struct_info(id);
+                info.fields.iter().chain(&info.methods).map(|&(name, _)| name).collect()
+            }
+            Kind::Inline(id) => self.types.inline_fields(id).iter().map(|&(name, _)| name).collect(),
+            _ => Vec::new(),
+        };
+        stop(self.suggest(
+            Diagnostic::error(Code::T026, place, message),
+            field,
+            members.into_iter().map(|name| self.text_of(name)),
+        ))
     }
 }

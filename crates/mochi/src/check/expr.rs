@@ -7,8 +7,8 @@ use crate::syntax::ast::{
 };
 
 use super::access::Use;
-use super::types::{FunTy, Ty};
-use super::{Check, Checker, Returns, Stop, error};
+use super::types::{FunTy, Kind, Ty};
+use super::{Check, Checker, Returns, Stop, error, stop};
 
 impl Checker<'_> {
     /// Checks an expression, which must fit `expected` if that is given.
@@ -32,7 +32,9 @@ impl Checker<'_> {
     #[cold]
     pub(super) fn mismatch(&self, expected: Ty, ty: Ty, place: Span) -> Stop {
         let message = format!("expected {}, got {}", self.show(expected), self.show(ty));
-        Stop::Error(Box::new(Diagnostic::error(Code::T008, place, message)))
+        let diagnostic = Diagnostic::error(Code::T008, place, message);
+        let optional = [ty].into_iter().filter(|_| !matches!(self.types.kind(expected), Kind::Option(_)));
+        Stop::Error(Box::new(self.help_optional(diagnostic, &optional.collect::<Vec<_>>())))
     }
 
     fn value(&mut self, id: ExprId, expected: Option<Ty>) -> Check<Ty> {
@@ -81,7 +83,7 @@ impl Checker<'_> {
             None if self.is_nil(name) => Ok(Ty::ANY),
             None => {
                 let message = format!("there is no variable `{}`", self.text_of(name));
-                error(Code::T002, self.place(id), message)
+                stop(self.suggest_variable(Diagnostic::error(Code::T002, self.place(id), message), name))
             }
         }
     }
@@ -98,11 +100,10 @@ impl Checker<'_> {
             return Ok(to);
         }
         let message = format!("a value of type {} cannot be cast to {}", self.show(from), self.show(to));
-        error(Code::T046, self.token_behind(value), message)
+        stop(self.help_optional(Diagnostic::error(Code::T046, self.token_behind(value), message), &[from]))
     }
 
     fn can_cast(&self, from: Ty, to: Ty) -> bool {
-        use super::types::Kind;
         if self.types.castable(from, to) {
             return true;
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::diagnostics::{Code, Diagnostic};
+use crate::diagnostics::Code;
 use crate::source::Span;
 use crate::syntax::ast::{Arm, Body, ExprId, ExprKind, Ident, List, Name, PatId, PatternKind};
 
@@ -269,6 +269,6 @@ impl Checker<'_> {
             self.text_of(name),
             effects.text()
         );
-        Err(Stop::Error(Box::new(Diagnostic::error(code, place, message))))
+        error(code, place, message)
     }
 }

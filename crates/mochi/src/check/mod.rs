@@ -16,7 +16,7 @@
 //! | `effects`, `walk` | effects of functions, before any type is known |
 //! | `stmt`, `expr`, `access`, `call`, `operand`, `matching`, `query` | the rules |
 //! | `narrow`, `alias` | facts from tests; sharing of lists, maps and structs |
-//! | `place` | where errors point |
+//! | `place`, `suggest` | where errors point, and what may help |
 //! | `unsupported` | constructs that cannot run yet |
 
 mod access;
@@ -33,10 +33,12 @@ mod query;
 mod relations;
 mod scope;
 mod stmt;
+mod suggest;
 mod types;
 mod unsupported;
 mod walk;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use crate::builtins::{Builtin, Effects};
@@ -139,6 +141,8 @@ struct Checker<'a> {
     /// The statement of the top level that is checked, and the error of each.
     current: usize,
     errors: Vec<Option<Box<Diagnostic>>>,
+    /// How many errors have asked for a suggestion.
+    suggestions: Cell<u32>,
 }
 
 /// What a failed check must put back.
@@ -171,6 +175,7 @@ impl<'a> Checker<'a> {
             log: CallLog::default(),
             current: 0,
             errors: vec![None; ast[ast.body.stmts].len()],
+            suggestions: Cell::new(0),
         }
     }
 
@@ -276,7 +281,12 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// As [`error`], for an error that is there already.
+fn stop<T>(diagnostic: Diagnostic) -> Check<T> {
+    Err(Stop::Error(Box::new(diagnostic)))
+}
+
 /// An error that ends a check.
 fn error<T>(code: Code, span: Span, message: impl Into<String>) -> Check<T> {
-    Err(Stop::Error(Box::new(Diagnostic::error(code, span, message))))
+    stop(Diagnostic::error(code, span, message))
 }

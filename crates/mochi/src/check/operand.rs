@@ -5,7 +5,7 @@ use crate::source::Span;
 use crate::syntax::ast::{BinaryOp, ExprId, UnaryOp};
 
 use super::types::{Kind, Ty};
-use super::{Check, Checker, Stop, error};
+use super::{Check, Checker, Stop, error, stop};
 
 impl Checker<'_> {
     /// `op operand`
@@ -137,8 +137,9 @@ impl Checker<'_> {
         match fits {
             Some(ty) => Ok(ty),
             None => {
-                let (left, right) = (self.show(left), self.show(right));
-                error(Code::T020, place, format!("`{}` does not work on {left} and {right}", op.text()))
+                let (left_text, right_text) = (self.show(left), self.show(right));
+                let message = format!("`{}` does not work on {left_text} and {right_text}", op.text());
+                stop(self.help_optional(Diagnostic::error(Code::T020, place, message), &[left, right]))
             }
         }
     }
@@ -156,7 +157,8 @@ impl Checker<'_> {
         let equality = matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
         let code = if equality && optional(left) != optional(right) { Code::T059 } else { Code::T013 };
         let message = format!("`{}` cannot compare {left_text} with {right_text}", op.text());
-        Err(Stop::Error(Box::new(Diagnostic::error(code, place, message))))
+        let diagnostic = Diagnostic::error(code, place, message);
+        stop(if code == Code::T013 { self.help_optional(diagnostic, &[left, right]) } else { diagnostic })
     }
 
     /// The type of `left ?? right`.

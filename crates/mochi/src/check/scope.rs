@@ -134,6 +134,11 @@ impl Scope {
         self.by_name[name.index()]
     }
 
+    /// The names of all variables that are visible or hidden here.
+    pub(super) fn visible(&self) -> impl Iterator<Item = Name> {
+        self.vars.iter().map(|var| var.name)
+    }
+
     /// What is known of a variable.
     pub(super) fn var(&self, var: VarRef) -> &Var {
         &self.vars[var.0 as usize]
@@ -197,6 +202,15 @@ impl Scope {
     /// What a name means as a type.
     pub(super) fn type_name(&self, name: Name) -> Option<TypeName> {
         self.types[name.index()]
+    }
+
+    /// The names that mean types here.
+    pub(super) fn type_names(&self) -> impl Iterator<Item = Name> {
+        self.types
+            .iter()
+            .enumerate()
+            .filter(|(_, meaning)| meaning.is_some())
+            .map(|(index, _)| Name::new(index))
     }
 
     /// Lets a name construct values of a struct until the end of the scope.

@@ -8,7 +8,7 @@ use crate::syntax::ast::{
 };
 
 use super::types::{FunTy, Kind, Ty};
-use super::{CallLog, Check, Checker, Returns, error};
+use super::{CallLog, Check, Checker, Returns, Stop, error, stop};
 
 impl Checker<'_> {
     /// Checks a statement.
@@ -16,7 +16,7 @@ impl Checker<'_> {
         let ast = self.ast;
         let span = ast[id].span;
         match ast[id].kind {
-            StmtKind::Error => Err(super::Stop::Silent),
+            StmtKind::Error => Err(Stop::Silent),
             StmtKind::Let { bind, value } => self.let_stmt(bind, value, span),
             StmtKind::Assign { target, value } => self.assign(target, value, span),
             StmtKind::Fun(fun) => self.fun_stmt(fun, span),
@@ -42,7 +42,9 @@ impl Checker<'_> {
                     Kind::Group(_, element) if !self.strict() => element,
                     _ => {
                         let message = format!("a value of type {} cannot be iterated", self.show(items));
-                        return error(Code::T022, span, message);
+                        return stop(
+                            self.help_optional(Diagnostic::error(Code::T022, span, message), &[items]),
+                        );
                     }
                 };
                 self.for_body(bind, element, body)
@@ -217,16 +219,17 @@ impl Checker<'_> {
                     steps.push(root);
                     root = base;
                 }
-                _ => return Err(super::Stop::Silent),
+                _ => return Err(Stop::Silent),
             }
         };
         let text = self.text_of(name);
         let Some(var) = self.scope.find(name) else {
-            return error(Code::T001, span, format!("there is no variable `{text}`"));
+            let diagnostic = Diagnostic::error(Code::T001, span, format!("there is no variable `{text}`"));
+            return stop(self.suggest_variable(diagnostic, name));
         };
         let info = *self.scope.var(var);
         if info.declared == Ty::POISON {
-            return Err(super::Stop::Silent);
+            return Err(Stop::Silent);
         }
         if !info.mutable {
             return error(Code::T024, span, format!("`{text}` is a constant"));
@@ -243,10 +246,10 @@ impl Checker<'_> {
                     let message = "a slice cannot be assigned to: name a single position";
                     return error(Code::T016, self.token_behind(base), message);
                 }
-                _ => return Err(super::Stop::Silent),
+                _ => return Err(Stop::Silent),
             };
             if place == Ty::POISON {
-                return Err(super::Stop::Silent);
+                return Err(Stop::Silent);
             }
         }
         let ty = self.expr(value, Some(place))?;
@@ -405,7 +408,7 @@ impl Checker<'_> {
         };
         let ty = self.scope.current(var);
         let element = match self.types.kind(ty) {
-            Kind::Poison => return Err(super::Stop::Silent),
+            Kind::Poison => return Err(Stop::Silent),
             Kind::List(element) => element,
             _ => return error(Code::T032, span, format!("`{text}` of type {} is no list", self.show(ty))),
         };
@@ -448,10 +451,10 @@ impl Checker<'_> {
             Some(id) => Ok(self.types.struct_ty(id)),
             None => {
                 let message = format!("there is no stream `{}`", self.text_of(stream.name));
-                Err(super::Stop::Error(Box::new(
+                stop(
                     Diagnostic::error(Code::T031, span, message)
                         .with_label(stream.span, "not declared above"),
-                )))
+                )
             }
         }
     }
