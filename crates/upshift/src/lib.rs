@@ -21,7 +21,7 @@
 //! code.int_move(Reg::window(0), quotient);
 //! code.call_host_int(quotient, scale);
 //! code.return_int(quotient);
-//! code.finish(&mut builder)?;
+//! code.finish(&mut builder);
 //! let module = builder.finish();
 //!
 //! // What an embedder does.
