@@ -232,10 +232,11 @@ fn programs_of_a_corpus() {
                 let id = ExprId::new(index);
                 let name = sources.text(expr.span);
                 match expr.kind {
-                    ExprKind::Name(_) if resolution.callee(id).is_none() => {
-                        if resolution.name(id) == upshift_mochi::resolve::Resolved::Undeclared {
-                            println!("name {name} in {}", path.display());
-                        }
+                    ExprKind::Name(_)
+                        if resolution.callee(id).is_none()
+                            && resolution.name(id) == upshift_mochi::resolve::Resolved::Undeclared =>
+                    {
+                        println!("name {name} in {}", path.display());
                     }
                     ExprKind::Call { .. } if types.call(id) == upshift_mochi::infer::CallKind::Undefined => {
                         println!("call {name} in {}", path.display());

@@ -1221,7 +1221,7 @@ impl<'a> Generator<'a> {
         self.maybe(query.sort);
         self.maybe(query.skip);
         self.maybe(query.take);
-        let out = match self.aggregate(query.select, query.group.is_some()) {
+        match self.aggregate(query.select, query.group.is_some()) {
             Some((builtin, callee, arg)) => {
                 let elem = self.solver.node();
                 self.store(arg, elem);
@@ -1239,8 +1239,7 @@ impl<'a> Generator<'a> {
                 self.store(query.select, elem);
                 self.solver.node_of(Val::list(elem))
             }
-        };
-        out
+        }
     }
 
     /// `select sum(x)` of an ungrouped query adds up all rows.
