@@ -160,6 +160,9 @@ pub struct Reg(u32);
 
 const WINDOW: u32 = 1 << 31;
 
+/// The most constants that a function loads at entry.
+const MAX_HOISTED: usize = 12;
+
 impl Reg {
     /// The window slot with this number, counted from the window's start. Write only.
     pub fn window(slot: u32) -> Reg {
@@ -221,6 +224,11 @@ pub struct FunctionBuilder {
     feedback: u32,
     window: u32,
     reachable: bool,
+    /// The place of the label that was bound last.
+    last_bound: u32,
+    /// Loads of constants that run once, at entry.
+    prologue: Vec<Inst>,
+    hoisted: HashMap<(Op, i64), Reg>,
 }
 
 /// What a method of [`FunctionBuilder`] takes for an operand.
@@ -370,6 +378,9 @@ impl FunctionBuilder {
             feedback: 0,
             window: 0,
             reachable: true,
+            last_bound: 0,
+            prologue: Vec::new(),
+            hoisted: HashMap::new(),
             signature: Signature::default(),
         };
         if let Some(ty) = closure {
@@ -476,6 +487,7 @@ impl FunctionBuilder {
         let state = &mut self.labels[label.0 as usize];
         debug_assert!(state.place.is_none(), "a label is bound twice");
         state.place = Some(self.code.len() as u32);
+        self.last_bound = self.code.len() as u32;
         self.reachable |= state.used;
     }
 
@@ -567,6 +579,57 @@ impl FunctionBuilder {
             Bank::Int => self.int_move(dst, a),
             Bank::Float => self.float_move(dst, a),
             Bank::Cell => self.cell_move(dst, a),
+        }
+    }
+
+    /// A register that holds a constant from the function's entry on, for uses inside loops. `None` once a function has
+    /// [`MAX_HOISTED`] of them: each costs a load at every call.
+    fn hoist(&mut self, op: Op, value: i64, bank: Bank, ty: CellType) -> Option<Reg> {
+        if let Some(&reg) = self.hoisted.get(&(op, value)) {
+            return Some(reg);
+        }
+        if self.hoisted.len() >= MAX_HOISTED {
+            return None;
+        }
+        let reg = self.register(bank, ty, false);
+        self.hoisted.insert((op, value), reg);
+        self.prologue.push(Inst { op, operands: [i64::from(reg.0), value, 0, 0, 0, 0] });
+        Some(reg)
+    }
+
+    /// A register with a float constant, loaded at entry. It must not be written or freed.
+    pub fn hoisted_float(&mut self, value: f64) -> Option<Reg> {
+        let index = self.constant(value.to_bits());
+        self.hoist(Op::FloatConst, i64::from(index), Bank::Float, ANY)
+    }
+
+    /// A register with an int constant, loaded at entry. It must not be written or freed.
+    pub fn hoisted_int(&mut self, value: i64) -> Option<Reg> {
+        match i32::try_from(value) {
+            Ok(short) => self.hoist(Op::IntConst, i64::from(short), Bank::Int, ANY),
+            Err(_) => {
+                let index = self.constant(value as u64);
+                self.hoist(Op::IntConstWide, i64::from(index), Bank::Int, ANY)
+            }
+        }
+    }
+
+    /// A register of the string type with a string constant, loaded at entry. It must not be written or freed.
+    pub fn hoisted_string(&mut self, value: StringId, ty: CellType) -> Option<Reg> {
+        self.hoist(Op::StringConst, i64::from(value.0), Bank::Cell, ty)
+    }
+
+    /// Takes back the instruction that was emitted last, if it is without effect and only gives `reg` a value that is not
+    /// wanted after all.
+    pub fn retract(&mut self, reg: Reg) {
+        let end = self.code.len() as u32;
+        let Some(last) = self.code.last().filter(|_| self.reachable) else { return };
+        let info = last.inst.op.info();
+        let pure = info.effects == Effects::PURE && last.inst.operands[0] == i64::from(reg.0);
+        let defines =
+            info.operands.first().is_some_and(|o| matches!(o.kind.register(), Some((Role::Def, ..))));
+        if pure && defines && self.last_bound != end {
+            self.code.pop();
         }
     }
 
@@ -666,6 +729,9 @@ impl FunctionBuilder {
             operands[0] = i64::from(first_local);
             operands[1] = i64::from(cleared);
             out.push(Emitted { inst: Inst { op: Op::FrameClear, operands }, span: 0 });
+        }
+        for &inst in &self.prologue {
+            slots.rewrite(Emitted { inst, span: 0 }, layout.size(), first_site, &mut out);
         }
         let mut starts: Vec<u32> = Vec::with_capacity(self.code.len() + 1);
         let code = std::mem::take(&mut self.code);

@@ -146,6 +146,9 @@ impl Body<'_, '_> {
     /// Evaluates an expression for its effect.
     pub fn effect(&mut self, id: ExprId) {
         let val = self.expr(id, None);
+        if val.ty == TyId::NULL && val.temp {
+            self.fb.retract(val.reg);
+        }
         self.done(val);
     }
 
@@ -159,6 +162,9 @@ impl Body<'_, '_> {
             ExprKind::Error | ExprKind::None => self.null(None),
             ExprKind::Int(value) => self.int_literal(value, ty, dst),
             ExprKind::Float(value) => {
+                if let Some(val) = self.hoisted_float(value, dst) {
+                    return self.convert(val, ty);
+                }
                 let val = self.target(TyId::FLOAT, (ty == TyId::FLOAT).then_some(dst).flatten());
                 self.fb.load_float(val.reg, value);
                 val
@@ -171,6 +177,13 @@ impl Body<'_, '_> {
             ExprKind::Str(name) => {
                 let text = self.cx.names.get(name).to_string();
                 let string = self.cx.module.string(&text);
+                if dst.is_none()
+                    && !self.loops.is_empty()
+                    && let ValueType::Cell(cell) = self.cx.value(TyId::STRING)
+                    && let Some(reg) = self.fb.hoisted_string(string, cell)
+                {
+                    return self.convert(Val { reg, ty: TyId::STRING, temp: false }, ty);
+                }
                 let val = self.target(TyId::STRING, (ty == TyId::STRING).then_some(dst).flatten());
                 self.fb.string_const(val.reg, string);
                 val
@@ -216,11 +229,29 @@ impl Body<'_, '_> {
         matches!(self.kind(ty), TyKind::List(_) | TyKind::Any)
     }
 
+    /// A float constant that is used inside a loop is loaded once, at the function's entry.
+    fn hoisted_float(&mut self, value: f64, dst: Option<Reg>) -> Option<Val> {
+        if dst.is_some() || self.loops.is_empty() {
+            return None;
+        }
+        let reg = self.fb.hoisted_float(value)?;
+        Some(Val { reg, ty: TyId::FLOAT, temp: false })
+    }
+
     fn int_literal(&mut self, value: i64, ty: TyId, dst: Option<Reg>) -> Val {
         if ty == TyId::FLOAT {
+            if let Some(val) = self.hoisted_float(value as f64, dst) {
+                return val;
+            }
             let val = self.target(ty, dst);
             self.fb.load_float(val.reg, value as f64);
             return val;
+        }
+        if dst.is_none()
+            && !self.loops.is_empty()
+            && let Some(reg) = self.fb.hoisted_int(value)
+        {
+            return Val { reg, ty: TyId::INT, temp: false };
         }
         let val = self.target(TyId::INT, (ty == TyId::INT).then_some(dst).flatten());
         self.fb.load_int(val.reg, value);
