@@ -273,7 +273,7 @@ impl Solver {
     /// Whether this is the first time that the constraint sees the slot, which may have been merged since.
     fn once_for(&mut self, id: ConId, slot: NodeId) -> bool {
         let seen = self.seen[id as usize];
-        if seen != UNSEEN && seen != ANY_SEEN && self.graph.find(seen) == self.graph.find(slot) {
+        if seen < KEY_SEEN && self.graph.find(seen) == self.graph.find(slot) {
             return false;
         }
         self.seen[id as usize] = slot;
@@ -500,7 +500,7 @@ impl Solver {
     fn read_by_key(&mut self, key: NodeId, name: Option<Name>) {
         match (name, self.graph.val(key).kind) {
             (Some(name), _) => self.graph.read_through_any(name),
-            (None, Kind::Str | Kind::Any | Kind::Bottom) => self.graph.read_all_through_any(),
+            (None, Kind::Str | Kind::Any) => self.graph.read_all_through_any(),
             _ => {}
         }
     }
@@ -569,8 +569,13 @@ impl Solver {
                 if val.kind != Kind::Any {
                     self.escape_value(val);
                 }
-                if self.once(id, ANY_SEEN) {
+                if !matches!(self.seen[id as usize], ANY_SEEN | KEY_SEEN) {
+                    self.seen[id as usize] = ANY_SEEN;
                     self.flow(value, ANY);
+                }
+                // Only a text can name a field.
+                let named = name.is_some() || matches!(self.graph.val(key).kind, Kind::Str | Kind::Any);
+                if named && self.once(id, KEY_SEEN) {
                     let written = match name {
                         Some(name) => self.graph.written_through_any(name),
                         None => self.graph.written_anywhere(),
@@ -836,3 +841,6 @@ impl Solver {
 
 /// Marks in [`Solver::seen`] what is done once for bases of type `any`.
 const ANY_SEEN: u32 = u32::MAX - 1;
+
+/// As [`ANY_SEEN`], and that the key may be the name of a field.
+const KEY_SEEN: u32 = u32::MAX - 2;
