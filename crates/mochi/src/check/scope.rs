@@ -177,6 +177,11 @@ impl Scope {
         self.horizon.forgotten = self.clock;
     }
 
+    /// Whether there may be facts about mutable variables that count here.
+    pub(super) fn may_know_facts(&self) -> bool {
+        self.clock > self.horizon.start.max(self.horizon.forgotten)
+    }
+
     /// Enters a closure, which sees no facts from outside.
     pub(super) fn enter_closure(&mut self) -> Horizon {
         let (start, forgotten) = (self.clock, self.clock);

@@ -8,6 +8,7 @@ use crate::syntax::ast::{
 };
 
 use super::types::{FunTy, Kind, Ty};
+use super::walk::{self, Node};
 use super::{CallLog, Check, Checker, Returns, Stop, error, stop};
 
 impl Checker<'_> {
@@ -23,6 +24,8 @@ impl Checker<'_> {
             StmtKind::Return(value) => self.return_stmt(value, span),
             StmtKind::If { branches, otherwise } => self.if_stmt(&ast[branches], otherwise),
             StmtKind::While { cond, body } => {
+                // The condition is asked again after each turn.
+                self.forget_assigned_in(body);
                 self.condition(cond)?;
                 let mark = self.scope.enter();
                 if !self.strict() {
@@ -148,7 +151,29 @@ impl Checker<'_> {
         Ok(())
     }
 
+    /// Forgets what is known about variables that a loop assigns: it may not hold when the loop comes around. Upstream does
+    /// not look that far ahead.
+    fn forget_assigned_in(&mut self, body: Block) {
+        if self.strict() || !self.scope.may_know_facts() {
+            return;
+        }
+        let ast = self.ast;
+        let mut open = Vec::new();
+        walk::push_block(ast, body, &mut open);
+        while let Some(node) = open.pop() {
+            if let Node::Stmt(stmt) = node
+                && let StmtKind::Assign { target, .. } = ast[stmt].kind
+                && let Some(var) = ast.as_name(target).and_then(|name| self.scope.find(name))
+            {
+                let declared = self.scope.var(var).declared;
+                self.scope.learn(var, declared);
+            }
+            walk::push_children(ast, node, &mut open);
+        }
+    }
+
     fn for_body(&mut self, bind: BindId, element: Ty, body: Block) -> Check<()> {
+        self.forget_assigned_in(body);
         let mark = self.scope.enter();
         self.scope.bind(self.ast[bind].name, element, true);
         self.loop_body(body)?;
