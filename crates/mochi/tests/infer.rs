@@ -159,6 +159,9 @@ fn slots_are_as_the_files_say() {
 
 #[test]
 fn hostile_programs_are_analysed_quickly() {
+    let nest = |before: &str, open: &str, inner: &str, close: &str| {
+        format!("{before}{}{inner}{}", open.repeat(150), close.repeat(150))
+    };
     let chain = |count: usize, line: &dyn Fn(usize) -> String| (0..count).map(line).collect::<String>();
     let programs = [
         format!("let x = 0{}\nprint(x)", " + 1".repeat(100_000)),
@@ -177,6 +180,15 @@ fn hostile_programs_are_analysed_quickly() {
             "{}fun f5000(x) {{ return x }}\nf0(1)\nf0([1])",
             chain(5000, &|i| { format!("fun f{i}(x) {{ return f{}(x) }}\n", i + 1) })
         ),
+        nest("fun f(x) { return x }\nf", "f(", "1", ")"),
+        nest("let x = 0\n", "if x == 0 { ", "print(x)", " }"),
+        nest("let f = ", "fun(x) => ", "x", ""),
+        nest("let f = ", "if true { ", "1", " } else { 2 }"),
+        nest("let x = 1\nlet y = ", "match x { 1 => ", "2", " }"),
+        nest("let x = ", "-", "1", ""),
+        nest("let x = ", "from a in [1] select ", "1", ""),
+        nest("let x = 1\nlet y = x", "[", "0", "]"),
+        nest("", "fun f() { ", "return 1", " }"),
         "fun f(g) { return g(g) }\nvar xs = []\nxs = append(xs, xs)\nlet y = f(f)\nf(xs)".to_string(),
         "type A = map<B, B>\ntype B = map<A, A>\nlet x: A = {}\nx[x] = x".to_string(),
         (0..40).map(|i| format!("type T{i} = map<T{}, T{}>\n", i + 1, i + 1)).collect::<String>()
