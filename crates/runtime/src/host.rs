@@ -313,6 +313,12 @@ impl<'h> ListView<'h> {
         Some(self.val.with(value))
     }
 
+    /// Whether the elements are cells of any type, or of one that nobody has decided yet.
+    pub fn holds_any(self) -> bool {
+        // SAFETY: a live list.
+        self.storage == Storage::Cell && unsafe { (*self.list()).header.meta } <= crate::check::ANY_CODE
+    }
+
     /// All elements in order.
     pub fn iter(self) -> impl Iterator<Item = Val<'h>> {
         (0..).map_while(move |i| self.get(i))
@@ -521,6 +527,11 @@ impl<'h> FunctionView<'h> {
     /// The number of parameters, the one for surplus arguments included.
     pub fn arity(self) -> usize {
         self.meta.params.len()
+    }
+
+    /// The type of a parameter.
+    pub fn param(self, i: usize) -> Option<ValueType> {
+        self.meta.params.get(i).map(|p| p.ty)
     }
 
     /// Whether the last parameter takes surplus arguments.
@@ -1130,6 +1141,27 @@ impl HostContext<'_> {
         self.instance().map_set(self.heap(), map.val.value, key.value, value.value)
     }
 
+    /// Inserts or replaces the value at a key of any kind, where keys are compared by text. `text` is the key's text, a
+    /// string; ints and strings are their own.
+    ///
+    /// # Errors
+    /// As for [`HostContext::map_set`].
+    pub fn map_set_text(
+        &self,
+        map: MapView<'_>,
+        key: Val<'_>,
+        text: Val<'_>,
+        value: Val<'_>,
+    ) -> Result<(), Trap> {
+        self.instance().map_set_text(
+            self.heap(),
+            map.val.value,
+            key.value,
+            text.value,
+            storable(value.value),
+        )
+    }
+
     /// Removes a key; says whether it was there.
     ///
     /// # Errors
@@ -1198,6 +1230,16 @@ impl HostContext<'_> {
     pub fn record_fields(&self, record: RecordId) -> Option<Vec<(String, ValueType)>> {
         let shape = self.instance().shape_of_module(self.meta()?.index, record)?;
         Some(self.instance().shape(shape).fields.iter().map(|f| (f.name.to_string(), f.ty)).collect())
+    }
+
+    /// The names and types of the fields of a shape, in declaration order.
+    pub fn shape_fields(&self, shape: ShapeId) -> impl ExactSizeIterator<Item = (&str, ValueType)> {
+        self.instance().shape(shape).fields.iter().map(|f| (&*f.name, f.ty))
+    }
+
+    /// The name of a shape.
+    pub fn shape_name(&self, shape: ShapeId) -> &str {
+        &self.instance().shape(shape).name
     }
 
     /// The shape of a record of the calling module.
@@ -1307,6 +1349,17 @@ impl HostContext<'_> {
         self.instance_mut().call_from_host(function, callee, args)
     }
 
+    /// Calls a loaded function by its engine-wide number, with as many arguments as it has parameters.
+    ///
+    /// # Errors
+    /// type-mismatch where an argument is not of its parameter's type; what the callee raises.
+    pub fn call_function(&mut self, index: u32, args: &[Root]) -> Result<Root, Trap> {
+        let instance = self.instance_mut();
+        let args: Vec<Value> = args.iter().map(|&r| instance.root(r)).collect();
+        let result = instance.call_function(index, None, &args)?;
+        Ok(instance.push_root(result))
+    }
+
     /// Calls an entry of the calling module's protocol.
     ///
     /// # Errors
@@ -1345,6 +1398,11 @@ impl HostContext<'_> {
     /// The embedder's data of this type, as given to [`Instance::set_data`].
     pub fn data<T: Any>(&mut self) -> Option<&mut T> {
         self.instance_mut().data::<T>()
+    }
+
+    /// The instance's data of this type, made on first use.
+    pub fn data_or_insert<T: Any + Send>(&mut self, make: impl FnOnce() -> T) -> &mut T {
+        self.instance_mut().data_or_insert(make)
     }
 
     /// Asks for a collection at the next opportunity (for tests).

@@ -1,0 +1,422 @@
+//! Casts, `e as T`.
+//!
+//! The target comes as text that the lowering wrote: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
+//! `a` any, `F` function, `?X` nullable, `[X` list of X, `{KV` map from K (`i`, `s`, `a`) to V, `r<number>;` record and
+//! `u<number>;` union of the module. The fields of records have their types from the record's declaration.
+//!
+//! Containers are cast by element into new ones, with a stack of our own: what is cast may be nested deeply.
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use upshift_bytecode::{HeapType, KeyPolicy, OrderPolicy, RecordId, TrapCode, ValueType};
+use upshift_runtime::host::{Args, HostContext, ListView, MapView, Ret, Storage, Val};
+use upshift_runtime::linked::ShapeId;
+use upshift_runtime::trap::Trap;
+
+use super::number::{Number, overflow};
+use super::{access, kind_name};
+use crate::lower::{BIGINT_KIND, BIGRAT_KIND};
+
+/// Containers nested deeper than this are taken to contain themselves.
+const DEPTH_MAX: usize = 1 << 20;
+
+#[cold]
+fn failed(val: Val<'_>, to: &str) -> Trap {
+    let shown = match val.as_str() {
+        Some(text) if text.chars().count() <= 40 => format!("the string {:?}", &*text),
+        _ => kind_name(val).to_string(),
+    };
+    Trap::new(TrapCode::BadCast, format!("cannot cast {shown} to {to}"))
+}
+
+/// The value as int.
+///
+/// # Errors
+/// bad-cast; integer-overflow where it does not fit.
+pub fn to_int(val: Val<'_>) -> Result<i64, Trap> {
+    if let Some(number) = Number::of(val) {
+        if let Number::Float(x) = number
+            && !x.is_finite()
+        {
+            return Err(Trap::new(TrapCode::BadCast, format!("cannot cast {} to int", number.text())));
+        }
+        return number.to_int();
+    }
+    if let Some(text) = val.as_str() {
+        if !is_decimal(&text) {
+            return Err(failed(val, "int"));
+        }
+        return text.parse().map_err(|_| overflow(format_args!("{:?} as int", &*text)));
+    }
+    if val.is_nil() { Ok(0) } else { Err(failed(val, "int")) }
+}
+
+/// Decimal digits with an optional sign.
+fn is_decimal(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The value as float.
+///
+/// # Errors
+/// bad-cast.
+pub fn to_float(val: Val<'_>) -> Result<f64, Trap> {
+    if let Some(number) = Number::of(val) {
+        return Ok(number.to_float());
+    }
+    if let Some(text) = val.as_str() {
+        return text.parse().map_err(|_| failed(val, "float"));
+    }
+    if val.is_nil() { Ok(0.0) } else { Err(failed(val, "float")) }
+}
+
+fn to_bigint(val: Val<'_>) -> Result<BigInt, Trap> {
+    let number = match val.as_str() {
+        Some(text) if is_decimal(&text) => text.parse().ok(),
+        Some(_) => None,
+        None if val.is_nil() => Some(BigInt::from(0)),
+        None => Number::of(val).and_then(|n| n.to_big()),
+    };
+    number.ok_or_else(|| failed(val, "bigint"))
+}
+
+fn to_bigrat(val: Val<'_>) -> Result<BigRational, Trap> {
+    let number = match val.as_str() {
+        Some(text) => parse_fraction(&text),
+        None if val.is_nil() => Some(BigRational::from_integer(0.into())),
+        None => Number::of(val).and_then(|n| n.to_rat()),
+    };
+    number.ok_or_else(|| failed(val, "bigrat"))
+}
+
+/// `12`, `-3/4` or `1.25`
+fn parse_fraction(text: &str) -> Option<BigRational> {
+    if let Some((numer, denom)) = text.split_once('/') {
+        if !is_decimal(numer) || !is_decimal(denom) {
+            return None;
+        }
+        let denom: BigInt = denom.parse().ok()?;
+        let zero = BigInt::from(0);
+        return (denom != zero).then_some(BigRational::new(numer.parse().ok()?, denom));
+    }
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{decimals}");
+    if !is_decimal(&digits) || decimals.contains(['-', '+']) {
+        return None;
+    }
+    let scale = BigInt::from(10).pow(u32::try_from(decimals.len()).ok()?);
+    Some(BigRational::new(digits.parse().ok()?, scale))
+}
+
+/// What a value is cast to.
+#[derive(Clone, Copy, Debug)]
+enum Target<'t> {
+    /// The beginning of this text says it.
+    Text(&'t str),
+    /// The declared type of a field or of a part of one.
+    Declared(ValueType),
+}
+
+/// A target, taken apart.
+enum Shape<'t> {
+    Int,
+    Float,
+    Bool,
+    String,
+    BigInt,
+    BigRat,
+    Any,
+    Function,
+    List(Storage, Target<'t>),
+    Map(KeyPolicy, Target<'t>),
+    Record(ShapeId),
+    Union,
+}
+
+impl<'t> Target<'t> {
+    /// Whether null belongs to it, and the rest.
+    fn resolve(self, ctx: &HostContext<'_>) -> Result<(bool, Shape<'t>), Trap> {
+        match self {
+            Target::Text(text) => match text.strip_prefix('?') {
+                Some(rest) => Ok((true, Target::of_text(ctx, rest)?)),
+                None => Ok((false, Target::of_text(ctx, text)?)),
+            },
+            Target::Declared(ty) => Target::of_declared(ctx, ty),
+        }
+    }
+
+    fn of_text(ctx: &HostContext<'_>, text: &'t str) -> Result<Shape<'t>, Trap> {
+        let bad = || Trap::new(TrapCode::InvalidArgument, format!("{text:?} describes no type"));
+        let rest = text.get(1..).unwrap_or("");
+        let number = || rest.split(';').next().and_then(|n| n.parse().ok());
+        Ok(match text.bytes().next() {
+            Some(b'i') => Shape::Int,
+            Some(b'f') => Shape::Float,
+            Some(b'b') => Shape::Bool,
+            Some(b's') => Shape::String,
+            Some(b'I') => Shape::BigInt,
+            Some(b'R') => Shape::BigRat,
+            Some(b'a') => Shape::Any,
+            Some(b'F') => Shape::Function,
+            Some(b'[') => {
+                let storage = match rest.bytes().next() {
+                    Some(b'i') => Storage::Int,
+                    Some(b'f') => Storage::Float,
+                    Some(b'b') => Storage::Bool,
+                    _ => Storage::Cell,
+                };
+                Shape::List(storage, Target::Text(rest))
+            }
+            Some(b'{') => {
+                let policy = match rest.bytes().next() {
+                    Some(b'i') => KeyPolicy::Int,
+                    Some(b's') => KeyPolicy::String,
+                    Some(b'a') => KeyPolicy::Text,
+                    _ => return Err(bad()),
+                };
+                Shape::Map(policy, Target::Text(&rest[1..]))
+            }
+            Some(b'r') => {
+                let shape = number().and_then(|n| ctx.shape_of(RecordId(n)));
+                Shape::Record(shape.ok_or_else(bad)?)
+            }
+            Some(b'u') => Shape::Union,
+            _ => return Err(bad()),
+        })
+    }
+
+    fn of_declared(ctx: &HostContext<'_>, ty: ValueType) -> Result<(bool, Shape<'t>), Trap> {
+        let cell = match ty {
+            ValueType::Int => return Ok((false, Shape::Int)),
+            ValueType::Float => return Ok((false, Shape::Float)),
+            ValueType::Bool => return Ok((false, Shape::Bool)),
+            ValueType::Cell(cell) => cell,
+        };
+        let shape = match ctx.heap_type(cell.id) {
+            Some(HeapType::Int) => Shape::Int,
+            Some(HeapType::Float) => Shape::Float,
+            Some(HeapType::Bool) => Shape::Bool,
+            Some(HeapType::String) => Shape::String,
+            Some(HeapType::ListInt) => Shape::List(Storage::Int, Target::Declared(ValueType::Int)),
+            Some(HeapType::ListFloat) => Shape::List(Storage::Float, Target::Declared(ValueType::Float)),
+            Some(HeapType::ListBool) => Shape::List(Storage::Bool, Target::Declared(ValueType::Bool)),
+            Some(HeapType::ListCell(element)) => {
+                Shape::List(Storage::Cell, Target::Declared(ValueType::Cell(element)))
+            }
+            Some(HeapType::Map { key, value, .. }) => {
+                Shape::Map(key, Target::Declared(ValueType::Cell(value)))
+            }
+            Some(HeapType::Record(shape)) => Shape::Record(shape.0),
+            Some(HeapType::Union(_)) => Shape::Union,
+            Some(HeapType::Bytes(BIGINT_KIND)) => Shape::BigInt,
+            Some(HeapType::Bytes(BIGRAT_KIND)) => Shape::BigRat,
+            Some(HeapType::Closure(_) | HeapType::Function) => Shape::Function,
+            _ => Shape::Any,
+        };
+        Ok((cell.nullable, shape))
+    }
+}
+
+/// A container in the making.
+enum Open<'h, 't> {
+    List { from: ListView<'h>, next: usize, to: Val<'h>, element: Target<'t> },
+    Map { keys: ListView<'h>, values: ListView<'h>, next: usize, to: MapView<'h>, value: Target<'t> },
+    Record { from: Val<'h>, shape: ShapeId, fields: Vec<(String, ValueType)>, made: Vec<Val<'h>> },
+}
+
+enum Step<'h, 't> {
+    Done(Val<'h>),
+    Open(Open<'h, 't>),
+}
+
+/// `mochi.cast(value, descriptor)`
+pub fn cast<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    let descriptor = args.text(ctx, 1)?;
+    // Scalars need no walk.
+    match descriptor.as_bytes() {
+        b"i" => return Ok(Ret::Int(to_int(val)?)),
+        b"f" => return Ok(Ret::Float(to_float(val)?)),
+        _ => {}
+    }
+    Ok(cast_to(ctx, val, Target::Text(&descriptor))?.into())
+}
+
+fn cast_to<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'_>) -> Result<Val<'h>, Trap> {
+    let mut stack: Vec<Open<'h, '_>> = Vec::new();
+    let mut step = begin(ctx, val, target)?;
+    loop {
+        let done = match step {
+            Step::Open(open) => {
+                if stack.len() >= DEPTH_MAX {
+                    return Err(Trap::new(
+                        TrapCode::InvalidArgument,
+                        "the value to cast is nested too deeply",
+                    ));
+                }
+                stack.push(open);
+                None
+            }
+            Step::Done(val) => Some(val),
+        };
+        let Some(top) = stack.last_mut() else {
+            return done.ok_or_else(|| Trap::of(TrapCode::BadCast));
+        };
+        if let Some(val) = done {
+            accept(ctx, top, val)?;
+        }
+        step = match next(ctx, top)? {
+            Some((val, target)) => begin(ctx, val, target)?,
+            None => Step::Done(finish(ctx, stack.pop())?),
+        };
+    }
+}
+
+/// Casts a scalar, or opens a container.
+fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> Result<Step<'h, 't>, Trap> {
+    let (nullable, shape) = target.resolve(ctx)?;
+    if nullable && val.is_nil() {
+        return Ok(Step::Done(val));
+    }
+    let done = match shape {
+        Shape::Int => ctx.int(to_int(val)?)?,
+        Shape::Float => ctx.float(to_float(val)?),
+        Shape::Bool if val.as_bool().is_some() => val,
+        Shape::Bool => return Err(failed(val, "bool")),
+        Shape::String if val.as_str().is_some() => val,
+        Shape::String => return Err(failed(val, "string")),
+        Shape::BigInt => match val.as_bytes() {
+            Some((BIGINT_KIND, _)) => val,
+            _ => Number::Big(to_bigint(val)?).make(ctx)?,
+        },
+        Shape::BigRat => match val.as_bytes() {
+            Some((BIGRAT_KIND, _)) => val,
+            _ => Number::Rat(to_bigrat(val)?).make(ctx)?,
+        },
+        Shape::Any | Shape::Function => val,
+        Shape::Union if val.as_record().is_some() => val,
+        Shape::Union => return Err(failed(val, "a union")),
+        Shape::List(storage, element) => {
+            let from = val.as_list().ok_or_else(|| failed(val, "a list"))?;
+            if from.storage() == storage && storage != Storage::Cell {
+                ctx.list_slice(from, 0, from.len())?
+            } else {
+                let to = ctx.new_list(storage, from.len())?;
+                return Ok(Step::Open(Open::List { from, next: 0, to, element }));
+            }
+        }
+        Shape::Map(policy, value) => {
+            let made = ctx.new_map(policy, OrderPolicy::SortedByText)?;
+            let Some(to) = made.as_map() else { return Ok(Step::Done(made)) };
+            if let Some(record) = val.as_record() {
+                // A struct is a map that also holds its name.
+                for field in super::format::sorted_fields(record) {
+                    let (name, val) = match field {
+                        Some(i) => (record.field_name(i).unwrap_or(""), record.get(i).unwrap_or(ctx.nil())),
+                        None => (super::format::NAME_FIELD, ctx.string(record.name())?),
+                    };
+                    access::map_set(ctx, to, ctx.string(name)?, val)?;
+                }
+                return begin_map(ctx, to, policy, value);
+            }
+            let from = val.as_map().ok_or_else(|| failed(val, "a map"))?;
+            let (keys, values) = ctx.map_entries(from)?;
+            return Ok(Step::Open(Open::Map { keys, values, next: 0, to, value }));
+        }
+        Shape::Record(shape) => {
+            if val.as_record().is_some_and(|r| r.shape_id() == shape) {
+                val
+            } else if val.as_map().is_some() || val.as_record().is_some() {
+                let fields: Vec<(String, ValueType)> =
+                    ctx.shape_fields(shape).map(|(name, ty)| (name.to_string(), ty)).collect();
+                let made = Vec::with_capacity(fields.len());
+                return Ok(Step::Open(Open::Record { from: val, shape, fields, made }));
+            } else {
+                return Err(failed(val, ctx.shape_name(shape)));
+            }
+        }
+    };
+    Ok(Step::Done(done))
+}
+
+/// Casts the values of a map.
+fn begin_map<'h, 't>(
+    ctx: &'h HostContext<'_>,
+    from: MapView<'h>,
+    policy: KeyPolicy,
+    value: Target<'t>,
+) -> Result<Step<'h, 't>, Trap> {
+    let (keys, values) = ctx.map_entries(from)?;
+    let made = ctx.new_map(policy, OrderPolicy::SortedByText)?;
+    match made.as_map() {
+        Some(to) => Ok(Step::Open(Open::Map { keys, values, next: 0, to, value })),
+        None => Ok(Step::Done(made)),
+    }
+}
+
+/// The next part of a container to cast, with what to cast it to.
+fn next<'h, 't>(
+    ctx: &'h HostContext<'_>,
+    open: &mut Open<'h, 't>,
+) -> Result<Option<(Val<'h>, Target<'t>)>, Trap> {
+    match open {
+        Open::List { from, next, element, .. } => {
+            let val = from.get(*next);
+            *next += 1;
+            Ok(val.map(|val| (val, *element)))
+        }
+        Open::Map { values, next, value, .. } => {
+            let val = values.get(*next);
+            *next += 1;
+            Ok(val.map(|val| (val, *value)))
+        }
+        Open::Record { from, shape, fields, made } => {
+            let Some((name, ty)) = fields.get(made.len()) else { return Ok(None) };
+            let present = match (from.as_map(), from.as_record()) {
+                (Some(map), _) => access::map_get(ctx, map, ctx.string(name)?)?,
+                (None, Some(record)) => record.get_named(name),
+                (None, None) => None,
+            };
+            match present {
+                Some(val) => Ok(Some((val, Target::Declared(*ty)))),
+                None => Err(Trap::new(
+                    TrapCode::BadCast,
+                    format!(
+                        "cannot cast {} to {}: field {name} is missing",
+                        kind_name(*from),
+                        ctx.shape_name(*shape)
+                    ),
+                )),
+            }
+        }
+    }
+}
+
+/// Stores a part that was cast.
+fn accept<'h>(ctx: &'h HostContext<'_>, open: &mut Open<'h, '_>, val: Val<'h>) -> Result<(), Trap> {
+    match open {
+        Open::List { to, .. } => match to.as_list() {
+            Some(list) => ctx.list_push(list, val),
+            None => Ok(()),
+        },
+        Open::Map { keys, next, to, .. } => {
+            let key = keys.get(*next - 1).unwrap_or(ctx.nil());
+            access::map_set(ctx, *to, key, val)
+        }
+        Open::Record { made, .. } => {
+            made.push(val);
+            Ok(())
+        }
+    }
+}
+
+fn finish<'h>(ctx: &'h HostContext<'_>, open: Option<Open<'h, '_>>) -> Result<Val<'h>, Trap> {
+    match open {
+        Some(Open::List { to, .. }) => Ok(to),
+        Some(Open::Map { to, .. }) => Ok(to.val()),
+        Some(Open::Record { shape, made, .. }) => ctx.new_record_of(shape, &made),
+        None => Err(Trap::of(TrapCode::BadCast)),
+    }
+}

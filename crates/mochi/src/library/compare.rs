@@ -1,0 +1,287 @@
+//! Equality, order and hashes of values, and what is built on them: membership and set operators.
+//!
+//! Equality is structural and deep. It works off a list of pairs that have yet to be compared; once that has gone on for a
+//! while, pairs that were seen are not looked at again, which ends the comparison of cyclic values (two values are equal
+//! unless a difference is found).
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use upshift_bytecode::Kind;
+use upshift_runtime::host::{HostContext, ListView, MapView, Val};
+use upshift_runtime::trap::Trap;
+
+use super::number::Number;
+use super::{access, kind_name, mismatch};
+
+/// `a == b`
+///
+/// # Errors
+/// memory-limit.
+pub fn equal<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
+    if let Some(answer) = equal_scalars(a, b) {
+        return Ok(answer);
+    }
+    /// So many pairs are compared without taking notes.
+    const UNNOTED: usize = 2000;
+    let mut count = 0;
+    let mut seen = HashSet::new();
+    let mut pairs = vec![(a, b)];
+    while let Some((a, b)) = pairs.pop() {
+        count += 1;
+        if count > UNNOTED && !seen.insert((a.address(), b.address())) {
+            continue;
+        }
+        if !equal_parts(ctx, a, b, &mut pairs)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Compares two values of which at least one is no container; `None` for two different containers.
+fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
+    if a.identical(b) {
+        // A NaN does not equal itself.
+        return Some(a.as_float().is_none_or(|x| !x.is_nan()));
+    }
+    match (a.kind(), b.kind()) {
+        (Kind::Int | Kind::Float | Kind::Bytes, Kind::Int | Kind::Float | Kind::Bytes) => {
+            let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) else { return Some(false) };
+            Some(a.compare(&b) == Some(Ordering::Equal))
+        }
+        (Kind::String, Kind::String) => Some(*a.as_str()? == *b.as_str()?),
+        (Kind::List, Kind::List) | (Kind::Map, Kind::Map) | (Kind::Record, Kind::Record) => None,
+        _ => Some(false),
+    }
+}
+
+/// Compares two containers except for the containers in them, which become pairs to compare.
+fn equal_parts<'h>(
+    ctx: &'h HostContext<'_>,
+    a: Val<'h>,
+    b: Val<'h>,
+    pairs: &mut Vec<(Val<'h>, Val<'h>)>,
+) -> Result<bool, Trap> {
+    let mut part = |a: Val<'h>, b: Val<'h>| match equal_scalars(a, b) {
+        Some(answer) => answer,
+        None => {
+            pairs.push((a, b));
+            true
+        }
+    };
+    if let (Some(a), Some(b)) = (a.as_list(), b.as_list()) {
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        if let (Some(a), Some(b)) = (a.ints(), b.ints()) {
+            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+        }
+        if let (Some(a), Some(b)) = (a.floats(), b.floats()) {
+            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+        }
+        if let (Some(a), Some(b)) = (a.bools(), b.bools()) {
+            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+        }
+        return Ok(a.iter().zip(b.iter()).all(|(a, b)| part(a, b)));
+    }
+    if let (Some(a), Some(b)) = (a.as_map(), b.as_map()) {
+        return equal_maps(ctx, a, b, part);
+    }
+    if let (Some(a), Some(b)) = (a.as_record(), b.as_record()) {
+        if a.shape_id() != b.shape_id() && (a.name() != b.name() || a.len() != b.len()) {
+            return Ok(false);
+        }
+        for i in 0..a.len() {
+            let other = if a.shape_id() == b.shape_id() {
+                b.get(i)
+            } else {
+                a.field_name(i).and_then(|name| b.get_named(name))
+            };
+            match (a.get(i), other) {
+                (Some(a), Some(b)) if part(a, b) => {}
+                _ => return Ok(false),
+            }
+        }
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn equal_maps<'h>(
+    ctx: &'h HostContext<'_>,
+    a: MapView<'h>,
+    b: MapView<'h>,
+    mut part: impl FnMut(Val<'h>, Val<'h>) -> bool,
+) -> Result<bool, Trap> {
+    if a.len() != b.len() {
+        return Ok(false);
+    }
+    let (keys, values) = ctx.map_entries(a)?;
+    for (key, value) in keys.iter().zip(values.iter()) {
+        match access::map_get(ctx, b, key)? {
+            Some(other) if part(value, other) => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// The order of two values for `<` and its kin; `None` where one is null or not a number.
+///
+/// # Errors
+/// type-mismatch for kinds without order.
+pub fn order(a: Val<'_>, b: Val<'_>) -> Result<Option<Ordering>, Trap> {
+    if a.is_nil() || b.is_nil() {
+        return Ok(None);
+    }
+    if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
+        return Ok(Some(a.as_bytes().cmp(b.as_bytes())));
+    }
+    if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
+        return Ok(a.compare(&b));
+    }
+    if let (Some(a), Some(b)) = (a.as_bool(), b.as_bool()) {
+        return Ok(Some(a.cmp(&b)));
+    }
+    Err(mismatch(format!("cannot compare {} with {}", kind_name(a), kind_name(b))))
+}
+
+/// Whether two values are of the same kind and equal, as `in` asks.
+///
+/// # Errors
+/// memory-limit.
+pub fn same<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
+    if a.kind() != b.kind() {
+        return Ok(false);
+    }
+    if let (Some((a, _)), Some((b, _))) = (a.as_bytes(), b.as_bytes())
+        && a != b
+    {
+        return Ok(false);
+    }
+    equal(ctx, a, b)
+}
+
+/// A hash that equal values share. Looks at the beginning of containers only.
+pub fn hash(val: Val<'_>) -> u64 {
+    /// So many parts are looked at.
+    const PARTS: usize = 32;
+    let mut h = Hasher(0x9E37_79B9_7F4A_7C15);
+    let mut todo = vec![val];
+    let mut parts = 0;
+    while let Some(val) = todo.pop() {
+        parts += 1;
+        if parts > PARTS {
+            break;
+        }
+        h.word(match val.kind() {
+            // Numbers are equal across kinds.
+            Kind::Int | Kind::Float | Kind::Bytes => 1,
+            kind => 2 + kind as u64,
+        });
+        if let Some(number) = Number::of(val) {
+            // -0.0 equals 0.0.
+            h.word((number.to_float() + 0.0).to_bits());
+        } else if let Some(text) = val.as_str() {
+            h.bytes(text.as_bytes());
+        } else if let Some(b) = val.as_bool() {
+            h.word(u64::from(b));
+        } else if let Some(list) = val.as_list() {
+            h.word(list.len() as u64);
+            todo.extend((0..list.len().min(8)).rev().filter_map(|i| list.get(i)));
+        } else if let Some(map) = val.as_map() {
+            h.word(map.len() as u64);
+        } else if let Some(record) = val.as_record() {
+            h.bytes(record.name().as_bytes());
+            // Records of one name may have their fields in another order in another module.
+            if record.len() == 1 {
+                todo.extend(record.get(0));
+            }
+        } else if let Some(address) = val.address() {
+            // Functions are compared by identity, and nothing moves while host code runs.
+            h.word(address as u64);
+        }
+    }
+    h.0
+}
+
+struct Hasher(u64);
+
+impl Hasher {
+    fn word(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word) * 0xD1B5_4A32_D192_ED03_9E37_79B9;
+        self.0 = product as u64 ^ (product >> 64) as u64;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.word(bytes.len() as u64);
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.word(u64::from_le_bytes(word));
+        }
+    }
+}
+
+/// Values without repetitions, in the order of their first appearance.
+#[derive(Default)]
+pub struct Distinct<'h> {
+    items: Vec<Val<'h>>,
+    buckets: HashMap<u64, Vec<u32>>,
+}
+
+impl<'h> Distinct<'h> {
+    /// Adds a value unless an equal one is there; says whether it was added.
+    ///
+    /// # Errors
+    /// memory-limit.
+    pub fn add(&mut self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
+        let hash = hash(val);
+        if self.find(ctx, hash, val)? {
+            return Ok(false);
+        }
+        self.buckets.entry(hash).or_default().push(self.items.len() as u32);
+        self.items.push(val);
+        Ok(true)
+    }
+
+    /// Whether an equal value is there.
+    ///
+    /// # Errors
+    /// memory-limit.
+    pub fn contains(&self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
+        self.find(ctx, hash(val), val)
+    }
+
+    fn find(&self, ctx: &'h HostContext<'_>, hash: u64, val: Val<'h>) -> Result<bool, Trap> {
+        for &i in self.buckets.get(&hash).into_iter().flatten() {
+            if equal(ctx, self.items[i as usize], val)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The values.
+    pub fn into_items(self) -> Vec<Val<'h>> {
+        self.items
+    }
+}
+
+/// The distinct values of lists, in order.
+///
+/// # Errors
+/// memory-limit.
+pub fn distinct<'h>(
+    ctx: &'h HostContext<'_>,
+    lists: impl IntoIterator<Item = ListView<'h>>,
+) -> Result<Distinct<'h>, Trap> {
+    let mut items = Distinct::default();
+    for list in lists {
+        for item in list.iter() {
+            items.add(ctx, item)?;
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,137 @@
+//! Floats as text, in the three notations of the language.
+//!
+//! All start from the shortest digits that read back as the same float, which the standard library computes; what differs
+//! is where the point goes and when an exponent appears.
+
+use std::io::Write;
+
+/// As `str` and `print` show a float: positional from 1e-4 to below 1e6, without `.0`; else with an exponent of at least
+/// two digits.
+pub fn write_text(out: &mut Vec<u8>, x: f64) {
+    if !x.is_finite() {
+        return write_special(out, x);
+    }
+    let mut buffer = [0u8; 32];
+    let text = scientific(x, &mut buffer);
+    let (mantissa, exponent) = split(text);
+    if (-4..=5).contains(&exponent) || x == 0.0 {
+        let _ = write!(out, "{x}");
+        return;
+    }
+    out.extend_from_slice(mantissa);
+    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+    let _ = write!(out, "{:02}", exponent.unsigned_abs());
+}
+
+/// As floats are shown inside lists and maps by `print`: positional always, with a point always.
+pub fn write_nested(out: &mut Vec<u8>, x: f64) {
+    if !x.is_finite() {
+        write_special(out, x);
+        out.extend_from_slice(b".0");
+        return;
+    }
+    let _ = write!(out, "{x}");
+    if x.trunc() == x {
+        out.extend_from_slice(b".0");
+    }
+}
+
+/// As JSON writes a finite float: an exponent below 1e-6 and from 1e21.
+pub fn write_json(out: &mut Vec<u8>, x: f64) {
+    let size = x.abs();
+    if x == 0.0 || (1e-6..1e21).contains(&size) {
+        let _ = write!(out, "{x}");
+        return;
+    }
+    let mut buffer = [0u8; 32];
+    let text = scientific(x, &mut buffer);
+    let (mantissa, exponent) = split(text);
+    out.extend_from_slice(mantissa);
+    let _ = write!(out, "e{exponent:+}");
+}
+
+fn write_special(out: &mut Vec<u8>, x: f64) {
+    out.extend_from_slice(if x.is_nan() {
+        b"NaN"
+    } else if x > 0.0 {
+        b"+Inf"
+    } else {
+        b"-Inf"
+    });
+}
+
+/// `d.ddde-x` with the shortest digits.
+fn scientific(x: f64, buffer: &mut [u8; 32]) -> &[u8] {
+    let mut rest = &mut buffer[..];
+    // 17 digits, a sign, a point and an exponent of four characters fit.
+    let _ = write!(rest, "{x:e}");
+    let left = rest.len();
+    &buffer[..32 - left]
+}
+
+fn split(text: &[u8]) -> (&[u8], i32) {
+    let at = text.iter().position(|&b| b == b'e').unwrap_or(text.len());
+    let exponent = std::str::from_utf8(text.get(at + 1..).unwrap_or_default()).unwrap_or_default();
+    (&text[..at], exponent.parse().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn show(f: fn(&mut Vec<u8>, f64), x: f64) -> String {
+        let mut out = Vec::new();
+        f(&mut out, x);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_table_of_notations() {
+        for (x, text, nested) in [
+            (2.0, "2", "2.0"),
+            (0.1 + 0.2, "0.30000000000000004", "0.30000000000000004"),
+            (123456.0, "123456", "123456.0"),
+            (1000000.0, "1e+06", "1000000.0"),
+            (999999.5, "999999.5", "999999.5"),
+            (1234567.5, "1.2345675e+06", "1234567.5"),
+            (4186476.93, "4.18647693e+06", "4186476.93"),
+            (0.0001, "0.0001", "0.0001"),
+            (0.00001, "1e-05", "0.00001"),
+            (1e21, "1e+21", "1000000000000000000000.0"),
+            (1e100, "1e+100", &format!("1{}.0", "0".repeat(100))),
+            (-0.0, "-0", "-0.0"),
+            (0.0, "0", "0.0"),
+            (-1.5, "-1.5", "-1.5"),
+            (f64::INFINITY, "+Inf", "+Inf.0"),
+            (f64::NEG_INFINITY, "-Inf", "-Inf.0"),
+            (f64::NAN, "NaN", "NaN.0"),
+        ] {
+            assert_eq!(show(write_text, x), text);
+            assert_eq!(show(write_nested, x), nested);
+        }
+        for (x, text) in [
+            (2.0, "2"),
+            (1000000.0, "1000000"),
+            (0.00001, "0.00001"),
+            (1e-7, "1e-7"),
+            (1.5e-9, "1.5e-9"),
+            (1e21, "1e+21"),
+            (1e20, "100000000000000000000"),
+            (-0.0, "-0"),
+        ] {
+            assert_eq!(show(write_json, x), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn notations_read_back(bits: u64) {
+            let x = f64::from_bits(bits);
+            prop_assume!(x.is_finite());
+            for f in [write_text, write_nested, write_json] {
+                prop_assert_eq!(show(f, x).parse::<f64>().unwrap().to_bits(), x.to_bits());
+            }
+        }
+    }
+}

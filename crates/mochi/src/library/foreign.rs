@@ -1,0 +1,140 @@
+//! Members of foreign modules, other than `math`: Go's `strings`, and the test package.
+//!
+//! Functions take arguments of any kind and check them; a member that is a value is a function without arguments.
+
+use upshift_bytecode::{KeyPolicy, OrderPolicy};
+use upshift_runtime::host::{Args, HostContext, HostRegistry, Ret, Text, Val};
+use upshift_runtime::trap::Trap;
+
+use super::{access, kind_name, lists, mismatch, system};
+
+/// A text argument of a foreign function.
+fn text<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize) -> Result<Text<'h>, Trap> {
+    let val = args.val(ctx, i)?;
+    val.as_str().ok_or_else(|| mismatch(format!("argument {} is {}, not string", i + 1, kind_name(val))))
+}
+
+/// Functions from one text to another.
+const MAPPINGS: &[(&str, fn(&str) -> String)] = &[
+    ("ToUpper", |s| s.to_uppercase()),
+    ("ToLower", |s| s.to_lowercase()),
+    ("TrimSpace", |s| s.trim().to_string()),
+];
+
+/// Functions from two texts to a text.
+const PAIRS: &[(&str, fn(&str, &str) -> String)] = &[
+    ("Trim", |s, set| s.trim_matches(|c| set.contains(c)).to_string()),
+    ("TrimLeft", |s, set| s.trim_start_matches(|c| set.contains(c)).to_string()),
+    ("TrimRight", |s, set| s.trim_end_matches(|c| set.contains(c)).to_string()),
+    ("TrimPrefix", |s, p| s.strip_prefix(p).unwrap_or(s).to_string()),
+    ("TrimSuffix", |s, p| s.strip_suffix(p).unwrap_or(s).to_string()),
+];
+
+/// Questions about two texts.
+const QUESTIONS: &[(&str, fn(&str, &str) -> bool)] = &[
+    ("Contains", |s, t| s.contains(t)),
+    ("HasPrefix", |s, t| s.starts_with(t)),
+    ("HasSuffix", |s, t| s.ends_with(t)),
+    ("EqualFold", |s, t| s.to_lowercase() == t.to_lowercase()),
+];
+
+/// Numbers about two texts; positions count bytes, as in Go.
+const COUNTS: &[(&str, fn(&str, &str) -> i64)] = &[
+    ("Index", |s, t| s.find(t).map_or(-1, |i| i as i64)),
+    ("LastIndex", |s, t| s.rfind(t).map_or(-1, |i| i as i64)),
+    ("Count", |s, t| if t.is_empty() { s.chars().count() as i64 + 1 } else { s.matches(t).count() as i64 }),
+];
+
+fn fields<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let text = text(ctx, args, 0)?;
+    let pieces: Vec<Val<'h>> = text.split_whitespace().map(|p| ctx.string(p)).collect::<Result<_, _>>()?;
+    Ok(lists::result_list(ctx, None, &pieces)?.into())
+}
+
+fn replace_all<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let (s, from, to) = (text(ctx, args, 0)?, text(ctx, args, 1)?, text(ctx, args, 2)?);
+    let count = if args.len() > 3 { args.int(3)? } else { -1 };
+    let made = match usize::try_from(count) {
+        Ok(count) => s.replacen(&*from, &to, count),
+        Err(_) => s.replace(&*from, &to),
+    };
+    Ok(ctx.string(&made)?.into())
+}
+
+fn md5_hex<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(ctx.string(&system::md5_hex(&text(ctx, args, 0)?))?.into())
+}
+
+/// The values of the test package's signature example.
+const ECDSA: &[(&str, &str)] = &[
+    ("D", "1234567890"),
+    ("X", "43162711582587979080031819627904423023685561091192625653251495188141318209988"),
+    ("Y", "86807430002474105664458509423764867536342689150582922106807036347047552480521"),
+    ("Hash", "0xe6f9ed0d"),
+    ("R", "43162711582587979080031819627904423023685561091192625653251495188141318209988"),
+    ("S", "94150071556658883365738746782965214584303361499725266605620843043083873122499"),
+];
+
+fn ecdsa_example<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let made = ctx.new_map(KeyPolicy::Text, OrderPolicy::SortedByText)?;
+    if let Some(map) = made.as_map() {
+        for &(key, value) in ECDSA {
+            access::map_set(ctx, map, ctx.string(key)?, ctx.string(value)?)?;
+        }
+        access::map_set(ctx, map, ctx.string("Valid")?, ctx.bool(true))?;
+    }
+    Ok(made.into())
+}
+
+const FIFTEEN_PUZZLE: &str =
+    "Solution found in 52 moves: rrrulddluuuldrurdddrullulurrrdddldluurddlulurruldrdrd";
+
+/// Registers all members.
+pub fn register(registry: &mut HostRegistry) {
+    for &(name, f) in MAPPINGS {
+        registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
+            let ctx: &HostContext<'_> = ctx;
+            Ok(ctx.string(&f(&text(ctx, args, 0)?))?.into())
+        });
+    }
+    for &(name, f) in PAIRS {
+        registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
+            let ctx: &HostContext<'_> = ctx;
+            Ok(ctx.string(&f(&text(ctx, args, 0)?, &text(ctx, args, 1)?))?.into())
+        });
+    }
+    for &(name, f) in QUESTIONS {
+        registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
+            Ok(Ret::Bool(f(&text(ctx, args, 0)?, &text(ctx, args, 1)?)))
+        });
+    }
+    for &(name, f) in COUNTS {
+        registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
+            Ok(Ret::Int(f(&text(ctx, args, 0)?, &text(ctx, args, 1)?)))
+        });
+    }
+    registry.dynamic("mochi.strings.Split", super::text::split);
+    registry.dynamic("mochi.strings.Join", super::text::join);
+    registry.dynamic("mochi.strings.Repeat", super::text::repeat);
+    registry.dynamic("mochi.strings.Fields", fields);
+    registry.dynamic("mochi.strings.Replace", replace_all);
+    registry.dynamic("mochi.strings.ReplaceAll", replace_all);
+
+    registry.dynamic("mochi.testpkg.Add", |_, args| {
+        let (a, b) = (args.int(0)?, args.int(1)?);
+        let sum = a.checked_add(b);
+        sum.map(Ret::Int).ok_or_else(|| super::number::overflow(format_args!("{a} + {b}")))
+    });
+    registry.dynamic("mochi.testpkg.Pi", |_, _| Ok(Ret::Float(3.14)));
+    registry.dynamic("mochi.testpkg.Answer", |_, _| Ok(Ret::Int(42)));
+    registry.dynamic("mochi.testpkg.MD5Hex", md5_hex);
+    registry.dynamic("mochi.testpkg.ECDSAExample", ecdsa_example);
+    registry.dynamic("mochi.testpkg.FifteenPuzzleExample", |ctx, _| {
+        let ctx: &HostContext<'_> = ctx;
+        Ok(ctx.string(FIFTEEN_PUZZLE)?.into())
+    });
+}

@@ -1,0 +1,322 @@
+//! Numbers of all four kinds: `int`, `float`, `bigint`, `bigrat`, and what operators do with mixtures of them.
+//!
+//! Big numbers are byte objects of two front-end kinds: a bigint is its two's complement, little-endian; a bigrat is the
+//! length of its numerator in four bytes, then numerator and denominator in the same form. They are always reduced and
+//! the denominator is positive, so equal numbers have equal bytes.
+//!
+//! A bigint never turns back into an int by itself: programs ask with `as int`.
+
+use std::cmp::Ordering;
+
+use num_bigint::BigInt;
+use num_rational::BigRational;
+use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
+use upshift_bytecode::TrapCode;
+use upshift_runtime::host::{HostContext, Val};
+use upshift_runtime::trap::Trap;
+
+use crate::lower::{BIGINT_KIND, BIGRAT_KIND};
+
+/// A number.
+#[derive(Clone, Debug)]
+pub enum Number {
+    /// 64 bits.
+    Int(i64),
+    /// IEEE double.
+    Float(f64),
+    /// Unbounded integer.
+    Big(BigInt),
+    /// Exact fraction.
+    Rat(BigRational),
+}
+
+/// An arithmetic operator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Rem,
+}
+
+impl Op {
+    /// As programs write it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Op::Add => "+",
+            Op::Sub => "-",
+            Op::Mul => "*",
+            Op::Div => "/",
+            Op::Rem => "%",
+        }
+    }
+}
+
+/// The bigint in the bytes of a byte object.
+pub fn decode_big(bytes: &[u8]) -> BigInt {
+    BigInt::from_signed_bytes_le(bytes)
+}
+
+/// The bigrat in the bytes of a byte object.
+pub fn decode_rat(bytes: &[u8]) -> BigRational {
+    let split = bytes.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
+    let (numer, denom) = bytes.get(4..).unwrap_or(&[]).split_at_checked(split).unwrap_or((&[], &[1]));
+    BigRational::new_raw(decode_big(numer), decode_big(denom))
+}
+
+/// A trap for an integer result outside 64 bits.
+#[cold]
+pub fn overflow(operation: impl std::fmt::Display) -> Trap {
+    Trap::new(
+        TrapCode::IntegerOverflow,
+        format!(
+            "{operation} does not fit 64 bits; declare the variable as bigint to compute with larger integers"
+        ),
+    )
+}
+
+#[cold]
+fn division_by_zero() -> Trap {
+    Trap::of(TrapCode::DivisionByZero)
+}
+
+impl Number {
+    /// The number in a value.
+    #[inline]
+    pub fn of(val: Val<'_>) -> Option<Number> {
+        if let Some(i) = val.as_int() {
+            return Some(Number::Int(i));
+        }
+        if let Some(x) = val.as_float() {
+            return Some(Number::Float(x));
+        }
+        match val.as_bytes()? {
+            (BIGINT_KIND, bytes) => Some(Number::Big(decode_big(bytes))),
+            (BIGRAT_KIND, bytes) => Some(Number::Rat(decode_rat(bytes))),
+            _ => None,
+        }
+    }
+
+    /// As a guest value.
+    pub fn make<'h>(&self, ctx: &'h HostContext<'_>) -> Result<Val<'h>, Trap> {
+        match self {
+            Number::Int(i) => ctx.int(*i),
+            Number::Float(x) => Ok(ctx.float(*x)),
+            Number::Big(b) => ctx.new_bytes(BIGINT_KIND, &b.to_signed_bytes_le()),
+            Number::Rat(r) => {
+                let numer = r.numer().to_signed_bytes_le();
+                let denom = r.denom().to_signed_bytes_le();
+                let mut bytes = Vec::with_capacity(4 + numer.len() + denom.len());
+                bytes.extend_from_slice(&(numer.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(&numer);
+                bytes.extend_from_slice(&denom);
+                ctx.new_bytes(BIGRAT_KIND, &bytes)
+            }
+        }
+    }
+
+    /// As a double, rounded.
+    pub fn to_float(&self) -> f64 {
+        match self {
+            Number::Int(i) => *i as f64,
+            Number::Float(x) => *x,
+            Number::Big(b) => b.to_f64().unwrap_or(f64::NAN),
+            Number::Rat(r) if r.is_integer() => r.numer().to_f64().unwrap_or(f64::NAN),
+            Number::Rat(r) => r.to_f64().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// As an unbounded integer, towards zero; `None` for floats that are not finite.
+    pub fn to_big(&self) -> Option<BigInt> {
+        match self {
+            Number::Int(i) => Some(BigInt::from(*i)),
+            Number::Float(x) => BigInt::from_f64(x.trunc()),
+            Number::Big(b) => Some(b.clone()),
+            Number::Rat(r) => Some(r.to_integer()),
+        }
+    }
+
+    /// As a fraction; `None` for floats that are not finite.
+    pub fn to_rat(&self) -> Option<BigRational> {
+        match self {
+            Number::Int(i) => Some(BigRational::from_integer(BigInt::from(*i))),
+            Number::Float(x) => BigRational::from_float(*x),
+            Number::Big(b) => Some(BigRational::from_integer(b.clone())),
+            Number::Rat(r) => Some(r.clone()),
+        }
+    }
+
+    /// As a 64-bit integer, towards zero.
+    ///
+    /// # Errors
+    /// integer-overflow where it does not fit.
+    pub fn to_int(&self) -> Result<i64, Trap> {
+        let fits = match self {
+            Number::Int(i) => return Ok(*i),
+            Number::Float(x) => {
+                let x = x.trunc();
+                // 2^63 itself is outside.
+                (x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0).then_some(x as i64)
+            }
+            Number::Big(b) => b.to_i64(),
+            Number::Rat(r) => r.to_integer().to_i64(),
+        };
+        fits.ok_or_else(|| overflow(format_args!("{} as int", self.text())))
+    }
+
+    /// As `str` shows it.
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    /// Writes it as `str` shows it.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        use std::io::Write;
+        let _ = match self {
+            Number::Int(i) => write!(out, "{i}"),
+            Number::Float(x) => {
+                super::float::write_text(out, *x);
+                Ok(())
+            }
+            Number::Big(b) => write!(out, "{b}"),
+            Number::Rat(r) => write!(out, "{}/{}", r.numer(), r.denom()),
+        };
+    }
+
+    /// `-self`
+    ///
+    /// # Errors
+    /// integer-overflow for the least int.
+    pub fn negate(self) -> Result<Number, Trap> {
+        Ok(match self {
+            Number::Int(i) => Number::Int(i.checked_neg().ok_or_else(|| overflow(format_args!("-({i})")))?),
+            Number::Float(x) => Number::Float(-x),
+            Number::Big(b) => Number::Big(-b),
+            Number::Rat(r) => Number::Rat(-r),
+        })
+    }
+
+    /// The absolute value.
+    ///
+    /// # Errors
+    /// integer-overflow for the least int.
+    pub fn absolute(self) -> Result<Number, Trap> {
+        Ok(match self {
+            Number::Int(i) if i < 0 => return Number::Int(i).negate(),
+            Number::Int(i) => Number::Int(i),
+            Number::Float(x) => Number::Float(x.abs()),
+            Number::Big(b) => Number::Big(b.abs()),
+            Number::Rat(r) => Number::Rat(r.abs()),
+        })
+    }
+
+    /// Which is greater; `None` where one is not a number.
+    pub fn compare(&self, other: &Number) -> Option<Ordering> {
+        match (self, other) {
+            (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
+            (Number::Float(a), Number::Float(b)) => a.partial_cmp(b),
+            // The language computes with both as floats.
+            (Number::Int(a), Number::Float(b)) => (*a as f64).partial_cmp(b),
+            (Number::Float(a), Number::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Number::Float(x), big) => {
+                if x.is_finite() {
+                    Some(BigRational::from_float(*x)?.cmp(&big.to_rat()?))
+                } else {
+                    x.partial_cmp(&0.0)
+                }
+            }
+            (big, Number::Float(x)) => {
+                if x.is_finite() {
+                    Some(big.to_rat()?.cmp(&BigRational::from_float(*x)?))
+                } else {
+                    0.0.partial_cmp(x)
+                }
+            }
+            (Number::Big(a), Number::Big(b)) => Some(a.cmp(b)),
+            (Number::Rat(a), Number::Rat(b)) => Some(a.cmp(b)),
+            (a @ Number::Rat(_), b) | (a, b @ Number::Rat(_)) => Some(a.to_rat()?.cmp(&b.to_rat()?)),
+            (a, b) => Some(a.to_big()?.cmp(&b.to_big()?)),
+        }
+    }
+}
+
+/// `a op b`
+///
+/// # Errors
+/// integer-overflow with the operands; division-by-zero, for floats too.
+pub fn arithmetic(op: Op, a: Number, b: Number) -> Result<Number, Trap> {
+    match (a, b) {
+        (Number::Int(a), Number::Int(b)) => int(op, a, b).map(Number::Int),
+        (Number::Float(a), b) => float(op, a, b.to_float()).map(Number::Float),
+        (a, Number::Float(b)) => float(op, a.to_float(), b).map(Number::Float),
+        (a @ Number::Rat(_), b) | (a, b @ Number::Rat(_)) => {
+            let (Some(a), Some(b)) = (a.to_rat(), b.to_rat()) else { return Ok(Number::Float(f64::NAN)) };
+            rat(op, a, b).map(Number::Rat)
+        }
+        (a, b) => {
+            let (Some(a), Some(b)) = (a.to_big(), b.to_big()) else { return Ok(Number::Float(f64::NAN)) };
+            big(op, a, b).map(Number::Big)
+        }
+    }
+}
+
+fn int(op: Op, a: i64, b: i64) -> Result<i64, Trap> {
+    if b == 0 && matches!(op, Op::Div | Op::Rem) {
+        return Err(division_by_zero());
+    }
+    let result = match op {
+        Op::Add => a.checked_add(b),
+        Op::Sub => a.checked_sub(b),
+        Op::Mul => a.checked_mul(b),
+        Op::Div => a.checked_div(b),
+        Op::Rem => Some(a.wrapping_rem(b)),
+    };
+    result.ok_or_else(|| overflow(format_args!("{a} {} {b}", op.text())))
+}
+
+fn float(op: Op, a: f64, b: f64) -> Result<f64, Trap> {
+    if b == 0.0 && matches!(op, Op::Div | Op::Rem) {
+        return Err(division_by_zero());
+    }
+    Ok(match op {
+        Op::Add => a + b,
+        Op::Sub => a - b,
+        Op::Mul => a * b,
+        Op::Div => a / b,
+        Op::Rem => a % b,
+    })
+}
+
+fn big(op: Op, a: BigInt, b: BigInt) -> Result<BigInt, Trap> {
+    if b.is_zero() && matches!(op, Op::Div | Op::Rem) {
+        return Err(division_by_zero());
+    }
+    Ok(match op {
+        Op::Add => a + b,
+        Op::Sub => a - b,
+        Op::Mul => a * b,
+        Op::Div => a / b,
+        Op::Rem => a % b,
+    })
+}
+
+fn rat(op: Op, a: BigRational, b: BigRational) -> Result<BigRational, Trap> {
+    if b.is_zero() && matches!(op, Op::Div | Op::Rem) {
+        return Err(division_by_zero());
+    }
+    Ok(match op {
+        Op::Add => a + b,
+        Op::Sub => a - b,
+        Op::Mul => a * b,
+        Op::Div => a / b,
+        Op::Rem => a % b,
+    })
+}

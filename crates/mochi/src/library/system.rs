@@ -1,0 +1,272 @@
+//! Builtins that reach outside: output, input, clock, files; and what tests and benchmarks report.
+
+use std::time::Duration;
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
+use upshift_bytecode::TrapCode;
+use upshift_runtime::host::{Args, HostContext, Ret, Val};
+use upshift_runtime::trap::Trap;
+
+use super::format::{self, Notation};
+use super::{kind_name, lists, mismatch};
+
+/// What the library remembers per instance. Embedders that want to choose tests or see their results give the instance
+/// one with `Instance::set_data`; else one is made on first use.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The state of the clock where it is replaced by a sequence of numbers.
+    pub now_seed: Option<i64>,
+    /// Only tests whose name contains this text run.
+    pub test_filter: Option<String>,
+    /// How the tests went that have ended.
+    pub tests: Vec<TestResult>,
+    running: Option<(String, Duration)>,
+    benches: Vec<(String, Duration, usize)>,
+}
+
+/// How a test went.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TestResult {
+    /// The name in the program.
+    pub name: String,
+    /// How long it took.
+    pub duration: Duration,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
+}
+
+impl State {
+    /// A state as the process environment says: `MOCHI_NOW_SEED` replaces the clock.
+    pub fn from_environment() -> State {
+        let seed = std::env::var("MOCHI_NOW_SEED").ok();
+        State { now_seed: seed.and_then(|s| s.trim().parse().ok()), ..State::default() }
+    }
+}
+
+fn state<'a>(ctx: &'a mut HostContext<'_>) -> &'a mut State {
+    ctx.data_or_insert(State::from_environment)
+}
+
+// ---- Output ----
+
+/// `print(..)`
+pub fn print<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let mut io = ctx.io();
+    let out = io.stdout_buffer()?;
+    let start = out.len();
+    for i in 0..args.len() {
+        if i > 0 {
+            out.push(b' ');
+        }
+        if let Err(trap) = args.val(ctx, i).and_then(|val| format::write_printed(ctx, out, val)) {
+            out.truncate(start);
+            return Err(trap);
+        }
+    }
+    if args.len() >= 3 {
+        trim_line(out, start);
+    }
+    out.push(b'\n');
+    io.commit()?;
+    Ok(Ret::Nothing)
+}
+
+/// Takes white space off both ends of what was written from `start`.
+fn trim_line(out: &mut Vec<u8>, start: usize) {
+    let Ok(line) = std::str::from_utf8(&out[start..]) else { return };
+    let end = start + line.trim_end().len();
+    let leading = line.len() - line.trim_start().len();
+    out.truncate(end);
+    out.drain(start..(start + leading).min(end));
+}
+
+/// `json(x)`
+pub fn json<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let mut out = Vec::new();
+    format::write(ctx, &mut out, args.val(ctx, 0)?, Notation::Json)?;
+    out.push(b'\n');
+    ctx.io().write_stdout(&out)?;
+    Ok(Ret::Nothing)
+}
+
+/// `to_json(x)`
+pub fn to_json<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let mut out = Vec::new();
+    format::write(ctx, &mut out, args.val(ctx, 0)?, Notation::CompactJson)?;
+    Ok(ctx.string(&format::into_string(out))?.into())
+}
+
+// ---- Input, clock, files ----
+
+/// `input()`: the next line, or the empty text behind the last
+pub fn input<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let line = ctx.io().read_line()?.unwrap_or_default();
+    Ok(ctx.string(&String::from_utf8_lossy(&line))?.into())
+}
+
+/// `now()`: nanoseconds since 1970, or the next number of the seeded sequence
+pub fn now<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    if let Some(seed) = &mut state(ctx).now_seed {
+        *seed = (i128::from(*seed) * 1_664_525 + 1_013_904_223).rem_euclid(2_147_483_647) as i64;
+        return Ok(Ret::Int(*seed));
+    }
+    let now = ctx.io().now()?;
+    Ok(Ret::Int(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)))
+}
+
+/// `mem()`
+pub fn mem<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    Ok(Ret::Int(ctx.memory_in_use() as i64))
+}
+
+/// `read_file(path)`
+pub fn read_file<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let path = args.text(ctx, 0)?;
+    let bytes = ctx.io().read_file(&*path)?;
+    Ok(ctx.string(&String::from_utf8_lossy(&bytes))?.into())
+}
+
+// ---- Digests ----
+
+/// The bytes of a text or of a list of ints.
+fn bytes_of(val: Val<'_>, what: &str) -> Result<Vec<u8>, Trap> {
+    if let Some(text) = val.as_str() {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let Some(list) = val.as_list() else {
+        return Err(mismatch(format!(
+            "{what} works on strings and lists of bytes, not on {}",
+            kind_name(val)
+        )));
+    };
+    let byte = |v: Val<'_>| {
+        v.as_int()
+            .and_then(|i| u8::try_from(i).ok())
+            .ok_or_else(|| mismatch(format!("{what}: a byte is an int from 0 to 255, not {}", kind_name(v))))
+    };
+    list.iter().map(byte).collect()
+}
+
+/// `sha256(x)`
+pub fn sha256<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let digest = Sha256::digest(bytes_of(args.val(ctx, 0)?, "sha256")?);
+    let items: Vec<Val<'h>> = digest.iter().map(|&b| ctx.int(i64::from(b))).collect::<Result<_, _>>()?;
+    match ctx.result_storage() {
+        None => Ok(ctx.new_list_int(digest.iter().map(|&b| i64::from(b)))?.into()),
+        Some(_) => Ok(lists::result_list(ctx, None, &items)?.into()),
+    }
+}
+
+/// The MD5 digest of a text in hexadecimal.
+pub fn md5_hex(text: &str) -> String {
+    use std::fmt::Write;
+    let mut hex = String::new();
+    for byte in Md5::digest(text.as_bytes()) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+// ---- Ends ----
+
+/// `panic(message)`
+pub fn panic<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    Err(Trap::new(TrapCode::Panic, format::text(ctx, args.val(ctx, 0)?)?))
+}
+
+/// `eval(source)`
+pub fn eval<'h>(_ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    Err(Trap::new(TrapCode::HostError, "eval is not supported yet"))
+}
+
+/// `mochi.expect_failed(line)`
+pub fn expect_failed<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    Err(Trap::new(TrapCode::ExpectFailed, format!("expectation failed: {}", &*args.text(ctx, 0)?)))
+}
+
+/// The protocol's value for a caught trap: its text, for what reports tests.
+pub fn trap_value<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(args.val(ctx, 1)?.into())
+}
+
+// ---- Tests and benchmarks ----
+
+/// `mochi.test_begin(name)`: whether the test is to run
+pub fn test_begin<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let name = args.text(ctx, 0)?.to_string();
+    let start = ctx.io().elapsed().unwrap_or_default();
+    let state = state(ctx);
+    if state.test_filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
+        return Ok(Ret::Bool(false));
+    }
+    state.running = Some((name, start));
+    Ok(Ret::Bool(true))
+}
+
+/// `mochi.test_end(error)`: null where the test passed
+pub fn test_end<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let error = {
+        let ctx = &*ctx;
+        let val = args.val(ctx, 0)?;
+        if val.is_nil() { None } else { Some(format::text(ctx, val)?) }
+    };
+    let end = ctx.io().elapsed().unwrap_or_default();
+    let state = state(ctx);
+    if let Some((name, start)) = state.running.take() {
+        state.tests.push(TestResult { name, duration: end.saturating_sub(start), error });
+    }
+    Ok(Ret::Nothing)
+}
+
+/// `mochi.bench_begin(name)`
+pub fn bench_begin<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let name = args.text(ctx, 0)?.to_string();
+    let start = ctx.io().elapsed().unwrap_or_default();
+    let memory = ctx.memory_in_use();
+    state(ctx).benches.push((name, start, memory));
+    Ok(Ret::Nothing)
+}
+
+/// `mochi.bench_end()`: prints duration and memory of the innermost benchmark
+pub fn bench_end<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let end = ctx.io().elapsed().unwrap_or_default();
+    let memory = ctx.memory_in_use();
+    let Some((name, start, before)) = state(ctx).benches.pop() else { return Ok(Ret::Nothing) };
+    let report = serde_json::json!({
+        "duration_us": end.saturating_sub(start).as_micros() as u64,
+        "memory_bytes": memory.saturating_sub(before),
+        "name": name,
+    });
+    ctx.print(&format!("{report:#}\n"))?;
+    Ok(Ret::Nothing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_trimmed_at_both_ends() {
+        for (line, trimmed) in [("a b", "a b"), ("  a ", "a"), ("   ", ""), ("", ""), ("\ta\u{a0}", "a")] {
+            let mut out = b"before".to_vec();
+            out.extend_from_slice(line.as_bytes());
+            trim_line(&mut out, 6);
+            assert_eq!(out, format!("before{trimmed}").into_bytes(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn digests() {
+        assert_eq!(md5_hex(""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(md5_hex("message digest"), "f96b697d7cb7938d525a2f31aaf161d0");
+    }
+}

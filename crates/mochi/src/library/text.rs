@@ -1,0 +1,244 @@
+//! Builtins on texts. Positions count characters (Unicode scalars).
+
+use upshift_bytecode::TrapCode;
+use upshift_runtime::host::{Args, HostContext, Ret, Text, Val};
+use upshift_runtime::trap::Trap;
+
+use super::number::overflow;
+use super::{access, format, kind_name, lists, mismatch};
+
+/// A text argument.
+fn text_arg<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize, what: &str) -> Result<Text<'h>, Trap> {
+    let val = args.val(ctx, i)?;
+    val.as_str().ok_or_else(|| mismatch(format!("{what} works on strings, not on {}", kind_name(val))))
+}
+
+/// A text argument, or the text of another value.
+fn any_text(ctx: &HostContext<'_>, args: Args<'_>, i: usize) -> Result<String, Trap> {
+    format::text(ctx, args.val(ctx, i)?)
+}
+
+/// An int argument.
+pub fn int_arg(ctx: &HostContext<'_>, args: Args<'_>, i: usize, what: &str) -> Result<i64, Trap> {
+    args.int(i).or_else(|_| {
+        let val = args.val(ctx, i)?;
+        Err(mismatch(format!("{what}: argument {} is {}, not int", i + 1, kind_name(val))))
+    })
+}
+
+/// `str(x)`
+pub fn str<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    if val.as_str().is_some() {
+        return Ok(val.into());
+    }
+    Ok(ctx.string(&format::text(ctx, val)?)?.into())
+}
+
+/// `substring(s, from, to)`, `substr`
+pub fn substring<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let text = text_arg(ctx, args, 0, "substring")?;
+    let (from, to) = (int_arg(ctx, args, 1, "substring")?, int_arg(ctx, args, 2, "substring")?);
+    Ok(ctx.string(access::slice_text(&text, Some(from), Some(to)))?.into())
+}
+
+/// `lower(x)`
+pub fn lower<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(ctx.string(&any_text(ctx, args, 0)?.to_lowercase())?.into())
+}
+
+/// `upper(x)`
+pub fn upper<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(ctx.string(&any_text(ctx, args, 0)?.to_uppercase())?.into())
+}
+
+/// `trim(s)`
+pub fn trim<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(ctx.string(any_text(ctx, args, 0)?.trim())?.into())
+}
+
+/// `split(s, separator)`
+pub fn split<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let (text, separator) = (text_arg(ctx, args, 0, "split")?, text_arg(ctx, args, 1, "split")?);
+    let mut pieces = Vec::new();
+    if separator.is_empty() {
+        let mut buffer = [0; 4];
+        for c in text.chars() {
+            pieces.push(ctx.string(c.encode_utf8(&mut buffer))?);
+        }
+    } else {
+        for piece in text.split(&*separator) {
+            pieces.push(ctx.string(piece)?);
+        }
+    }
+    Ok(lists::result_list(ctx, None, &pieces)?.into())
+}
+
+/// `join(list, separator)`
+pub fn join<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(join_vals(ctx, args.val(ctx, 0)?, args.val(ctx, 1)?)?.into())
+}
+
+/// The texts of the elements with a separator between them.
+///
+/// # Errors
+/// type-mismatch where the first is no list.
+pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>) -> Result<Val<'h>, Trap> {
+    let separator = format::text(ctx, separator)?;
+    let mut out = Vec::new();
+    match list.as_list() {
+        Some(items) => {
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.extend_from_slice(separator.as_bytes());
+                }
+                format::write(ctx, &mut out, item, format::Notation::Text)?;
+            }
+        }
+        None if list.is_nil() => {}
+        None => return Err(mismatch(format!("join works on lists, not on {}", kind_name(list)))),
+    }
+    ctx.string(&format::into_string(out))
+}
+
+/// `indexOf(s, t)`
+pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    if let Some(list) = val.as_list() {
+        let wanted = args.val(ctx, 1)?;
+        for (i, item) in list.iter().enumerate() {
+            if super::compare::same(ctx, item, wanted)? {
+                return Ok(Ret::Int(i as i64));
+            }
+        }
+        return Ok(Ret::Int(-1));
+    }
+    if val.is_nil() {
+        return Ok(Ret::Int(-1));
+    }
+    let (text, part) = (text_arg(ctx, args, 0, "indexOf")?, text_arg(ctx, args, 1, "indexOf")?);
+    Ok(Ret::Int(match memchr::memmem::find(text.as_bytes(), part.as_bytes()) {
+        Some(at) => text[..at].chars().count() as i64,
+        None => -1,
+    }))
+}
+
+/// `contains(s, t)`: as `t in s`
+pub fn contains<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(Ret::Bool(access::contains(ctx, args.val(ctx, 0)?, args.val(ctx, 1)?)?))
+}
+
+/// `padStart(s, n, pad)`
+pub fn pad_start<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let pad = if args.len() > 2 { Some(args.val(ctx, 2)?) } else { None };
+    Ok(pad_vals(ctx, args.val(ctx, 0)?, args.val(ctx, 1)?, pad)?.into())
+}
+
+/// The text of a value, with repetitions of `pad` before it so that it has `width` characters.
+///
+/// # Errors
+/// type-mismatch where the width is no int; memory-limit.
+pub fn pad_vals<'h>(
+    ctx: &'h HostContext<'_>,
+    val: Val<'h>,
+    width: Val<'h>,
+    pad: Option<Val<'h>>,
+) -> Result<Val<'h>, Trap> {
+    let Some(width) = width.as_int() else {
+        return Err(mismatch(format!("padStart: the width is {}, not int", kind_name(width))));
+    };
+    let text = format::text(ctx, val)?;
+    let pad = match pad {
+        Some(pad) => format::text(ctx, pad)?,
+        None => " ".to_string(),
+    };
+    let missing = width.saturating_sub_unsigned(text.chars().count() as u64);
+    if missing <= 0 || pad.is_empty() {
+        return ctx.string(&text);
+    }
+    // The padding is made in the guest's memory, so its limit holds.
+    let size = pad.chars().count() as i64;
+    let whole = repeated(ctx, ctx.string(&pad)?, missing / size)?;
+    let rest: String = pad.chars().take((missing % size) as usize).chain(text.chars()).collect();
+    ctx.concat(whole, ctx.string(&rest)?)
+}
+
+/// A text several times, by doubling.
+fn repeated<'h>(ctx: &'h HostContext<'_>, text: Val<'h>, times: i64) -> Result<Val<'h>, Trap> {
+    let mut result = ctx.string("")?;
+    if text.as_str().is_none_or(|t| t.is_empty()) {
+        return Ok(result);
+    }
+    let (mut block, mut left) = (text, times);
+    while left > 0 {
+        if left & 1 == 1 {
+            result = ctx.concat(result, block)?;
+        }
+        left >>= 1;
+        if left > 0 {
+            block = ctx.concat(block, block)?;
+        }
+    }
+    Ok(result)
+}
+
+/// `repeat(s, n)`
+pub fn repeat<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let text = ctx.string(&any_text(ctx, args, 0)?)?;
+    let times = int_arg(ctx, args, 1, "repeat")?;
+    if times < 0 {
+        return Err(Trap::new(TrapCode::InvalidArgument, format!("repeat: the count is {times}")));
+    }
+    Ok(repeated(ctx, text, times)?.into())
+}
+
+/// `parseIntStr(s[, base])`
+pub fn parse_int<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let text = any_text(ctx, args, 0)?;
+    let base = if args.len() > 1 { int_arg(ctx, args, 1, "parseIntStr")? } else { 10 };
+    if !(2..=36).contains(&base) {
+        return Err(Trap::new(
+            TrapCode::InvalidArgument,
+            format!("parseIntStr: the base is {base}, not from 2 to 36"),
+        ));
+    }
+    i64::from_str_radix(&text, base as u32).map(Ret::Int).map_err(|e| {
+        use std::num::IntErrorKind;
+        match e.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {
+                overflow(format_args!("parseIntStr(\"{text}\")"))
+            }
+            _ => Trap::new(
+                TrapCode::InvalidArgument,
+                format!("parseIntStr: {text:?} is no number in base {base}"),
+            ),
+        }
+    })
+}
+
+/// Starts a method on a text: whether it begins with another.
+///
+/// # Errors
+/// type-mismatch where one is no text.
+pub fn starts_with(val: Val<'_>, part: Val<'_>) -> Result<bool, Trap> {
+    match (val.as_str(), part.as_str()) {
+        (Some(text), Some(part)) => Ok(text.starts_with(&*part)),
+        _ => Err(mismatch(format!(
+            "starts_with works on strings, not on {} and {}",
+            kind_name(val),
+            kind_name(part)
+        ))),
+    }
+}
