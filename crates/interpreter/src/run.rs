@@ -4,7 +4,6 @@
 //! place behind the loop, so that the hot arms neither spill the state nor need a prologue.
 
 use upshift_bytecode::{Immediate, Op, TrapCode, TruthMask, Word};
-use upshift_runtime::closure;
 use upshift_runtime::context::{Context, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, FunctionEntry};
 use upshift_runtime::instance::Instance;
@@ -30,8 +29,6 @@ pub unsafe fn run(
     // SAFETY (of the whole function): verified code reads and writes slots of its own frame and window only, its branches
     // stay inside its code, typed operands are what their types say, and headers are written by calls alone.
     unsafe {
-        let mut budget: i64 = (*ctx).budget;
-
         macro_rules! int {
             ($slot:expr) => {
                 *fp.cast::<i64>().add($slot as usize)
@@ -57,7 +54,7 @@ pub unsafe fn run(
             let status: Status = 'leave: {
                 let code: TrapCode = 'trap: {
                     loop {
-                        let w = *pc;
+                        let w = At(pc);
                         macro_rules! next {
                             ($n:expr) => {{
                                 pc = pc.add($n);
@@ -72,14 +69,12 @@ pub unsafe fn run(
                         }
                         macro_rules! charge {
                             () => {
-                                budget -= 1;
-                                if budget < 0 {
-                                    (*ctx).budget = budget;
+                                (*ctx).budget -= 1;
+                                if (*ctx).budget < 0 {
                                     let status = r::budget(ctx, fp, pc, entry);
                                     if status != Status::Continue {
                                         break 'leave status;
                                     }
-                                    budget = (*ctx).budget;
                                 }
                             };
                         }
@@ -161,7 +156,6 @@ pub unsafe fn run(
                         // A routine that neither calls nor charges.
                         macro_rules! routine {
                             ($f:ident, $words:expr) => {{
-                                (*ctx).budget = budget;
                                 let status = r::$f(ctx, fp, pc, entry);
                                 if status != Status::Continue {
                                     break 'leave status;
@@ -172,13 +166,11 @@ pub unsafe fn run(
                         // A routine that may run guest or host code.
                         macro_rules! calling {
                             ($f:ident, $words:expr) => {{
-                                (*ctx).budget = budget;
                                 let functions = (*ctx).functions;
                                 let status = r::$f(ctx, fp, pc, entry);
                                 if status != Status::Continue {
                                     break 'leave status;
                                 }
-                                budget = (*ctx).budget;
                                 if (*ctx).functions != functions {
                                     entry = (*ctx).functions.byte_add(entry as usize - functions as usize);
                                 }
@@ -188,13 +180,15 @@ pub unsafe fn run(
                         // Enters a function whose arguments stand in the window; `$then` may write the closure.
                         macro_rules! enter {
                             ($callee:expr, |$header:ident| $then:expr) => {{
-                                let callee: *const FunctionEntry = $callee;
+                                // The slow path comes first, where only the state of the loop is live.
+                                charge!();
                                 let link = (*entry).link;
                                 let frame = fp.byte_add((link >> 32) as usize);
-                                if frame.byte_add((*callee).size()) > (*ctx).stack_limit {
+                                let callee: *const FunctionEntry = $callee;
+                                // Behind the limit is room for any frame with its window.
+                                if frame > (*ctx).stack_limit {
                                     break 'trap TrapCode::StackOverflow;
                                 }
-                                charge!();
                                 let $header = frame.byte_add((*callee).header as usize);
                                 *$header = pc.add(1).expose_provenance() as u64;
                                 *$header.add(1) = link;
@@ -228,7 +222,6 @@ pub unsafe fn run(
                                 let back = *header;
                                 let $word: u64 = $bits;
                                 if back & FLAGS != 0 {
-                                    (*ctx).budget = budget;
                                     break 'leave r::return_slow(ctx, fp, entry, $word);
                                 }
                                 let link = *header.add(1);
@@ -576,7 +569,6 @@ pub unsafe fn run(
                                     .unwrap_or(TrapCode::Unreachable);
                             }
                             Op::Throw => {
-                                (*ctx).budget = budget;
                                 break 'leave r::throw(ctx, fp, pc, entry);
                             }
 
@@ -587,12 +579,10 @@ pub unsafe fn run(
                             Op::CallClosureVoid => call_closure!(a),
                             Op::CallHostInt | Op::CallHostFloat | Op::CallHostCell | Op::CallHostVoid => {
                                 let index = (*entry).index() as usize;
-                                (*ctx).budget = budget;
                                 let status = r::call_host(ctx, fp, pc, entry);
                                 if status != Status::Continue {
                                     break 'leave status;
                                 }
-                                budget = (*ctx).budget;
                                 // The host function may have loaded modules, which moves the table.
                                 entry = (*ctx).functions.add(index);
                                 next!(1)
@@ -616,25 +606,13 @@ pub unsafe fn run(
                                 return_word!(value.bits(), |word| *fp.add((*pc.sub(1)).a() as usize) = word)
                             }
                             Op::ReturnVoid => return_word!(Value::NIL.bits(), |_word| ()),
-                            Op::ResultsClear => {
-                                (*ctx.cast::<Instance>()).results.clear();
-                                next!(1)
-                            }
+                            Op::ResultsClear => routine!(results_clear, 1),
                             Op::ResultsPush => routine!(results_push, 1),
                             Op::ResultsLen => {
                                 int!(w.a()) = (*ctx.cast::<Instance>()).results.len() as i64;
                                 next!(1)
                             }
-                            Op::ResultsGet => {
-                                let i = int!(w.b()) as usize;
-                                match (&(*ctx.cast::<Instance>()).results).get(i) {
-                                    Some(&value) => {
-                                        cell!(w.a()) = value;
-                                        next!(1)
-                                    }
-                                    None => break 'trap TrapCode::IndexOutOfRange,
-                                }
-                            }
+                            Op::ResultsGet => routine!(results_get, 1),
 
                             Op::CellAdd => cell_arith!(cell_add, int_add_checked, +),
                             Op::CellSub => cell_arith!(cell_sub, int_sub_checked, -),
@@ -782,23 +760,8 @@ pub unsafe fn run(
                             Op::ListCellNew => routine!(list_cell_new, 2),
                             Op::ListCellGet => list_get!(cell, Value, |v| v),
                             Op::ListCellGetRel => list_get_rel!(cell, Value, |v| v),
-                            Op::ListCellSet => {
-                                let l = object!(w.a(), List);
-                                let heap = &mut (*ctx.cast::<Instance>()).heap;
-                                if !list::set_cell(heap, l, int!(w.b()), cell!(w.c())) {
-                                    break 'trap TrapCode::IndexOutOfRange;
-                                }
-                                next!(1)
-                            }
-                            Op::ListCellSetRel => {
-                                let l = object!(w.a(), List);
-                                let i = list::relative(l, int!(w.b()));
-                                let heap = &mut (*ctx.cast::<Instance>()).heap;
-                                if !list::set_cell(heap, l, i, cell!(w.c())) {
-                                    break 'trap TrapCode::IndexOutOfRange;
-                                }
-                                next!(1)
-                            }
+                            Op::ListCellSet => routine!(list_cell_set, 1),
+                            Op::ListCellSetRel => routine!(list_cell_set_rel, 1),
                             Op::ListCellPush => routine!(list_cell_push, 1),
                             Op::ListCellAppend => routine!(list_cell_append, 1),
 
@@ -828,12 +791,7 @@ pub unsafe fn run(
                                 *Record::field::<i64>(object!(w.a(), Record), w.b() as usize) = int!(w.c());
                                 next!(1)
                             }
-                            Op::RecordCellSet => {
-                                let heap = &mut (*ctx.cast::<Instance>()).heap;
-                                let record = object!(w.a(), Record);
-                                upshift_runtime::record::set_cell(heap, record, w.b() as usize, cell!(w.c()));
-                                next!(1)
-                            }
+                            Op::RecordCellSet => routine!(record_cell_set, 1),
                             Op::RecordCopy => routine!(record_copy, 1),
                             Op::RecordTag => {
                                 int!(w.a()) = (*object!(w.b(), Header)).bits as i64;
@@ -857,11 +815,7 @@ pub unsafe fn run(
                                 next!(1)
                             }
                             Op::RefCellNew => routine!(ref_cell_new, 2),
-                            Op::RefCellSet => {
-                                let heap = &mut (*ctx.cast::<Instance>()).heap;
-                                closure::set_ref_cell(heap, object!(w.a(), Ref), cell!(w.b()));
-                                next!(1)
-                            }
+                            Op::RefCellSet => routine!(ref_cell_set, 1),
 
                             Op::GlobalIntGet | Op::GlobalFloatGet => {
                                 int!(w.a()) = *(*ctx).globals.add(w.wide() as usize) as i64;
@@ -885,23 +839,8 @@ pub unsafe fn run(
                                 int!(w.a()) = (*object!(w.b(), Tuple)).len as i64;
                                 next!(1)
                             }
-                            Op::TupleGet => {
-                                match upshift_runtime::tuple::get(object!(w.b(), Tuple), int!(w.c())) {
-                                    Some(value) => {
-                                        cell!(w.a()) = value;
-                                        next!(1)
-                                    }
-                                    None => break 'trap TrapCode::IndexOutOfRange,
-                                }
-                            }
-                            Op::TupleSet => {
-                                let heap = &mut (*ctx.cast::<Instance>()).heap;
-                                let tuple = object!(w.a(), Tuple);
-                                if !upshift_runtime::tuple::set(heap, tuple, int!(w.b()), cell!(w.c())) {
-                                    break 'trap TrapCode::IndexOutOfRange;
-                                }
-                                next!(1)
-                            }
+                            Op::TupleGet => routine!(tuple_get, 1),
+                            Op::TupleSet => routine!(tuple_set, 1),
                             Op::TupleBits => {
                                 int!(w.a()) = (*object!(w.b(), Header)).bits as i64;
                                 next!(1)
@@ -915,20 +854,13 @@ pub unsafe fn run(
                                 int!(w.a()) = (*ctx.cast::<Instance>()).trail_mark() as i64;
                                 next!(1)
                             }
-                            Op::TrailUndo => {
-                                let mark = usize::try_from(int!(w.a())).unwrap_or(usize::MAX);
-                                if !(*ctx.cast::<Instance>()).trail_undo(mark) {
-                                    break 'trap TrapCode::InvalidArgument;
-                                }
-                                next!(1)
-                            }
+                            Op::TrailUndo => routine!(trail_undo, 1),
                             Op::RefCellSetTrailed => routine!(ref_cell_set_trailed, 1),
                             Op::RecordCellSetTrailed => routine!(record_cell_set_trailed, 1),
                             Op::TupleSetTrailed => routine!(tuple_set_trailed, 1),
                         }
                     }
                 };
-                (*ctx).budget = budget;
                 r::raise(ctx, fp, pc, entry, code)
             };
             if status == Status::Exit {
@@ -938,8 +870,44 @@ pub unsafe fn run(
             pc = (*ctx).pc;
             fp = (*ctx).fp;
             entry = (*ctx).entry;
-            budget = (*ctx).budget;
         }
+    }
+}
+
+/// The instruction at a pc, whose units are read where they are used: one load is less than shift and mask.
+#[derive(Clone, Copy)]
+struct At(*const Word);
+
+impl At {
+    #[inline(always)]
+    unsafe fn unit(self, i: usize) -> u16 {
+        // SAFETY: units of the instruction's first word.
+        unsafe { *self.0.cast::<u16>().add(i) }
+    }
+    #[inline(always)]
+    unsafe fn op(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.unit(0) }
+    }
+    #[inline(always)]
+    unsafe fn a(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.unit(1) }
+    }
+    #[inline(always)]
+    unsafe fn b(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.unit(2) }
+    }
+    #[inline(always)]
+    unsafe fn c(self) -> u16 {
+        // SAFETY: as above.
+        unsafe { self.unit(3) }
+    }
+    #[inline(always)]
+    unsafe fn wide(self) -> u32 {
+        // SAFETY: as above; the upper half of a word is aligned for it.
+        unsafe { *self.0.cast::<u32>().add(1) }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::value::Value;
 pub struct Context {
     /// What is left of the budget while no interpreter loop has it in a register.
     pub budget: i64,
-    /// Frames must end at or before this address; behind it is room for the largest window.
+    /// Frames must start at or before this address; behind it is room for the largest frame with its window.
     pub stack_limit: *mut u64,
     /// Functions by number.
     pub functions: *const FunctionEntry,

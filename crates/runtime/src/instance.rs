@@ -112,7 +112,7 @@ pub struct Instance {
     interrupt: InterruptHandle,
     deadline: Option<Instant>,
     fuel: Option<u64>,
-    max_window: u32,
+    max_extent: u32,
     depth: Cell<u32>,
     data: HashMap<RustTypeId, Box<dyn Any + Send>>,
 }
@@ -210,7 +210,7 @@ impl Instance {
             interrupt,
             deadline: None,
             fuel: config.fuel,
-            max_window: 64,
+            max_extent: 64,
             depth: Cell::new(0),
             data: HashMap::new(),
         });
@@ -221,8 +221,8 @@ impl Instance {
 
     /// Brings the context's pointers up to date after tables grew.
     fn refresh(&mut self) {
-        // Frames may be as large as the code says, so entries and windows need room behind the limit.
-        let reserve = self.max_window as usize + 1024;
+        // Frames start at or before the limit; behind it is room for any frame with its window, and a call of it.
+        let reserve = self.max_extent as usize + 256;
         let usable = self.stack.slots().saturating_sub(reserve);
         self.context.stack_limit = self.stack.base().wrapping_add(usable);
         let top = self.top.entry;
@@ -311,7 +311,7 @@ impl Instance {
             self.c_functions[(b.c_functions + i) as usize] =
                 CFunction { module: number, index: i, address: 0 };
         }
-        self.max_window = self.max_window.max(module.max_window);
+        self.max_extent = self.max_extent.max(module.max_extent);
         self.modules.push(module.clone());
         self.refresh();
         Ok(())
@@ -730,7 +730,9 @@ impl Instance {
                         let result = instance.context.result;
                         let ty = instance.function(instance.returned).and_then(|m| m.result);
                         match (instance.function(index).and_then(|m| m.result), ty) {
-                            (Some(ValueType::Cell(_)), Some(raw)) => Ok(instance.box_raw_shared(raw, result)?.bits()),
+                            (Some(ValueType::Cell(_)), Some(raw)) => {
+                                Ok(instance.box_raw_shared(raw, result)?.bits())
+                            }
                             (Some(ValueType::Cell(_)), None) => Ok(Value::NIL.bits()),
                             _ => Ok(result),
                         }

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use upshift_bytecode::frame::window_slots;
 use upshift_bytecode::{
-    ANY, CImport, Callee, CellConst, CellType, FrameLayout, Function, HeapType, Inst, Module, Op, OperandKind,
-    Protocol, RecordId, SigId, Signature, Source, Span, SwitchKey, SwitchTable, TrapSet, TypeId, TypeTable,
-    UnionId, ValueType, Word,
+    ANY, CImport, Callee, CellConst, CellType, FrameLayout, Function, HeapType, Inst, Module, Op,
+    OperandKind, Protocol, RecordId, SigId, Signature, Source, Span, SwitchKey, SwitchTable, TrapSet, TypeId,
+    TypeTable, UnionId, ValueType, Word,
 };
 
 use crate::host::HostFunction;
@@ -161,8 +161,8 @@ pub struct LinkedModule {
     pub entry: Option<u32>,
     /// The first number of each table.
     pub bases: Bases,
-    /// The largest window of any function, in slots.
-    pub max_window: u32,
+    /// The largest frame of any function with its window, in slots.
+    pub max_extent: u32,
     tables: Tables,
 }
 
@@ -545,7 +545,7 @@ pub fn link(
         name: module.name.clone(),
         code,
         guest_functions: module.functions.len() as u32,
-        max_window: functions.iter().map(|f: &FunctionMeta| f.window).max().unwrap_or(0),
+        max_extent: functions.iter().map(|f: &FunctionMeta| f.layout.size() + f.window).max().unwrap_or(0),
         functions: functions.into_boxed_slice(),
         hosts: hosts.into_boxed_slice(),
         c_functions: module.c_functions.clone().into_boxed_slice(),
@@ -715,7 +715,8 @@ impl Linker<'_> {
         }
         // A second word that begins with a policy is marked, so that from a return pc alone one sees how long the call is:
         // no op has a number this high.
-        if info.operands.iter().enumerate().any(|(i, o)| info.layout[i] == 4 && o.kind == OperandKind::Policy) {
+        if info.operands.iter().enumerate().any(|(i, o)| info.layout[i] == 4 && o.kind == OperandKind::Policy)
+        {
             self.code[here + 1].0 |= u64::from(LONG_CALL);
         }
         let writes = info

@@ -19,7 +19,13 @@ use super::{Site, attempt, routines};
 pub unsafe fn string_equal(a: Value, b: Value) -> bool {
     // Inline strings are equal to nothing but themselves.
     // SAFETY: by the contract.
-    a == b || (a.is_object() && b.is_object() && unsafe { string::equal(a, b) })
+    a == b || (a.is_object() && b.is_object() && unsafe { long_equal(a, b) })
+}
+
+#[inline(never)]
+unsafe fn long_equal(a: Value, b: Value) -> bool {
+    // SAFETY: by the contract of the caller.
+    unsafe { string::equal(a, b) }
 }
 
 /// The site has just made an object: stores it under the element type of the object that it came from.
@@ -70,6 +76,90 @@ routines! {
         }
         s.set_cell(w.a(), value);
         Status::Continue
+    }
+
+    /// `results.clear`.
+    results_clear |s| {
+        s.instance().results.clear();
+        Status::Continue
+    }
+
+    /// `results.get`.
+    results_get |s| {
+        let w = s.word();
+        match usize::try_from(s.int(w.b())).ok().and_then(|i| s.instance().results.get(i).copied()) {
+            Some(value) => {
+                s.set_cell(w.a(), value);
+                Status::Continue
+            }
+            None => s.code(TrapCode::IndexOutOfRange),
+        }
+    }
+
+    /// `trail.undo`.
+    trail_undo |s| {
+        let mark = usize::try_from(s.int(s.word().a())).unwrap_or(usize::MAX);
+        if s.instance().trail_undo(mark) { Status::Continue } else { s.code(TrapCode::InvalidArgument) }
+    }
+
+    /// `list.cell.set`.
+    list_cell_set |s| {
+        let w = s.word();
+        let l = s.cell(w.a()).as_ptr::<List>();
+        if list::set_cell(&mut s.instance().heap, l, s.int(w.b()), s.cell(w.c())) {
+            Status::Continue
+        } else {
+            s.code(TrapCode::IndexOutOfRange)
+        }
+    }
+
+    /// `list.cell.set_rel`.
+    list_cell_set_rel |s| {
+        let w = s.word();
+        let l = s.cell(w.a()).as_ptr::<List>();
+        let i = list::relative(l, s.int(w.b()));
+        if list::set_cell(&mut s.instance().heap, l, i, s.cell(w.c())) {
+            Status::Continue
+        } else {
+            s.code(TrapCode::IndexOutOfRange)
+        }
+    }
+
+    /// `record.cell.set`.
+    record_cell_set |s| {
+        let w = s.word();
+        record::set_cell(&mut s.instance().heap, s.cell(w.a()).as_ptr(), w.b() as usize, s.cell(w.c()));
+        Status::Continue
+    }
+
+    /// `ref.cell.set`.
+    ref_cell_set |s| {
+        let w = s.word();
+        closure::set_ref_cell(&mut s.instance().heap, s.cell(w.a()).as_ptr(), s.cell(w.b()));
+        Status::Continue
+    }
+
+    /// `tuple.get`.
+    tuple_get |s| {
+        let w = s.word();
+        match tuple::get(s.cell(w.b()).as_ptr(), s.int(w.c())) {
+            Some(value) => {
+                s.set_cell(w.a(), value);
+                Status::Continue
+            }
+            None => s.code(TrapCode::IndexOutOfRange),
+        }
+    }
+
+    /// `tuple.set`.
+    tuple_set |s| {
+        let w = s.word();
+        let heap = &mut s.instance().heap;
+        if tuple::set(heap, s.cell(w.a()).as_ptr(), s.int(w.b()), s.cell(w.c())) {
+            Status::Continue
+        } else {
+            s.code(TrapCode::IndexOutOfRange)
+        }
     }
 
     // ---- Strings ----

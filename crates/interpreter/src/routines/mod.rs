@@ -117,6 +117,7 @@ macro_rules! routines {
         ///
         /// # Safety
         /// See [`upshift_runtime::context::Routine`]: a live context, its top frame, and a pc at an instruction of the op.
+        #[inline(never)]
         pub unsafe extern "C" fn $name(
             ctx: *mut upshift_runtime::context::Context,
             fp: *mut u64,
@@ -254,7 +255,7 @@ routines! {
 }
 
 /// Whether a value is true under a mask.
-#[inline]
+#[inline(never)]
 pub fn truthy(value: Value, mask: upshift_bytecode::TruthMask) -> bool {
     use upshift_bytecode::TruthMask as M;
     use upshift_runtime::object::{MapObject, ObjectKind};
@@ -291,7 +292,7 @@ pub fn truthy(value: Value, mask: upshift_bytecode::TruthMask) -> bool {
 ///
 /// # Safety
 /// `table` is a switch table that the linker made.
-#[inline]
+#[inline(never)]
 pub unsafe fn int_switch(table: *const Word, key: i64) -> i64 {
     use upshift_runtime::linked::switch_table::DENSE;
     // SAFETY: by the contract.
@@ -313,6 +314,7 @@ pub unsafe fn int_switch(table: *const Word, key: i64) -> i64 {
 ///
 /// # Safety
 /// As for [`int_switch`].
+#[inline(never)]
 pub unsafe fn hash_switch(table: *const Word, key: u64) -> i64 {
     use upshift_runtime::linked::switch_table::spread;
     // SAFETY: by the contract; tables are never full, so the search ends.
@@ -338,6 +340,7 @@ pub unsafe fn hash_switch(table: *const Word, key: u64) -> i64 {
 ///
 /// # Safety
 /// As for [`int_switch`]; `key` is a string.
+#[inline(never)]
 pub unsafe fn string_switch(ctx: *mut Context, table: *const Word, key: Value) -> i64 {
     use upshift_runtime::linked::switch_table::{spread, text_hash};
     // SAFETY: by the contract; tables are never full, so the search ends.
