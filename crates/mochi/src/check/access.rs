@@ -40,7 +40,7 @@ impl Checker<'_> {
                     self.text_of(name.name)
                 );
                 let diagnostic = Diagnostic::error(Code::T058, place, message);
-                stop(diagnostic.with_label(self.place(base), format!("of type {}", self.show(ty))))
+                stop(diagnostic.with_label(self.place(base), self.of_type(ty)))
             }
             Kind::Struct(_) | Kind::Inline(_) => self.unknown_field(place, name.name, ty),
             _ => {
@@ -253,7 +253,7 @@ impl Checker<'_> {
         }
         let diagnostic =
             Diagnostic::error(Code::T015, place, format!("an index is an int, not {}", self.show(ty)));
-        let diagnostic = diagnostic.with_label(self.place(index), format!("of type {}", self.show(ty)));
+        let diagnostic = diagnostic.with_label(self.place(index), self.of_type(ty));
         stop(self.help_optional(diagnostic, &[ty]))
     }
 

@@ -9,7 +9,7 @@ use crate::source::Span;
 use crate::syntax::ast::{ExprId, ExprKind};
 
 use super::types::{Kind, Ty};
-use super::{Check, Checker, error, stop};
+use super::{Check, Checker, stop};
 
 impl Checker<'_> {
     /// How messages call an expression that reads an existing value: a name with fields and indexes behind it.
@@ -58,7 +58,9 @@ impl Checker<'_> {
         }
         let Some(text) = self.shared_source(value) else { return Ok(()) };
         let (source, target) = (self.show(source), self.show(target));
-        error(Code::T052, place, format!("`{text}` of type {source} cannot be shared as {target}"))
+        let message = format!("`{text}` of type {source} cannot be shared as {target}");
+        let diagnostic = Diagnostic::error(Code::T052, place, message);
+        stop(diagnostic.with_label(self.place(value), format!("shared here as {target}")))
     }
 
     /// Checks the elements of a literal that goes into a place of type `target`.

@@ -178,7 +178,7 @@ impl Checker<'_> {
                         self.show(ty)
                     );
                     let diagnostic = Diagnostic::error(Code::T047, callee.place, message);
-                    let label = format!("of type {}", self.show(ty));
+                    let label = self.of_type(ty);
                     let diagnostic = diagnostic.with_label(self.place(arg), label);
                     return stop(self.help_optional(diagnostic, &[ty]));
                 }

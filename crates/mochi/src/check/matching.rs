@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::diagnostics::Code;
+use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{Arm, Body, ExprId, ExprKind, Ident, List, Name, PatId, PatternKind};
 
 use super::types::{Kind, StructId, Ty};
-use super::{Check, Checker, Stop, error};
+use super::{Check, Checker, Stop, error, stop};
 
 /// A literal as a pattern. Floats compare by their bits, which is finer than `==` and so reports nothing wrongly.
 #[derive(PartialEq, Eq, Hash)]
@@ -85,7 +85,8 @@ impl Checker<'_> {
             if !missing.is_empty() {
                 let message =
                     format!("this match on {} does not handle {}", self.show(ty), missing.join(", "));
-                return error(Code::T050, self.place(id), message);
+                let diagnostic = Diagnostic::error(Code::T050, self.place(id), message);
+                return stop(diagnostic.with_label(self.place(subject), self.of_type(ty)));
             }
         }
         Ok(result.unwrap_or(Ty::ANY))

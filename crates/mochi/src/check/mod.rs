@@ -79,6 +79,20 @@ impl CheckResult {
 /// Checks a program that was parsed without errors.
 ///
 /// Constructs that cannot run yet are reported by [`unsupported`] if there is nothing else to say, in [`Mode::Check`] only.
+///
+/// ```
+/// use upshift_mochi::check::{Mode, check};
+/// use upshift_mochi::diagnostics::Code;
+/// use upshift_mochi::source::SourceMap;
+/// use upshift_mochi::syntax::{ast::Interner, parse};
+///
+/// let (mut sources, mut names) = (SourceMap::new(), Interner::new());
+/// let file = sources.add("sum.mochi", "let sum: int = \"one\" + 2");
+/// let (program, _) = parse(&sources, file, &mut names);
+/// let result = check(&program, &names, &sources, Mode::Check);
+/// assert_eq!(result.diagnostics[0].code, Code::T008);
+/// assert_eq!(result.diagnostics[0].message, "expected int, got string");
+/// ```
 pub fn check(program: &Program, names: &Interner, sources: &SourceMap, mode: Mode) -> CheckResult {
     let text = sources.file(program.file).text();
     let mut diagnostics = Checker::new(program, names, text, mode).program();

@@ -154,3 +154,80 @@ impl Types {
         [Ty::BIGRAT, Ty::BIGINT, Ty::INT64].into_iter().find(|&ty| a == ty || b == ty).or(Some(Ty::INT))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Atoms, and everything made of them once.
+    fn samples() -> (Types, Vec<Ty>) {
+        let mut types = Types::new();
+        let atoms =
+            [Ty::ANY, Ty::UNIT, Ty::BOOL, Ty::INT, Ty::INT64, Ty::FLOAT, Ty::BIGINT, Ty::BIGRAT, Ty::STR];
+        let mut all = atoms.to_vec();
+        for a in atoms {
+            all.extend([types.list(a), types.option(a), types.plain_fun(&[a], a)]);
+            all.extend(atoms.map(|b| types.map(a, b)));
+            all.extend(atoms.map(|b| types.plain_fun(&[a], b)));
+        }
+        (types, all)
+    }
+
+    #[test]
+    fn subtypes_are_ordered() {
+        let (types, all) = samples();
+        for &a in &all {
+            assert!(types.equal(a, a) && types.unify(a, a) && types.subtype(a, a) && types.castable(a, a));
+            assert!(types.subtype(a, Ty::ANY) && types.unify(a, Ty::ANY) && types.unify(Ty::ANY, a));
+            for &b in &all {
+                assert!(!types.subtype(a, b) || types.assignable(a, b));
+                // Neither is both above and below another.
+                assert!(!types.subtype(a, b) || !types.subtype(b, a) || types.equal(a, b));
+                if !types.subtype(a, b) {
+                    continue;
+                }
+                for &c in &all {
+                    assert!(!types.subtype(b, c) || types.subtype(a, c));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        let (types, _) = samples();
+        assert!(types.unify(Ty::INT, Ty::BIGINT) && types.unify(Ty::INT64, Ty::INT));
+        assert!(!types.unify(Ty::INT, Ty::INT64) && !types.unify(Ty::INT, Ty::FLOAT));
+        assert!(!types.subtype(Ty::INT, Ty::FLOAT) && types.subtype(Ty::FLOAT, Ty::BIGRAT));
+        let join = |a, b| types.numeric_join(a, b);
+        assert_eq!(join(Ty::INT, Ty::FLOAT), Some(Ty::FLOAT));
+        assert_eq!(join(Ty::BIGINT, Ty::FLOAT), Some(Ty::BIGRAT));
+        assert_eq!(join(Ty::INT, Ty::INT64), Some(Ty::INT64));
+        assert_eq!(join(Ty::INT, Ty::INT), Some(Ty::INT));
+        assert_eq!(join(Ty::INT, Ty::STR), None);
+    }
+
+    #[test]
+    fn any_flows_only_as_an_element() {
+        let (mut types, _) = samples();
+        let (any_list, int_list, any_option) =
+            (types.list(Ty::ANY), types.list(Ty::INT), types.option(Ty::ANY));
+        let int_option = types.option(Ty::INT);
+        assert!(types.assignable(any_list, int_list) && !types.assignable(Ty::ANY, Ty::INT));
+        assert!(types.assignable(any_option, int_option) && types.assignable(Ty::INT, int_option));
+        assert!(!types.assignable(int_option, Ty::INT) && !types.assignable(any_option, Ty::INT));
+    }
+
+    #[test]
+    fn types_do_not_grow_without_bound() {
+        let mut types = Types::new();
+        let (mut deep, mut wide) = (Ty::INT, Ty::INT);
+        for _ in 0..10_000 {
+            deep = types.list(deep);
+            wide = types.map(wide, wide);
+        }
+        let int_list = types.list(Ty::INT);
+        assert!(!types.equal(deep, int_list) && types.contains_any(deep));
+        assert!(types.unify(wide, wide) && types.contains_any(wide));
+    }
+}

@@ -37,27 +37,29 @@ impl Checker<'_> {
                 Ok(())
             }
             StmtKind::ForIn { bind, items, body } => {
-                let items = self.expr(items, None)?;
-                let element = match self.types.kind(items) {
+                let ty = self.expr(items, None)?;
+                let element = match self.types.kind(ty) {
                     Kind::List(element) => element,
                     Kind::Map(key, _) => key,
                     Kind::Str => Ty::STR,
                     Kind::Group(_, element) if !self.strict() => element,
                     _ => {
-                        let message = format!("a value of type {} cannot be iterated", self.show(items));
-                        return stop(
-                            self.help_optional(Diagnostic::error(Code::T022, span, message), &[items]),
-                        );
+                        let message = format!("a value of type {} cannot be iterated", self.show(ty));
+                        let diagnostic = Diagnostic::error(Code::T022, span, message);
+                        let diagnostic = diagnostic.with_label(self.place(items), self.of_type(ty));
+                        return stop(self.help_optional(diagnostic, &[ty]));
                     }
                 };
                 self.for_body(bind, element, body)
             }
             StmtKind::ForRange { bind, start, end, body } => {
                 let bounds = [self.expr(start, None)?, self.expr(end, None)?];
-                for bound in bounds {
-                    if !self.is_index(bound) {
-                        let message = format!("the bounds of a range are int, not {}", self.show(bound));
-                        return error(Code::T023, span, message);
+                for (id, ty) in [start, end].into_iter().zip(bounds) {
+                    if !self.is_index(ty) {
+                        let message = format!("the bounds of a range are int, not {}", self.show(ty));
+                        let diagnostic = Diagnostic::error(Code::T023, span, message);
+                        let diagnostic = diagnostic.with_label(self.place(id), self.of_type(ty));
+                        return stop(self.help_optional(diagnostic, &[ty]));
                     }
                 }
                 let element = if bounds[0] == Ty::INT64 { Ty::INT64 } else { Ty::INT };
@@ -249,7 +251,8 @@ impl Checker<'_> {
         };
         let text = self.text_of(name);
         let Some(var) = self.scope.find(name) else {
-            let diagnostic = Diagnostic::error(Code::T001, span, format!("there is no variable `{text}`"));
+            let diagnostic = Diagnostic::error(Code::T001, span, format!("there is no variable `{text}`"))
+                .with_label(ast[root].span, "not declared");
             return stop(self.suggest_variable(diagnostic, name));
         };
         let info = *self.scope.var(var);
@@ -257,7 +260,8 @@ impl Checker<'_> {
             return Err(Stop::Silent);
         }
         if !info.mutable {
-            return error(Code::T024, span, format!("`{text}` is a constant"));
+            let diagnostic = Diagnostic::error(Code::T024, span, format!("`{text}` is a constant"));
+            return stop(diagnostic.with_label(ast[root].span, "it cannot change"));
         }
         let mut place = info.declared;
         if !steps.is_empty() && !self.strict() && matches!(self.types.kind(place), Kind::Option(_)) {
@@ -279,12 +283,13 @@ impl Checker<'_> {
         }
         let ty = self.expr(value, Some(place))?;
         if !self.types.unify(place, ty) && !self.types.assignable(ty, place) {
-            let (place, ty) = (self.show(place), self.show(ty));
-            return error(
-                Code::T009,
-                span,
-                format!("a value of type {ty} does not fit into `{text}` of type {place}"),
+            let message = format!(
+                "a value of type {} does not fit into `{text}` of type {}",
+                self.show(ty),
+                self.show(place)
             );
+            let diagnostic = Diagnostic::error(Code::T009, span, message);
+            return stop(diagnostic.with_label(self.place(value), self.of_type(ty)));
         }
         if steps.is_empty() {
             self.assigned(var, info.declared, ty);

@@ -39,6 +39,11 @@ impl Checker<'_> {
         }
     }
 
+    /// The text of a label.
+    pub(super) fn of_type(&self, ty: Ty) -> String {
+        format!("of type {}", self.show(ty))
+    }
+
     /// Says what to do if one of the types is optional.
     pub(super) fn help_optional(&self, diagnostic: Diagnostic, types: &[Ty]) -> Diagnostic {
         if types.iter().any(|&ty| matches!(self.types.kind(ty), Kind::Option(_))) {
