@@ -1,0 +1,247 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use upshift::Tier;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+upshift: runs programs on the Upshift engine
+
+Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
+
+Commands:
+  run FILE [ARGS]      run a program; `-` reads it from standard input
+  check FILE           report parse and type errors without running
+  test FILE|DIR        run the test blocks of a program, or of all programs in a folder
+  dump --bytecode FILE print the bytecode of a program
+
+Options of run and test:
+  --tier TIER          interp, baseline, optimized or auto (default)
+  --time               say on stderr how long each phase took
+  --memory-limit SIZE  most memory for the program's data: bytes, or with K, M, G
+  --timeout TIME       longest run: seconds, or with ms, s, m
+  --fuel N             most calls and loop turns
+  --gc-stats           say on stderr what the collector did
+  --gc-stress          collect at every opportunity, for testing
+  --quiet              no warnings
+  --filter TEXT        test: only test blocks whose name contains the text
+
+Options of check:
+  --strict             the letter of the reference checker
+  --explain            list slots that run would treat as dynamic, with reasons
+
+Options of all:
+  --json               diagnostics as JSON, one object a line
+  -h, --help           print this
+  -V, --version        print the version
+
+Exit codes: 0 success; 1 the program has errors, failed or was stopped by a limit; 2 wrong usage, or a file that cannot
+be read; 70 a bug of upshift itself; 130 interrupted. The NO_COLOR variable turns colours off.
+";
+
+/// The tiers by the names that `--tier` takes.
+const TIERS: &[(&str, Tier)] = &[
+    ("interp", Tier::Interpreter),
+    ("baseline", Tier::Baseline),
+    ("optimized", Tier::Optimized),
+    ("auto", Tier::Auto),
+];
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Print the help text.
+    Help,
+    /// Print the version.
+    Version,
+    /// Run a program.
+    Run(Options),
+    /// Check a program.
+    Check(Options),
+    /// Run tests.
+    Test(Options),
+    /// Print bytecode.
+    Dump(Options),
+}
+
+/// Options of all commands.
+#[derive(Debug, Default, Clone)]
+pub struct Options {
+    /// The program, or a folder of programs for `test`.
+    pub file: PathBuf,
+    /// Arguments for the program.
+    pub args: Vec<OsString>,
+    /// How code runs.
+    pub tier: Tier,
+    /// Report phase times.
+    pub time: bool,
+    /// Most bytes of the heap.
+    pub memory_limit: Option<usize>,
+    /// Longest run.
+    pub timeout: Option<Duration>,
+    /// Most units of work.
+    pub fuel: Option<u64>,
+    /// Report what the collector did.
+    pub gc_stats: bool,
+    /// Collect at every opportunity.
+    pub gc_stress: bool,
+    /// No warnings.
+    pub quiet: bool,
+    /// The letter of the reference checker.
+    pub strict: bool,
+    /// List dynamic slots.
+    pub explain: bool,
+    /// Diagnostics as JSON.
+    pub json: bool,
+    /// Only tests whose name contains this.
+    pub filter: Option<String>,
+}
+
+/// Reads the command line, without the program's name.
+///
+/// # Errors
+/// A sentence about what is wrong.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
+    let mut parser = lexopt::Parser::from_args(args);
+    let mut command: Option<String> = None;
+    let mut options = Options::default();
+    let mut file: Option<PathBuf> = None;
+    let mut bytecode = false;
+    while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Long("tier") => {
+                let text = text(&mut parser)?;
+                let names: Vec<&str> = TIERS.iter().map(|t| t.0).collect();
+                let known = TIERS.iter().find(|t| t.0 == text).map(|t| t.1);
+                options.tier =
+                    known.ok_or_else(|| format!("unknown tier `{text}`; there are {}", names.join(", ")))?;
+            }
+            Long("time") => options.time = true,
+            Long("gc-stats") => options.gc_stats = true,
+            Long("gc-stress") => options.gc_stress = true,
+            Long("quiet") | Short('q') => options.quiet = true,
+            Long("strict") => options.strict = true,
+            Long("explain") => options.explain = true,
+            Long("json") => options.json = true,
+            Long("bytecode") => bytecode = true,
+            Long("filter") => options.filter = Some(text(&mut parser)?),
+            Long("memory-limit") => options.memory_limit = Some(size(&text(&mut parser)?)?),
+            Long("timeout") => options.timeout = Some(duration(&text(&mut parser)?)?),
+            Long("fuel") => {
+                let text = text(&mut parser)?;
+                options.fuel = Some(text.parse().map_err(|_| format!("`--fuel {text}` is not a number"))?);
+            }
+            Value(value) if command.is_none() => {
+                let text = value.into_string().map_err(|v| format!("unknown command {v:?}"))?;
+                command = Some(text);
+            }
+            Value(value) => {
+                file = Some(PathBuf::from(value));
+                // What follows the file belongs to the program, options included. Only commands that run nothing still
+                // take options of their own.
+                if command.as_deref() == Some("run") {
+                    options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
+                    break;
+                }
+            }
+            Short(_) | Long(_) => return Err(arg.unexpected().to_string()),
+        }
+    }
+    let Some(command) = command else { return Err("no command given".to_string()) };
+    if !matches!(command.as_str(), "run" | "check" | "test" | "dump") {
+        return Err(format!("unknown command `{command}`; there are run, check, test and dump"));
+    }
+    options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
+    Ok(match command.as_str() {
+        "run" => Command::Run(options),
+        "check" => Command::Check(options),
+        "test" => Command::Test(options),
+        _ if bytecode => Command::Dump(options),
+        _ => return Err("`upshift dump` needs to know what to print: --bytecode".to_string()),
+    })
+}
+
+fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
+    let value = parser.value().map_err(|e| e.to_string())?;
+    value.into_string().map_err(|v| format!("{v:?} is not valid text"))
+}
+
+/// A number with a unit behind it.
+fn number_with_unit(text: &str) -> Option<(f64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    Some((number, &text[end..]))
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("`--memory-limit {text}` is not a size; write bytes, or a number with K, M or G");
+    let (number, unit) = number_with_unit(text).ok_or_else(wrong)?;
+    let factor = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "K" | "KB" | "KIB" => 1024.0,
+        "M" | "MB" | "MIB" => 1024.0 * 1024.0,
+        "G" | "GB" | "GIB" => 1024.0 * 1024.0 * 1024.0,
+        _ => return Err(wrong()),
+    };
+    Ok((number * factor) as usize)
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`--timeout {text}` is not a time; write seconds, or a number with ms, s or m");
+    let (number, unit) = number_with_unit(text).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "" | "s" => number,
+        "ms" => number / 1000.0,
+        "m" => number * 60.0,
+        _ => return Err(wrong()),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn options_behind_the_file_belong_to_the_program() {
+        let Ok(Command::Run(options)) = parse_words("run --fuel 10 a.mochi --fuel 20 x") else { panic!() };
+        assert_eq!(options.fuel, Some(10));
+        assert_eq!(options.args, ["--fuel", "20", "x"]);
+    }
+
+    #[test]
+    fn sizes_and_times_take_units() {
+        assert_eq!(size("64M"), Ok(64 << 20));
+        assert_eq!(size("100"), Ok(100));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
+        assert!(size("many").is_err());
+        assert!(duration("2 weeks").is_err());
+        assert!(duration("99999999999999999999999").is_err());
+    }
+
+    #[test]
+    fn wrong_usage_is_explained() {
+        for (line, part) in [
+            ("", "no command"),
+            ("fly a.mochi", "unknown command `fly`"),
+            ("run", "needs a file"),
+            ("run --tier quantum a", "unknown tier"),
+            ("dump a.mochi", "--bytecode"),
+            ("check --frobnicate a", "frobnicate"),
+        ] {
+            let error = parse_words(line).expect_err("must be rejected");
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

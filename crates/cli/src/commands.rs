@@ -1,0 +1,290 @@
+//! The commands. Programs write to standard output; everything that upshift says itself goes to standard error.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use upshift::bytecode::TrapCode;
+use upshift::{Grants, Instance, InterruptHandle, Limits, LoadError, RunError};
+use upshift_mochi::check::{Mode, check};
+use upshift_mochi::lower::Tests;
+use upshift_mochi::testing::TestReport;
+
+use crate::args::{Command, HELP, Options};
+use crate::report::{self, Style};
+use crate::session::{self, Parsed, Phases};
+
+/// Exit code of a run without errors.
+pub const OK: u8 = 0;
+/// Exit code where the program has errors, fails, or reaches a limit.
+pub const FAILED: u8 = 1;
+/// Exit code of wrong usage, and of files that cannot be read.
+pub const USAGE: u8 = 2;
+/// Exit code of a bug in upshift itself.
+pub const INTERNAL: u8 = 70;
+/// Exit code of an interrupted run.
+pub const INTERRUPTED: u8 = 130;
+
+/// How long a program that does not reach a safepoint may go on after Ctrl-C.
+const GRACE: Duration = Duration::from_millis(300);
+
+/// Carries out a command; gives the exit code. `started` is when the process began.
+pub fn execute(command: Command, started: Instant) -> u8 {
+    match command {
+        Command::Help => {
+            print!("{HELP}");
+            OK
+        }
+        Command::Version => {
+            println!("upshift {}", env!("CARGO_PKG_VERSION"));
+            OK
+        }
+        Command::Run(options) => run(&options, started),
+        Command::Check(options) => check_program(&options),
+        Command::Test(options) => test(&options),
+        Command::Dump(options) => dump(&options),
+    }
+}
+
+/// Reads and parses, reporting what is wrong.
+fn load_program(path: &Path, options: &Options, style: Style, phases: &mut Phases) -> Result<Parsed, u8> {
+    let (name, bytes) = phases.time("read", || session::read(path)).map_err(|error| {
+        eprintln!("error: {}", error.0);
+        USAGE
+    })?;
+    let mut parsed = session::parse_program(&name, bytes, phases);
+    session::find_unsupported(&mut parsed, phases);
+    if !options.quiet || parsed.has_errors() {
+        eprint!("{}", report::diagnostics(&parsed.sources, &parsed.diagnostics, style));
+    }
+    if parsed.has_errors() { Err(FAILED) } else { Ok(parsed) }
+}
+
+fn limits(options: &Options) -> Limits {
+    let mut limits = Limits::default();
+    limits.memory = options.memory_limit;
+    limits.fuel = options.fuel;
+    limits.timeout = options.timeout;
+    limits
+}
+
+/// A module that cannot be loaded: the tier is missing, or the front end made a mistake.
+fn load_failed(error: &LoadError) -> u8 {
+    if let LoadError::AbsentTier(_) = error {
+        eprintln!("error: {error}; `interp` and `auto` are there");
+        return USAGE;
+    }
+    eprintln!("internal error: the front end made a module that cannot be loaded: {error}");
+    eprintln!("This is a bug of upshift; please report it with the program.");
+    INTERNAL
+}
+
+/// Ctrl-C stops the guest at its next safepoint; where it reaches none, the process ends.
+fn on_interrupt(handle: InterruptHandle) {
+    let result = ctrlc::set_handler(move || {
+        handle.interrupt();
+        std::thread::sleep(GRACE);
+        std::process::exit(i32::from(INTERRUPTED));
+    });
+    // Without a handler Ctrl-C ends the process at once, which is all that is lost.
+    drop(result);
+}
+
+fn exit_code(error: &RunError) -> u8 {
+    match error.code() {
+        TrapCode::Interrupted => INTERRUPTED,
+        TrapCode::Exit => error.status().and_then(|s| u8::try_from(s).ok()).unwrap_or(FAILED),
+        _ => FAILED,
+    }
+}
+
+fn run(options: &Options, started: Instant) -> u8 {
+    let style = Style::detect(options.json);
+    let mut phases = Phases::default();
+    let engine = session::engine(options.tier, options.gc_stress);
+    let mut parsed = match load_program(&options.file, options, style, &mut phases) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    if !options.quiet && style != Style::Json {
+        if let Some(line) = report::demotions_line(&compiled.types) {
+            eprint!("{line}");
+        }
+    }
+    let code = match session::load(&engine, &compiled.module, &mut phases) {
+        Ok(code) => code,
+        Err(error) => return load_failed(&error),
+    };
+    drop(compiled);
+    let instance = phases.time("start", || engine.instantiate(&code, Grants::all(), limits(options)));
+    let mut instance = match instance {
+        Ok(instance) => instance,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return FAILED;
+        }
+    };
+    on_interrupt(instance.interrupt_handle());
+    let result = phases.time("run", || instance.run());
+    let exit = match &result {
+        Ok(()) => OK,
+        Err(error) => {
+            if error.code() != TrapCode::Exit {
+                eprint!("{}", report::run_error(&parsed.sources, error, style));
+            }
+            exit_code(error)
+        }
+    };
+    if options.gc_stats {
+        gc_stats(&instance);
+    }
+    if options.time {
+        phase_times(&phases, started);
+    }
+    // The process ends: giving a large heap back piece by piece would only take time.
+    std::mem::forget(instance);
+    exit
+}
+
+fn gc_stats(instance: &Instance) {
+    let stats = instance.heap_stats();
+    eprintln!(
+        "gc: minor {}, max pause {} us, major {}, max pause {} us, total {} us, allocated {} bytes, promoted {} bytes, peak {} bytes",
+        stats.minor,
+        stats.max_minor_pause.as_micros(),
+        stats.major,
+        stats.max_major_pause.as_micros(),
+        stats.total_pause.as_micros(),
+        stats.allocated,
+        stats.promoted,
+        stats.peak,
+    );
+}
+
+fn phase_times(phases: &Phases, started: Instant) {
+    for (name, time) in &phases.0 {
+        eprintln!("time: {name:8} {:10.3} ms", time.as_secs_f64() * 1e3);
+    }
+    eprintln!("time: {:8} {:10.3} ms", "total", started.elapsed().as_secs_f64() * 1e3);
+}
+
+fn check_program(options: &Options) -> u8 {
+    let style = Style::detect(options.json);
+    let mut phases = Phases::default();
+    let (name, bytes) = match session::read(&options.file) {
+        Ok(read) => read,
+        Err(error) => {
+            eprintln!("error: {}", error.0);
+            return USAGE;
+        }
+    };
+    let mut parsed = session::parse_program(&name, bytes, &mut phases);
+    if !parsed.has_errors() {
+        let mode = if options.strict { Mode::Strict } else { Mode::Check };
+        let idle = upshift_mochi::syntax::idle_statements(&parsed.program);
+        parsed.diagnostics.extend(idle);
+        let found = check(&parsed.program, &parsed.names, &parsed.sources, mode);
+        parsed.diagnostics.extend(found.diagnostics);
+    }
+    eprint!("{}", report::diagnostics(&parsed.sources, &parsed.diagnostics, style));
+    let failed = parsed.has_errors();
+    let errors = parsed.diagnostics.len();
+    if style != Style::Json && failed {
+        eprintln!("{errors} {} in {name}", if errors == 1 { "error" } else { "errors" });
+    }
+    if options.explain {
+        parsed.diagnostics.clear();
+        let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+        print!("{}", report::demotions(&parsed.sources, &compiled.types));
+    }
+    if failed { FAILED } else { OK }
+}
+
+fn dump(options: &Options) -> u8 {
+    let style = Style::detect(options.json);
+    let mut phases = Phases::default();
+    let mut parsed = match load_program(&options.file, options, style, &mut phases) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    let sources: Vec<String> = parsed.sources.files().map(|(_, f)| f.text().to_string()).collect();
+    let text = upshift::bytecode::text::dump(&compiled.module, |source| {
+        sources.get(source as usize).map(String::as_str)
+    });
+    print!("{text}");
+    OK
+}
+
+// ---- Tests ----
+
+/// All programs in a folder, in order of their paths.
+fn programs_in(folder: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            programs_in(&path, found)?;
+        } else if path.extension().is_some_and(|e| e == "mochi") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn test(options: &Options) -> u8 {
+    let mut files = Vec::new();
+    if options.file.is_dir() {
+        if let Err(error) = programs_in(&options.file, &mut files) {
+            eprintln!("error: cannot read `{}`: {error}", options.file.display());
+            return USAGE;
+        }
+    } else {
+        files.push(options.file.clone());
+    }
+    let (mut passed, mut failed, mut worst) = (0, 0, OK);
+    for file in files {
+        match test_file(&file, options) {
+            Ok(report) => {
+                for outcome in &report.outcomes {
+                    let mark = if outcome.error.is_none() { "ok  " } else { "FAIL" };
+                    println!(
+                        "{mark} {}: {} ({:.3} ms)",
+                        file.display(),
+                        outcome.name,
+                        outcome.time.as_secs_f64() * 1e3
+                    );
+                    if let Some(error) = &outcome.error {
+                        println!("     {error}");
+                    }
+                }
+                passed += report.passed();
+                failed += report.failed();
+            }
+            Err(code) => worst = worst.max(code),
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed > 0 { worst.max(FAILED) } else { worst }
+}
+
+/// Runs the tests of one program, after the rest of its top level, without the program's output.
+fn test_file(file: &Path, options: &Options) -> Result<TestReport, u8> {
+    let style = Style::detect(options.json);
+    let mut phases = Phases::default();
+    let engine = session::engine(options.tier, options.gc_stress);
+    let mut parsed = load_program(file, options, style, &mut phases)?;
+    let compiled = session::compile(&mut parsed, Tests::Report, &mut phases);
+    let code = session::load(&engine, &compiled.module, &mut phases).map_err(|error| load_failed(&error))?;
+    let failed = |error: RunError| {
+        eprint!("{}", report::run_error(&parsed.sources, &error, style));
+        exit_code(&error)
+    };
+    let grants = Grants::all().stdout(std::io::sink());
+    let mut instance = engine.instantiate(&code, grants, limits(options)).map_err(failed)?;
+    instance.set_data(TestReport::new(options.filter.clone()));
+    on_interrupt(instance.interrupt_handle());
+    instance.run().map_err(failed)?;
+    Ok(instance.data::<TestReport>().cloned().unwrap_or_default())
+}

@@ -1,0 +1,211 @@
+//! Every program of `programs/` and `examples/` against its expected output, plainly and with a collection at every
+//! opportunity.
+//!
+//! `name.mochi` comes with `name.out` (standard output, exact), and optionally `name.in` (standard input) and `name.err`:
+//! then the program must fail, and each line of the file must occur in what is written to standard error.
+//! The first line of a program says which section of the language reference it covers.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use upshift::{Grants, Limits, Tier};
+use upshift_cli::report::{self, Style};
+use upshift_cli::session::{self, Phases};
+use upshift_mochi::lower::Tests;
+
+/// How a program is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Plain,
+    Stress,
+}
+
+/// Programs whose data are too large to collect at every opportunity: the reason is the size alone.
+const NO_STRESS: &[&str] = &["limits/", "algorithms/"];
+
+/// Standard output of a run.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What a run wrote, and whether it succeeded.
+struct Ran {
+    stdout: String,
+    stderr: String,
+    ok: bool,
+}
+
+fn run(path: &Path, input: Vec<u8>, mode: Mode) -> Result<Ran, Failed> {
+    let style = Style::Text { color: false };
+    let mut phases = Phases::default();
+    let bytes = std::fs::read(path)?;
+    let name = path.file_name().expect("a file").to_string_lossy();
+    let mut parsed = session::parse_program(&name, bytes, &mut phases);
+    session::find_unsupported(&mut parsed, &mut phases);
+    let mut stderr = report::diagnostics(&parsed.sources, &parsed.diagnostics, style);
+    if parsed.has_errors() {
+        return Ok(Ran { stdout: String::new(), stderr, ok: false });
+    }
+    let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    let engine = session::engine(Tier::Interpreter, mode == Mode::Stress);
+    let code = session::load(&engine, &compiled.module, &mut phases)?;
+    let output = Output::default();
+    let grants = Grants::all().stdout(output.clone()).stdin(Cursor::new(input));
+    let mut limits = Limits::default();
+    limits.timeout = Some(Duration::from_secs(60));
+    let mut instance = engine.instantiate(&code, grants, limits)?;
+    let result = instance.run();
+    if let Err(error) = &result {
+        stderr.push_str(&report::run_error(&parsed.sources, error, style));
+    }
+    let stdout = String::from_utf8(output.0.lock().expect("not poisoned").clone())?;
+    Ok(Ran { stdout, stderr, ok: result.is_ok() })
+}
+
+/// The first difference of two texts, by line.
+fn difference(expected: &str, found: &str) -> String {
+    let mut lines = expected.lines().zip(found.lines()).enumerate();
+    match lines.find(|(_, (a, b))| a != b) {
+        Some((i, (a, b))) => format!("line {}:\n  expected {a:?}\n  found    {b:?}", i + 1),
+        None => format!("expected {} lines, found {}", expected.lines().count(), found.lines().count()),
+    }
+}
+
+fn check(path: &Path, mode: Mode) -> Result<(), Failed> {
+    let read = |extension: &str| std::fs::read(path.with_extension(extension)).ok();
+    let input = read("in").or_else(|| example_input(path)).unwrap_or_default();
+    let expected = String::from_utf8(read("out").unwrap_or_default())?;
+    let ran = run(path, input, mode)?;
+    if ran.stdout != expected {
+        return Err(format!(
+            "standard output differs: {}\n{}",
+            difference(&expected, &ran.stdout),
+            ran.stderr
+        )
+        .into());
+    }
+    match read("err") {
+        None if !ran.ok => Err(format!("the program failed:\n{}", ran.stderr).into()),
+        None => Ok(()),
+        Some(_) if ran.ok => Err("the program succeeded, but should fail".into()),
+        Some(expected) => {
+            let expected = String::from_utf8(expected)?;
+            match expected.lines().find(|line| !line.is_empty() && !ran.stderr.contains(line)) {
+                None => Ok(()),
+                Some(line) => Err(format!("standard error lacks {line:?}:\n{}", ran.stderr).into()),
+            }
+        }
+    }
+}
+
+/// Examples read what their header says from `examples/data`.
+fn example_input(path: &Path) -> Option<Vec<u8>> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let at = text.find("< examples/data/")?;
+    let name = text[at + 2..].split_whitespace().next()?;
+    std::fs::read(root().join(name)).ok()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("readable").map(|e| e.expect("readable").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|e| e == "mochi") {
+            found.push(path);
+        }
+    }
+}
+
+/// The sections of the reference that the core consists of, with the least number of programs for each.
+const SECTIONS: &[(&str, usize)] = &[
+    ("1", 8),
+    ("2", 8),
+    ("3", 6),
+    ("4", 20),
+    ("5.1", 1),
+    ("5.2", 15),
+    ("5.3", 15),
+    ("5.4", 8),
+    ("5.5", 6),
+    ("6.1", 3),
+    ("6.2", 3),
+    ("6.3", 5),
+    ("6.4", 5),
+    ("6.5", 5),
+    ("6.6", 5),
+    ("6.7", 3),
+    ("6.8", 2),
+    ("6.9", 2),
+    ("7", 8),
+    ("9", 4),
+    ("10", 3),
+    ("13", 25),
+    ("14.1", 6),
+    ("14.2", 4),
+    ("14.3", 4),
+    ("15.1", 8),
+    ("18", 25),
+];
+
+/// Prints the table of sections, and fails where one has too few programs.
+fn coverage(counts: &BTreeMap<String, usize>) -> Result<(), Failed> {
+    let mut missing = Vec::new();
+    for (section, least) in SECTIONS {
+        let count = counts.get(*section).copied().unwrap_or(0);
+        println!("section {section:5} {count:4} programs");
+        if count < *least {
+            missing.push(format!("section {section} has {count} programs, not {least}"));
+        }
+    }
+    let total: usize = counts.values().sum();
+    println!("{total} programs");
+    if total < 250 {
+        missing.push(format!("{total} programs in all, not 250"));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("\n").into()) }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let root = root();
+    let mut programs = Vec::new();
+    collect(&root.join("programs"), &mut programs);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for path in &programs {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let section = text.lines().find_map(|l| l.strip_prefix("// section:")).unwrap_or("none").trim();
+        *counts.entry(section.to_string()).or_default() += 1;
+    }
+    collect(&root.join("examples"), &mut programs);
+    let mut trials = vec![Trial::test("coverage of the reference", move || coverage(&counts))];
+    for path in programs {
+        let name = path.strip_prefix(&root).expect("inside").display().to_string();
+        let plain = path.clone();
+        trials.push(Trial::test(name.clone(), move || check(&plain, Mode::Plain)));
+        let heavy = NO_STRESS.iter().any(|part| name.contains(part)) || name.starts_with("examples/");
+        if !heavy {
+            trials.push(Trial::test(format!("{name} (stress)"), move || check(&path, Mode::Stress)));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
