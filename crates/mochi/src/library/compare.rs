@@ -210,7 +210,7 @@ struct Hasher(u64);
 
 impl Hasher {
     fn word(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * 0xD1B5_4A32_D192_ED03_9E37_79B9;
+        let product = u128::from(self.0 ^ word) * 0xD1B5_4A32_D192_ED03;
         self.0 = product as u64 ^ (product >> 64) as u64;
     }
 
