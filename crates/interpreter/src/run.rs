@@ -8,7 +8,8 @@ use upshift_runtime::context::{Context, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, FunctionEntry};
 use upshift_runtime::instance::Instance;
 use upshift_runtime::list;
-use upshift_runtime::object::{Buffer, Closure, Header, List, Record, Ref, Tuple, list_bits};
+use upshift_runtime::map;
+use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, Record, Ref, Tuple, list_bits};
 use upshift_runtime::scalar;
 use upshift_runtime::value::Value;
 
@@ -766,16 +767,56 @@ pub unsafe fn run(
                             Op::ListCellAppend => routine!(list_cell_append, 1),
 
                             Op::MapNew => routine!(map_new, 1),
-                            Op::MapLen => routine!(map_len, 1),
+                            Op::MapLen => {
+                                int!(w.a()) = (*object!(w.b(), MapObject)).len as i64;
+                                next!(1)
+                            }
                             Op::MapKeys => routine!(map_keys, 1),
                             Op::MapValues => routine!(map_values, 1),
-                            Op::MapIntGet => routine!(map_int_get, 1),
-                            Op::MapIntHas => routine!(map_int_has, 1),
-                            Op::MapIntSet => routine!(map_int_set, 1),
+                            Op::MapIntGet => {
+                                if let Some(slot) = map::int_slot(object!(w.b(), MapObject), int!(w.c())) {
+                                    cell!(w.a()) = *slot;
+                                    next!(1)
+                                }
+                                routine!(map_int_get, 1)
+                            }
+                            Op::MapIntHas => {
+                                if map::int_slot(object!(w.b(), MapObject), int!(w.c())).is_some() {
+                                    int!(w.a()) = 1;
+                                    next!(1)
+                                }
+                                routine!(map_int_has, 1)
+                            }
+                            Op::MapIntSet => {
+                                let value = cell!(w.c());
+                                // Only objects need a barrier.
+                                if !value.is_object()
+                                    && let Some(slot) = map::int_slot(object!(w.a(), MapObject), int!(w.b()))
+                                {
+                                    *slot = value;
+                                    next!(1)
+                                }
+                                routine!(map_int_set, 1)
+                            }
                             Op::MapIntRemove => routine!(map_int_remove, 1),
-                            Op::MapStringGet => routine!(map_string_get, 1),
+                            Op::MapStringGet => {
+                                if let Some(slot) = map::string_slot(object!(w.b(), MapObject), cell!(w.c())) {
+                                    cell!(w.a()) = *slot;
+                                    next!(1)
+                                }
+                                routine!(map_string_get, 1)
+                            }
                             Op::MapStringHas => routine!(map_string_has, 1),
-                            Op::MapStringSet => routine!(map_string_set, 1),
+                            Op::MapStringSet => {
+                                let value = cell!(w.c());
+                                if !value.is_object()
+                                    && let Some(slot) = map::string_slot(object!(w.a(), MapObject), cell!(w.b()))
+                                {
+                                    *slot = value;
+                                    next!(1)
+                                }
+                                routine!(map_string_set, 1)
+                            }
                             Op::MapStringRemove => routine!(map_string_remove, 1),
                             Op::MapCellGet => calling!(map_cell_get, 2),
                             Op::MapCellHas => calling!(map_cell_has, 2),

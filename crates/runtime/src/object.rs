@@ -242,6 +242,9 @@ pub struct MapObject {
     pub index: *mut Buffer,
     /// The cached sorted view: a raw buffer of entry numbers, or hole.
     pub sorted: Value,
+    /// With int keys: what to subtract from a key to have its entry, in dense maps; in others, what was right for the key
+    /// that was found last. With string keys: the entry that was found last.
+    pub base: i64,
 }
 
 /// A record: cells first, then raw words. `meta` is the shape, `bits` the variant tag.
@@ -374,7 +377,9 @@ const _: () = {
     assert!(size_of::<Buffer>() == Buffer::DATA);
     assert!(offset_of!(MapObject, len) == 8);
     assert!(offset_of!(MapObject, entries) == 16);
-    assert!(size_of::<MapObject>() == 40);
+    assert!(offset_of!(MapObject, used) == 12);
+    assert!(offset_of!(MapObject, base) == 40);
+    assert!(size_of::<MapObject>() == 48);
     assert!(size_of::<Record>() == Record::FIELDS);
     assert!(size_of::<Closure>() == Closure::CAPTURES);
     assert!(offset_of!(Ref, content) == 8);

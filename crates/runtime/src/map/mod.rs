@@ -7,14 +7,15 @@
 //! The index has 8-byte slots, hash above entry number plus one, 0 where empty; collisions go to the next slot, and
 //! removal moves later slots back, so there are no marks in it. Hashes in the slots mean that growing reads no key. Maps
 //! of at most [`SMALL`] entries have no index and are searched in order, except under the protocol policy, where comparing
-//! costs a call.
+//! costs a call. In text maps, text that is the decimal form of an int hashes as that int, so 1 and "1" meet.
 //!
-//! Int keys that share all but their low three bits share a cache line of the index; that makes dense keys cheap without
-//! an array part. In text maps, text that is the decimal form of an int hashes as that int, so 1 and "1" meet.
+//! The entry that was found last is remembered for int and string keys: programs ask whether a key is there, read its value
+//! and replace it, one after the other. Maps with int keys need no index while the keys are dense: see [`ints`].
 //!
 //! The protocol policy is driven by the caller, who computes hashes and asks for equality: see [`candidate`].
 
 mod index;
+mod ints;
 mod keys;
 mod order;
 mod storage;
@@ -28,6 +29,8 @@ use crate::object::*;
 use crate::string;
 use crate::value::Value;
 use index::probe;
+use ints::find_int;
+pub use ints::{int_get, int_remove, int_set, int_slot};
 pub use keys::{candidate, find, get, insert_hashed, remove, remove_hashed, set};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};
@@ -40,6 +43,7 @@ const ENTRIES_MAX: usize = 1 << 30;
 const POLICY_MASK: u16 = 7;
 const SORTED: u16 = 8;
 const TEXTS: u16 = 16;
+const DENSE: u16 = 32;
 
 /// What a search by key found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +76,11 @@ pub fn new(
     if key == KeyPolicy::Text || sorted_any {
         bits |= TEXTS;
     }
+    if key == KeyPolicy::Int {
+        bits |= DENSE;
+    }
     let entries = new_entries(heap, bits, capacity)?;
-    let indexed = capacity > SMALL || key == KeyPolicy::Protocol;
+    let indexed = capacity > SMALL && key != KeyPolicy::Int || key == KeyPolicy::Protocol;
     let index = if indexed { new_index(heap, capacity.max(SMALL))? } else { empty_buffer() };
     let map = heap.alloc(ObjectKind::Map, bits, 0, size_of::<MapObject>())?.cast::<MapObject>();
     // SAFETY: allocated with this layout.
@@ -83,6 +90,7 @@ pub fn new(
         (*map).entries = entries;
         (*map).index = index;
         (*map).sorted = Value::HOLE;
+        (*map).base = 0;
     }
     Ok(map)
 }
@@ -195,98 +203,72 @@ unsafe fn entry_at(map: *mut MapObject, stride: usize, entry: usize) -> *mut Val
     unsafe { Buffer::data::<Value>((*map).entries).add(entry * stride) }
 }
 
+/// Writes a cell of an entry.
+#[inline(always)]
+unsafe fn store(heap: &mut Heap, map: *mut MapObject, slot: *mut Value, value: Value) {
+    // SAFETY: callers pass a cell of the map's entries and a value of the heap. The barrier is for young objects only.
+    unsafe {
+        *slot = value;
+        if value.is_object() {
+            heap.write_barrier_slot((*map).entries, slot);
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn stride(map: *mut MapObject) -> usize {
     // SAFETY: callers pass a live map.
     stride_of(unsafe { (*map).header.bits })
 }
 
-// Int keys.
-
-#[inline(always)]
-unsafe fn find_int(map: *mut MapObject, key: i64) -> Option<usize> {
-    // SAFETY: callers pass a live map with int keys; its entries are pairs of a raw key and a value.
-    unsafe {
-        let entries = Buffer::data::<Value>((*map).entries);
-        let index = (*map).index;
-        if (*index).capacity == 0 {
-            let used = (*map).used as usize;
-            return (0..used).find(|&e| {
-                entries.add(2 * e).read().bits() as i64 == key
-                    && entries.add(2 * e + 1).read() != Value::TOMBSTONE
-            });
-        }
-        probe(index, hash_int(key), |e| entries.add(2 * e).read().bits() as i64 == key).map(|(_, e)| e)
-    }
-}
-
-/// The value at an int key.
-///
-/// # Safety
-/// `map` points to a live map with int keys.
-#[inline(always)]
-pub unsafe fn int_get(map: *mut MapObject, key: i64) -> Option<Value> {
-    // SAFETY: by the contract.
-    unsafe { find_int(map, key).map(|e| *entry_at(map, 2, e).add(1)) }
-}
-
-/// Inserts or replaces the value at an int key.
-///
-/// # Safety
-/// `map` points to a live map of the heap with int keys; the value is one of the heap.
-#[inline]
-pub unsafe fn int_set(
-    heap: &mut Heap,
-    map: *mut MapObject,
-    key: i64,
-    value: Value,
-) -> Result<(), OutOfMemory> {
-    // SAFETY: by the contract.
-    unsafe {
-        match find_int(map, key) {
-            Some(e) => {
-                let slot = entry_at(map, 2, e).add(1);
-                *slot = value;
-                heap.write_barrier_slot((*map).entries, slot);
-                Ok(())
-            }
-            None => {
-                insert(heap, map, Value::from_bits(key as u64), hash_int(key), value, Value::HOLE).map(|_| ())
-            }
-        }
-    }
-}
-
-/// Removes an int key; whether it was there.
-///
-/// # Safety
-/// `map` points to a live map with int keys.
-pub unsafe fn int_remove(heap: &mut Heap, map: *mut MapObject, key: i64) -> bool {
-    // SAFETY: by the contract.
-    unsafe {
-        let Some(entry) = find_int(map, key) else { return false };
-        remove_entry(heap, map, entry, hash_int(key));
-        true
-    }
-}
-
 // String keys.
+
+/// The place of the value of a key, where it is the one that was found last. `None` says nothing about whether the key is
+/// there.
+///
+/// # Safety
+/// `map` points to a live map with string keys, `key` is a string.
+#[inline(always)]
+pub unsafe fn string_slot(map: *mut MapObject, key: Value) -> Option<*mut Value> {
+    // SAFETY: by the contract; entries below `used` are initialised, and those that were removed have a hole as key.
+    unsafe {
+        let last = (*map).base as usize;
+        if last >= (*map).used as usize {
+            return None;
+        }
+        let entry = entry_at(map, 2, last);
+        ((*entry).bits() == key.bits()).then(|| entry.add(1))
+    }
+}
 
 #[inline(always)]
 unsafe fn find_string(map: *mut MapObject, key: Value) -> Option<usize> {
     // SAFETY: callers pass a live map with string keys and a live string.
     unsafe {
+        let last = (*map).base as usize;
+        if string_slot(map, key).is_some() { Some(last) } else { search_string(map, key) }
+    }
+}
+
+/// Finds a string that is not the one that was found last.
+#[inline(never)]
+unsafe fn search_string(map: *mut MapObject, key: Value) -> Option<usize> {
+    // SAFETY: as in `find_string`.
+    unsafe {
         let entries = Buffer::data::<Value>((*map).entries);
         let index = (*map).index;
-        if (*index).capacity == 0 {
+        let entry = if (*index).capacity == 0 {
             let used = (*map).used as usize;
             // Removed entries have a hole as key, which equals no string.
-            return (0..used).find(|&e| {
+            (0..used).find(|&e| {
                 let other = entries.add(2 * e).read();
                 other.bits() == key.bits() || other.is_object() && string::equal(other, key)
-            });
-        }
-        probe(index, string::hash_of(key), |e| string::equal(entries.add(2 * e).read(), key)).map(|(_, e)| e)
+            })?
+        } else {
+            probe(index, string::hash_of(key), |e| string::equal(entries.add(2 * e).read(), key))?.1
+        };
+        (*map).base = entry as i64;
+        Some(entry)
     }
 }
 
@@ -315,9 +297,7 @@ pub unsafe fn string_set(
     unsafe {
         match find_string(map, key) {
             Some(e) => {
-                let slot = entry_at(map, 2, e).add(1);
-                *slot = value;
-                heap.write_barrier_slot((*map).entries, slot);
+                store(heap, map, entry_at(map, 2, e).add(1), value);
                 Ok(())
             }
             None => insert(heap, map, key, string::hash_of(key), value, Value::HOLE).map(|_| ()),
@@ -395,9 +375,7 @@ pub unsafe fn value_at(map: *mut MapObject, entry: usize) -> Value {
 pub unsafe fn set_value_at(heap: &mut Heap, map: *mut MapObject, entry: usize, value: Value) {
     // SAFETY: by the contract.
     unsafe {
-        let slot = entry_at(map, stride(map), entry).add(1);
-        *slot = value;
-        heap.write_barrier_slot((*map).entries, slot);
+        store(heap, map, entry_at(map, stride(map), entry).add(1), value);
     }
 }
 
@@ -426,6 +404,7 @@ pub unsafe fn copy(heap: &mut Heap, map: *mut MapObject) -> Result<*mut MapObjec
         (*new).entries = entries;
         (*new).index = index;
         (*new).sorted = Value::HOLE;
+        (*new).base = (*map).base;
         Ok(new)
     }
 }

@@ -3,6 +3,7 @@
 use upshift_bytecode::types::KeyPolicy;
 
 use super::index::{index_insert, index_remove, probe};
+use super::ints::{insert_int, remove_int};
 use super::keys::{text_key, value_hash};
 use super::{POLICY_MASK, SMALL, entry_at, hash_int, key_policy, new_entries, new_index, stride, stride_of};
 use crate::heap::{Heap, OutOfMemory};
@@ -23,10 +24,30 @@ pub(super) unsafe fn insert(
     // SAFETY: callers pass a live map and values of the heap; allocation moves nothing.
     unsafe {
         let bits = (*map).header.bits;
-        let stride = stride_of(bits);
-        if ((*map).used as usize + 1) * stride > (*(*map).entries).capacity {
+        if bits & POLICY_MASK == KeyPolicy::Int as u16 {
+            return insert_int(heap, map, key.bits() as i64, value);
+        }
+        if ((*map).used as usize + 1) * stride_of(bits) > (*(*map).entries).capacity {
             make_room(heap, map)?;
         }
+        insert_hashed_entry(heap, map, key, hash, value, text)
+    }
+}
+
+/// Adds an entry that there is room for.
+#[inline(always)]
+pub(super) unsafe fn insert_hashed_entry(
+    heap: &mut Heap,
+    map: *mut MapObject,
+    key: Value,
+    hash: u32,
+    value: Value,
+    text: Value,
+) -> Result<usize, OutOfMemory> {
+    // SAFETY: callers pass a live map and values of the heap; allocation moves nothing.
+    unsafe {
+        let bits = (*map).header.bits;
+        let stride = stride_of(bits);
         let entry = (*map).used as usize;
         let slot = entry_at(map, stride, entry);
         let entries = (*map).entries;
@@ -53,6 +74,18 @@ pub(super) unsafe fn insert(
 /// Removes an entry.
 pub(super) unsafe fn remove_entry(heap: &mut Heap, map: *mut MapObject, entry: usize, hash: u32) {
     // SAFETY: callers pass a live map, one of its entries and that key's hash.
+    unsafe {
+        if (*map).header.bits & POLICY_MASK == KeyPolicy::Int as u16 {
+            remove_int(heap, map, entry, hash);
+        } else {
+            remove_indexed(heap, map, entry, hash);
+        }
+    }
+}
+
+/// Removes an entry of a map that is not dense.
+pub(super) unsafe fn remove_indexed(heap: &mut Heap, map: *mut MapObject, entry: usize, hash: u32) {
+    // SAFETY: as in `remove_entry`.
     unsafe {
         let stride = stride(map);
         let slot = entry_at(map, stride, entry);
