@@ -800,7 +800,8 @@ pub unsafe fn run(
                             }
                             Op::MapIntRemove => routine!(map_int_remove, 1),
                             Op::MapStringGet => {
-                                if let Some(slot) = map::string_slot(object!(w.b(), MapObject), cell!(w.c())) {
+                                if let Some(slot) = map::string_slot(object!(w.b(), MapObject), cell!(w.c()))
+                                {
                                     cell!(w.a()) = *slot;
                                     next!(1)
                                 }
@@ -810,7 +811,8 @@ pub unsafe fn run(
                             Op::MapStringSet => {
                                 let value = cell!(w.c());
                                 if !value.is_object()
-                                    && let Some(slot) = map::string_slot(object!(w.a(), MapObject), cell!(w.b()))
+                                    && let Some(slot) =
+                                        map::string_slot(object!(w.a(), MapObject), cell!(w.b()))
                                 {
                                     *slot = value;
                                     next!(1)
