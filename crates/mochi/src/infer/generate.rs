@@ -1033,7 +1033,13 @@ impl<'a> Generator<'a> {
 
     fn cast(&mut self, value: ExprId, ty: TypeId) -> NodeId {
         let dst = self.annotation(ty, self.fun);
-        if matches!(self.program[value].kind, ExprKind::List(_) | ExprKind::Map(_)) {
+        // An empty literal takes the type; elements of others are converted, so they must not be seen under it.
+        let empty = match self.program[value].kind {
+            ExprKind::List(items) => items.is_empty(),
+            ExprKind::Map(entries) => entries.is_empty(),
+            _ => false,
+        };
+        if empty {
             let kind = self.solver.graph.val(dst).kind;
             let src = self.expr(value, Some(dst));
             let same = self.solver.graph.val(src).kind == kind;

@@ -70,6 +70,7 @@ impl<'l, 'a> Body<'l, 'a> {
     pub fn main(cx: &'l mut Lowerer<'a>, fb: FunctionBuilder) {
         let mut body = Body::new(cx, fb, None, TyId::NULL);
         body.start_globals();
+        body.start_function_values();
         let stmts = body.cx.program.body.stmts;
         body.statements(stmts);
         body.fb.return_void();
@@ -146,7 +147,9 @@ impl<'l, 'a> Body<'l, 'a> {
             let ty = self.cx.types.fields(of)[field];
             let reg = self.reg(ty);
             self.load_field(reg, receiver, field as u16, ty);
-            let value = self.convert(Val { reg, ty, temp: true }, self.cx.types.bind(bind));
+            let value = Val { reg, ty, temp: true };
+            self.share_unless_borrowed(value, bind);
+            let value = self.convert(value, self.cx.types.bind(bind));
             self.declare(bind, value);
         }
     }
@@ -326,6 +329,22 @@ impl<'l, 'a> Body<'l, 'a> {
                 self.store_global(bind, null.reg);
                 self.done(null);
             }
+        }
+    }
+
+    /// Makes the closures of top-level functions that are used as values.
+    fn start_function_values(&mut self) {
+        let mut values: Vec<_> =
+            self.cx.function_values.iter().map(|(&fun, &global)| (global, fun)).collect();
+        values.sort_unstable();
+        for (global, fun) in values {
+            let wrapper = self.cx.wrapper(fun);
+            let signature = self.cx.function(fun).signature;
+            let cell = self.cell_of(HeapType::Closure(signature));
+            let reg = self.fb.cell(cell);
+            self.fb.closure_new(reg, wrapper);
+            self.fb.global_cell_set(reg, global);
+            self.fb.free(reg);
         }
     }
 

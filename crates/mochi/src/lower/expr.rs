@@ -305,7 +305,10 @@ impl Body<'_, '_> {
         let signature = self.cx.function(fun).signature;
         let cell = self.cell_of(HeapType::Closure(signature));
         let reg = self.fb.cell(cell);
-        self.fb.closure_new(reg, wrapper);
+        match self.cx.function_values.get(&fun) {
+            Some(&global) => self.fb.global_cell_get(reg, global),
+            None => self.fb.closure_new(reg, wrapper),
+        }
         self.function_val(reg, fun)
     }
 

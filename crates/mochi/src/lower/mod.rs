@@ -32,10 +32,10 @@ use upshift_bytecode::{
     TrapSet, TruthMask, UnionId, ValueType,
 };
 
-use crate::infer::{TyId, Types};
+use crate::infer::{CallKind, TyId, Types};
 use crate::resolve::{Resolution, Storage};
-use crate::source::SourceMap;
-use crate::syntax::ast::{BindId, ExprKind, FunId, FunKind, Interner, Program, StmtKind};
+use crate::source::{SourceMap, Span};
+use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind};
 
 use body::Body;
 
@@ -114,6 +114,9 @@ pub fn lower(
         globals: HashMap::new(),
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::new(),
+        function_values: HashMap::new(),
+        appends: Vec::new(),
+        calls: Vec::new(),
         pending: Vec::new(),
         flags: Vec::new(),
         reassigned_in_expr: false,
@@ -151,6 +154,11 @@ struct Lowerer<'a> {
     functions: Vec<Option<Declared>>,
     /// Closures without captures that call a top-level function.
     wrappers: HashMap<FunId, FuncId>,
+    /// The globals that hold the closures of top-level functions, so that a function is identical to itself.
+    function_values: HashMap<FunId, GlobalId>,
+    /// Where lists may grow in place, and where functions are called: places in the text, ascending.
+    appends: Vec<u32>,
+    calls: Vec<u32>,
     pending: Vec<FunId>,
     /// By expression: what evaluating it may do; see [`expr::flags`].
     flags: Vec<u8>,
@@ -170,7 +178,9 @@ impl<'a> Lowerer<'a> {
         self.declare_types();
         self.declare_protocol();
         self.declare_globals();
+        self.declare_function_values();
         self.find_assignments_in_expressions();
+        self.find_appends();
         self.flags = expr::flags(self);
         let signature = self.module.signature(&[], None);
         let main = self.module.declare("main", signature, None);
@@ -245,6 +255,21 @@ impl<'a> Lowerer<'a> {
         }
     }
 
+    /// The global with the closure of a top-level function; made when the program starts.
+    fn declare_function_values(&mut self) {
+        for index in 0..self.program.funs.len() {
+            let fun = FunId::new(index);
+            let info = self.resolution.fun(fun);
+            if info.top_level && info.used_as_value && self.program[fun].kind == FunKind::Decl {
+                let declared = self.function(fun);
+                let cell = self.module.module.types.cell(HeapType::Closure(declared.signature));
+                let name = self.module.module.functions[declared.id.index()].name.clone();
+                let global = self.module.global(&name, ValueType::Cell(cell));
+                self.function_values.insert(fun, global);
+            }
+        }
+    }
+
     /// Blocks inside expressions are match arms; if one assigns anything, operands that are variables must be copied before
     /// what follows them is evaluated.
     fn find_assignments_in_expressions(&mut self) {
@@ -255,6 +280,37 @@ impl<'a> Lowerer<'a> {
             .any(|e| matches!(e.kind, ExprKind::Match { arms, .. } if self.program[arms].iter().any(|a| matches!(a.body, crate::syntax::ast::Body::Block(_)))));
         self.reassigned_in_expr =
             has_block_arms && self.program.stmts.iter().any(|s| matches!(s.kind, StmtKind::Assign { .. }));
+    }
+
+    /// Loops hold their list while they run; if it may grow in place meanwhile, it must be marked as shared.
+    fn find_appends(&mut self) {
+        for (index, expr) in self.program.exprs.iter().enumerate() {
+            if !matches!(expr.kind, ExprKind::Call { .. }) {
+                continue;
+            }
+            let id = ExprId::new(index);
+            if self.types.in_place(id) {
+                self.appends.push(expr.span.start);
+            }
+            if !matches!(
+                self.types.call(id),
+                CallKind::Builtin(_) | CallKind::Construct(_) | CallKind::Undefined
+            ) {
+                self.calls.push(expr.span.start);
+            }
+        }
+        self.appends.sort_unstable();
+        self.calls.sort_unstable();
+    }
+
+    /// Whether a list that is held while a part of the text runs may grow in place there. A list that only one register
+    /// of this function refers to cannot grow in functions that are called.
+    fn may_grow(&self, within: Span, private: bool) -> bool {
+        let any = |places: &[u32]| {
+            let first = places.partition_point(|&p| p < within.start);
+            places.get(first).is_some_and(|&p| p < within.end)
+        };
+        any(&self.appends) || (!private && any(&self.calls))
     }
 
     /// Whether a function runs as a closure.

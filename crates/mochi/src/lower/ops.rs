@@ -369,15 +369,14 @@ impl Body<'_, '_> {
     /// `left && right`, `left || right` as values: the operand that decides.
     fn short_circuit(&mut self, left: Val, link: &BinaryLink, ty: TyId) -> Val {
         let result = self.target(ty, None);
-        let end = self.fb.label();
-        let keep = Val { temp: false, ..left };
-        let copy = self.convert(keep, ty);
-        self.copy(ty, result.reg, copy.reg);
-        if copy.reg != left.reg {
-            self.done(copy);
-        }
-        let stops_if = link.op == BinaryOp::Or;
-        self.jump_on(left, stops_if, end, false);
+        let (other, end) = (self.fb.label(), self.fb.label());
+        // Only where the left operand decides is it converted: what it is otherwise need not fit the result.
+        let decides = link.op == BinaryOp::Or;
+        self.jump_on(Val { temp: false, ..left }, !decides, other, false);
+        self.convert_into(Val { temp: false, ..left }, ty, result.reg);
+        self.fb.jump(end);
+        self.fb.bind(other);
+        self.done(left);
         self.expr_into(link.right, ty, result.reg);
         self.fb.bind(end);
         result

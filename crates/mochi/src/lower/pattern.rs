@@ -74,6 +74,7 @@ impl Body<'_, '_> {
                 }
                 _ => {
                     let ty = self.cx.types.bind(bind);
+                    self.share_unless_borrowed(value, bind);
                     let val = self.convert(value, ty);
                     self.declare(bind, val);
                 }

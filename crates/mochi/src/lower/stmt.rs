@@ -360,6 +360,11 @@ impl Body<'_, '_> {
         let val = self.expr(items, None);
         let Ty { kind, nullable } = self.ty(val.ty);
         self.span(span);
+        // The loop's own reference must not see the list grow.
+        let private = matches!(self.cx.program[items].kind, ExprKind::Name(_)) && !val.temp;
+        if self.may_be_list(val.ty) && self.cx.may_grow(body.span, private) {
+            self.fb.list_share(val.reg);
+        }
         match kind {
             TyKind::List(element) if !nullable => {
                 let list = if val.temp { val } else { self.owned(val) };
@@ -423,10 +428,7 @@ impl Body<'_, '_> {
         let scope = self.open_scope();
         let reg = self.reg(element);
         load(self, reg, counter);
-        // Another reference to an element that is a list.
-        if self.may_be_list(element) && !self.cx.types.borrows(bind) {
-            self.fb.list_share(reg);
-        }
+        self.share_unless_borrowed(Val { reg, ty: element, temp: true }, bind);
         let val = self.convert(Val { reg, ty: element, temp: true }, ty);
         self.declare(bind, val);
         self.loops.push(Loop { break_to: done, continue_to: next });
@@ -560,6 +562,7 @@ impl Body<'_, '_> {
         for (index, bind) in info.field_binds.iter().enumerate() {
             let Some(bind) = *bind else { continue };
             let val = self.element_field(object, info.of, index, fields[index]);
+            self.share_unless_borrowed(val, bind);
             let val = self.convert(val, self.cx.types.bind(bind));
             self.declare(bind, val);
         }
@@ -597,6 +600,13 @@ impl Body<'_, '_> {
         self.fb.bind(done);
         self.fb.free(counter);
         self.fb.free(limit);
+    }
+
+    /// Binding a variable to what is inside something else makes another reference, if it is a list.
+    pub fn share_unless_borrowed(&mut self, val: Val, bind: BindId) {
+        if self.may_be_list(val.ty) && !self.cx.types.borrows(bind) {
+            self.fb.list_share(val.reg);
+        }
     }
 
     fn element_field(
