@@ -21,13 +21,15 @@ use crate::routines as r;
 /// # Safety
 /// The context is that of an instance; `fp` is a complete frame of the function of `entry` on its stack, and `pc` one of its
 /// instructions.
+#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "`not a < b` is what the op says, NaN included")]
+#[allow(clippy::no_effect, reason = "a void return writes nothing")]
 pub unsafe fn run(
     ctx: *mut Context,
     mut fp: *mut u64,
     mut pc: *const Word,
     mut entry: *const FunctionEntry,
 ) -> RunEnd {
-    // SAFETY (of the whole function): verified code reads and writes slots of its own frame and window only, its branches
+    // SAFETY: for the whole function: verified code reads and writes slots of its own frame and window only, its branches
     // stay inside its code, typed operands are what their types say, and headers are written by calls alone.
     unsafe {
         macro_rules! int {

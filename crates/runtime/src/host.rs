@@ -736,6 +736,7 @@ macro_rules! into_ret {
     ($($ty:ty, $name:literal, $pattern:pat, |$ctx:ident, $v:ident| $e:expr;)*) => {$(
         impl IntoRet for $ty {
             fn into_ret<'h>(self, $ctx: &'h HostContext<'_>) -> Result<Ret<'h>, Trap> { let $v = self; $e }
+            #[allow(clippy::redundant_pattern_matching, reason = "one pattern of many")]
             fn fits(ty: Option<ValueType>) -> bool { matches!(ty, $pattern) }
             const NAME: &'static str = $name;
         }
@@ -767,9 +768,12 @@ pub struct HostFunction {
     signature: Option<Arc<HostSignature>>,
 }
 
+/// Whether something of this type is taken or given, and its name.
+type Accepts<T> = (fn(T) -> bool, &'static str);
+
 struct HostSignature {
-    params: Vec<(fn(ValueType) -> bool, &'static str)>,
-    result: (fn(Option<ValueType>) -> bool, &'static str),
+    params: Vec<Accepts<ValueType>>,
+    result: Accepts<Option<ValueType>>,
 }
 
 impl fmt::Debug for HostFunction {
@@ -922,8 +926,7 @@ impl HostContext<'_> {
         reason = "the heap is never borrowed across calls, and allocation moves nothing"
     )]
     fn heap(&self) -> &mut crate::heap::Heap {
-        // SAFETY: the instance is used by this thread alone and nobody holds a reference to its heap now.
-        unsafe { &mut *(&raw mut (*self.instance).heap) }
+        self.instance().heap_shared()
     }
 
     fn meta(&self) -> Option<&FunctionMeta> {
@@ -1153,13 +1156,7 @@ impl HostContext<'_> {
         text: Val<'_>,
         value: Val<'_>,
     ) -> Result<(), Trap> {
-        self.instance().map_set_text(
-            self.heap(),
-            map.val.value,
-            key.value,
-            text.value,
-            storable(value.value),
-        )
+        self.instance().map_set_text(self.heap(), map.val.value, key.value, text.value, storable(value.value))
     }
 
     /// Removes a key; says whether it was there.

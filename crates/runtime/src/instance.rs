@@ -7,8 +7,9 @@
 //! bottom of the stack) and runs the interpreter until that frame returns or is unwound.
 
 use std::any::{Any, TypeId as RustTypeId};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,6 +54,40 @@ impl Default for InstanceConfig {
     }
 }
 
+/// The heap of an instance, which allocation changes while the rest of the instance is only read.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct HeapCell(UnsafeCell<Heap>);
+
+impl HeapCell {
+    /// The heap, through a shared reference.
+    ///
+    /// # Safety
+    /// No other reference to it is in use.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref, reason = "that is what the cell is for")]
+    pub unsafe fn shared(&self) -> &mut Heap {
+        // SAFETY: by the contract.
+        unsafe { &mut *self.0.get() }
+    }
+}
+
+impl Deref for HeapCell {
+    type Target = Heap;
+    #[inline(always)]
+    fn deref(&self) -> &Heap {
+        // SAFETY: instances are not Sync, and references from `shared` are held for single operations only.
+        unsafe { &*self.0.get() }
+    }
+}
+
+impl DerefMut for HeapCell {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Heap {
+        self.0.get_mut()
+    }
+}
+
 /// What is pending while guest code unwinds.
 #[derive(Debug)]
 pub enum Pending {
@@ -77,7 +112,7 @@ pub struct Instance {
     /// What running code sees.
     pub context: Context,
     /// The heap.
-    pub heap: Heap,
+    pub heap: HeapCell,
     /// Input and output.
     pub io: RefCell<Io>,
     run: Run,
@@ -181,7 +216,7 @@ impl Instance {
                 entry: std::ptr::null(),
                 result: 0,
             },
-            heap,
+            heap: HeapCell(UnsafeCell::new(heap)),
             io: RefCell::new(Io::new(grants)),
             run,
             stack,
@@ -351,7 +386,10 @@ impl Instance {
     /// A shape by number; an empty one for numbers that no record has.
     pub fn shape(&self, id: ShapeId) -> &Shape {
         static NONE: std::sync::OnceLock<Shape> = std::sync::OnceLock::new();
-        self.heap.shapes.get(id).map_or_else(|| NONE.get_or_init(Shape::default), |s| s)
+        match self.heap.shapes.get(id) {
+            Some(shape) => shape,
+            None => NONE.get_or_init(Shape::default),
+        }
     }
 
     pub(crate) fn shape_of_module(&self, function: u32, record: RecordId) -> Option<ShapeId> {
@@ -376,7 +414,7 @@ impl Instance {
     pub(crate) fn heap_shared(&self) -> &mut Heap {
         // SAFETY: one thread uses the instance, and nobody holds a reference to its heap at this point: callers are
         // functions of host contexts, which borrow the heap for single operations only.
-        unsafe { &mut *(&raw const self.heap).cast_mut() }
+        unsafe { self.heap.shared() }
     }
 
     pub(crate) fn box_int_shared(&self, i: i64) -> Result<Value, Trap> {
@@ -639,7 +677,7 @@ impl Instance {
     pub unsafe fn collect(&mut self, frame: Frame, extra: (*mut Value, usize)) {
         let mut roots = InstanceRoots { instance: self, frame, extra };
         // SAFETY: the roots touch everything but the heap, the heap nothing but itself.
-        let heap = unsafe { &mut *(&raw mut (*roots.instance).heap) };
+        let heap = unsafe { (*roots.instance).heap.shared() };
         heap.collect(&mut roots);
         self.constants_scanned = true;
         // SAFETY: a live frame.

@@ -418,12 +418,12 @@ impl TypeMap {
             }
             if !progress {
                 for (id, ty) in module.types.iter() {
-                    if types[id.index()].is_none() {
-                        if let HeapType::Closure(s) = ty {
-                            let sig = *signatures[s.index()].get_or_insert_with(|| tables.opaque_signature());
-                            types[id.index()] = Some(tables.types.intern(HeapType::Closure(sig)));
-                            progress = true;
-                        }
+                    if types[id.index()].is_none()
+                        && let HeapType::Closure(s) = ty
+                    {
+                        let sig = *signatures[s.index()].get_or_insert_with(|| tables.opaque_signature());
+                        types[id.index()] = Some(tables.types.intern(HeapType::Closure(sig)));
+                        progress = true;
                     }
                 }
                 if !progress {

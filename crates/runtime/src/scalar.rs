@@ -198,7 +198,7 @@ pub fn float_rem_checked(a: f64, b: f64) -> Checked<f64> {
 #[inline(always)]
 pub fn int_from_float(a: f64) -> Checked<i64> {
     // -2^63 is a float; 2^63 is the first float that is too large. NaN fails both comparisons.
-    if a >= -9_223_372_036_854_775_808.0 && a < 9_223_372_036_854_775_808.0 {
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&a) {
         Ok(a as i64)
     } else {
         Err(TrapCode::IntegerOverflow)

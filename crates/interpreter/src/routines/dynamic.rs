@@ -360,7 +360,7 @@ routines! {
                 let l = object.as_ptr::<List>();
                 if let Some(i) = key.as_int().and_then(|i| position(policy, i, (*l).len)) {
                     let instance = s.instance();
-                    let heap = &mut *(&raw mut instance.heap);
+                    let heap = instance.heap.shared();
                     if check::list_set(instance, heap, object, i, value) == Store::Done {
                         return Status::Continue;
                     }
