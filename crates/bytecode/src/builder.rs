@@ -15,7 +15,7 @@
 //!
 //! The builder checks banks in debug builds only; the verifier is what makes code trustworthy.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use crate::for_each_op;
 use crate::frame::{FrameLayout, HEADER_SLOTS, window_slots};
@@ -366,11 +366,11 @@ impl FunctionBuilder {
             registers: Vec::new(),
             params: Vec::new(),
             environment: None,
-            free: HashMap::new(),
+            free: HashMap::default(),
             code: Vec::new(),
             labels: Vec::new(),
             constants: Vec::new(),
-            constant_index: HashMap::new(),
+            constant_index: HashMap::default(),
             cell_constants: Vec::new(),
             switches: Vec::new(),
             handlers: Vec::new(),
@@ -380,7 +380,7 @@ impl FunctionBuilder {
             reachable: true,
             last_bound: 0,
             prologue: Vec::new(),
-            hoisted: HashMap::new(),
+            hoisted: HashMap::default(),
             signature: Signature::default(),
         };
         if let Some(ty) = closure {
@@ -817,7 +817,7 @@ impl FunctionBuilder {
             direct: vec![u32::MAX; self.registers.len()],
             spilled: vec![u32::MAX; self.registers.len()],
             banks: self.registers.iter().map(|r| (r.bank, r.ty)).collect(),
-            scratch: HashMap::new(),
+            scratch: HashMap::default(),
         };
         let mut cells: Vec<CellType> = Vec::new();
         let mut cell_slot = raw_params + HEADER_SLOTS;

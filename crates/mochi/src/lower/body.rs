@@ -41,7 +41,7 @@ pub(super) struct Body<'l, 'a> {
     /// Type of the result; null in the main function.
     pub result: TyId,
     places: Vec<(BindId, Place)>,
-    place_index: std::collections::HashMap<BindId, usize>,
+    place_index: rustc_hash::FxHashMap<BindId, usize>,
     pub loops: Vec<Loop>,
     /// The receiver, in methods.
     pub receiver: Option<Reg>,
@@ -60,7 +60,7 @@ impl<'l, 'a> Body<'l, 'a> {
             fun,
             result,
             places: Vec::new(),
-            place_index: std::collections::HashMap::new(),
+            place_index: rustc_hash::FxHashMap::default(),
             loops: Vec::new(),
             receiver: None,
         }

@@ -24,7 +24,7 @@ mod pattern;
 mod stmt;
 mod types;
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap as HashMap;
 
 use upshift_bytecode::builder::{FunctionBuilder, ModuleBuilder};
 use upshift_bytecode::{
@@ -111,10 +111,10 @@ pub fn lower(
         structs: Vec::new(),
         unions: Vec::new(),
         ctors: Vec::new(),
-        globals: HashMap::new(),
+        globals: HashMap::default(),
         functions: vec![None; program.funs.len()],
-        wrappers: HashMap::new(),
-        function_values: HashMap::new(),
+        wrappers: HashMap::default(),
+        function_values: HashMap::default(),
         appends: Vec::new(),
         calls: Vec::new(),
         pending: Vec::new(),
