@@ -325,3 +325,29 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
     }
     Err(mismatch(format!("cannot look for a value in {}", kind_name(object))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn slices_of_texts() {
+        assert_eq!(slice_text("hello", Some(1), Some(3)), "el");
+        assert_eq!(slice_text("hello", Some(-3), None), "llo");
+        assert_eq!(slice_text("hello", Some(3), Some(1)), "");
+        assert_eq!(slice_text("hello", Some(-99), Some(99)), "hello");
+        assert_eq!(slice_text("h\u{e9}llo", Some(1), Some(2)), "\u{e9}");
+        assert_eq!(slice_text("h\u{e9}llo", Some(5), Some(9)), "");
+    }
+
+    proptest! {
+        #[test]
+        fn slices_agree_with_characters(text in "[a\u{e9}\u{10348}]{0,6}", from in -9i64..9, to in -9i64..9) {
+            let chars: Vec<char> = text.chars().collect();
+            let (a, b) = slice_bounds(Some(from), Some(to), chars.len());
+            prop_assert!(a <= b && b <= chars.len());
+            prop_assert_eq!(slice_text(&text, Some(from), Some(to)), chars[a..b].iter().collect::<String>());
+        }
+    }
+}

@@ -14,15 +14,22 @@ fn text<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize) -> Result<Text<'
     val.as_str().ok_or_else(|| mismatch(format!("argument {} is {}, not string", i + 1, kind_name(val))))
 }
 
+/// A member with its name.
+type Named<F> = (&'static str, F);
+type Mapping = fn(&str) -> String;
+type Pair = fn(&str, &str) -> String;
+type Question = fn(&str, &str) -> bool;
+type Count = fn(&str, &str) -> i64;
+
 /// Functions from one text to another.
-const MAPPINGS: &[(&str, fn(&str) -> String)] = &[
+const MAPPINGS: &[Named<Mapping>] = &[
     ("ToUpper", |s| s.to_uppercase()),
     ("ToLower", |s| s.to_lowercase()),
     ("TrimSpace", |s| s.trim().to_string()),
 ];
 
 /// Functions from two texts to a text.
-const PAIRS: &[(&str, fn(&str, &str) -> String)] = &[
+const PAIRS: &[Named<Pair>] = &[
     ("Trim", |s, set| s.trim_matches(|c| set.contains(c)).to_string()),
     ("TrimLeft", |s, set| s.trim_start_matches(|c| set.contains(c)).to_string()),
     ("TrimRight", |s, set| s.trim_end_matches(|c| set.contains(c)).to_string()),
@@ -31,7 +38,7 @@ const PAIRS: &[(&str, fn(&str, &str) -> String)] = &[
 ];
 
 /// Questions about two texts.
-const QUESTIONS: &[(&str, fn(&str, &str) -> bool)] = &[
+const QUESTIONS: &[Named<Question>] = &[
     ("Contains", |s, t| s.contains(t)),
     ("HasPrefix", |s, t| s.starts_with(t)),
     ("HasSuffix", |s, t| s.ends_with(t)),
@@ -39,7 +46,7 @@ const QUESTIONS: &[(&str, fn(&str, &str) -> bool)] = &[
 ];
 
 /// Numbers about two texts; positions count bytes, as in Go.
-const COUNTS: &[(&str, fn(&str, &str) -> i64)] = &[
+const COUNTS: &[Named<Count>] = &[
     ("Index", |s, t| s.find(t).map_or(-1, |i| i as i64)),
     ("LastIndex", |s, t| s.rfind(t).map_or(-1, |i| i as i64)),
     ("Count", |s, t| if t.is_empty() { s.chars().count() as i64 + 1 } else { s.matches(t).count() as i64 }),
@@ -90,6 +97,10 @@ fn ecdsa_example<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Re
     Ok(made.into())
 }
 
+/// What the test package calls pi.
+#[allow(clippy::approx_constant, reason = "two decimals are its value")]
+const PI_ROUNDED: f64 = 3.14;
+
 const FIFTEEN_PUZZLE: &str =
     "Solution found in 52 moves: rrrulddluuuldrurdddrullulurrrdddldluurddlulurruldrdrd";
 
@@ -129,7 +140,7 @@ pub fn register(registry: &mut HostRegistry) {
         let sum = a.checked_add(b);
         sum.map(Ret::Int).ok_or_else(|| super::number::overflow(format_args!("{a} + {b}")))
     });
-    registry.dynamic("mochi.testpkg.Pi", |_, _| Ok(Ret::Float(3.14)));
+    registry.dynamic("mochi.testpkg.Pi", |_, _| Ok(Ret::Float(PI_ROUNDED)));
     registry.dynamic("mochi.testpkg.Answer", |_, _| Ok(Ret::Int(42)));
     registry.dynamic("mochi.testpkg.MD5Hex", md5_hex);
     registry.dynamic("mochi.testpkg.ECDSAExample", ecdsa_example);

@@ -32,7 +32,7 @@ use upshift_runtime::trap::Trap;
 use crate::builtins::Builtin;
 use number::{Number, Op};
 
-pub use system::{State, TestResult};
+pub use system::State;
 
 type Host = for<'h> fn(&'h mut HostContext<'_>, Args<'h>) -> Result<Ret<'h>, Trap>;
 
@@ -52,6 +52,7 @@ pub fn register(registry: &mut HostRegistry) {
         });
     }
     foreign::register(registry);
+    crate::testing::register(registry);
 }
 
 /// The function behind a builtin.
@@ -177,8 +178,6 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
     ("mochi.expect_failed", system::expect_failed),
-    ("mochi.test_begin", system::test_begin),
-    ("mochi.test_end", system::test_end),
     ("mochi.bench_begin", system::bench_begin),
     ("mochi.bench_end", system::bench_end),
     ("mochi.read_file", system::read_file),

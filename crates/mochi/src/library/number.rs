@@ -162,7 +162,7 @@ impl Number {
             Number::Float(x) => {
                 let x = x.trunc();
                 // 2^63 itself is outside.
-                (x >= -9_223_372_036_854_775_808.0 && x < 9_223_372_036_854_775_808.0).then_some(x as i64)
+                (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x).then_some(x as i64)
             }
             Number::Big(b) => b.to_i64(),
             Number::Rat(r) => r.to_integer().to_i64(),
@@ -319,4 +319,76 @@ fn rat(op: Op, a: BigRational, b: BigRational) -> Result<BigRational, Trap> {
         Op::Div => a / b,
         Op::Rem => a % b,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn big(n: i128) -> Number {
+        Number::Big(BigInt::from(n))
+    }
+
+    fn shown(op: Op, a: Number, b: Number) -> String {
+        match arithmetic(op, a, b) {
+            Ok(number) => number.text(),
+            Err(trap) => format!("{:?}", trap.code()),
+        }
+    }
+
+    #[test]
+    fn kinds_mix() {
+        let half = || Number::Rat(BigRational::new(1.into(), 2.into()));
+        assert_eq!(shown(Op::Add, Number::Int(1), half()), "3/2");
+        assert_eq!(shown(Op::Mul, half(), big(4)), "2/1");
+        assert_eq!(shown(Op::Add, half(), Number::Float(0.25)), "0.75");
+        assert_eq!(shown(Op::Div, Number::Int(-7), Number::Int(2)), "-3");
+        assert_eq!(shown(Op::Rem, Number::Int(-7), Number::Int(3)), "-1");
+        assert_eq!(shown(Op::Rem, big(-7), Number::Int(3)), "-1");
+        assert_eq!(shown(Op::Div, big(-7), Number::Int(2)), "-3");
+        assert_eq!(shown(Op::Rem, Number::Int(i64::MIN), Number::Int(-1)), "0");
+        assert_eq!(shown(Op::Div, Number::Int(i64::MIN), Number::Int(-1)), "IntegerOverflow");
+        assert_eq!(shown(Op::Div, Number::Float(1.0), Number::Int(0)), "DivisionByZero");
+        assert_eq!(shown(Op::Rem, half(), Number::Int(0)), "DivisionByZero");
+        assert_eq!(shown(Op::Mul, Number::Int(i64::MAX), big(2)), "18446744073709551614");
+    }
+
+    #[test]
+    fn overflow_names_the_operands() {
+        let trap = arithmetic(Op::Add, Number::Int(i64::MAX), Number::Int(1)).unwrap_err();
+        assert!(trap.message().starts_with("9223372036854775807 + 1 does not fit 64 bits"), "{trap}");
+        assert!(trap.message().contains("bigint"));
+    }
+
+    #[test]
+    fn comparison_crosses_kinds() {
+        assert_eq!(Number::Int(1).compare(&Number::Float(1.0)), Some(Ordering::Equal));
+        assert_eq!(big(1 << 80).compare(&Number::Int(i64::MAX)), Some(Ordering::Greater));
+        assert_eq!(big(1 << 80).compare(&Number::Float(f64::INFINITY)), Some(Ordering::Less));
+        assert_eq!(Number::Float(f64::NEG_INFINITY).compare(&big(-1)), Some(Ordering::Less));
+        assert_eq!(Number::Float(f64::NAN).compare(&big(1)), None);
+        let half = Number::Rat(BigRational::new(1.into(), 2.into()));
+        assert_eq!(half.compare(&Number::Float(0.5)), Some(Ordering::Equal));
+        assert_eq!(half.compare(&Number::Int(1)), Some(Ordering::Less));
+    }
+
+    #[test]
+    fn damaged_bytes_do_not_panic() {
+        for bytes in [&[][..], &[1], &[255, 255, 255, 255], &[9, 0, 0, 0, 1]] {
+            let _ = decode_rat(bytes);
+            let _ = decode_big(bytes);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn ints_and_bigints_agree(a: i64, b: i64) {
+            for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Rem] {
+                let wide = shown(op, big(a.into()), Number::Int(b));
+                let narrow = shown(op, Number::Int(a), Number::Int(b));
+                prop_assert!(narrow == wide || narrow == "IntegerOverflow");
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Builtins that reach outside: output, input, clock, files; and what tests and benchmarks report.
+//! Builtins that reach outside: output, input, clock, files; and what benchmarks report.
 
 use std::time::Duration;
 
@@ -11,30 +11,13 @@ use upshift_runtime::trap::Trap;
 use super::format::{self, Notation};
 use super::{kind_name, lists, mismatch};
 
-/// What the library remembers per instance. Embedders that want to choose tests or see their results give the instance
-/// one with `Instance::set_data`; else one is made on first use.
+/// What the library remembers per instance. Embedders may give the instance one as its data; else one is made on first
+/// use.
 #[derive(Debug, Default)]
 pub struct State {
     /// The state of the clock where it is replaced by a sequence of numbers.
     pub now_seed: Option<i64>,
-    /// Only tests whose name contains this text run.
-    pub test_filter: Option<String>,
-    /// How the tests went that have ended.
-    pub tests: Vec<TestResult>,
-    running: Option<(String, Duration)>,
     benches: Vec<(String, Duration, usize)>,
-}
-
-/// How a test went.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TestResult {
-    /// The name in the program.
-    pub name: String,
-    /// How long it took.
-    pub duration: Duration,
-    /// Why it failed, if it did.
-    pub error: Option<String>,
 }
 
 impl State {
@@ -198,34 +181,7 @@ pub fn trap_value<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Re
     Ok(args.val(ctx, 1)?.into())
 }
 
-// ---- Tests and benchmarks ----
-
-/// `mochi.test_begin(name)`: whether the test is to run
-pub fn test_begin<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let name = args.text(ctx, 0)?.to_string();
-    let start = ctx.io().elapsed().unwrap_or_default();
-    let state = state(ctx);
-    if state.test_filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
-        return Ok(Ret::Bool(false));
-    }
-    state.running = Some((name, start));
-    Ok(Ret::Bool(true))
-}
-
-/// `mochi.test_end(error)`: null where the test passed
-pub fn test_end<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let error = {
-        let ctx = &*ctx;
-        let val = args.val(ctx, 0)?;
-        if val.is_nil() { None } else { Some(format::text(ctx, val)?) }
-    };
-    let end = ctx.io().elapsed().unwrap_or_default();
-    let state = state(ctx);
-    if let Some((name, start)) = state.running.take() {
-        state.tests.push(TestResult { name, duration: end.saturating_sub(start), error });
-    }
-    Ok(Ret::Nothing)
-}
+// ---- Benchmarks ----
 
 /// `mochi.bench_begin(name)`
 pub fn bench_begin<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
