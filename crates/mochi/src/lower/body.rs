@@ -325,9 +325,10 @@ impl<'l, 'a> Body<'l, 'a> {
         for bind in binds {
             let ty = self.cx.types.bind(bind);
             if self.cx.resolution.bind(bind).read_early && self.is_nullable(ty) {
-                let null = self.null(None);
-                self.store_global(bind, null.reg);
-                self.done(null);
+                let reg = self.reg(ty);
+                self.fb.load_nil(reg);
+                self.store_global(bind, reg);
+                self.fb.free(reg);
             }
         }
     }

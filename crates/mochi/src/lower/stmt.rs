@@ -298,7 +298,7 @@ impl Body<'_, '_> {
         if cheap {
             self.jump_unless(cond, end);
             if !self.fb.is_reachable() {
-                return;
+                return self.fb.bind(end);
             }
             self.fb.begin_loop(head);
         } else {
