@@ -515,3 +515,106 @@ fn queues_in_maps_do_not_grow() {
         assert!(heap.in_use() < 64 << 10, "{}", heap.in_use());
     }
 }
+
+/// Keys that come as programs make them: runs in both directions, windows, leaps, queues, and everything removed again.
+/// Values are objects, so that what the collector must know of moved entries shows too.
+fn check_int_patterns(order: OrderPolicy, seed: u64, stress: bool) {
+    let mut heap = heap(stress);
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut random = move |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let mut model: HashMap<i64, (usize, i64)> = HashMap::new();
+    let mut time = 0;
+    unsafe {
+        let mut roots = vec![Value::object(map::new(&mut heap, KeyPolicy::Int, order, 0).unwrap())];
+        let text = |i: i64| format!("value {i}");
+        for _ in 0..30 {
+            let pattern = random(9);
+            let center = [0, 5, -40, 1990, 1 << 40, i64::MAX - 3, i64::MIN + 3][random(7) as usize];
+            let mut at = if random(2) == 0 { model.keys().copied().max().unwrap_or(center) } else { center };
+            for _ in 0..random(120) {
+                safepoint(&mut heap, &mut roots);
+                let m = roots[0].as_ptr();
+                let present: Vec<i64> = if pattern < 5 { vec![] } else { model.keys().copied().collect() };
+                let (key, remove) = match pattern {
+                    0 => (at, false),
+                    1 => (center.wrapping_sub(at.wrapping_sub(center)), false),
+                    2 => (center.wrapping_add(random(200) as i64), false),
+                    3 => (center.wrapping_add(random(3000) as i64), false),
+                    4 => (center.wrapping_add(random(9) as i64 * 1_000_003), random(4) == 0),
+                    5 => (present.iter().copied().min().unwrap_or(0), true),
+                    6 => (present.iter().copied().max().unwrap_or(0), true),
+                    7 if present.is_empty() => (at, false),
+                    _ => (
+                        present.get(random(present.len().max(1) as u64) as usize).copied().unwrap_or(0),
+                        true,
+                    ),
+                };
+                at = at.wrapping_add(1);
+                assert_eq!(map::int_get(m, key).is_some(), model.contains_key(&key));
+                if let Some(known) = map::int_known(m, key) {
+                    assert_eq!(known, model.contains_key(&key));
+                }
+                if remove {
+                    assert_eq!(map::int_remove(&mut heap, m, key), model.remove(&key).is_some());
+                } else {
+                    time += 1;
+                    let value = string::from_str(&mut heap, &text(time as i64)).unwrap();
+                    map::int_set(&mut heap, m, key, value).unwrap();
+                    model.entry(key).or_insert((time, 0)).1 = time as i64;
+                }
+                assert_eq!(map::len(m), model.len());
+            }
+            if random(8) == 0 {
+                roots[0] = Value::object(map::copy(&mut heap, roots[0].as_ptr()).unwrap());
+            }
+            heap.collect(&mut roots);
+            let m = roots[0].as_ptr();
+            for (&key, &(_, value)) in &model {
+                let found = map::int_get(m, key).expect("it is there");
+                assert_eq!(text_of(&found), text(value));
+                assert_eq!(map::int_slot(m, key).map(|slot| *slot), Some(found));
+            }
+            let mut expected: Vec<i64> = model.keys().copied().collect();
+            match order {
+                OrderPolicy::Insertion => expected.sort_by_key(|key| model[key].0),
+                OrderPolicy::SortedByText => expected.sort_by_key(|key| key.to_string()),
+            }
+            let entries: Vec<usize> = map::entries(&mut heap, m).unwrap().collect();
+            let shown: Vec<i64> = entries.iter().map(|&e| map::int_key_at(m, e)).collect();
+            assert_eq!(shown, expected);
+            if random(10) == 0 {
+                map::clear(m);
+                model.clear();
+            }
+        }
+    }
+}
+
+#[test]
+fn int_maps_follow_every_pattern_of_keys() {
+    for seed in 0..60 {
+        check_int_patterns(OrderPolicy::Insertion, seed, seed % 4 == 0);
+        check_int_patterns(OrderPolicy::SortedByText, seed, seed % 4 == 0);
+    }
+}
+
+#[test]
+fn dense_keys_need_no_index_in_any_order() {
+    let mut heap = heap(false);
+    unsafe {
+        let mut roots =
+            vec![Value::object(map::new(&mut heap, KeyPolicy::Int, OrderPolicy::SortedByText, 0).unwrap())];
+        for i in 0..50_000i64 {
+            safepoint(&mut heap, &mut roots);
+            map::int_set(&mut heap, roots[0].as_ptr(), i * 7919 % 50_000 - 100, Value::TRUE).unwrap();
+        }
+        let m = roots[0].as_ptr::<upshift_runtime::object::MapObject>();
+        assert_eq!((*(*m).index).capacity, 0);
+        assert_eq!(map::int_known(m, 49_900), Some(false));
+        heap.collect_full(&mut roots);
+        assert!(heap.in_use() < 3 * 16 * 50_000, "{}", heap.in_use());
+    }
+}

@@ -50,6 +50,22 @@ pub unsafe fn int_slot(map: *mut MapObject, key: i64) -> Option<*mut Value> {
     unsafe { guess(map, key).map(|e| entry_at(map, 2, e).add(1)) }
 }
 
+/// Whether a key is there, where that needs no search: in dense maps always.
+///
+/// # Safety
+/// `map` points to a live map with int keys.
+#[inline(always)]
+pub unsafe fn int_known(map: *mut MapObject, key: i64) -> Option<bool> {
+    // SAFETY: by the contract.
+    unsafe {
+        match guess(map, key) {
+            Some(_) => Some(true),
+            None if (*map).header.bits & DENSE != 0 => Some(false),
+            None => None,
+        }
+    }
+}
+
 #[inline(always)]
 pub(super) unsafe fn find_int(map: *mut MapObject, key: i64) -> Option<usize> {
     // SAFETY: as in `guess`.

@@ -30,7 +30,7 @@ use crate::string;
 use crate::value::Value;
 use index::probe;
 use ints::find_int;
-pub use ints::{int_get, int_remove, int_set, int_slot};
+pub use ints::{int_get, int_known, int_remove, int_set, int_slot};
 pub use keys::{candidate, find, get, insert_hashed, remove, remove_hashed, set};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};

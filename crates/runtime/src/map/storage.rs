@@ -5,7 +5,9 @@ use upshift_bytecode::types::KeyPolicy;
 use super::index::{index_insert, index_remove, probe};
 use super::ints::{insert_int, remove_int};
 use super::keys::{text_key, value_hash};
-use super::{POLICY_MASK, SMALL, entry_at, hash_int, key_policy, new_entries, new_index, stride, stride_of};
+use super::{
+    POLICY_MASK, SMALL, entry_at, hash_int, key_policy, new_entries, new_index, store, stride, stride_of,
+};
 use crate::heap::{Heap, OutOfMemory};
 use crate::object::*;
 use crate::string;
@@ -50,16 +52,14 @@ pub(super) unsafe fn insert_hashed_entry(
         let stride = stride_of(bits);
         let entry = (*map).used as usize;
         let slot = entry_at(map, stride, entry);
-        let entries = (*map).entries;
-        slot.write(key);
-        slot.add(1).write(value);
-        if bits & POLICY_MASK != KeyPolicy::Int as u16 {
-            heap.write_barrier_slot(entries, slot);
+        if bits & POLICY_MASK == KeyPolicy::Int as u16 {
+            slot.write(key);
+        } else {
+            store(heap, map, slot, key);
         }
-        heap.write_barrier_slot(entries, slot.add(1));
+        store(heap, map, slot.add(1), value);
         if stride == 3 {
-            slot.add(2).write(text);
-            heap.write_barrier_slot(entries, slot.add(2));
+            store(heap, map, slot.add(2), text);
         }
         if (*(*map).index).capacity != 0 {
             index_insert((*map).index, hash, entry);
