@@ -783,8 +783,8 @@ pub unsafe fn run(
                                 routine!(map_int_get, 1)
                             }
                             Op::MapIntHas => {
-                                if map::int_slot(object!(w.b(), MapObject), int!(w.c())).is_some() {
-                                    int!(w.a()) = 1;
+                                if let Some(there) = map::int_known(object!(w.b(), MapObject), int!(w.c())) {
+                                    int!(w.a()) = i64::from(there);
                                     next!(1)
                                 }
                                 routine!(map_int_has, 1)
