@@ -150,6 +150,19 @@ fn cycles_and_depth() {
 }
 
 #[test]
+fn keys_of_any_kind() {
+    prints(
+        "let m: any = {}\nm[[1, 2]] = 1\nm[1.5] = 2\nm[none] = 3\nm[true] = 4\nm[{\"k\": 1}] = 5\nprint(m, m[[1, 2]], m[\"1.5\"], keys(m))",
+        "{\"1.5\": 2, \"<nil>\": 3, \"[1 2]\": 1, \"map[k:1]\": 5, \"true\": 4} 1 2 [1.5, nil, [1, 2], {\"k\": 1}, true]\n",
+    );
+    // A map as key of a map as key, and so on.
+    prints(
+        "var m: any = {}\nvar i = 0\nwhile i < 20000 { let n: any = {} n[m] = i m = n i = i + 1 }\nprint(len(str(m)))",
+        "107\n",
+    );
+}
+
+#[test]
 fn equality_is_structural() {
     prints(
         "let a: any = [1, 2.5, \"x\", {\"k\": [none]}]\nlet b: any = [1.0, 2.5, \"x\", {\"k\": [none]}]\nprint(a == b, 1 in [1], none == none)",

@@ -5,8 +5,8 @@
 //! unless a difference is found).
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
 
+use rustc_hash::{FxHashMap, FxHashSet};
 use upshift_bytecode::Kind;
 use upshift_runtime::host::{HostContext, ListView, MapView, Val};
 use upshift_runtime::trap::Trap;
@@ -25,7 +25,7 @@ pub fn equal<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<boo
     /// So many pairs are compared without taking notes.
     const UNNOTED: usize = 2000;
     let mut count = 0;
-    let mut seen = HashSet::new();
+    let mut seen = FxHashSet::default();
     let mut pairs = vec![(a, b)];
     while let Some((a, b)) = pairs.pop() {
         count += 1;
@@ -228,7 +228,7 @@ impl Hasher {
 #[derive(Default)]
 pub struct Distinct<'h> {
     items: Vec<Val<'h>>,
-    buckets: HashMap<u64, Vec<u32>>,
+    buckets: FxHashMap<u64, Vec<u32>>,
 }
 
 impl<'h> Distinct<'h> {

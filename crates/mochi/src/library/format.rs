@@ -4,8 +4,7 @@
 //! met inside itself is shown as `[...]` or `{...}` (in JSON: an error). Lists of numbers are written without making
 //! values of their elements.
 
-use std::collections::HashSet;
-
+use rustc_hash::FxHashSet;
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{HostContext, ListView, RecordView, Val};
@@ -98,7 +97,7 @@ enum Open<'h> {
 struct Path {
     addresses: Vec<usize>,
     /// The same, once there are many.
-    set: HashSet<usize>,
+    set: FxHashSet<usize>,
 }
 
 impl Path {
@@ -136,6 +135,19 @@ pub fn write<'h>(
     val: Val<'h>,
     notation: Notation,
 ) -> Result<(), Trap> {
+    write_level(ctx, out, val, notation, 0)
+}
+
+/// Containers as keys of containers as keys are shown to this depth: texts of keys are the one place with recursion.
+const KEY_LEVELS: usize = 8;
+
+fn write_level<'h>(
+    ctx: &'h HostContext<'_>,
+    out: &mut Vec<u8>,
+    val: Val<'h>,
+    notation: Notation,
+    level: usize,
+) -> Result<(), Trap> {
     let mut stack: Vec<Open<'h>> = Vec::new();
     let mut path = Path::default();
     let mut current = Some(val);
@@ -148,7 +160,7 @@ pub fn write<'h>(
         }
         let depth = stack.len();
         let Some(top) = stack.last_mut() else { return Ok(()) };
-        match element(out, top, notation, depth) {
+        match element(ctx, out, top, notation, (depth, level))? {
             Some(val) => current = Some(val),
             None => {
                 end(out, top, notation, depth);
@@ -232,40 +244,49 @@ pub fn sorted_fields(record: RecordView<'_>) -> Vec<Option<usize>> {
 pub const NAME_FIELD: &str = "__name";
 
 /// Writes separator and key of the next element and returns its value; `None` behind the last.
-fn element<'h>(out: &mut Vec<u8>, top: &mut Open<'h>, notation: Notation, depth: usize) -> Option<Val<'h>> {
+fn element<'h>(
+    ctx: &'h HostContext<'_>,
+    out: &mut Vec<u8>,
+    top: &mut Open<'h>,
+    notation: Notation,
+    (depth, level): (usize, usize),
+) -> Result<Option<Val<'h>>, Trap> {
     loop {
         match top {
             Open::List { list, next } => {
-                let val = list.get(*next)?;
+                let Some(val) = list.get(*next) else { return Ok(None) };
                 separator(out, *next == 0, notation, depth);
                 *next += 1;
-                return Some(val);
+                return Ok(Some(val));
             }
             Open::Map { keys, values, next } => {
-                let (key, val) = (keys.get(*next)?, values.get(*next)?);
+                let (Some(key), Some(val)) = (keys.get(*next), values.get(*next)) else { return Ok(None) };
                 separator(out, *next == 0, notation, depth);
                 *next += 1;
                 match key.as_str() {
                     Some(text) => write_key(out, &text, notation),
                     None => {
                         let mut text = Vec::new();
-                        // Keys are scalars or, rarely, containers that the map knows by their text.
-                        if scalar(&mut text, key, Notation::Text).is_err() {
-                            text.clear();
+                        if !is_container(key) {
+                            scalar(&mut text, key, Notation::Text)?;
+                        } else if level < KEY_LEVELS {
+                            write_level(ctx, &mut text, key, Notation::Text, level + 1)?;
+                        } else {
+                            cycle(&mut text, key, Notation::Text)?;
                         }
                         write_key(out, &into_string(text), notation);
                     }
                 }
-                return Some(val);
+                return Ok(Some(val));
             }
             Open::Record { record, order, next } => {
-                let field = *order.get(*next)?;
+                let Some(&field) = order.get(*next) else { return Ok(None) };
                 separator(out, *next == 0, notation, depth);
                 *next += 1;
                 match field {
                     Some(i) => {
                         write_key(out, record.field_name(i).unwrap_or(""), notation);
-                        return record.get(i);
+                        return Ok(record.get(i));
                     }
                     None => {
                         write_key(out, NAME_FIELD, notation);
