@@ -208,14 +208,13 @@ pub unsafe fn run(
                             };
                         }
                         macro_rules! call_closure {
-                            ($unit:ident) => {{
-                                let closure = cell!(w.$unit());
+                            () => {{
+                                // The linker put the callee of void calls here too.
+                                let closure = cell!(w.b());
                                 let function = (*closure.as_ptr::<Header>()).meta;
+                                // Only functions with an environment become closures, so there is a slot for it.
                                 enter!((*ctx).functions.add(function as usize), |header| {
-                                    // Functions without an environment have no slot for the closure.
-                                    if (*callee_meta(entry_of(ctx, function))).environment {
-                                        *header.add(2) = closure.bits();
-                                    }
+                                    *header.add(2) = closure.bits();
                                 })
                             }};
                         }
@@ -577,9 +576,9 @@ pub unsafe fn run(
 
                             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid => call!(),
                             Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell => {
-                                call_closure!(b)
+                                call_closure!()
                             }
-                            Op::CallClosureVoid => call_closure!(a),
+                            Op::CallClosureVoid => call_closure!(),
                             Op::CallHostInt | Op::CallHostFloat | Op::CallHostCell | Op::CallHostVoid => {
                                 let index = (*entry).index() as usize;
                                 let status = r::call_host(ctx, fp, pc, entry);
@@ -965,16 +964,4 @@ fn immediate(number: u16) -> Value {
     } else {
         Value::from_bits(Value::NIL.bits() - Immediate::Nil as u64 + u64::from(number))
     }
-}
-
-#[inline(always)]
-unsafe fn entry_of(ctx: *mut Context, function: u32) -> *const FunctionEntry {
-    // SAFETY: closures name loaded functions.
-    unsafe { (*ctx).functions.add(function as usize) }
-}
-
-#[inline(always)]
-unsafe fn callee_meta(entry: *const FunctionEntry) -> *const upshift_runtime::linked::FunctionMeta {
-    // SAFETY: the entry is of a loaded function.
-    unsafe { (*entry).meta }
 }

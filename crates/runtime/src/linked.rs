@@ -8,7 +8,8 @@
 //!   code, and heap types into ids of the engine's one type table, so that equal types of different modules have equal ids;
 //! * copies the destination of a two-word call into its second word, so that a return finds it in the word before the
 //!   return pc, whatever the length of the call;
-//! * writes the slot of the running closure into `capture.get`.
+//! * writes the slot of the running closure into `capture.get`;
+//! * gives calls that drop a result a place for it: the first slot of the window, which nobody reads after a call.
 //!
 //! No address goes into the code. Input is trusted to be verified; what linking itself needs (imports that exist, names
 //! that fit) is checked and reported.
@@ -712,6 +713,15 @@ impl Linker<'_> {
         if op == Op::CaptureGet {
             let slot = u16::try_from(layout.first_cell()).map_err(|_| LinkError::TooLarge("parameters"))?;
             self.code[here].0 |= u64::from(slot) << 48;
+        }
+        if matches!(op, Op::CallVoid | Op::CallClosureVoid) {
+            let place = u16::try_from(layout.size()).map_err(|_| LinkError::TooLarge("registers"))?;
+            let mut word = self.code[here].0;
+            if op == Op::CallClosureVoid {
+                // The callee moves to where the other closure calls have it.
+                word = word & !(0xFFFF << 32) | (word >> 16 & 0xFFFF) << 32;
+            }
+            self.code[here] = Word(word & !(0xFFFF << 16) | u64::from(place) << 16);
         }
         // A second word that begins with a policy is marked, so that from a return pc alone one sees how long the call is:
         // no op has a number this high.

@@ -551,7 +551,7 @@ routines! {
         // A host function may run for long and allocate without a collection in between.
         let params = &(*callee).meta().layout;
         s.safepoint_window(params.first_cell() as usize, params.cell_params as usize);
-        let has_result = (*callee).meta().result.is_some();
+        let has_result = w.op() != Op::CallHostVoid as u16 && (*callee).meta().result.is_some();
         match s.instance().host_call(Frame { fp, entry: callee }) {
             Ok(bits) => {
                 if has_result {
@@ -616,7 +616,7 @@ routines! {
         type Floats = unsafe extern "C" fn(i64, i64, i64, i64, i64, i64, f64, f64, f64, f64, f64, f64, f64, f64) -> f64;
         let address = std::ptr::with_exposed_provenance::<()>(address);
         match import.result {
-            CType::Double => {
+            CType::Double if w.op() == Op::CallCFloat as u16 => {
                 let function: Floats = std::mem::transmute(address);
                 let result = function(a, b, c, d, e, f, p, q, r, t, u, v, x, y);
                 *s.fp.cast::<f64>().add(w.a() as usize) = result;
@@ -625,6 +625,7 @@ routines! {
                 let function: Ints = std::mem::transmute(address);
                 let result = function(a, b, c, d, e, f, p, q, r, t, u, v, x, y);
                 match other {
+                    _ if w.op() != Op::CallCInt as u16 => {}
                     CType::Void => {}
                     CType::Int32 => s.set_int(w.a(), i64::from(result as i32)),
                     _ => s.set_int(w.a(), result),
