@@ -789,6 +789,14 @@ impl Body<'_, '_> {
         let target = self.expr(list, None);
         let target = self.stable(target);
         let in_place = self.cx.types.in_place(id);
+        let target = if self.is_nullable(target.ty)
+            && matches!(self.kind(target.ty), TyKind::List(_))
+            && self.cx.types.without_null(target.ty) == Some(ty)
+        {
+            self.list_or_empty(target, ty)
+        } else {
+            target
+        };
         let Ty { kind, nullable } = self.ty(target.ty);
         match kind {
             TyKind::List(element) if !nullable && target.ty == ty => {
@@ -841,6 +849,21 @@ impl Body<'_, '_> {
                 self.host_typed("mochi.append", &[target, val], ty)
             }
         }
+    }
+
+    /// The list, or a new empty one in place of none.
+    fn list_or_empty(&mut self, val: Val, ty: TyId) -> Val {
+        let list = self.reg(ty);
+        let (null, end) = (self.fb.label(), self.fb.label());
+        self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, null);
+        let cell = self.cx.cell(ty);
+        self.fb.cell_cast(list, val.reg, cell);
+        self.fb.jump(end);
+        self.fb.bind(null);
+        self.new_list(list, ty, 0);
+        self.fb.bind(end);
+        self.done(val);
+        Val { reg: list, ty, temp: true }
     }
 
     /// A builtin as a value: a closure of as many `any` parameters as it needs.

@@ -15,13 +15,10 @@ impl Lowerer<'_> {
             let id = self.module.record(self.names.get(info.name), 0, Vec::new());
             self.structs.push(id);
         }
-        for info in &self.resolution.ctors {
+        for (index, info) in self.resolution.ctors.iter().enumerate() {
+            // By position, not by name: a union may (wrongly) declare a variant twice.
             let union = &self.resolution.unions[info.union.index()];
-            let tag = union
-                .ctors
-                .iter()
-                .position(|c| self.resolution.ctors[c.index()].name == info.name)
-                .unwrap_or(0);
+            let tag = union.ctors.iter().position(|c| c.index() == index).unwrap_or(0);
             let id = self.module.record(self.names.get(info.name), tag as u16, Vec::new());
             self.ctors.push(id);
         }
