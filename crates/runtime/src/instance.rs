@@ -818,10 +818,18 @@ impl Instance {
             self.top = frame;
             let mark = self.root_mark();
             let mut context = HostContext::new(self, meta);
-            let result = match function.invoke(&mut context, host::args(frame.fp, meta)) {
+            // A panic must not unwind through guest frames; it is the host's bug, but the instance stays sound.
+            let args = host::args(frame.fp, meta);
+            let call = std::panic::AssertUnwindSafe(|| match function.invoke(&mut context, args) {
                 Ok(ret) => host::lower_ret(&*(self as *const Instance), (*meta).result, ret),
                 Err(trap) => Err(trap),
-            };
+            });
+            let result = std::panic::catch_unwind(call).unwrap_or_else(|panic| {
+                let text = panic.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+                let text = text.unwrap_or("no message");
+                Err(Trap::new(TrapCode::HostError, format!("{} panicked: {text}", (*meta).name)))
+            });
             let result = match result {
                 Ok(bits) => Ok(bits),
                 Err(mut trap) => {

@@ -216,6 +216,35 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
                 };
                 Some(format!("index {i} is out of range for a {what} of length {len}"))
             }
+            TrapCode::IntegerOverflow => {
+                let stem = info.mnemonic.strip_prefix("int.")?;
+                if stem == "from_float" {
+                    return Some(format!(
+                        "{} does not fit 64 bits",
+                        f64::from_bits(s.int(slot(named("a")?)) as u64)
+                    ));
+                }
+                let a = s.int(slot(named("a")?));
+                // The subtraction of a constant is the addition of its opposite.
+                let b = match (named("b"), named("value")) {
+                    (Some(b), _) => Some(s.int(slot(b))),
+                    (None, Some(value)) => Some(inst.operands[value]),
+                    (None, None) => None,
+                };
+                let symbol = match stem.split('_').next()? {
+                    "add" if b.is_some_and(|b| b < 0) && named("value").is_some() => "-",
+                    "add" => "+",
+                    "sub" => "-",
+                    "mul" => "*",
+                    "div" => "/",
+                    "neg" => return Some(format!("-({a}) does not fit 64 bits")),
+                    _ => return None,
+                };
+                let b = b?;
+                let b = if symbol == "-" && named("value").is_some() { -b } else { b };
+                let b = if b < 0 { format!("({b})") } else { b.to_string() };
+                Some(format!("{a} {symbol} {b} does not fit 64 bits"))
+            }
             TrapCode::TypeMismatch => {
                 let a = s.cell(slot(named("a")?));
                 let wanted = info.mnemonic.strip_prefix("unbox.")?;
