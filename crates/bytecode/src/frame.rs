@@ -14,7 +14,7 @@
 use crate::module::{Function, Signature};
 use crate::types::ValueType;
 
-/// The number of slots of a frame header: the return pc with flags, and the function with the distance to the caller.
+/// The number of slots of a frame header: the return pc with flags, and the caller's function and frame size.
 pub const HEADER_SLOTS: u32 = 2;
 
 /// The slots of one function's frame.
