@@ -10,7 +10,8 @@
 //! key − base has this key", serves both: in dense maps it finds everything that is there, in hashed ones the key of the
 //! operation before and runs of keys that were inserted in sequence, without hashing.
 //!
-//! Measured with 20 million increments of 60,000 counters, in random order: 2.3 times as fast as by hash.
+//! Measured with 20 million increments of 60,000 counters in random order: both together took the interpreter from 0.95 s
+//! to 0.43 s. With keys too far apart to be dense, 5 million increments went from 0.21 s to 0.16 s.
 
 use std::ops::RangeInclusive;
 
