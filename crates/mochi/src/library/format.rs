@@ -138,6 +138,9 @@ pub fn write<'h>(
     write_level(ctx, out, val, notation, 0)
 }
 
+/// Indented JSON nests at most this deep: its size grows with the square of the depth.
+const INDENTED_DEPTH: usize = 5_000;
+
 /// Containers as keys of containers as keys are shown to this depth: texts of keys are the one place with recursion.
 const KEY_LEVELS: usize = 8;
 
@@ -159,6 +162,12 @@ fn write_level<'h>(
             stack.push(open);
         }
         let depth = stack.len();
+        if depth > INDENTED_DEPTH && matches!(notation, Notation::Json) {
+            let message = format!(
+                "json: nested more than {INDENTED_DEPTH} deep, where the indentation outgrows the data; use to_json"
+            );
+            return Err(Trap::new(TrapCode::InvalidArgument, message));
+        }
         let Some(top) = stack.last_mut() else { return Ok(()) };
         match element(ctx, out, top, notation, (depth, level))? {
             Some(val) => current = Some(val),
