@@ -571,6 +571,9 @@ flag_sets! {
         ABSENT_IS_NIL = 7,
         /// Integer results outside 64 bits trap integer-overflow instead of leaving.
         OVERFLOW_TRAPS = 8,
+        /// Values of different kinds among nil, bool, int, float, name and string are different (int and float as
+        /// `NUMERIC_EQUAL` says); else they leave.
+        KINDS_DIFFER = 9,
     }
 
     /// Which values count as false (requirement R4); `false` and `nil` are separate flags.

@@ -3,7 +3,7 @@
 //! Every op has an arm; there is no `_`. Arms are small: what can be cold is a routine, and all traps leave through one
 //! place behind the loop, so that the hot arms neither spill the state nor need a prologue.
 
-use upshift_bytecode::{Immediate, Op, TrapCode, TruthMask, Word};
+use upshift_bytecode::{Immediate, NumberPolicy, Op, TrapCode, TruthMask, Word};
 use upshift_runtime::context::{Context, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, FunctionEntry};
 use upshift_runtime::instance::Instance;
@@ -323,24 +323,29 @@ pub unsafe fn run(
                                         cell!(w.a()) = Value::small_int_unchecked(v);
                                         next!(2)
                                     }
-                                } else if a.is_float() && b.is_float() {
+                                } else if let Some((x, y)) = numbers(a, b, (*pc.add(1)).op()) {
                                     let site = (*ctx).feedback.add((*pc.add(1)).wide() as usize);
-                                    (*site).left |= 1 << upshift_bytecode::Kind::Float as u16;
-                                    (*site).right |= 1 << upshift_bytecode::Kind::Float as u16;
-                                    cell!(w.a()) = Value::float(a.float_of() $float b.float_of());
+                                    (*site).see_numbers(a.is_float(), b.is_float());
+                                    cell!(w.a()) = Value::float(x $float y);
                                     next!(2)
                                 }
                                 calling!($f, 2)
                             }};
                         }
                         macro_rules! cell_compare {
-                            ($f:ident, $op:tt) => {{
+                            ($f:ident, $op:tt, $floats:literal) => {{
                                 let (a, b) = (cell!(w.b()), cell!(w.c()));
                                 if a.is_small_int() && b.is_small_int() {
                                     let site = (*ctx).feedback.add((*pc.add(1)).wide() as usize);
                                     (*site).left |= 1 << upshift_bytecode::Kind::Int as u16;
                                     (*site).right |= 1 << upshift_bytecode::Kind::Int as u16;
                                     int!(w.a()) = (a.small_int_of() $op b.small_int_of()) as i64;
+                                    next!(2)
+                                }
+                                if $floats && let Some((x, y)) = numbers(a, b, (*pc.add(1)).op()) {
+                                    let site = (*ctx).feedback.add((*pc.add(1)).wide() as usize);
+                                    (*site).see_numbers(a.is_float(), b.is_float());
+                                    int!(w.a()) = (x $op y) as i64;
                                     next!(2)
                                 }
                                 calling!($f, 2)
@@ -622,10 +627,10 @@ pub unsafe fn run(
                             Op::CellDiv => calling!(cell_div, 2),
                             Op::CellRem => calling!(cell_rem, 2),
                             Op::CellNeg => calling!(cell_neg, 2),
-                            Op::CellEq => cell_compare!(cell_eq, ==),
-                            Op::CellNe => cell_compare!(cell_ne, !=),
-                            Op::CellLt => cell_compare!(cell_lt, <),
-                            Op::CellLe => cell_compare!(cell_le, <=),
+                            Op::CellEq => cell_compare!(cell_eq, ==, false),
+                            Op::CellNe => cell_compare!(cell_ne, !=, false),
+                            Op::CellLt => cell_compare!(cell_lt, <, true),
+                            Op::CellLe => cell_compare!(cell_le, <=, true),
                             Op::CellIdentical => {
                                 int!(w.a()) = cell!(w.b()).identical(cell!(w.c())) as i64;
                                 next!(1)
@@ -952,6 +957,24 @@ impl At {
     unsafe fn wide(self) -> u32 {
         // SAFETY: as above; the upper half of a word is aligned for it.
         unsafe { *self.0.cast::<u32>().add(1) }
+    }
+}
+
+/// Two floats, or a float and a small int where the policy promotes.
+#[inline(always)]
+fn numbers(a: Value, b: Value, policy: u16) -> Option<(f64, f64)> {
+    if a.is_float() && b.is_float() {
+        return Some((a.float_of(), b.float_of()));
+    }
+    if policy & NumberPolicy::PROMOTE.0 == 0 {
+        return None;
+    }
+    if a.is_float() && b.is_small_int() {
+        Some((a.float_of(), b.small_int_of() as f64))
+    } else if a.is_small_int() && b.is_float() {
+        Some((a.small_int_of() as f64, b.float_of()))
+    } else {
+        None
     }
 }
 

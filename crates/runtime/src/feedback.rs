@@ -66,6 +66,14 @@ impl Feedback {
         self.right |= 1 << right as u16;
     }
 
+    /// Notes two numbers, each an int or a float.
+    #[inline(always)]
+    pub fn see_numbers(&mut self, left_float: bool, right_float: bool) {
+        const { assert!(Kind::Float as u16 == Kind::Int as u16 + 1) };
+        self.left |= 1 << (Kind::Int as u16 + u16::from(left_float));
+        self.right |= 1 << (Kind::Int as u16 + u16::from(right_float));
+    }
+
     /// The position of an id in the cache.
     #[inline(always)]
     pub fn find(&self, id: u32) -> Option<usize> {

@@ -66,10 +66,8 @@ unsafe fn write_answer(s: Site, bits: u64, result: Option<ValueType>) -> Result<
     // SAFETY: verified destinations.
     unsafe {
         let Some(op) = Op::from_number(s.word().op()) else { return Ok(()) };
-        let writes = op.info().operands.first().is_some_and(|o| {
-            o.kind.register().is_some_and(|(role, ..)| role != upshift_bytecode::ops::Role::Use)
-        });
-        if writes {
+        // The ops without a destination among those that call.
+        if !matches!(op, Op::CellIndexSet | Op::CellFieldSet | Op::CallVoid | Op::CallClosureVoid) {
             let word = answer_word(s, op, bits, result)?;
             *s.fp.add(s.word().a() as usize) = word;
         }

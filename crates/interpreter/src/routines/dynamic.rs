@@ -117,8 +117,14 @@ fn equal(policy: P, a: Value, b: Value) -> Option<bool> {
         // SAFETY: both are live strings.
         (Kind::String, Kind::String) => Some(unsafe { string::equal(a, b) }),
         (Kind::Nil | Kind::Bool | Kind::Name, Kind::Nil | Kind::Bool | Kind::Name) => Some(a == b),
+        _ if policy.has(P::KINDS_DIFFER) && ka != kb && is_plain(ka) && is_plain(kb) => Some(false),
         _ => None,
     }
+}
+
+/// Whether values of the kind are told apart from those of other kinds by the policy alone.
+fn is_plain(kind: Kind) -> bool {
+    matches!(kind, Kind::Nil | Kind::Bool | Kind::Int | Kind::Float | Kind::Name | Kind::String)
 }
 
 fn less(policy: P, a: Value, b: Value, or_equal: bool) -> Option<bool> {

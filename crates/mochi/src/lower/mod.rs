@@ -61,7 +61,8 @@ pub const POLICY: NumberPolicy = NumberPolicy::INT_DIV
     .with(NumberPolicy::FLOAT_DIV_CHECKED)
     .with(NumberPolicy::RELATIVE_INDEX)
     .with(NumberPolicy::ABSENT_IS_NIL)
-    .with(NumberPolicy::OVERFLOW_TRAPS);
+    .with(NumberPolicy::OVERFLOW_TRAPS)
+    .with(NumberPolicy::KINDS_DIFFER);
 
 /// What counts as false in Mochi.
 pub const FALSE_VALUES: TruthMask = TruthMask(TruthMask::KNOWN);
