@@ -1,6 +1,8 @@
 //! The commands. Programs write to standard output; everything that upshift says itself goes to standard error.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use upshift::bytecode::TrapCode;
@@ -78,11 +80,48 @@ fn load_failed(error: &LoadError) -> u8 {
     INTERNAL
 }
 
-/// Ctrl-C stops the guest at its next safepoint; where it reaches none, the process ends.
-fn on_interrupt(handle: InterruptHandle) {
+/// Standard input that says while somebody waits for it.
+struct Input {
+    stdin: std::io::BufReader<std::io::Stdin>,
+    waiting: Arc<AtomicBool>,
+}
+
+impl std::io::Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.waiting.store(true, Ordering::Release);
+        let result = self.stdin.read(buffer);
+        self.waiting.store(false, Ordering::Release);
+        result
+    }
+}
+
+impl std::io::BufRead for Input {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.waiting.store(true, Ordering::Release);
+        let result = self.stdin.fill_buf();
+        self.waiting.store(false, Ordering::Release);
+        result
+    }
+    fn consume(&mut self, count: usize) {
+        self.stdin.consume(count);
+    }
+}
+
+/// Everything that the process has, and whether the program waits for input.
+fn grants() -> (Grants, Arc<AtomicBool>) {
+    let waiting = Arc::new(AtomicBool::new(false));
+    let stdin = Input { stdin: std::io::BufReader::new(std::io::stdin()), waiting: waiting.clone() };
+    (Grants::all().stdin(stdin), waiting)
+}
+
+/// Ctrl-C stops the guest at its next safepoint. Where it reaches none the process ends: at once while the program waits for
+/// input (its output was flushed before), else after a moment.
+fn on_interrupt(handle: InterruptHandle, waiting: Arc<AtomicBool>) {
     let result = ctrlc::set_handler(move || {
         handle.interrupt();
-        std::thread::sleep(GRACE);
+        if !waiting.load(Ordering::Acquire) {
+            std::thread::sleep(GRACE);
+        }
         std::process::exit(i32::from(INTERRUPTED));
     });
     // Without a handler Ctrl-C ends the process at once, which is all that is lost.
@@ -116,7 +155,8 @@ fn run(options: &Options, started: Instant) -> u8 {
         Err(error) => return load_failed(&error),
     };
     drop(compiled);
-    let instance = phases.time("start", || engine.instantiate(&code, Grants::all(), limits(options)));
+    let (grants, waiting) = grants();
+    let instance = phases.time("start", || engine.instantiate(&code, grants, limits(options)));
     let mut instance = match instance {
         Ok(instance) => instance,
         Err(error) => {
@@ -124,7 +164,7 @@ fn run(options: &Options, started: Instant) -> u8 {
             return FAILED;
         }
     };
-    on_interrupt(instance.interrupt_handle());
+    on_interrupt(instance.interrupt_handle(), waiting);
     let result = phases.time("run", || instance.run());
     let exit = match &result {
         Ok(()) => OK,
@@ -281,10 +321,11 @@ fn test_file(file: &Path, options: &Options) -> Result<TestReport, u8> {
         eprint!("{}", report::run_error(&parsed.sources, &error, style));
         exit_code(&error)
     };
-    let grants = Grants::all().stdout(std::io::sink());
+    let (grants, waiting) = grants();
+    let grants = grants.stdout(std::io::sink());
     let mut instance = engine.instantiate(&code, grants, limits(options)).map_err(failed)?;
     instance.set_data(TestReport::new(options.filter.clone()));
-    on_interrupt(instance.interrupt_handle());
+    on_interrupt(instance.interrupt_handle(), waiting);
     instance.run().map_err(failed)?;
     Ok(instance.data::<TestReport>().cloned().unwrap_or_default())
 }

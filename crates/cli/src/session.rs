@@ -125,7 +125,6 @@ pub fn engine(tier: Tier, gc_stress: bool) -> Engine {
     config.tier = tier;
     config.gc_stress = gc_stress;
     upshift_mochi::library::register(&mut config.hosts);
-    upshift_mochi::testing::register(&mut config.hosts);
     Engine::new(config)
 }
 

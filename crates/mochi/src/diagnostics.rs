@@ -280,8 +280,7 @@ fn render_as(sources: &SourceMap, code: &str, diagnostic: &Diagnostic, color: bo
     debug_assert!(written.is_ok(), "a vector takes all that is written");
     let text = String::from_utf8_lossy(&out);
     let mut lines = String::with_capacity(text.len() + 80);
-    let headline =
-        format!("{}[{code}]", diagnostic.severity.name()).fg(color.then_some(tint)).to_string();
+    let headline = format!("{}[{code}]", diagnostic.severity.name()).fg(color.then_some(tint)).to_string();
     let _ = writeln!(lines, "{headline}: {}", clean(&diagnostic.message));
     // The headline is ours, and so is the place above the excerpt: the columns of a cut line are not those of the file.
     for line in text.lines().skip(1) {

@@ -1,0 +1,242 @@
+//! The command as users run it: exit codes, streams, limits, and clear errors for bad input.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A program in a file of its own.
+fn program(name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("command");
+    std::fs::create_dir_all(&folder).expect("a folder for programs");
+    let path = folder.join(format!("{name}.mochi"));
+    std::fs::write(&path, text).expect("a file for the program");
+    path
+}
+
+fn upshift(args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_upshift"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // A program that reads nothing closes its input early.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("the binary ends")
+}
+
+/// Runs the command and checks its exit code, its whole standard output, and parts of its standard error.
+#[track_caller]
+fn check(args: &[&str], input: &str, code: i32, stdout: &str, stderr: &[&str]) {
+    let output = upshift(args, input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stdout, "{args:?}: {errors}");
+    for part in stderr {
+        assert!(errors.contains(part), "{args:?} lacks {part:?}: {errors}");
+    }
+    assert!(!errors.contains("panicked"), "{args:?}: {errors}");
+    if stderr.is_empty() {
+        assert_eq!(errors, "", "{args:?}");
+    }
+}
+
+#[track_caller]
+fn check_program(
+    name: &str,
+    text: impl AsRef<[u8]>,
+    args: &[&str],
+    code: i32,
+    stdout: &str,
+    stderr: &[&str],
+) {
+    let path = program(name, text);
+    let mut all = vec!["run"];
+    all.extend(args);
+    all.push(path.to_str().expect("a plain path"));
+    check(&all, "", code, stdout, stderr);
+}
+
+#[test]
+fn programs_run_from_files_and_from_standard_input() {
+    check_program("hello", "print(\"hello\")", &[], 0, "hello\n", &[]);
+    check(&["run", "-"], "print(1 + 2)", 0, "3\n", &[]);
+    let echo = program("echo", "print(input() + \"!\")\nprint(input() == \"\")");
+    check(&["run", echo.to_str().expect("plain")], "one", 0, "one!\ntrue\n", &[]);
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    check(&[], "", 2, "", &["no command"]);
+    check(&["run"], "", 2, "", &["needs a file"]);
+    check(&["run", "/no/such/file.mochi"], "", 2, "", &["there is no file"]);
+    check(&["run", "/"], "", 2, "", &["is a folder"]);
+    check(&["run", "--tier", "warp", "x"], "", 2, "", &["unknown tier", "interp"]);
+    let path = program("tier", "print(1)");
+    let path = path.to_str().expect("plain");
+    check(&["run", "--tier", "baseline", path], "", 2, "", &["baseline"]);
+    check(&["run", "--tier", "interp", path], "", 0, "1\n", &[]);
+    check(&["--version"], "", 0, &format!("upshift {}\n", env!("CARGO_PKG_VERSION")), &[]);
+    assert!(upshift(&["--help"], "").status.success());
+}
+
+#[test]
+fn several_errors_are_reported_in_one_run() {
+    let text = "let = 5\nprint(1 +)\nlet s = \"abc\nprint(s)\n";
+    check_program(
+        "syntax",
+        text,
+        &[],
+        1,
+        "",
+        &["P031", "P999", "P040", "syntax.mochi:1:5", "syntax.mochi:3:9"],
+    );
+    let path = program("types", "let x: int = \"a\"\nlet y: strin = 1\n");
+    let path = path.to_str().expect("plain");
+    check(&["check", path], "", 1, "", &["T008", "T025", "2 errors"]);
+    check(&["run", "--quiet", path], "", 0, "", &[]);
+    let json = upshift(&["check", "--json", path], "");
+    let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&json.stderr)
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("one JSON object a line"))
+        .collect();
+    let codes: Vec<&str> = lines.iter().map(|l| l["code"].as_str().expect("a code")).collect();
+    assert_eq!(codes, ["T008", "T025"]);
+    assert_eq!((lines[1]["line"].as_u64(), lines[1]["column"].as_u64()), (Some(2), Some(8)));
+}
+
+#[test]
+fn bad_bytes_and_bad_shapes_are_errors() {
+    check_program("bytes", b"print(\"\xff\")", &[], 1, "", &["UTF-8", "bytes.mochi:1:8"]);
+    check_program("empty", "", &[], 0, "", &[]);
+    check_program(
+        "parens",
+        format!("print({}1{})", "(".repeat(10_000), ")".repeat(10_000)),
+        &[],
+        1,
+        "",
+        &["P999"],
+    );
+    check_program("blocks", "if true {".repeat(10_000) + &"}".repeat(10_000), &[], 1, "", &["P999"]);
+    let sum = format!("let x = 1\nprint({})", vec!["x"; 100_000].join("+"));
+    check_program("sum", sum, &[], 0, "100000\n", &[]);
+    let line = format!("print(len(\"{}\"))", "a".repeat(20_000_000));
+    check_program("line", line, &[], 0, "20000000\n", &[]);
+}
+
+#[test]
+fn programs_nest_up_to_the_limit_without_exhausting_the_stack() {
+    let wrap = |open: &str, inner: &str, close: &str| open.repeat(480) + inner + &close.repeat(480);
+    check_program("lists", format!("print(len({}))", wrap("[", "1", "]")), &[], 0, "1\n", &[]);
+    check_program("ifs", wrap("if true { ", "print(7)", " }"), &[], 0, "7\n", &[]);
+    check_program("loops", wrap("for i in 0..1 { ", "print(8)", " }"), &[], 0, "8\n", &[]);
+    check_program("minus", format!("print({})", wrap("(-", "9", ")")), &[], 0, "9\n", &[]);
+    check_program(
+        "lambdas",
+        format!("let f = {}\nprint(1)", wrap("fun(x) => ", "x", "")),
+        &["--quiet"],
+        0,
+        "1\n",
+        &[],
+    );
+    let calls = format!("fun id(n: int): int {{ return n }}\nprint({})", wrap("id(", "5", ")"));
+    check_program("calls", calls, &[], 0, "5\n", &[]);
+}
+
+#[test]
+fn failures_keep_the_output_and_name_the_line() {
+    let text = "print(\"before\")\nfun f(n: int): int {\n  return 10 / n\n}\nprint(f(0))\n";
+    check_program(
+        "divide",
+        text,
+        &[],
+        1,
+        "before\n",
+        &["division-by-zero", "divide.mochi:3:10", "at f", "at main"],
+    );
+    let text = "fun f(n: int): int { return f(n + 1) + 1 }\nprint(\"go\")\nprint(f(0))";
+    check_program(
+        "recursion",
+        text,
+        &[],
+        1,
+        "go\n",
+        &["stack-overflow", "more frames", "recursion.mochi:3:7"],
+    );
+    check_program(
+        "panic",
+        "print(1)\npanic(\"stop here\")",
+        &[],
+        1,
+        "1\n",
+        &["stop here", "panic.mochi:2:1"],
+    );
+    check_program("expect", "print(1)\nexpect 1 + 1 == 3", &[], 1, "1\n", &["expect-failed", "1 + 1 == 3"]);
+}
+
+#[test]
+fn limits_stop_programs() {
+    let forever = "print(\"go\")\nwhile true { }";
+    check_program("forever", forever, &["--timeout", "50ms"], 1, "go\n", &["timed-out", "forever.mochi:2"]);
+    check_program("fuel", forever, &["--fuel", "100000"], 1, "go\n", &["out-of-fuel"]);
+    let bomb = "print(\"go\")\nvar xs: list<list<int>> = []\nwhile true { xs = append(xs, [1, 2, 3]) }";
+    check_program("bomb", bomb, &["--memory-limit", "32M"], 1, "go\n", &["memory-limit", "bomb.mochi:3"]);
+    let text = "print(\"go\")\nvar s = \"0123456789\"\nwhile true { s = s + s }";
+    check_program("string-bomb", text, &["--memory-limit", "32M"], 1, "go\n", &["memory-limit"]);
+}
+
+#[test]
+fn tests_run_apart_and_are_counted() {
+    let text = "let base = 40\nprint(\"hidden\")\ntest \"adds\" { expect base + 2 == 42 }\n\
+                test \"fails\" { expect base == 0 }\ntest \"divides\" { let x = 1 / (base - 40)\n expect x == 0 }\n";
+    let path = program("tested", text);
+    let path = path.to_str().expect("plain");
+    let output = upshift(&["test", path], "");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in ["ok", "adds", "FAIL", "fails", "divides", "division", "1 passed, 2 failed"] {
+        assert!(text.contains(part), "lacks {part:?}: {text}");
+    }
+    assert!(!text.contains("hidden"), "{text}");
+    let output = upshift(&["test", "--filter", "adds", path], "");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed, 0 failed"));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn phases_and_bytecode_can_be_seen() {
+    let path = program("seen", "fun twice(n: int): int { return n + n }\nprint(twice(4))");
+    let path = path.to_str().expect("plain");
+    check(&["run", "--time", path], "", 0, "8\n", &["parse", "lower", "run", "total"]);
+    let dump = upshift(&["dump", "--bytecode", path], "");
+    let text = String::from_utf8_lossy(&dump.stdout);
+    for part in ["int.add_checked", "call.int", "\"twice\"", "return n + n"] {
+        assert!(text.contains(part), "lacks {part:?}: {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_stops_a_running_program() {
+    for (name, text) in [("spin", "print(\"go\")\nwhile true { }"), ("wait", "print(\"go\")\nprint(input())")]
+    {
+        let path = program(name, text);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_upshift"))
+            .arg("run")
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let input = child.stdin.take();
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+        assert!(kill.success());
+        let output = child.wait_with_output().expect("the program ends");
+        drop(input);
+        assert_eq!(output.status.code(), Some(130), "{name}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "go\n", "{name}");
+    }
+}
