@@ -1357,6 +1357,16 @@ impl HostContext<'_> {
         Ok(instance.push_root(result))
     }
 
+    /// Calls a function of a loaded module by its name, with as many arguments as it has parameters. Where several modules
+    /// have one of the name, the module loaded last counts.
+    ///
+    /// # Errors
+    /// invalid-argument where there is none or the number of arguments differs; type-mismatch where an argument is of
+    /// another type; what the callee raises.
+    pub fn call_named(&mut self, name: &str, args: &[Root]) -> Result<Root, Trap> {
+        self.instance_mut().call_named(name, args)
+    }
+
     /// Calls an entry of the calling module's protocol.
     ///
     /// # Errors

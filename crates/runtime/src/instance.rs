@@ -703,6 +703,10 @@ impl Instance {
 
     /// Runs `f` on the instance's own native stack, or right here when it is on it already.
     fn on_native_stack<R>(&mut self, f: impl FnOnce(&mut Instance) -> R) -> R {
+        if cfg!(miri) {
+            // The switch of stacks is assembly.
+            return f(self);
+        }
         use corosensei::stack::Stack;
         match self.native.take() {
             None => f(self),
@@ -909,6 +913,15 @@ impl Instance {
         let value = self.root(callee);
         let args: Vec<Value> = args.iter().map(|&r| self.root(r)).collect();
         let result = self.call_value(from, value, &args)?;
+        Ok(self.push_root(result))
+    }
+
+    pub(crate) fn call_named(&mut self, name: &str, args: &[Root]) -> Result<Root, Trap> {
+        let Some(index) = self.modules.iter().rev().find_map(|m| m.function_named(name)) else {
+            return Err(Trap::new(TrapCode::InvalidArgument, format!("no function is called {name:?}")));
+        };
+        let args: Vec<Value> = args.iter().map(|&r| self.root(r)).collect();
+        let result = self.call_function(index, None, &args)?;
         Ok(self.push_root(result))
     }
 

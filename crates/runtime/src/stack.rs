@@ -54,7 +54,7 @@ impl GuestStack {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 fn reserve(bytes: usize) -> Option<NonNull<u64>> {
     use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
     const GUARD: usize = 64 << 10;
@@ -70,13 +70,13 @@ fn reserve(bytes: usize) -> Option<NonNull<u64>> {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 unsafe fn give_back(at: *mut u64, bytes: usize) {
     // SAFETY: by the caller.
     let _ = unsafe { rustix::mm::madvise(at.cast(), bytes, rustix::mm::Advice::LinuxDontNeed) };
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 impl Drop for GuestStack {
     fn drop(&mut self) {
         // SAFETY: exactly the mapping that `reserve` made.
@@ -84,17 +84,17 @@ impl Drop for GuestStack {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 fn reserve(bytes: usize) -> Option<NonNull<u64>> {
     let layout = std::alloc::Layout::from_size_align(bytes, 4096).ok()?;
     // SAFETY: the size is not zero.
     NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }.cast())
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 unsafe fn give_back(_at: *mut u64, _bytes: usize) {}
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), miri))]
 impl Drop for GuestStack {
     fn drop(&mut self) {
         if let Ok(layout) = std::alloc::Layout::from_size_align(self.bytes, 4096) {

@@ -1009,3 +1009,102 @@ fn roots_outlive_collections() {
         }
     });
 }
+
+#[test]
+fn thousands_of_small_modules_live_in_one_instance() {
+    let mut engine_config = upshift::Config::default();
+    engine_config.hosts.function("twice", |_: &mut HostContext<'_>, x: i64| Ok(2 * x));
+    let engine = upshift::Engine::new(engine_config);
+    let mut i = engine.empty(upshift::Grants::none(), Limits::default()).expect("an instance");
+    for k in 0..2_000i64 {
+        let mut m = ModuleBuilder::new(format!("form {k}"));
+        let sig = m.signature(&[Int], Some(Int));
+        let twice = m.host("twice", sig);
+        let global = m.global("seen", Int);
+        let text = m.string(&format!("text number {k}"));
+        let string = m.module.types.cell(HeapType::String);
+        // Every form redefines `step`: x -> 2x + length of a string of its own.
+        function(&mut m, "step", &[Int], Some(Int), |_, f| {
+            let (x, s, n) = (f.param(0), f.cell(string), f.int());
+            f.int_move(Reg::window(0), x);
+            f.call_host_int(x, twice);
+            f.string_const(s, text);
+            f.string_len(n, s);
+            f.int_add(x, x, n);
+            f.global_int_set(x, global);
+            f.global_int_get(n, global);
+            f.return_int(n);
+        });
+        let module = engine.load(&m.finish()).expect("it loads");
+        i.load(&module).expect("memory");
+        let f = i.function::<(i64,), i64>("step").expect("the function");
+        let digits = k.to_string().len() as i64;
+        assert_eq!(i.call(&f, (k,)).expect("no trap"), 2 * k + 12 + digits);
+    }
+}
+
+#[test]
+fn equal_types_of_different_modules_meet() {
+    // One module makes a closure, another calls it under a type of its own with the same structure.
+    let engine = upshift::Engine::new(upshift::Config::default());
+    let build = |names: &[&str]| {
+        let mut m = ModuleBuilder::new("m");
+        // Different modules number their types differently.
+        for name in names {
+            let _ = m.string(name);
+            m.module.types.cell(HeapType::Tuple(names.len() as u16));
+        }
+        m
+    };
+    let mut a = build(&["x"]);
+    let float_sig = a.signature(&[Float], Some(Float));
+    let int_sig = a.signature(&[Int], Some(Int));
+    let global_a = a.global("shared", ANY_T);
+    let _ = global_a;
+    let half = a.declare("half", float_sig, Some(vec![]));
+    let mut f = a.define(half);
+    let (x, y) = (f.param(0), f.float());
+    f.load_float(y, 0.5);
+    f.float_mul(x, x, y);
+    f.return_float(x);
+    f.finish(&mut a);
+    function(&mut a, "make", &[], Some(ANY_T), |m, f| {
+        let ty = m.module.types.cell(HeapType::Closure(float_sig));
+        let c = f.cell(ty);
+        f.closure_new(c, half);
+        f.return_cell(c);
+    });
+    let _ = int_sig;
+    let mut b = build(&["x", "y", "z"]);
+    let sig = b.signature(&[Float], Some(Float));
+    let other = b.signature(&[Int], Some(Float));
+    for (name, sig) in [("apply", sig), ("misapply", other)] {
+        function(&mut b, name, &[ANY_T], Some(ANY_T), |m, f| {
+            let ty = m.module.types.cell(HeapType::Closure(sig));
+            let (any, c, x, r) = (f.param(0), f.cell(ty), f.float(), f.cell(ANY));
+            f.cell_cast(c, any, ty);
+            f.load_float(x, 5.0);
+            if name == "apply" {
+                f.float_move(Reg::window(0), x);
+            } else {
+                let n = f.int();
+                f.load_int(n, 5);
+                f.int_move(Reg::window(0), n);
+            }
+            f.call_closure_float(x, c);
+            f.box_float(r, x);
+            f.return_cell(r);
+        });
+    }
+    let (a, b) = (engine.load(&a.finish()).expect("it loads"), engine.load(&b.finish()).expect("it loads"));
+    let mut i = engine.empty(upshift::Grants::none(), Limits::default()).expect("an instance");
+    i.load(&a).expect("memory");
+    i.load(&b).expect("memory");
+    i.enter(|ctx| {
+        let half = ctx.call_named("make", &[]).expect("no trap");
+        let result = ctx.call_named("apply", &[half]).expect("no trap");
+        assert_eq!(ctx.get(result).as_float(), Some(2.5));
+        assert_eq!(ctx.call_named("misapply", &[half]).expect_err("a trap").code(), TrapCode::BadCast);
+        assert_eq!(ctx.call_named("nobody", &[]).expect_err("a trap").code(), TrapCode::InvalidArgument);
+    });
+}
