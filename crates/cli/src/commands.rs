@@ -72,7 +72,7 @@ fn limits(options: &Options) -> Limits {
 /// A module that cannot be loaded: the tier is missing, or the front end made a mistake.
 fn load_failed(error: &LoadError) -> u8 {
     if let LoadError::AbsentTier(_) = error {
-        eprintln!("error: {error}; `interp` and `auto` are there");
+        eprintln!("error: {error}");
         return USAGE;
     }
     eprintln!("internal error: the front end made a module that cannot be loaded: {error}");

@@ -117,7 +117,12 @@ pub fn demotions_line(types: &Types) -> Option<String> {
 
 /// The slots that became dynamic, with reasons.
 pub fn demotions(sources: &SourceMap, types: &Types) -> String {
-    let mut text = format!("{} of {} slots have a proven type\n", types.proven_count, types.slot_count);
+    let mut text = format!(
+        "{} of {} slots have a type; {} are less precise than declared or used:\n",
+        types.proven_count,
+        types.slot_count,
+        types.demotions.len()
+    );
     for demotion in &types.demotions {
         let place = sources.line_column(demotion.span);
         let file = sources.file(demotion.span.file).name();
