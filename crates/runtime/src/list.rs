@@ -114,10 +114,13 @@ pub fn new<T: Element>(heap: &mut Heap, capacity: usize) -> Result<*mut List, Ou
 /// A new list of elements.
 pub fn from_slice<T: Element>(heap: &mut Heap, elements: &[T]) -> Result<*mut List, OutOfMemory> {
     let list = new::<T>(heap, elements.len())?;
-    // SAFETY: the fresh buffer has room; it is young, so it needs no barrier.
+    // SAFETY: the fresh buffer has room.
     unsafe {
         ptr::copy_nonoverlapping(elements.as_ptr(), Buffer::data::<T>((*list).buffer), elements.len());
         (*list).len = elements.len();
+        if T::LIST as u8 == ObjectKind::ListCell as u8 {
+            heap.write_barrier_range((*list).buffer, 0, elements.len());
+        }
     }
     Ok(list)
 }
@@ -248,6 +251,9 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
         let new = new_buffer(heap, kind == ObjectKind::ListCell, 0, element, capacity, false)?;
         ptr::copy_nonoverlapping(Buffer::data::<u8>(old), Buffer::data::<u8>(new), len * element);
         (*list).buffer = new;
+        if kind == ObjectKind::ListCell {
+            heap.write_barrier_range(new, 0, len);
+        }
         // The new buffer is young, and so is known to the next collection through the list alone.
         heap.write_barrier(list);
         Ok(())
@@ -353,8 +359,7 @@ unsafe fn join(
     b: Option<*mut List>,
     extra: usize,
 ) -> Result<*mut List, OutOfMemory> {
-    // SAFETY: the callers' contract: live lists of one kind and a range inside `a`. The new objects are young, so
-    // copying cells into them needs no barrier.
+    // SAFETY: the callers' contract: live lists of one kind and a range inside `a`.
     unsafe {
         let kind = (*a).header.object_kind();
         let element = element_size(kind);
@@ -371,6 +376,9 @@ unsafe fn join(
             );
         }
         (*list).len = len;
+        if kind == ObjectKind::ListCell {
+            heap.write_barrier_range((*list).buffer, 0, len);
+        }
         Ok(list)
     }
 }

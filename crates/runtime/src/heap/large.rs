@@ -4,15 +4,24 @@
 //! that reaches it sets the bit and moves it to the other list; those not reached are freed. Large old cell buffers
 //! remember stores slot by slot, and where these become too many by cards of [`CARD`] bytes, so that a store into a list
 //! of millions does not make the next minor collection read all of it.
+//!
+//! Cell buffers from [`RECORDED`] bytes on have the barrier from birth, for the minor collection that promotes a list of
+//! millions is not to read all of it either. While they are young, their slots are kept with each buffer, as those of
+//! buffers that turn out to be garbage must keep nothing alive.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::ptr;
 
 use super::pages::Pages;
 use crate::object::{Buffer, Header, gc};
+use crate::value::Value;
 
 /// The bytes of data that one card covers.
 pub(crate) const CARD: usize = 512;
+
+/// From this size on cell buffers have the barrier from birth. Smaller ones are read whole by the collection that promotes
+/// them, which is cheap, and stores into them while they are young cost nothing.
+pub(crate) const RECORDED: usize = 64 << 10;
 
 /// What stands in front of a large object.
 #[repr(C, align(16))]
@@ -23,6 +32,10 @@ pub(crate) struct Prefix {
     pub(crate) cards: *mut u8,
     /// Whether the object is in the list of those with dirty cards.
     pub(crate) dirty: bool,
+    /// Whether any slot of a young buffer with the barrier may hold a young object; `slots` is then without meaning.
+    pub(crate) any_slot: bool,
+    /// The slots of a young buffer with the barrier that were given young objects.
+    pub(crate) slots: Vec<*mut Value>,
 }
 
 /// From this size on huge pages are asked for.
@@ -36,6 +49,10 @@ pub(crate) struct LargeSpace {
     pub(crate) young: Vec<*mut Header>,
     pub(crate) old: Vec<*mut Header>,
     pub(crate) young_bytes: usize,
+    /// Bytes of young cell buffers without the barrier.
+    pub(crate) young_unrecorded: usize,
+    /// Whether young large objects include any that cells can refer to: others than buffers.
+    pub(crate) young_values: bool,
     pub(crate) old_bytes: usize,
     /// Old cell buffers with dirty cards.
     pub(crate) dirty: Vec<*mut Header>,
@@ -70,7 +87,13 @@ impl LargeSpace {
         }
         // SAFETY: the prefix is the first part of the allocation.
         let object = unsafe {
-            start.cast::<Prefix>().write(Prefix { size, cards: ptr::null_mut(), dirty: false });
+            start.cast::<Prefix>().write(Prefix {
+                size,
+                cards: ptr::null_mut(),
+                dirty: false,
+                any_slot: false,
+                slots: Vec::new(),
+            });
             start.add(PREFIX).cast::<Header>()
         };
         self.young.push(object);
@@ -88,6 +111,7 @@ impl LargeSpace {
             let prefix = prefix(object);
             let size = (*prefix).size;
             let cards = (*prefix).cards;
+            drop(std::mem::take(&mut (*prefix).slots));
             if !cards.is_null() {
                 drop(Box::from_raw(ptr::slice_from_raw_parts_mut(cards, card_count(size))));
             }
@@ -112,6 +136,8 @@ impl LargeSpace {
             }
         }
         self.young_bytes = 0;
+        self.young_unrecorded = 0;
+        self.young_values = false;
     }
 
     /// Ends a marking: frees old objects without a mark and clears the marks of the others.

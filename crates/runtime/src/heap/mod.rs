@@ -13,8 +13,9 @@
 //! run.
 //!
 //! **Write barrier.** After a cell is stored into an object, [`Heap::write_barrier`] (for cell buffers,
-//! [`Heap::write_barrier_slot`]) must run, unless the object was allocated since the last collection. It tests one header
-//! bit and leaves the meaning to its slow path.
+//! [`Heap::write_barrier_slot`]) must run, unless the object was allocated since the last collection and is no cell
+//! buffer. It tests one header bit and leaves the meaning to its slow path. After cells were copied into a cell buffer in
+//! bulk, even a fresh one, [`Heap::write_barrier_range`] must run: long buffers have the barrier from birth ([`large`]).
 //!
 //! **Out of memory.** Allocation fails only by the configured limit (or where the system refuses a large object).
 //! Routines allocate before they change anything, so an op that failed may be run again after [`Heap::collect_full`].
@@ -32,10 +33,10 @@ use rustc_hash::FxHashMap;
 pub use collect::{Roots, Visitor};
 
 use crate::hash;
-use crate::object::{Buffer, Header, MIN_OBJECT, ObjectKind, WideInt, gc};
+use crate::object::{Buffer, Header, MIN_OBJECT, ObjectKind, WideInt, buffer_bits, gc};
 use crate::record::ShapeTable;
 use crate::value::Value;
-use large::LargeSpace;
+use large::{LargeSpace, RECORDED, prefix};
 use old::{OldSpace, SMALL_MAX};
 use pages::Pages;
 
@@ -52,9 +53,11 @@ const OVERFLOW_CHUNK: usize = 256 << 10;
 const SLOTS_MAX: usize = 1 << 17;
 /// So many remembered slots request a collection: each costs it a cache miss or two, and this many about a millisecond.
 /// (A smaller nursery would bound the pause too, but doubled the time of programs whose objects live for half of one.)
-const SLOTS_DUE: usize = 1 << 14;
+const SLOTS_DUE: usize = 1 << 13;
 /// Young large objects beyond this request a collection.
 const LARGE_YOUNG: usize = 8 << 20;
+/// Young large cell buffers without the barrier beyond this request a collection, which has to read them.
+const UNRECORDED_YOUNG: usize = 2 << 20;
 
 /// The memory limit was reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +107,12 @@ pub struct HeapStats {
     pub major: u64,
     /// The longest minor collection.
     pub max_minor_pause: Duration,
+    /// The most processor time of a minor collection. The pause also has the time when the system let others run.
+    pub max_minor_cpu: Duration,
     /// The longest major collection.
     pub max_major_pause: Duration,
+    /// The most processor time of a major collection.
+    pub max_major_cpu: Duration,
     /// The time of all collections.
     pub total_pause: Duration,
     /// Bytes of all objects that were ever allocated.
@@ -143,6 +150,10 @@ pub struct Heap {
     remembered: Vec<*mut Header>,
     /// Slots of large old cell buffers that were given young objects; beyond [`SLOTS_MAX`], cards are marked.
     slots: Vec<*mut Value>,
+    /// The number of slots that were remembered one by one since the last collection.
+    stored: usize,
+    /// Young buffers with the barrier that the running minor collection has reached.
+    reached: Vec<*mut Header>,
     /// Cells of promoted objects that were not visited yet.
     work: Vec<collect::Cells>,
     /// Identity hashes, by address.
@@ -203,6 +214,18 @@ const fn round(size: usize) -> usize {
     if size < MIN_OBJECT { MIN_OBJECT } else { size }
 }
 
+/// The collector's bits of a new object.
+#[inline(always)]
+fn birth_bits(kind: ObjectKind, size: usize) -> u8 {
+    if size <= LARGE_OBJECT {
+        0
+    } else if size >= RECORDED && kind as u8 == ObjectKind::CellBuffer as u8 {
+        gc::LARGE | gc::BARRIER
+    } else {
+        gc::LARGE
+    }
+}
+
 impl Heap {
     /// An empty heap. Fails where the system has no memory for the nursery.
     pub fn new(config: HeapConfig) -> Result<Heap, OutOfMemory> {
@@ -224,6 +247,8 @@ impl Heap {
             large: LargeSpace::default(),
             remembered: Vec::new(),
             slots: Vec::new(),
+            stored: 0,
+            reached: Vec::new(),
             work: Vec::new(),
             identity: FxHashMap::default(),
             young_hashed: Vec::new(),
@@ -296,11 +321,10 @@ impl Heap {
             self.top = self.top.wrapping_add(size);
             object
         } else {
-            self.alloc_slow(size, false)?
+            self.alloc_slow(kind, size, false)?
         };
-        let large = if size > LARGE_OBJECT { gc::LARGE } else { 0 };
         // SAFETY: the memory is ours, 8-aligned and at least a header long.
-        unsafe { object.write(Header { kind: kind as u8, gc: large, bits, meta }) };
+        unsafe { object.write(Header { kind: kind as u8, gc: birth_bits(kind, size), bits, meta }) };
         Ok(object)
     }
 
@@ -315,9 +339,9 @@ impl Heap {
     ) -> Result<*mut Header, OutOfMemory> {
         let size = round(size);
         if size > LARGE_OBJECT {
-            let object = self.alloc_slow(size, true)?;
+            let object = self.alloc_slow(kind, size, true)?;
             // SAFETY: the memory is ours.
-            unsafe { object.write(Header { kind: kind as u8, gc: gc::LARGE, bits, meta }) };
+            unsafe { object.write(Header { kind: kind as u8, gc: birth_bits(kind, size), bits, meta }) };
             return Ok(object);
         }
         let object = self.alloc(kind, bits, meta, size)?;
@@ -328,7 +352,7 @@ impl Heap {
 
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&mut self, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+    fn alloc_slow(&mut self, kind: ObjectKind, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
         if self.exhausted {
             self.requested = true;
             // One allocation fails, so that a handler has some room; beyond the slack all do.
@@ -341,7 +365,7 @@ impl Heap {
             return Err(OutOfMemory);
         }
         if size > LARGE_OBJECT {
-            return self.alloc_large(size, zeroed);
+            return self.alloc_large(kind, size, zeroed);
         }
         self.requested = true;
         let tail = self.nursery.end();
@@ -372,7 +396,7 @@ impl Heap {
         object
     }
 
-    fn alloc_large(&mut self, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+    fn alloc_large(&mut self, kind: ObjectKind, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
         let in_use = self.in_use();
         if in_use.saturating_add(size) > self.config.limit {
             self.requested = true;
@@ -380,9 +404,16 @@ impl Heap {
         }
         let object = self.large.alloc(size, zeroed).ok_or(OutOfMemory)?;
         self.stats.allocated += size as u64;
+        match kind {
+            ObjectKind::RawBuffer | ObjectKind::StringBuffer => {}
+            ObjectKind::CellBuffer if size >= RECORDED => {}
+            ObjectKind::CellBuffer => self.large.young_unrecorded += size,
+            _ => self.large.young_values = true,
+        }
         // Young large garbage may take as much as a quarter of what lives.
         let young = self.large.young_bytes;
         if young > LARGE_YOUNG.max(self.stats.live / 4)
+            || self.large.young_unrecorded > UNRECORDED_YOUNG
             || in_use + size > self.config.limit - self.config.limit / 8
         {
             self.requested = true;
@@ -412,6 +443,7 @@ impl Heap {
         self.top = self.nursery.base();
         self.region_start = self.top;
         self.end = self.soft_end();
+        self.stored = 0;
         self.requested = self.config.stress;
     }
 
@@ -452,7 +484,11 @@ impl Heap {
         // SAFETY: by the contract.
         unsafe {
             if (*object).kind == ObjectKind::CellBuffer as u8 && (*object).gc & gc::LARGE != 0 {
-                self.large.mark_card(object, None);
+                if (*object).gc & gc::OLD != 0 {
+                    self.large.mark_card(object, None);
+                } else {
+                    (*prefix(object)).any_slot = true;
+                }
             } else {
                 (*object).gc &= !gc::BARRIER;
                 self.remembered.push(object);
@@ -475,14 +511,76 @@ impl Heap {
             } else if let Some(value) = (*slot).as_object()
                 && (*value).gc & gc::OLD == 0
             {
-                if self.slots.len() < SLOTS_MAX {
-                    self.slots.push(slot);
-                    if self.slots.len() == SLOTS_DUE {
-                        self.requested = true;
-                    }
-                } else {
-                    self.large.mark_card(object, Some(slot.cast()));
+                self.remember_slot(object, slot);
+                self.stored += 1;
+                if self.stored == SLOTS_DUE {
+                    self.requested = true;
                 }
+            }
+        }
+    }
+
+    /// What must follow a change of several elements of a cell buffer, even of a fresh one: of `count` from `first` on.
+    ///
+    /// # Safety
+    /// `buffer` points to a live cell buffer of this heap with those elements.
+    #[inline(always)]
+    pub unsafe fn write_barrier_range(&mut self, buffer: *mut Buffer, first: usize, count: usize) {
+        // SAFETY: by the contract.
+        if unsafe { (*buffer).header.gc } & gc::BARRIER != 0 {
+            // SAFETY: by the contract.
+            unsafe { self.write_barrier_range_slow(buffer, first, count) };
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    unsafe fn write_barrier_range_slow(&mut self, buffer: *mut Buffer, first: usize, count: usize) {
+        // SAFETY: the caller's contract.
+        unsafe {
+            let object = buffer.cast::<Header>();
+            if (*object).gc & gc::LARGE == 0 {
+                (*object).gc &= !gc::BARRIER;
+                self.remembered.push(object);
+                return;
+            }
+            let (nursery, size) = (self.nursery.base().addr(), self.nursery.len());
+            // Elsewhere only a header tells what is young; reading those of a million elements would take long.
+            let elsewhere = !self.overflow.is_empty() || self.large.young_values;
+            let pairs = (*object).bits & buffer_bits::PAIRS != 0;
+            let data = Buffer::data::<Value>(buffer);
+            let (mut at, step) = if pairs { (first | 1, 2) } else { (first, 1) };
+            while at < first + count {
+                let slot = data.add(at);
+                at += step;
+                if let Some(value) = (*slot).as_object()
+                    && (value.addr().wrapping_sub(nursery) < size || elsewhere && (*value).gc & gc::OLD == 0)
+                {
+                    self.remember_slot(object, slot);
+                }
+            }
+        }
+    }
+
+    /// Remembers a slot of a large cell buffer with the barrier that holds a young object.
+    ///
+    /// # Safety
+    /// `object` is such a buffer, and the slot is one of its cells.
+    #[inline]
+    unsafe fn remember_slot(&mut self, object: *mut Header, slot: *mut Value) {
+        // SAFETY: by the contract.
+        unsafe {
+            if (*object).gc & gc::OLD == 0 {
+                let prefix = &mut *prefix(object);
+                if prefix.slots.len() < SLOTS_MAX {
+                    prefix.slots.push(slot);
+                } else {
+                    prefix.any_slot = true;
+                }
+            } else if self.slots.len() < SLOTS_MAX {
+                self.slots.push(slot);
+            } else {
+                self.large.mark_card(object, Some(slot.cast()));
             }
         }
     }
