@@ -358,12 +358,14 @@ impl Body<'_, '_> {
         &mut self,
         id: ExprId,
         bind: Option<BindId>,
-        fallback: Option<FunId>,
+        fallback: Resolved,
         callee: ExprId,
         args: &[ExprId],
     ) -> Val {
         let function = self.callee_value(bind, callee, TyId::ANY);
-        let Some(fallback) = fallback else { return self.call_any(function, args, id) };
+        if !matches!(fallback, Resolved::Function(_) | Resolved::Builtin(_)) {
+            return self.call_any(function, args, id);
+        }
         // The variable may hold no function; then the name means another one.
         let function = self.boxed(function);
         let values: Vec<Val> = args
@@ -388,34 +390,14 @@ impl Body<'_, '_> {
         self.done(called);
         self.fb.jump(end);
         self.fb.bind(other);
-        let node = self.cx.program[fallback];
-        let count = self.cx.program[node.params].len();
-        let direct = if values.len() < count {
-            let closure = self.closure(fallback, None);
-            self.partial_vals(closure, &values)
-        } else {
-            let types: Vec<TyId> =
-                self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
-            let arguments: Vec<Argument> =
-                values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })).collect();
-            let declared = self.cx.function(fallback);
-            self.fill_window(&arguments, &types, declared.environment);
-            let ty = self.cx.types.result(fallback);
-            match self.cx.result(ty) {
-                None => {
-                    self.fb.call_void(declared.id);
-                    self.null(None)
-                }
-                Some(value) => {
-                    let val = self.target(ty, None);
-                    match value.bank() {
-                        Bank::Int => self.fb.call_int(val.reg, declared.id),
-                        Bank::Float => self.fb.call_float(val.reg, declared.id),
-                        Bank::Cell => self.fb.call_cell(val.reg, declared.id),
-                    }
-                    val
-                }
+        let direct = match fallback {
+            Resolved::Function(fun) => self.call_with_any(fun, &values),
+            Resolved::Builtin(builtin) => {
+                let borrowed: Vec<Val> = values.iter().map(|v| Val { temp: false, ..*v }).collect();
+                self.span(self.cx.program[id].span);
+                self.host_typed(&format!("mochi.{}", builtin.name()), &borrowed, TyId::ANY)
             }
+            _ => self.null(None),
         };
         self.convert_into(direct, TyId::ANY, result.reg);
         self.fb.bind(end);
@@ -424,6 +406,38 @@ impl Body<'_, '_> {
         }
         self.done(function);
         result
+    }
+
+    /// Calls a function with values of type `any`, which stay as they are.
+    fn call_with_any(&mut self, fun: FunId, values: &[Val]) -> Val {
+        let node = self.cx.program[fun];
+        let count = self.cx.program[node.params].len();
+        if values.len() < count {
+            let closure = self.closure(fun, None);
+            return self.partial_vals(closure, values);
+        }
+        let types: Vec<TyId> =
+            self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+        let arguments: Vec<Argument> =
+            values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })).collect();
+        let declared = self.cx.function(fun);
+        self.fill_window(&arguments, &types, declared.environment);
+        let ty = self.cx.types.result(fun);
+        match self.cx.result(ty) {
+            None => {
+                self.fb.call_void(declared.id);
+                self.null(None)
+            }
+            Some(value) => {
+                let val = self.target(ty, None);
+                match value.bank() {
+                    Bank::Int => self.fb.call_int(val.reg, declared.id),
+                    Bank::Float => self.fb.call_float(val.reg, declared.id),
+                    Bank::Cell => self.fb.call_cell(val.reg, declared.id),
+                }
+                val
+            }
+        }
     }
 
     // ---- Partial application ----
@@ -636,7 +650,9 @@ impl Body<'_, '_> {
 
     fn builtin(&mut self, id: ExprId, builtin: Builtin, args: &[ExprId], ty: TyId, dst: Option<Reg>) -> Val {
         match (builtin, args) {
-            (Builtin::Append | Builtin::Push, &[list, value]) => return self.append(id, list, value, ty),
+            (Builtin::Append | Builtin::Push, &[list, value]) => {
+                return self.append(id, list, value, ty, dst);
+            }
             (Builtin::Len, &[arg]) => {
                 let val = self.expr(arg, None);
                 let Ty { kind, nullable } = self.ty(val.ty);
@@ -785,7 +801,7 @@ impl Body<'_, '_> {
     }
 
     /// `append(list, value)`: in place where the result replaces the only reference, else a copy.
-    fn append(&mut self, id: ExprId, list: ExprId, value: ExprId, ty: TyId) -> Val {
+    fn append(&mut self, id: ExprId, list: ExprId, value: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
         let target = self.expr(list, None);
         let target = self.stable(target);
         let in_place = self.cx.types.in_place(id);
@@ -802,7 +818,7 @@ impl Body<'_, '_> {
             TyKind::List(element) if !nullable && target.ty == ty => {
                 let val = self.expr_as(value, element);
                 self.span(self.cx.program[id].span);
-                let result = self.target(ty, None);
+                let result = self.target(ty, dst.filter(|_| in_place));
                 if in_place {
                     match self.cx.value(element) {
                         ValueType::Int => self.fb.list_int_append(result.reg, target.reg, val.reg),

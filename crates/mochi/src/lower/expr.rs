@@ -116,8 +116,36 @@ impl Body<'_, '_> {
             ExprKind::Field { base, optional: false, .. } => {
                 matches!(self.ty(self.expr_ty(base)), Ty { kind: TyKind::Struct(_), nullable: false })
             }
-            ExprKind::Call { .. } => {
-                matches!(self.cx.types.call(id), CallKind::Direct(_) | CallKind::Construct(_))
+            ExprKind::Call { args, .. } => match self.cx.types.call(id) {
+                CallKind::Direct(_) => true,
+                CallKind::Builtin(builtin) => self.is_one_op(id, builtin, &self.cx.program[args]),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether a call of a builtin becomes one op whose destination may be any register of the result's type.
+    fn is_one_op(&self, id: ExprId, builtin: Builtin, args: &[ExprId]) -> bool {
+        let ty = |i: usize| args.get(i).map(|&a| self.ty(self.expr_ty(a)));
+        let is = |i: usize, kind: TyKind| ty(i) == Some(Ty { kind, nullable: false });
+        match builtin {
+            Builtin::Append | Builtin::Push => {
+                args.len() == 2
+                    && self.cx.types.in_place(id)
+                    && matches!(ty(0), Some(Ty { kind: TyKind::List(_), nullable: false }))
+                    && self.expr_ty(args[0]) == self.expr_ty(id)
+            }
+            Builtin::Len => matches!(
+                ty(0),
+                Some(Ty { kind: TyKind::List(_) | TyKind::String | TyKind::Map(..), nullable: false })
+            ),
+            Builtin::Str => is(0, TyKind::Int),
+            Builtin::Int => is(0, TyKind::Float),
+            Builtin::Abs => is(0, TyKind::Int) || is(0, TyKind::Float),
+            Builtin::Floor | Builtin::Ceil => is(0, TyKind::Float),
+            Builtin::Substring | Builtin::Substr => {
+                args.len() == 3 && is(0, TyKind::String) && is(1, TyKind::Int) && is(2, TyKind::Int)
             }
             _ => false,
         }

@@ -183,7 +183,8 @@ impl Body<'_, '_> {
             _ => {
                 let left = self.boxed(left);
                 let right = self.boxed(right);
-                let reg = self.fb.cell(ANY);
+                let result = self.target(TyId::ANY, dst.filter(|_| ty == TyId::ANY));
+                let reg = result.reg;
                 let site = self.fb.feedback();
                 match op {
                     BinaryOp::Add => self.fb.cell_add(reg, left.reg, right.reg, POLICY, site),
@@ -194,16 +195,9 @@ impl Body<'_, '_> {
                 }
                 self.done(left);
                 self.done(right);
-                self.result_of_any(reg, ty)
+                result
             }
         }
-    }
-
-    /// The result of a dynamic operation in a cell register of type `any`, as a value of a container type that the library
-    /// made with `any` elements only where the type says so; scalars stay `any` and are checked by conversion.
-    fn result_of_any(&mut self, reg: Reg, ty: TyId) -> Val {
-        let _ = ty;
-        Val { reg, ty: TyId::ANY, temp: true }
     }
 
     pub fn is_list(&self, ty: TyId) -> bool {
