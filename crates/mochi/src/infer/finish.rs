@@ -162,11 +162,7 @@ impl Namer<'_> {
                             return CallKind::Closure { bind: Some(bind), ty: self.name(node), partial };
                         }
                         Kind::Any => {
-                            let fallback = match names.otherwise {
-                                Resolved::Function(fun) => Some(fun),
-                                _ => None,
-                            };
-                            return CallKind::Dynamic { bind: Some(bind), fallback };
+                            return CallKind::Dynamic { bind: Some(bind), fallback: names.otherwise };
                         }
                         _ => {}
                     }
@@ -189,7 +185,7 @@ impl Namer<'_> {
                     let partial = args < self.graph.sigs[val.a as usize].params.len();
                     return CallKind::Closure { bind: None, ty: self.name(node), partial };
                 }
-                CallKind::Dynamic { bind: None, fallback: None }
+                CallKind::Dynamic { bind: None, fallback: Resolved::Undeclared }
             }
             CallSite::Method { base, name } => self.method(generator, base, name),
         }

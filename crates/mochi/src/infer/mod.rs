@@ -77,7 +77,7 @@ mod solve;
 use std::collections::HashMap;
 
 use crate::builtins::Builtin;
-use crate::resolve::{CtorId, Resolution, StructId, UnionId};
+use crate::resolve::{CtorId, Resolution, Resolved, StructId, UnionId};
 use crate::source::Span;
 use crate::syntax::ast::{BindId, ExprId, FunId, Interner, Program};
 
@@ -191,8 +191,8 @@ pub enum CallKind {
     Dynamic {
         /// The variable, where the callee is a name.
         bind: Option<BindId>,
-        /// The function of the top level that is called if the variable holds no function.
-        fallback: Option<FunId>,
+        /// What the name means if the variable holds no function.
+        fallback: Resolved,
     },
     /// A method of a struct: the receiver goes first, then the arguments.
     Method(FunId),

@@ -13,7 +13,7 @@ use upshift_runtime::host::{Args, HostContext, ListView, MapView, Ret, Storage, 
 use upshift_runtime::linked::ShapeId;
 use upshift_runtime::trap::Trap;
 
-use super::number::{Number, overflow};
+use super::number::{self, Number, overflow};
 use super::{access, kind_name};
 use crate::lower::{BIGINT_KIND, BIGRAT_KIND};
 
@@ -239,6 +239,7 @@ pub fn cast<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
     match descriptor.as_bytes() {
         b"i" => return Ok(Ret::Int(to_int(val)?)),
         b"f" => return Ok(Ret::Float(to_float(val)?)),
+        b"I" if let Some(i) = val.as_int() => return Ok(number::make_short(ctx, i)?.into()),
         _ => {}
     }
     Ok(cast_to(ctx, val, Target::Text(&descriptor))?.into())
@@ -289,6 +290,7 @@ fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> 
         Shape::String => return Err(failed(val, "string")),
         Shape::BigInt => match val.as_bytes() {
             Some((BIGINT_KIND, _)) => val,
+            _ if let Some(i) = val.as_int() => number::make_short(ctx, i)?,
             _ => Number::Big(to_bigint(val)?).make(ctx)?,
         },
         Shape::BigRat => match val.as_bytes() {

@@ -11,7 +11,7 @@ use upshift_bytecode::Kind;
 use upshift_runtime::host::{HostContext, ListView, MapView, Val};
 use upshift_runtime::trap::Trap;
 
-use super::number::Number;
+use super::number::{Number, compare_short};
 use super::{access, kind_name, mismatch};
 
 /// `a == b`
@@ -47,6 +47,9 @@ fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
     }
     match (a.kind(), b.kind()) {
         (Kind::Int | Kind::Float | Kind::Bytes, Kind::Int | Kind::Float | Kind::Bytes) => {
+            if let Some(order) = compare_short(a, b) {
+                return Some(order.is_eq());
+            }
             let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) else { return Some(false) };
             Some(a.compare(&b) == Some(Ordering::Equal))
         }
@@ -137,6 +140,9 @@ pub fn order(a: Val<'_>, b: Val<'_>) -> Result<Option<Ordering>, Trap> {
     }
     if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
         return Ok(Some(a.as_bytes().cmp(b.as_bytes())));
+    }
+    if let Some(order) = compare_short(a, b) {
+        return Ok(Some(order));
     }
     if let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) {
         return Ok(a.compare(&b));

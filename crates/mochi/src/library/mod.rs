@@ -212,6 +212,9 @@ fn kind_name(val: Val<'_>) -> Cow<'static, str> {
 /// An arithmetic operator on values of any kind.
 fn binary<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, op: Op) -> Result<Ret<'h>, Trap> {
     let (a, b) = (args.val(ctx, 0)?, args.val(ctx, 1)?);
+    if let Some(result) = number::arithmetic_short(ctx, op, a, b) {
+        return Ok(result?.into());
+    }
     if let (Some(x), Some(y)) = (Number::of(a), Number::of(b)) {
         return Ok(match number::arithmetic(op, x, y)? {
             Number::Int(i) => Ret::Int(i),
@@ -282,9 +285,12 @@ fn count<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Tr
     Ok(Ret::Int(size(ctx, args, "count")?))
 }
 
-/// `exists(x)`
+/// `exists(x)`: whether there is anything in it; nothing is in a number or truth value.
 fn exists<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    Ok(Ret::Bool(size(ctx, args, "exists")? > 0))
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    let scalar = val.as_bool().is_some() || Number::of(val).is_some();
+    Ok(Ret::Bool(!scalar && size(ctx, args, "exists")? > 0))
 }
 
 /// `slice(x, from, to)` and `x[from:to]`
