@@ -18,7 +18,7 @@ macro_rules! for_each_op {
         $m! {
             // Moves and constants.
             Nop nop "nop" [] [] "nothing";
-            FrameClear frame_clear "frame.clear" [first: ImmU16, count: ImmU16] [] "slots first..first+count = hole; the prologue that makes every cell slot valid before the first collecting op";
+            FrameClear frame_clear "frame.clear" [first: ImmU16, count: ImmU16] [] "slots first..first+count and all spilled cells = hole; the prologue that makes every cell slot valid before the first collecting op";
             IntMove int_move "int.move" [dst: DefInt, a: UseInt] [PURE] "dst = a";
             FloatMove float_move "float.move" [dst: DefFloat, a: UseFloat] [PURE] "dst = a";
             CellMove cell_move "cell.move" [dst: DefCell, a: UseResults] [PURE] "dst = a; the type of dst includes the type of a";

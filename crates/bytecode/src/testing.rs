@@ -280,6 +280,10 @@ pub fn mutate(module: &mut Module, r: &mut Random) {
                 }
             }
         }
+        8 if !f.arities.is_empty() => {
+            let i = r.below(f.arities.len());
+            f.arities[i] = FuncId(r.id());
+        }
         _ => mutate_code(f, r),
     }
 }
@@ -336,29 +340,31 @@ fn mutate_code(f: &mut Function, r: &mut Random) {
     }
 }
 
-/// A module that passes the verifier, calls only forward and loops only a few times, so that running `entry` ends.
+/// A module that passes the verifier, calls only forward (but through hosts) and loops only a few times, so that running `entry` ends.
 ///
-/// It imports nothing. All registers are written at the start of a function, so that any instruction of the right types
-/// can follow; which are right is asked of the verifier, one instruction at a time.
+/// What it imports are host functions of any behaviour; those that call back may make it run for long. All registers are
+/// written at the start of a function, so that any instruction of the right types can follow; which are right is asked of the
+/// verifier, one instruction at a time.
 pub fn valid(seed: u64) -> Module {
     let mut r = Random(seed);
     let mut m = tables(&mut r);
     let functions = 2 + r.below(3);
     // Stubs first, so that calls have signatures to look at.
     let trap = Inst { op: Op::Trap, operands: [TrapCode::Unreachable as i64, 0, 0, 0, 0, 0] };
-    for i in 0..=functions {
-        let closure = i == functions;
+    for i in 0..functions + CLOSURES {
+        let closure = i >= functions;
         let signature = if i == 0 { SigId(0) } else { SigId(r.below(m.signatures.len()) as u32) };
+        let signature = if closure { SigId((i - functions + 1) as u32) } else { signature };
         let any_string = m.types.find(&HeapType::String).map(|id| CellType { id, nullable: false });
         m.functions.push(Function {
             name: format!("f{i}"),
-            // The last one is the closure that `closure.new` makes.
-            signature: if closure { SigId(1) } else { signature },
+            // The last ones are what `closure.new` makes closures of.
+            signature,
             environment: closure.then(|| any_string.into_iter().chain([ANY]).collect()),
             ..Function::default()
         });
         let params = m.signatures[m.functions[i].signature.index()].params.clone();
-        let environment = m.types.find(&HeapType::Closure(SigId(1)));
+        let environment = m.types.find(&HeapType::Closure(signature));
         let f = &mut m.functions[i];
         f.cells.extend(environment.filter(|_| closure).map(|id| CellType { id, nullable: false }));
         f.cells.extend(params.iter().filter_map(|p| match p {
@@ -367,9 +373,31 @@ pub fn valid(seed: u64) -> Module {
         }));
         push(&mut f.code, trap);
     }
-    for i in (0..=functions).rev() {
-        Generator::new(&mut m, i, &mut r).run();
+    // One of the closures may answer for others with other numbers of arguments.
+    let head = functions + r.below(CLOSURES);
+    let answers = |m: &Module, i: usize| {
+        let signature = &m.signatures[m.functions[i].signature.index()];
+        (signature.rest, if signature.rest { 0 } else { signature.params.len() })
+    };
+    let mut seen = vec![answers(&m, head)];
+    for i in (functions..functions + CLOSURES).filter(|&i| i != head) {
+        let answer = answers(&m, i);
+        let function = m.types.find(&HeapType::Function).filter(|_| !seen.contains(&answer) && r.one_in(2));
+        if let Some(id) = function {
+            seen.push(answer);
+            m.functions[i].cells[0] = CellType { id, nullable: false };
+            m.functions[head].arities.push(FuncId(i as u32));
+        }
     }
+    // The verifier is asked often, so what is done makes way for a stub again.
+    let mut done = Vec::new();
+    for i in (0..functions + CLOSURES).rev() {
+        let stub = m.functions[i].clone();
+        Generator::new(&mut m, i, &mut r).run();
+        done.push(std::mem::replace(&mut m.functions[i], stub));
+    }
+    done.reverse();
+    m.functions = done;
     m.entry = Some(FuncId(0));
     m
 }
@@ -378,6 +406,9 @@ fn push(code: &mut Vec<Word>, inst: Inst) {
     let (words, n) = inst.encode();
     code.extend(&words[..n]);
 }
+
+/// How many functions have an environment: one for each signature behind the first.
+const CLOSURES: usize = 4;
 
 fn tables(r: &mut Random) -> Module {
     let mut m = Module { name: "random".into(), ..Module::default() };
@@ -401,6 +432,9 @@ fn tables(r: &mut Random) -> Module {
         HeapType::Record(RecordId(1)),
         HeapType::Union(UnionId(0)),
         HeapType::Closure(SigId(1)),
+        HeapType::Closure(SigId(2)),
+        HeapType::Closure(SigId(3)),
+        HeapType::Closure(SigId(4)),
         HeapType::Function,
         HeapType::RefInt,
         HeapType::RefFloat,
@@ -427,6 +461,13 @@ fn tables(r: &mut Random) -> Module {
         let params = [ValueType::Int, ValueType::Cell(string), ValueType::Float, ValueType::Cell(int_list)];
         let params = r.many(3, |r| r.pick(&params));
         m.signatures.push(Signature { params, rest: false, result: Some(result) });
+    }
+    let results = ValueType::Cell(m.types.nullable(HeapType::Results));
+    let any_list = ValueType::Cell(m.types.cell(HeapType::ListCell(ANY)));
+    let params = vec![ValueType::Cell(ANY), any_list];
+    m.signatures.push(Signature { params, rest: true, result: Some(results) });
+    for i in 0..m.signatures.len() {
+        m.hosts.push(HostImport { name: format!("host{i}"), signature: SigId(i as u32) });
     }
     for ty in [ValueType::Int, ValueType::Float, ValueType::Cell(ANY), ValueType::Cell(string)] {
         m.globals.push(Global { name: "g".into(), ty });
@@ -458,6 +499,8 @@ struct Generator<'a> {
     /// Counters and limits of loops, which nothing else writes.
     counters: Vec<i64>,
     size: i64,
+    /// Wide slots of an int, a float and a cell of type `any`.
+    wide: Option<[i64; 3]>,
 }
 
 const WINDOW: u32 = 12;
@@ -484,7 +527,12 @@ impl<'a> Generator<'a> {
             CellConst::Immediate(Immediate::True),
             CellConst::Int(7),
             CellConst::Float(0.5),
+            CellConst::Immediate(Immediate::Hole),
         ];
+        if r.one_in(3) {
+            f.spilled_raws = vec![Bank::Int, Bank::Float];
+            f.spilled_cells = vec![ANY];
+        }
         let f = &m.functions[index];
         let layout = crate::FrameLayout::of(f, &m.signatures[f.signature.index()]);
         let first_raw = i64::from(layout.first_raw());
@@ -501,6 +549,10 @@ impl<'a> Generator<'a> {
             cells,
             counters: (first_raw + 3..first_raw + 7).collect(),
             size: i64::from(layout.size()),
+            wide: (layout.spilled_cells > 0).then(|| {
+                let first = i64::from(layout.first_spilled_raw());
+                [first, first + 1, first + 2]
+            }),
             m,
         }
     }
@@ -532,12 +584,16 @@ impl<'a> Generator<'a> {
             self.op(Op::FloatConst, &[slot, 1]);
         }
         let (int, float, w) = (self.ints[0], self.floats[0], self.size);
+        if let Some([a, b, _]) = self.wide {
+            self.op(Op::IntLocalSet, &[a, int]);
+            self.op(Op::FloatLocalSet, &[b, float]);
+        }
         let types: Vec<HeapType> = self.cells.iter().map(|(_, t)| self.m.types[t.id].clone()).collect();
         let of = |cells: &[(i64, CellType)], wanted: &HeapType| {
             cells.iter().zip(&types).find(|(_, t)| *t == wanted).map_or(0, |(c, _)| c.0)
         };
         let string = of(&self.cells, &HeapType::String);
-        let closure = self.m.functions.len() as i64 - 1;
+        let closures = self.m.functions.len() as i64 - CLOSURES as i64;
         for ((slot, ty), heap) in self.cells.clone().into_iter().zip(&types) {
             let id = i64::from(ty.id.0) << 1;
             match heap {
@@ -573,6 +629,10 @@ impl<'a> Generator<'a> {
                     self.op(Op::CellMove, &[slot, record]);
                 }
                 HeapType::Closure(_) | HeapType::Function => {
+                    let closure = match heap {
+                        HeapType::Closure(s) => closures + i64::from(s.0) - 1,
+                        _ => closures,
+                    };
                     self.op(Op::CellMove, &[w + 2, string]);
                     self.op(Op::CellMove, &[w + 3, string]);
                     self.op(Op::ClosureNew, &[slot, closure]);
@@ -584,9 +644,13 @@ impl<'a> Generator<'a> {
                     self.op(Op::CellMove, &[w + 2, string]);
                     self.op(Op::TupleNew, &[slot, 1, i64::from(*kind)]);
                 }
-                // Host functions make those, and the module imports none.
+                // Host functions make those.
                 HeapType::Bytes(_) => {}
             }
+        }
+        if let Some([_, _, wide]) = self.wide {
+            let any = of(&self.cells, &HeapType::Any);
+            self.op(Op::CellLocalSet, &[wide, any]);
         }
     }
 
@@ -600,6 +664,7 @@ impl<'a> Generator<'a> {
                 0 if depth > 0 => self.conditional(depth),
                 1 if depth > 0 && self.counters.len() >= 2 => self.counted_loop(depth),
                 2 if depth > 1 => self.guarded(depth),
+                3 if self.r.one_in(2) => self.call_host(),
                 3 => self.call(),
                 4 if depth > 0 && self.r.one_in(3) => self.multiway(depth),
                 5 if self.r.one_in(4) => self.raise(),
@@ -651,15 +716,21 @@ impl<'a> Generator<'a> {
 
     /// The end of a loop that runs `turns` times.
     fn turn(&mut self, counter: i64, limit: i64, turns: i64, head: i64) {
-        let kind = self.r.below(8);
+        let kind = self.r.below(21);
         if kind > 0 {
             self.op(Op::IntAddImm, &[counter, counter, 1]);
         }
         let flag = self.ints[0];
+        let (x, y) = (self.floats[0], self.floats[1]);
         match kind {
             5 => self.op(Op::IntLt, &[flag, counter, limit]),
             6 => self.op(Op::IntGeImm, &[flag, counter, turns]),
             7 => self.op(Op::IntGeImmBranch, &[counter, turns, 2]),
+            12 | 13 => self.op(Op::IntAddImm, &[limit, limit, -1]),
+            15.. => {
+                self.op(Op::FloatFromInt, &[x, counter]);
+                self.op(Op::FloatFromInt, &[y, limit]);
+            }
             _ => {}
         }
         let back = head - self.code.len() as i64;
@@ -668,9 +739,21 @@ impl<'a> Generator<'a> {
             1 => self.op(Op::IntLtLoop, &[counter, limit, back]),
             2 => self.op(Op::IntNeLoop, &[counter, limit, back]),
             3 => self.op(Op::IntLtImmLoop, &[counter, turns, back]),
-            4 => self.op(Op::IntLeImmLoop, &[counter, turns - 1, back]),
+            4 | 14 => self.op(Op::IntLeImmLoop, &[counter, turns - 1, back]),
             5 => self.op(Op::IfLoop, &[flag, back]),
             6 => self.op(Op::UnlessLoop, &[flag, back]),
+            8 => self.op(Op::IntEqLoop, &[counter, limit, back]),
+            9 => self.op(Op::IntLeLoop, &[counter, limit, back]),
+            10 => self.op(Op::IntEqImmLoop, &[counter, turns, back]),
+            11 => self.op(Op::IntNeImmLoop, &[counter, turns, back]),
+            12 => self.op(Op::IntGtImmLoop, &[limit, 0, back]),
+            13 => self.op(Op::IntGeImmLoop, &[limit, 1, back]),
+            15 => self.op(Op::FloatEqLoop, &[x, y, back]),
+            16 => self.op(Op::FloatNeLoop, &[x, y, back]),
+            17 => self.op(Op::FloatLtLoop, &[x, y, back]),
+            18 => self.op(Op::FloatLeLoop, &[x, y, back]),
+            19 => self.op(Op::FloatNotLtLoop, &[y, x, back]),
+            20 => self.op(Op::FloatNotLeLoop, &[y, x, back]),
             _ => {
                 self.op(Op::JumpLoop, &[back]);
                 self.op(Op::Nop, &[]);
@@ -752,57 +835,100 @@ impl<'a> Generator<'a> {
 
     /// A call of a later function, its arguments moved into the window first.
     fn call(&mut self) {
-        let later = self.index + 1..self.m.functions.len() - 1;
+        let later = self.index + 1..self.m.functions.len() - CLOSURES;
         if later.is_empty() {
             return;
         }
         let callee = later.start + self.r.below(later.len());
         let signature = self.m.signatures[self.m.functions[callee].signature.index()].clone();
         self.arguments(&signature.params, false);
-        let callee = callee as i64;
-        match signature.result {
-            None => self.op(Op::CallVoid, &[callee]),
+        let ops = [Op::CallVoid, Op::CallInt, Op::CallFloat, Op::CallCell];
+        self.leave(ops, signature.result, callee as i64);
+    }
+
+    /// A call of a host function.
+    fn call_host(&mut self) {
+        let host = self.r.below(self.m.hosts.len());
+        let signature = self.m.signatures[self.m.hosts[host].signature.index()].clone();
+        self.arguments(&signature.params, false);
+        let ops = [Op::CallHostVoid, Op::CallHostInt, Op::CallHostFloat, Op::CallHostCell];
+        self.leave(ops, signature.result, host as i64);
+    }
+
+    /// The call itself, with one of the ops for no result, an int, a float and a cell.
+    fn leave(&mut self, ops: [Op; 4], result: Option<ValueType>, callee: i64) {
+        match result.filter(|_| !self.r.one_in(8)) {
+            None => self.op(ops[0], &[callee]),
             Some(ValueType::Int | ValueType::Bool) => {
                 let to = self.r.pick(&self.ints);
-                self.op(Op::CallInt, &[to, callee]);
+                self.op(ops[1], &[to, callee]);
             }
             Some(ValueType::Float) => {
                 let to = self.r.pick(&self.floats);
-                self.op(Op::CallFloat, &[to, callee]);
+                self.op(ops[2], &[to, callee]);
             }
-            Some(ValueType::Cell(_)) => {
-                let any = self.cells.iter().find(|c| c.1 == ANY).map_or(0, |c| c.0);
-                self.op(Op::CallCell, &[any, callee]);
+            Some(ValueType::Cell(ty)) => {
+                let to = self.cells.iter().find(|c| c.1 == ty).map_or(0, |c| c.0);
+                self.op(ops[3], &[to, callee]);
             }
         }
     }
 
-    /// A call of the closure, which calls nothing itself, by its type or dynamically.
-    fn call_closure(&mut self) {
-        if self.index + 1 == self.m.functions.len() {
-            return;
-        }
-        let signature = self.m.signatures[1].clone();
-        let closure = self.of_type(&HeapType::Closure(SigId(1)));
-        if self.r.one_in(2) {
-            let argc = self.r.below(3) as i64;
-            let string = self.of_type(&HeapType::String);
-            for k in 0..argc {
-                self.op(Op::CellMove, &[self.size + 2 + k, string]);
+    /// Arguments of a dynamic call; gives how many.
+    fn dynamic_arguments(&mut self, callee: SigId) -> i64 {
+        let params = self.m.signatures[callee.index()].params.clone();
+        let argc = if self.r.one_in(4) { self.r.below(3) } else { params.len() };
+        let (int, from) = (self.of_type(&HeapType::Int), self.r.pick(&self.ints));
+        self.op(Op::BoxInt, &[int, from]);
+        for k in 0..argc {
+            let to = self.size + 2 + k as i64;
+            match params.get(k) {
+                Some(ValueType::Int | ValueType::Bool) => self.op(Op::CellMove, &[to, int]),
+                Some(ValueType::Float) => self.op(Op::CellMove, &[to, self.of_type(&HeapType::Float)]),
+                Some(ValueType::Cell(ty)) => {
+                    let from = self.cells.iter().find(|c| c.1 == *ty).map_or(0, |c| c.0);
+                    self.op(Op::CellMove, &[to, from]);
+                }
+                None => self.op(Op::CellMove, &[to, self.of_type(&HeapType::String)]),
             }
+        }
+        argc as i64
+    }
+
+    /// A closure that a function of this index may call, if there is one.
+    fn callable(&mut self) -> Option<SigId> {
+        let first = self.m.functions.len() - CLOSURES;
+        let later = first.max(self.index + 1)..self.m.functions.len();
+        if later.is_empty() {
+            return None;
+        }
+        Some(SigId((later.start + self.r.below(later.len()) - first + 1) as u32))
+    }
+
+    /// A call of a later closure, by its type or dynamically.
+    fn call_closure(&mut self) {
+        let Some(callee) = self.callable() else { return };
+        let closure = self.of_type(&HeapType::Closure(callee));
+        if self.r.one_in(2) {
+            let argc = self.dynamic_arguments(callee);
             let results = self.of_type(&HeapType::Results);
             let policy = self.immediate(OperandKind::Policy);
             let site = self.immediate(OperandKind::Feedback);
-            let op = if argc > 0 && self.r.one_in(3) { Op::CellCallSpread } else { Op::CellCall };
-            self.op(op, &[results, closure, argc, policy, site]);
+            if argc > 0 && self.r.one_in(3) {
+                let which = self.r.below(3);
+                let list =
+                    self.of_type(&[HeapType::ListInt, HeapType::ListBool, HeapType::ListCell(ANY)][which]);
+                self.op(Op::CellMove, &[self.size + 1 + argc, list]);
+                self.op(Op::CellCallSpread, &[results, closure, argc, policy, site]);
+            } else {
+                self.op(Op::CellCall, &[results, closure, argc, policy, site]);
+            }
             return;
         }
+        let signature = self.m.signatures[callee.index()].clone();
         self.arguments(&signature.params, true);
-        let string = self.of_type(&HeapType::String);
-        match self.r.below(3) {
-            0 => self.op(Op::CallClosureVoid, &[closure]),
-            _ => self.op(Op::CallClosureCell, &[string, closure]),
-        }
+        let ops = [Op::CallClosureVoid, Op::CallClosureInt, Op::CallClosureFloat, Op::CallClosureCell];
+        self.leave(ops, signature.result, closure);
     }
 
     /// Moves registers of the types into the window.
@@ -911,6 +1037,9 @@ impl<'a> Generator<'a> {
                 self.r.below(high) as i64
             }
             OperandKind::Slot | OperandKind::SlotDef => {
+                if let Some(wide) = self.wide.filter(|_| self.r.one_in(2)) {
+                    return self.r.pick(&wide);
+                }
                 let raws = [self.r.pick(&self.ints), self.r.pick(&self.floats), self.r.pick(&self.cells).0];
                 self.r.pick(&raws)
             }
@@ -946,7 +1075,7 @@ impl<'a> Generator<'a> {
         let signature = self.m.functions[self.index].signature;
         let result = self.m.signatures[signature.index()].result;
         // A later function with that result can return in place of this one.
-        let twin = (self.index + 1..self.m.functions.len() - 1).find(|&i| {
+        let twin = (self.index + 1..self.m.functions.len() - CLOSURES).find(|&i| {
             let callee = self.m.functions[i].signature;
             self.m.signatures[callee.index()].result == result
         });
@@ -956,15 +1085,29 @@ impl<'a> Generator<'a> {
             self.op(Op::TailCall, &[callee as i64]);
             return;
         }
-        if result == self.m.signatures[1].result
-            && self.index + 1 < self.m.functions.len()
-            && self.r.one_in(2)
-        {
-            let params = self.m.signatures[1].params.clone();
-            self.arguments(&params, true);
-            let closure = self.of_type(&HeapType::Closure(SigId(1)));
-            self.op(Op::TailClosure, &[closure]);
-            return;
+        if let Some(callee) = self.callable().filter(|_| self.r.one_in(2)) {
+            let closure = self.of_type(&HeapType::Closure(callee));
+            let signature = self.m.signatures[callee.index()].clone();
+            if signature.result == result {
+                self.arguments(&signature.params, true);
+                self.op(Op::TailClosure, &[closure]);
+                return;
+            }
+            let results = self.of_type(&HeapType::Results);
+            let wanted = self.cells.iter().find(|c| c.0 == results).map(|c| ValueType::Cell(c.1));
+            if result.is_some() && result == wanted {
+                let argc = self.dynamic_arguments(callee);
+                let policy = self.immediate(OperandKind::Policy);
+                let site = self.immediate(OperandKind::Feedback);
+                if argc > 0 && self.r.one_in(2) {
+                    let list = self.of_type(&HeapType::ListCell(ANY));
+                    self.op(Op::CellMove, &[self.size + 1 + argc, list]);
+                    self.op(Op::TailCellSpread, &[closure, argc, policy, site]);
+                } else {
+                    self.op(Op::TailCell, &[closure, argc, policy, site]);
+                }
+                return;
+            }
         }
         match self.m.signatures[signature.index()].result {
             None => self.op(Op::ReturnVoid, &[]),

@@ -357,6 +357,10 @@ pub unsafe fn run(
                             Op::Nop => next!(1),
                             Op::FrameClear => {
                                 std::ptr::write_bytes(fp.add(w.a() as usize), 0, w.b() as usize);
+                                // The linker notes where there are spilled cells.
+                                if w.c() != 0 {
+                                    r::clear_spilled(fp, entry);
+                                }
                                 next!(1)
                             }
                             Op::IntMove

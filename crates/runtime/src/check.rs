@@ -76,10 +76,14 @@ fn adopt(instance: &Instance, value: Value, element: CellType) -> bool {
     if code != ANY_CODE && !each_element(value, &mut |v| instance.is(v, element)) {
         return false;
     }
-    // SAFETY: a live object. Nested types are finite, so this recursion is as deep as the type's text. A check of the
-    // elements that meets this object again sees it untyped and would check it again, so the type is set after.
-    unsafe { (*object).meta = code };
-    true
+    // SAFETY: a live object. Nested types are finite, so this recursion is as deep as the type's text. The check of the
+    // elements may have met this object again and given it the type of an element, which it then keeps.
+    unsafe {
+        if (*object).meta == 0 {
+            (*object).meta = code;
+        }
+        (*object).meta == code
+    }
 }
 
 fn each_element(value: Value, f: &mut dyn FnMut(Value) -> bool) -> bool {

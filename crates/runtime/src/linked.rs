@@ -714,6 +714,9 @@ impl Linker<'_> {
             let slot = u16::try_from(layout.first_cell()).map_err(|_| LinkError::TooLarge("parameters"))?;
             self.code[here].0 |= u64::from(slot) << 48;
         }
+        if op == Op::FrameClear {
+            self.code[here].0 |= u64::from(layout.spilled_cells != 0) << 48;
+        }
         if matches!(op, Op::CallVoid | Op::CallClosureVoid) {
             let place = u16::try_from(layout.size()).map_err(|_| LinkError::TooLarge("registers"))?;
             let mut word = self.code[here].0;

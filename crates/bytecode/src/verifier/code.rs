@@ -110,6 +110,7 @@ pub(super) fn check<'m>(cx: &Context<'m>, f: &'m Function, sites: &mut Sites) ->
             let message = format!("handler {i}: the exception goes into a cell register of type `any`");
             return fault(Rule::Handler, message).map_err(|e| (None, e));
         }
+        pass.keeps_closure(h.slot.into()).map_err(|e| (None, e))?;
     }
 
     // Blocks are numbered in code order, from 0.
@@ -208,13 +209,15 @@ struct Entry {
     settled: bool,
     /// Slots that a `frame.clear` at the start covers.
     cleared: std::ops::Range<u32>,
+    /// Whether there is one: it clears the spilled cells, too.
+    spilled: bool,
     /// A caught trap may collect, when it is made into a value.
     catches: bool,
 }
 
 impl Entry {
     fn new(pass: &Pass<'_, '_>) -> Entry {
-        Entry { settled: false, cleared: 0..0, catches: !pass.f.handlers.is_empty() }
+        Entry { settled: false, cleared: 0..0, spilled: false, catches: !pass.f.handlers.is_empty() }
     }
 
     fn before(&mut self, pass: &Pass<'_, '_>, at: usize, effects: Effects) -> Result<(), Fault> {
@@ -229,6 +232,7 @@ impl Entry {
                 return fault(Rule::Slot, "`frame.clear` covers slots that are no cell locals");
             }
             self.cleared = first..first + count;
+            self.spilled = true;
         }
         let collects = effects.collects() || (self.catches && effects.may_trap());
         if self.settled || !collects {
@@ -236,7 +240,8 @@ impl Entry {
         }
         // What the first block wrote by now is surely written.
         let written: HashSet<u32> = pass.writes.iter().take_while(|w| w.1 == 0).map(|w| w.0).collect();
-        for slot in locals.filter(|s| !self.cleared.contains(s)) {
+        let spilled = layout.first_spilled_cell()..if self.spilled { 0 } else { layout.size() };
+        for slot in locals.filter(|s| !self.cleared.contains(s)).chain(spilled) {
             if !written.contains(&slot) {
                 let message = format!("c{slot} is neither cleared nor written when this first may collect");
                 return fault(Rule::Collect, message);
@@ -427,10 +432,19 @@ impl<'m> Pass<'_, 'm> {
         }
     }
 
+    /// The slot, which is written, is not the one of the closure that runs: captures are read through that.
+    fn keeps_closure(&self, slot: u32) -> Result<(), Fault> {
+        if self.f.environment.is_some() && slot == self.layout.first_cell() {
+            return fault(Rule::Environment, format!("c{slot} holds the closure that runs and is not written"));
+        }
+        Ok(())
+    }
+
     fn define_cell(&mut self, value: i64, ty: Type<'m>) -> Result<Option<u32>, Fault> {
         match self.slot(value) {
             Some(Slot::Cell(declared)) => {
                 self.flows(ty, self.cx.get(declared))?;
+                self.keeps_closure(value as u32)?;
                 Ok(Some(value as u32))
             }
             Some(Slot::Raw(_)) => fault(Rule::Bank, format!("slot {value} is of another bank")),

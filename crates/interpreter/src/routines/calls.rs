@@ -144,6 +144,21 @@ pub unsafe fn return_slow(ctx: *mut Context, fp: *mut u64, entry: *const Functio
     }
 }
 
+/// Clears the spilled cells of a frame, for `frame.clear`.
+///
+/// # Safety
+/// `fp` is the top frame, of the function of `entry`.
+#[cold]
+#[inline(never)]
+pub unsafe fn clear_spilled(fp: *mut u64, entry: *const FunctionEntry) {
+    // SAFETY: the slots are the frame's.
+    unsafe {
+        let layout = &(*entry).meta().layout;
+        let first = fp.add(layout.first_spilled_cell() as usize);
+        std::ptr::write_bytes(first, 0, layout.spilled_cells as usize);
+    }
+}
+
 /// Notes at the dynamic call that the callee gave no result, or several.
 ///
 /// # Safety
