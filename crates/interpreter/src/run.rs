@@ -19,7 +19,7 @@ use crate::routines as r;
 /// other tiers resume in the middle of a function.
 ///
 /// # Safety
-/// The context is that of an instance; `fp` is a complete frame of the function of `entry` on its stack, and `pc` one of its
+/// The context is that of an instance; `fp` is a complete frame of `function` on its stack, and `pc` one of its
 /// instructions.
 #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "`not a < b` is what the op says, NaN included")]
 #[allow(clippy::no_effect, reason = "a void return writes nothing")]
@@ -27,11 +27,21 @@ pub unsafe fn run(
     ctx: *mut Context,
     mut fp: *mut u64,
     mut pc: *const Word,
-    mut entry: *const FunctionEntry,
+    function: *const FunctionEntry,
 ) -> RunEnd {
     // SAFETY: for the whole function: verified code reads and writes slots of its own frame and window only, its branches
     // stay inside its code, typed operands are what their types say, and headers are written by calls alone.
     unsafe {
+        // The function is known by its link, the word that callees store for their return, and the start of the window is
+        // kept: so a return, which knows both without a look at any table, is not on the way from call to call.
+        let mut link: u64 = (*function).link;
+        let mut window: *mut u64 = fp.byte_add((link >> 32) as usize);
+
+        macro_rules! entry {
+            () => {
+                (*ctx).functions.add(link as u32 as usize)
+            };
+        }
         macro_rules! int {
             ($slot:expr) => {
                 *fp.cast::<i64>().add($slot as usize)
@@ -74,7 +84,7 @@ pub unsafe fn run(
                             () => {
                                 (*ctx).budget -= 1;
                                 if (*ctx).budget < 0 {
-                                    let status = r::budget(ctx, fp, pc, entry);
+                                    let status = r::budget(ctx, fp, pc, entry!());
                                     if status != Status::Continue {
                                         break 'leave status;
                                     }
@@ -159,7 +169,7 @@ pub unsafe fn run(
                         // A routine that neither calls nor charges.
                         macro_rules! routine {
                             ($f:ident, $words:expr) => {{
-                                let status = r::$f(ctx, fp, pc, entry);
+                                let status = r::$f(ctx, fp, pc, entry!());
                                 if status != Status::Continue {
                                     break 'leave status;
                                 }
@@ -169,13 +179,9 @@ pub unsafe fn run(
                         // A routine that may run guest or host code.
                         macro_rules! calling {
                             ($f:ident, $words:expr) => {{
-                                let functions = (*ctx).functions;
-                                let status = r::$f(ctx, fp, pc, entry);
+                                let status = r::$f(ctx, fp, pc, entry!());
                                 if status != Status::Continue {
                                     break 'leave status;
-                                }
-                                if (*ctx).functions != functions {
-                                    entry = (*ctx).functions.byte_add(entry as usize - functions as usize);
                                 }
                                 next!($words)
                             }};
@@ -185,19 +191,18 @@ pub unsafe fn run(
                             ($callee:expr, |$header:ident| $then:expr) => {{
                                 // The slow path comes first, where only the state of the loop is live.
                                 charge!();
-                                let link = (*entry).link;
-                                let frame = fp.byte_add((link >> 32) as usize);
                                 let callee: *const FunctionEntry = $callee;
                                 // Behind the limit is room for any frame with its window.
-                                if frame > (*ctx).stack_limit {
+                                if window > (*ctx).stack_limit {
                                     break 'trap TrapCode::StackOverflow;
                                 }
-                                let $header = frame.byte_add((*callee).header as usize);
+                                let $header = window.byte_add((*callee).header as usize);
                                 *$header = pc.add(1).expose_provenance() as u64;
                                 *$header.add(1) = link;
                                 $then;
-                                fp = frame;
-                                entry = callee;
+                                fp = window;
+                                link = (*callee).link;
+                                window = fp.byte_add((link >> 32) as usize);
                                 pc = (*callee).code;
                                 continue;
                             }};
@@ -220,16 +225,17 @@ pub unsafe fn run(
                         }
                         macro_rules! return_word {
                             ($bits:expr, |$word:ident| $write:expr) => {{
-                                let header = fp.byte_add((*entry).header as usize);
+                                // The linker put the header's slot into the last unit.
+                                let header = fp.add(w.c() as usize);
                                 let back = *header;
                                 let $word: u64 = $bits;
                                 if back & FLAGS != 0 {
-                                    break 'leave r::return_slow(ctx, fp, entry, $word);
+                                    break 'leave r::return_slow(ctx, fp, entry!(), $word);
                                 }
-                                let link = *header.add(1);
+                                link = *header.add(1);
                                 pc = std::ptr::with_exposed_provenance(back as usize);
+                                window = fp;
                                 fp = fp.byte_sub((link >> 32) as usize);
-                                entry = (*ctx).functions.add(link as u32 as usize);
                                 $write;
                                 continue;
                             }};
@@ -359,7 +365,7 @@ pub unsafe fn run(
                                 std::ptr::write_bytes(fp.add(w.a() as usize), 0, w.b() as usize);
                                 // The linker notes where there are spilled cells.
                                 if w.c() != 0 {
-                                    r::clear_spilled(fp, entry);
+                                    r::clear_spilled(fp, entry!());
                                 }
                                 next!(1)
                             }
@@ -580,7 +586,7 @@ pub unsafe fn run(
                                     .unwrap_or(TrapCode::Unreachable);
                             }
                             Op::Throw => {
-                                break 'leave r::throw(ctx, fp, pc, entry);
+                                break 'leave r::throw(ctx, fp, pc, entry!());
                             }
 
                             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid => call!(),
@@ -589,13 +595,10 @@ pub unsafe fn run(
                             }
                             Op::CallClosureVoid => call_closure!(),
                             Op::CallHostInt | Op::CallHostFloat | Op::CallHostCell | Op::CallHostVoid => {
-                                let index = (*entry).index() as usize;
-                                let status = r::call_host(ctx, fp, pc, entry);
+                                let status = r::call_host(ctx, fp, pc, entry!());
                                 if status != Status::Continue {
                                     break 'leave status;
                                 }
-                                // The host function may have loaded modules, which moves the table.
-                                entry = (*ctx).functions.add(index);
                                 next!(1)
                             }
                             Op::CallCInt | Op::CallCFloat | Op::CallCVoid => routine!(call_c, 1),
@@ -612,7 +615,7 @@ pub unsafe fn run(
                             Op::ReturnCell => {
                                 let value = cell!(w.a());
                                 if value == Value::NONE || value == Value::MANY {
-                                    r::note_results(ctx, fp, entry, value);
+                                    r::note_results(ctx, fp, entry!(), value);
                                 }
                                 return_word!(value.bits(), |word| *fp.add((*pc.sub(1)).a() as usize) = word)
                             }
@@ -914,7 +917,7 @@ pub unsafe fn run(
                         }
                     }
                 };
-                r::raise(ctx, fp, pc, entry, code)
+                r::raise(ctx, fp, pc, entry!(), code)
             };
             if status == Status::Exit {
                 let instance = ctx.cast::<Instance>();
@@ -922,7 +925,8 @@ pub unsafe fn run(
             }
             pc = (*ctx).pc;
             fp = (*ctx).fp;
-            entry = (*ctx).entry;
+            link = (*(*ctx).entry).link;
+            window = fp.byte_add((link >> 32) as usize);
         }
     }
 }

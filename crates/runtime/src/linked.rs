@@ -9,6 +9,7 @@
 //! * copies the destination of a two-word call into its second word, so that a return finds it in the word before the
 //!   return pc, whatever the length of the call;
 //! * writes the slot of the running closure into `capture.get`;
+//! * writes the slot of the frame's header into returns;
 //! * gives calls that drop a result a place for it: the first slot of the window, which nobody reads after a call.
 //!
 //! No address goes into the code. Input is trusted to be verified; what linking itself needs (imports that exist, names
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use upshift_bytecode::frame::window_slots;
 use upshift_bytecode::{
-    ANY, CImport, Callee, CellConst, CellType, FrameLayout, Function, HeapType, Inst, Module, Op,
+    ANY, CImport, Callee, CellConst, CellType, Effects, FrameLayout, Function, HeapType, Inst, Module, Op,
     OperandKind, Protocol, RecordId, SigId, Signature, Source, Span, SwitchKey, SwitchTable, TrapSet, TypeId,
     TypeTable, UnionId, ValueType, Word,
 };
@@ -716,6 +717,10 @@ impl Linker<'_> {
         }
         if op == Op::FrameClear {
             self.code[here].0 |= u64::from(layout.spilled_cells != 0) << 48;
+        }
+        if info.effects.has(Effects::RETURN) {
+            let slot = u16::try_from(layout.header()).map_err(|_| LinkError::TooLarge("parameters"))?;
+            self.code[here].0 |= u64::from(slot) << 48;
         }
         if matches!(op, Op::CallVoid | Op::CallClosureVoid) {
             let place = u16::try_from(layout.size()).map_err(|_| LinkError::TooLarge("registers"))?;
