@@ -172,13 +172,16 @@ impl Body<'_, '_> {
 
     /// The function that a name holds, where it is known which one.
     fn callee_of(&mut self, fun: FunId, callee: ExprId) -> Val {
-        if self.cx.function(fun).environment
-            && let Some(bind) = self.cx.program[fun].bind
-        {
-            let ty = self.cx.types.bind(bind);
-            return self.variable(bind, ty, None);
+        if !self.cx.function(fun).environment {
+            return self.closure(fun, None);
         }
-        if self.cx.function(fun).environment { self.expr(callee, None) } else { self.closure(fun, None) }
+        match self.variable_of(fun, callee) {
+            Some(bind) => {
+                let ty = self.cx.types.bind(bind);
+                self.variable(bind, ty, None)
+            }
+            None => self.expr(callee, None),
+        }
     }
 
     /// The variable among the candidates of a called name that holds this function.
