@@ -258,8 +258,8 @@ structs! {
     Field { name, ty }
     Union { name, variants }
     Signature { params, rest, result }
-    Function { name, signature, environment, cells, raws, spilled_raws, spilled_cells, code, constants, cell_constants,
-        switches, handlers, spans, window }
+    Function { name, signature, environment, arities, cells, raws, spilled_raws, spilled_cells, code, constants,
+        cell_constants, switches, handlers, spans, window }
     SwitchTable { cases, default }
     Handler { start, end, target, slot }
     Span { source, start, end }

@@ -15,7 +15,7 @@
 //!
 //! The builder checks banks in debug builds only; the verifier is what makes code trustworthy.
 
-use rustc_hash::FxHashMap as HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use crate::for_each_op;
 use crate::frame::{FrameLayout, HEADER_SLOTS, window_slots};
@@ -33,6 +33,7 @@ pub struct ModuleBuilder {
     strings: HashMap<String, StringId>,
     names: HashMap<Name, NameId>,
     hosts: HashMap<HostImport, HostId>,
+    arities: HashSet<FuncId>,
 }
 
 impl ModuleBuilder {
@@ -137,14 +138,24 @@ impl ModuleBuilder {
         FuncId(self.module.functions.len() as u32 - 1)
     }
 
+    /// Reserves a function that answers dynamic calls of closures of `head` with the number of arguments that its
+    /// signature takes. It has the captures of `head`, and its environment register is of type `function`.
+    pub fn declare_arity(&mut self, head: FuncId, name: &str, signature: SigId) -> FuncId {
+        let environment = self.module.functions[head.index()].environment.clone();
+        let id = self.declare(name, signature, environment);
+        self.module.functions[head.index()].arities.push(id);
+        self.arities.insert(id);
+        id
+    }
+
     /// Starts the code of a declared function.
     pub fn define(&mut self, id: FuncId) -> FunctionBuilder {
         let function = &self.module.functions[id.index()];
         let signature = self.module.signatures[function.signature.index()].clone();
-        let closure = function
-            .environment
-            .is_some()
-            .then(|| self.module.types.cell(HeapType::Closure(function.signature)));
+        // The closure that an arity gets is one of the head.
+        let own = HeapType::Closure(function.signature);
+        let closure = if self.arities.contains(&id) { HeapType::Function } else { own };
+        let closure = function.environment.is_some().then(|| self.module.types.cell(closure));
         FunctionBuilder::new(id, signature, closure)
     }
 

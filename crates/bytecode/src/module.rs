@@ -103,6 +103,9 @@ pub struct Function {
     pub signature: SigId,
     /// For functions that run as closures: the types of their captures. The first cell parameter is then the closure.
     pub environment: Option<Vec<CellType>>,
+    /// The functions that answer dynamic calls of a closure of this one with other numbers of arguments. They share its
+    /// environment, so their first cell parameter is the closure, but not as one of their own.
+    pub arities: Vec<FuncId>,
     /// The types of all directly addressed cell slots: environment, cell parameters, cell locals.
     pub cells: Vec<CellType>,
     /// The banks (`Int` or `Float`) of raw locals, without parameters.
@@ -425,7 +428,8 @@ lists! {
         FieldSet "field-set",
         /// callee(arguments): a call of something that is no function; arguments as a list.
         Call "call",
-        /// callee(arguments): a call with another number of arguments than the callee takes; arguments as a list.
+        /// callee(arguments): a call with a number of arguments that neither the callee nor one of its arities takes;
+        /// arguments as a list.
         Arity "arity",
         /// The exception value of a caught trap: (code as an int, message as a string).
         TrapValue "trap-value",

@@ -205,6 +205,7 @@ fn garbage_function(r: &mut Random) -> Function {
         name: r.text(),
         signature: SigId(r.id()),
         environment: r.one_in(3).then(|| r.many(3, Random::cell_type)),
+        arities: r.many(2, |r| FuncId(r.id())),
         cells: r.many(4, Random::cell_type),
         raws: r.many(4, bank),
         spilled_raws: r.many(1, bank),

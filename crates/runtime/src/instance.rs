@@ -1002,11 +1002,10 @@ impl Instance {
             None
         };
         let Some(meta) = meta else { return self.call_odd(from, Protocol::Call, callee, args) };
-        let (index, arity, rest) = (meta.index, meta.params.len(), meta.rest);
-        let fits = if rest { args.len() + 1 >= arity } else { args.len() == arity };
-        if !fits {
+        let Some(meta) = meta.answering(args.len()).and_then(|index| self.function(index)) else {
             return self.call_odd(from, Protocol::Arity, callee, args);
-        }
+        };
+        let (index, arity, rest) = (meta.index, meta.params.len(), meta.rest);
         let closure = meta.environment.then_some(callee);
         if rest {
             let fixed = arity - 1;

@@ -91,6 +91,8 @@ pub struct FunctionMeta {
     pub params: Box<[Param]>,
     /// Whether the last parameter collects surplus arguments of dynamic calls.
     pub rest: bool,
+    /// What answers dynamic calls with other numbers of arguments; one with a rest parameter stands last.
+    pub arities: Box<[Arity]>,
     /// What is returned.
     pub result: Option<ValueType>,
     /// Whether all parameters are cells of type `any`, and none collects surplus arguments: then boxed arguments need no
@@ -116,7 +118,31 @@ pub struct FunctionMeta {
     pub index: u32,
 }
 
+/// A function that answers calls of another one's closures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arity {
+    /// The number of its parameters.
+    pub params: u32,
+    /// Whether the last one collects surplus arguments.
+    pub rest: bool,
+    /// The engine-wide number of the function.
+    pub function: u32,
+}
+
 impl FunctionMeta {
+    /// The function that answers a dynamic call of a closure of this one with so many arguments: one that takes exactly
+    /// these, else one with a rest parameter.
+    pub fn answering(&self, arguments: usize) -> Option<u32> {
+        if !self.rest && self.params.len() == arguments {
+            return Some(self.index);
+        }
+        let takes = |a: &Arity| {
+            if a.rest { arguments + 1 >= a.params as usize } else { arguments == a.params as usize }
+        };
+        let other = self.arities.iter().find(|a| takes(a)).map(|a| a.function);
+        other.or((self.rest && arguments + 1 >= self.params.len()).then_some(self.index))
+    }
+
     /// The source span of a word of the code.
     pub fn span_at(&self, word: u32) -> Option<Span> {
         let i = self.spans.partition_point(|&(at, _)| at <= word);
@@ -638,6 +664,23 @@ impl Linker<'_> {
         types.iter().map(|&c| self.map.cell(c)).collect()
     }
 
+    fn arities(&self, function: &Function) -> Result<Box<[Arity]>, LinkError> {
+        let m = self.module;
+        let mut arities = function
+            .arities
+            .iter()
+            .map(|id| {
+                let other = m.functions.get(id.index()).ok_or(LinkError::Malformed("function id"))?;
+                let signature = m.signatures.get(other.signature.index());
+                let signature = signature.ok_or(LinkError::Malformed("signature id"))?;
+                let params = signature.params.len() as u32;
+                Ok(Arity { params, rest: signature.rest, function: self.bases.functions + id.0 })
+            })
+            .collect::<Result<Box<[Arity]>, LinkError>>()?;
+        arities.sort_by_key(|a| a.rest);
+        Ok(arities)
+    }
+
     fn host(&self, host: u32, name: &str, sig: SigId, index: u32) -> Result<FunctionMeta, LinkError> {
         let signature = &self.module.signatures[sig.index()];
         let (raw_params, cell_params) = signature.counts();
@@ -648,6 +691,7 @@ impl Linker<'_> {
             signature: self.map.signature(sig)?,
             params: self.params(signature, false)?,
             rest: signature.rest,
+            arities: Box::default(),
             result: self.result(signature)?,
             plain: false,
             environment: false,
@@ -694,6 +738,7 @@ impl Linker<'_> {
             signature: self.map.signature(function.signature)?,
             params: self.params(signature, function.environment.is_some())?,
             rest: signature.rest,
+            arities: self.arities(function)?,
             result: self.result(signature)?,
             plain: !signature.rest && signature.params.iter().all(|p| *p == ValueType::Cell(ANY)),
             environment: function.environment.is_some(),

@@ -476,6 +476,7 @@ impl<'t> Parser<'t> {
             self.advance()?;
             match word {
                 "environment" => f.environment = Some(self.list(|p| p.cell_type(0))?),
+                "arities" => f.arities = self.row(|p| Ok(FuncId(p.id("fn")?)))?,
                 "window" => f.window = self.u32()?,
                 "cells" => {
                     let first = Slots::of(&self.module, &f).first_cell;

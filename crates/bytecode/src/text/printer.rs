@@ -388,6 +388,10 @@ impl Printer<'_> {
             self.cell_types(environment);
             self.out.push('\n');
         }
+        if !f.arities.is_empty() {
+            let arities: Vec<String> = f.arities.iter().map(FuncId::to_string).collect();
+            writeln!(self.out, "  arities {}", arities.join(", "))?;
+        }
         if f.window != 0 {
             writeln!(self.out, "  window {}", f.window)?;
         }

@@ -84,6 +84,8 @@ rule_list! {
     Return "return",
     /// Captures belong to functions with an environment, and those run as closures.
     Environment "environment",
+    /// The arities of a function answer different numbers of arguments and can run with its closures.
+    Arity "arity",
     /// Fields exist and have the type that the op moves.
     Field "field",
     /// Immediates have a meaning.

@@ -242,6 +242,34 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Each number of arguments has one answer, and an answer can run with any closure of the function.
+    fn arities(&self, f: &Function, own: &Signature) -> Result<(), Fault> {
+        let m = self.module;
+        let answers = |s: &Signature| (s.rest, if s.rest { 0 } else { s.params.len() });
+        let mut seen = HashSet::from([answers(own)]);
+        for &id in &f.arities {
+            self.exists(id.index(), m.functions.len(), id)?;
+            let other = &m.functions[id.index()];
+            // That it exists was checked before any function.
+            let signature = &m.signatures[other.signature.index()];
+            if !seen.insert(answers(signature)) {
+                let what = if signature.rest { "surplus arguments" } else { "as many arguments" };
+                return fault(Rule::Arity, format!("{id} takes {what}, like another arity"));
+            }
+            if other.environment != f.environment {
+                return fault(Rule::Arity, format!("{id} has another environment than the function"));
+            }
+            let closure = other.cells.first().and_then(|c| m.types.get(c.id));
+            if other.environment.is_some() && matches!(closure, Some(HeapType::Closure(_)) | None) {
+                return fault(
+                    Rule::Arity,
+                    format!("the closure that {id} gets is none of its own: its first cell is a `function`"),
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// What a function declares.
     fn function(&self, f: &Function) -> Result<(), Fault> {
         let m = self.module;
@@ -278,6 +306,7 @@ impl Tables<'_> {
                 );
             }
         }
+        self.arities(f, signature)?;
         for ty in &signature.params {
             let ValueType::Cell(param) = *ty else { continue };
             if !declared.next().is_some_and(|&c| is_subtype(m, param, c)) {

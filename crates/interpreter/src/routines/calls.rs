@@ -324,13 +324,12 @@ unsafe fn call_values(s: Site, callee: Value, args: &[Value], site: u32, mode: M
         if feedback.find(index).is_none() {
             feedback.remember(index, FieldSlot::default());
         }
-        let target = (*s.ctx).functions.add(index as usize);
+        let Some(answering) = (*(*s.ctx).functions.add(index as usize)).meta().answering(args.len()) else {
+            return odd(Protocol::Arity);
+        };
+        let target = (*s.ctx).functions.add(answering as usize);
         let meta = (*target).meta();
         let arity = meta.params.len();
-        let fits = if meta.rest { args.len() + 1 >= arity } else { args.len() == arity };
-        if !fits {
-            return odd(Protocol::Arity);
-        }
         let mut few = [0u64; 12];
         let mut many = Vec::new();
         let words: &mut [u64] = if arity <= 12 {
@@ -486,8 +485,12 @@ routines! {
         if callee.is_object_of(ObjectKind::Closure) {
             // The common case: as many parameters, all `any`, no environment: the window is the frame already.
             let index = (*callee.as_object_unchecked()).meta;
-            let target = (*s.ctx).functions.add(index as usize);
-            let meta = (*target).meta();
+            let mut target = (*s.ctx).functions.add(index as usize);
+            let mut meta = (*target).meta();
+            if meta.params.len() != argc && let Some(other) = meta.answering(argc) {
+                target = (*s.ctx).functions.add(other as usize);
+                meta = (*target).meta();
+            }
             if meta.plain && meta.params.len() == argc {
                 let site = &mut *(*s.ctx).feedback.add(second.wide() as usize);
                 if site.ids[0] != index && site.find(index).is_none() {
