@@ -554,6 +554,14 @@ impl Instance {
         true
     }
 
+    /// What the sites of a loaded module have seen so far.
+    pub fn feedback(&self, module: &LinkedModule) -> &[Feedback] {
+        let first = module.bases.feedback as usize;
+        let loaded = self.modules.iter().any(|m| std::ptr::eq(&**m, module));
+        let sites = first..first + module.feedback_sites as usize;
+        if loaded { self.feedback.get(sites).unwrap_or_default() } else { &[] }
+    }
+
     /// The length of the trail.
     pub fn trail_mark(&self) -> usize {
         self.trail.len()

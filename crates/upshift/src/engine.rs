@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use upshift_bytecode::verifier;
 use upshift_runtime::context::InterruptHandle;
+use upshift_runtime::feedback::Feedback;
 use upshift_runtime::heap::{HeapConfig, HeapStats};
 use upshift_runtime::host::{HostContext, HostRegistry};
 use upshift_runtime::instance::InstanceConfig;
@@ -300,6 +301,11 @@ impl Instance {
     /// Sets the fuel.
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
         self.inner.set_fuel(fuel);
+    }
+
+    /// What the feedback sites of a module saw in this instance, for debugging; empty if it is not loaded here.
+    pub fn feedback(&self, module: &Module) -> &[Feedback] {
+        self.inner.feedback(&module.0)
     }
 
     /// What the collector did so far.

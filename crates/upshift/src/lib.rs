@@ -55,6 +55,7 @@ pub use function::{Param, Params, ResultType, TypedFunction};
 pub use upshift_bytecode as bytecode;
 pub use upshift_bytecode::TrapCode;
 pub use upshift_runtime::context::InterruptHandle;
+pub use upshift_runtime::feedback;
 pub use upshift_runtime::host::{
     Args, HostContext, HostFunction, HostRegistry, ListView, MapView, RecordView, Ret, Root, Storage, Text,
     TupleView, Val,
