@@ -189,11 +189,13 @@ fn run(options: &Options, started: Instant) -> u8 {
 fn gc_stats(instance: &Instance) {
     let stats = instance.heap_stats();
     eprintln!(
-        "gc: minor {}, max pause {} us, major {}, max pause {} us, total {} us, allocated {} bytes, promoted {} bytes, peak {} bytes",
+        "gc: minor {}, max pause {} us ({} us of cpu), major {}, max pause {} us ({} us of cpu), total {} us, allocated {} bytes, promoted {} bytes, peak {} bytes",
         stats.minor,
         stats.max_minor_pause.as_micros(),
+        stats.max_minor_cpu.as_micros(),
         stats.major,
         stats.max_major_pause.as_micros(),
+        stats.max_major_cpu.as_micros(),
         stats.total_pause.as_micros(),
         stats.allocated,
         stats.promoted,

@@ -85,7 +85,7 @@ pub mod gc {
     /// Reached by the running (or last, until it is swept) major collection.
     pub const MARK: u8 = 2;
     /// The bit that the write barrier tests: on old objects that are not in the remembered set, and always on large
-    /// old cell buffers.
+    /// old cell buffers and on long young ones.
     pub const BARRIER: u8 = 4;
     /// Allocated on its own; never moves.
     pub const LARGE: u8 = 8;

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 
 use proptest::prelude::*;
+use upshift_bytecode::types::{KeyPolicy, OrderPolicy};
 use upshift_runtime::heap::{Heap, HeapConfig, OutOfMemory, POISON};
 use upshift_runtime::object::*;
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value;
-use upshift_runtime::{closure, list, record, string, tuple};
+use upshift_runtime::{closure, list, map, record, string, tuple};
 
 fn small_heap() -> HeapConfig {
     HeapConfig { nursery: 64 << 10, major_minimum: 256 << 10, poison: true, ..HeapConfig::default() }
@@ -151,6 +152,26 @@ impl World {
                         items.push(id);
                     }
                 }
+                Op::Derive(root, from, how) => {
+                    let (object, Some(source)) = pick(from) else { return };
+                    let Shadow::List(items) = &self.shadows[source] else { return };
+                    let mut items = items.clone();
+                    let from = object.as_ptr();
+                    let middle = (items.len() / 3, items.len() / 3 * 2);
+                    let new = match how % 3 {
+                        0 => list::copy(&mut self.heap, from, how),
+                        1 => {
+                            items = items[middle.0..middle.1].to_vec();
+                            list::slice(&mut self.heap, from, middle.0 as i64, middle.1 as i64)
+                        }
+                        _ if items.len() > 20_000 => return,
+                        _ => {
+                            items.extend_from_within(..);
+                            list::concat(&mut self.heap, from, from)
+                        }
+                    };
+                    self.put(root % ROOTS, Value::object(new.unwrap()), Shadow::List(items));
+                }
                 Op::Drop(root) => {
                     self.roots[root % ROOTS] = Value::NIL;
                     self.shadow_roots[root % ROOTS] = None;
@@ -235,6 +256,7 @@ enum Op {
     Wide(usize, i64),
     Store(usize, usize, usize),
     Push(usize, usize),
+    Derive(usize, usize, usize),
     Drop(usize),
     Garbage(usize),
     Minor,
@@ -247,6 +269,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         4 => (root(), items()).prop_map(|(r, i)| Op::List(r, i)),
         1 => (root(), 500..3000usize, root()).prop_map(|(r, n, f)| Op::BigList(r, n, f)),
+        1 => (root(), 7000..20_000usize, root()).prop_map(|(r, n, f)| Op::BigList(r, n, f)),
+        2 => (root(), root(), 0..30usize).prop_map(|(r, f, h)| Op::Derive(r, f, h)),
         2 => (root(), items()).prop_map(|(r, i)| Op::Tuple(r, i)),
         2 => (root(), root(), root(), any::<i64>()).prop_map(|(r, a, b, n)| Op::Record(r, a, b, n)),
         2 => (root(), root()).prop_map(|(r, a)| Op::Ref(r, a)),
@@ -302,6 +326,177 @@ fn stores_into_a_large_old_list_are_remembered_by_cards() {
             let text = unsafe { list::get::<Value>(roots[0].as_ptr(), at as i64) }.unwrap();
             // SAFETY: as above.
             assert_eq!(unsafe { string::text(&text) }, format!("element {at}"));
+        }
+    }
+}
+
+/// Texts too long to be values of their own, in a list that has grown to them.
+fn long_list(heap: &mut Heap, count: usize) -> *mut List {
+    let list = list::new::<Value>(heap, 0).unwrap();
+    for i in 0..count {
+        let text = string::from_str(heap, &format!("element {i}")).unwrap();
+        // SAFETY: no collection runs here.
+        unsafe { list::push(heap, list, text).unwrap() };
+    }
+    list
+}
+
+fn assert_elements(list: Value, expected: impl Iterator<Item = usize>) {
+    // SAFETY: the tests pass live lists of texts.
+    let cells = unsafe { list::slice_of::<Value>(list.as_ptr()) };
+    let mut count = 0;
+    for (cell, i) in cells.iter().zip(expected) {
+        // SAFETY: as above.
+        assert_eq!(unsafe { string::text(cell) }, format!("element {i}"));
+        count += 1;
+    }
+    assert_eq!(cells.len(), count);
+}
+
+#[test]
+fn long_young_lists_keep_what_was_put_or_copied_into_them() {
+    // Without overflow chunks, and with many.
+    for nursery in [64 << 10, 32 << 20] {
+        let mut heap = Heap::new(HeapConfig { nursery, ..small_heap() }).unwrap();
+        let n = 30_000;
+        let grown = long_list(&mut heap, n);
+        // SAFETY: no collection runs between these.
+        let (copy, slice, twice) = unsafe {
+            let copy = list::copy(&mut heap, grown, 0).unwrap();
+            let slice = list::slice(&mut heap, grown, 100, 20_100).unwrap();
+            (copy, slice, list::concat(&mut heap, slice, slice).unwrap())
+        };
+        // SAFETY: as above.
+        let cells = unsafe { list::slice_of::<Value>(grown) }.to_vec();
+        let given = list::from_slice(&mut heap, &cells).unwrap();
+        // The list of lists is long and young, too, and reaches the others alone.
+        let outer = list::from_slice(&mut heap, &vec![Value::NIL; 10_000]).unwrap();
+        for (i, list) in [grown, copy, slice, twice, given].into_iter().enumerate() {
+            // SAFETY: as above.
+            assert!(unsafe { list::set_cell(&mut heap, outer, i as i64 * 2000, Value::object(list)) });
+        }
+        let mut roots = vec![Value::object(outer)];
+        for _ in 0..2 {
+            heap.collect_minor(&mut roots);
+            // SAFETY: as above.
+            let list = |i: usize| unsafe { list::slice_of::<Value>(roots[0].as_ptr()) }[i * 2000];
+            assert_elements(list(0), 0..n);
+            assert_elements(list(1), 0..n);
+            assert_elements(list(2), 100..20_100);
+            assert_elements(list(3), (100..20_100).chain(100..20_100));
+            assert_elements(list(4), 0..n);
+            // An old list grows into a young buffer, with old and new elements.
+            let grown = list(0).as_ptr::<List>();
+            for i in 0..5000 {
+                let text = string::from_str(&mut heap, &format!("element {i}")).unwrap();
+                // SAFETY: as above.
+                unsafe { list::push(&mut heap, grown, text).unwrap() };
+            }
+            heap.collect_full(&mut roots);
+            // SAFETY: as above.
+            let grown = unsafe { list::slice_of::<Value>(roots[0].as_ptr()) }[0];
+            assert_elements(grown, (0..n).chain(0..5000));
+            // SAFETY: as above.
+            unsafe { list::truncate(grown.as_ptr(), n) };
+        }
+    }
+}
+
+#[test]
+fn one_young_element_may_be_everywhere_in_a_list() {
+    let mut heap = Heap::new(small_heap()).unwrap();
+    let text = string::from_str(&mut heap, "element 7").unwrap();
+    let n = 300_000;
+    let pushed = list::new::<Value>(&mut heap, n).unwrap();
+    for _ in 0..n {
+        // SAFETY: no collection runs here.
+        unsafe { list::push(&mut heap, pushed, text).unwrap() };
+    }
+    // SAFETY: as above.
+    let copied = unsafe { list::copy(&mut heap, pushed, 1).unwrap() };
+    let mut roots = vec![Value::object(pushed), Value::object(copied)];
+    heap.collect_minor(&mut roots);
+    heap.collect_full(&mut roots);
+    for list in roots {
+        assert_elements(list, std::iter::repeat_n(7, n));
+    }
+}
+
+#[test]
+fn long_young_lists_that_are_garbage_keep_nothing_alive() {
+    let mut heap = Heap::new(small_heap()).unwrap();
+    for _ in 0..5 {
+        let list = long_list(&mut heap, 20_000);
+        // SAFETY: no collection runs in between.
+        unsafe { list::copy(&mut heap, list, 0).unwrap() };
+        heap.collect_minor(&mut ());
+    }
+    assert_eq!(heap.stats().promoted, 0);
+    assert_eq!(heap.in_use(), 0);
+}
+
+#[test]
+fn long_young_maps_keep_their_entries() {
+    let mut heap = Heap::new(small_heap()).unwrap();
+    let text = |heap: &mut Heap, i: i64| string::from_str(heap, &format!("element {i}")).unwrap();
+    let n = 20_000i64;
+    // Dense keys, others, and removals that close gaps in the buffers of young maps and of old ones.
+    for spread in [1, 7919] {
+        for old in [false, true] {
+            let ints = map::new(&mut heap, KeyPolicy::Int, OrderPolicy::Insertion, 0).unwrap();
+            let texts = map::new(&mut heap, KeyPolicy::String, OrderPolicy::Insertion, 0).unwrap();
+            let mut roots = vec![Value::object(ints), Value::object(texts)];
+            let kept = |i: i64| i > n / 2 && i % 10 == 0;
+            for i in 0..n {
+                let (key, value) = (text(&mut heap, i), text(&mut heap, -i));
+                // SAFETY: maps are roots, and collections run where nothing else is held.
+                unsafe {
+                    map::int_set(&mut heap, roots[0].as_ptr(), i * spread, value).unwrap();
+                    map::string_set(&mut heap, roots[1].as_ptr(), key, value).unwrap();
+                }
+                if old && heap.collection_due() {
+                    heap.collect(&mut roots);
+                }
+            }
+            for i in (0..n).filter(|&i| !kept(i)) {
+                let key = text(&mut heap, i);
+                // SAFETY: as above.
+                unsafe {
+                    assert!(map::int_remove(&mut heap, roots[0].as_ptr(), i * spread));
+                    assert!(map::string_remove(&mut heap, roots[1].as_ptr(), key));
+                }
+                if old && heap.collection_due() {
+                    heap.collect(&mut roots);
+                }
+            }
+            // SAFETY: as above.
+            unsafe {
+                roots.push(Value::object(map::copy(&mut heap, roots[0].as_ptr()).unwrap()));
+                roots.push(Value::object(map::copy(&mut heap, roots[1].as_ptr()).unwrap()));
+                roots.push(Value::object(map::values(&mut heap, roots[0].as_ptr()).unwrap()));
+                roots.push(Value::object(map::keys(&mut heap, roots[1].as_ptr()).unwrap()));
+            }
+            heap.collect_minor(&mut roots);
+            heap.collect_full(&mut roots);
+            // SAFETY: as above.
+            unsafe {
+                for i in (0..n).filter(|&i| kept(i)) {
+                    let key = text(&mut heap, i);
+                    for (a, b) in [(0, 1), (2, 3)] {
+                        let value = map::int_get(roots[a].as_ptr(), i * spread).unwrap();
+                        assert_eq!(string::text(&value), format!("element {}", -i));
+                        let value = map::string_get(roots[b].as_ptr(), key).unwrap();
+                        assert_eq!(string::text(&value), format!("element {}", -i));
+                    }
+                }
+                let values = list::slice_of::<Value>(roots[4].as_ptr());
+                let keys = list::slice_of::<Value>(roots[5].as_ptr());
+                assert_eq!((values.len(), keys.len()), (999, 999));
+                for (key, value) in keys.iter().zip(values) {
+                    let (key, value) = (string::text(key).to_string(), string::text(value).to_string());
+                    assert_eq!(value.replace('-', ""), key);
+                }
+            }
         }
     }
 }

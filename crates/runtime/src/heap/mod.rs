@@ -352,7 +352,12 @@ impl Heap {
 
     #[cold]
     #[inline(never)]
-    fn alloc_slow(&mut self, kind: ObjectKind, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+    fn alloc_slow(
+        &mut self,
+        kind: ObjectKind,
+        size: usize,
+        zeroed: bool,
+    ) -> Result<*mut Header, OutOfMemory> {
         if self.exhausted {
             self.requested = true;
             // One allocation fails, so that a handler has some room; beyond the slack all do.
@@ -396,7 +401,12 @@ impl Heap {
         object
     }
 
-    fn alloc_large(&mut self, kind: ObjectKind, size: usize, zeroed: bool) -> Result<*mut Header, OutOfMemory> {
+    fn alloc_large(
+        &mut self,
+        kind: ObjectKind,
+        size: usize,
+        zeroed: bool,
+    ) -> Result<*mut Header, OutOfMemory> {
         let in_use = self.in_use();
         if in_use.saturating_add(size) > self.config.limit {
             self.requested = true;

@@ -293,16 +293,13 @@ unsafe fn to_dense(heap: &mut Heap, map: *mut MapObject, start: i64, room: usize
             if value != Value::TOMBSTONE {
                 let entry = (key.bits() as i64).wrapping_sub(start) as usize;
                 debug_assert!(entry < room);
+                // A hole is a value as any other; only the gaps up to here are gone.
+                for gap in end..entry {
+                    to.add(2 * gap + 1).write(Value::TOMBSTONE);
+                }
                 to.add(2 * entry).write(key);
                 to.add(2 * entry + 1).write(value);
                 end = end.max(entry + 1);
-            }
-        }
-        // Fresh buffers hold holes.
-        for i in 0..end {
-            let value = to.add(2 * i + 1);
-            if (*value).is_hole() {
-                value.write(Value::TOMBSTONE);
             }
         }
         (*map).header.bits = bits;
@@ -311,6 +308,7 @@ unsafe fn to_dense(heap: &mut Heap, map: *mut MapObject, start: i64, room: usize
         (*map).entries = entries;
         (*map).index = empty_buffer();
         (*map).sorted = Value::HOLE;
+        heap.write_barrier_range(entries, 0, 2 * end);
         heap.write_barrier(map);
         Ok(())
     }
@@ -344,6 +342,7 @@ unsafe fn to_hashed(heap: &mut Heap, map: *mut MapObject) -> Result<(), OutOfMem
         (*map).entries = entries;
         (*map).index = index;
         (*map).sorted = Value::HOLE;
+        heap.write_barrier_range(entries, 0, 2 * end);
         heap.write_barrier(map);
         Ok(())
     }
@@ -363,7 +362,7 @@ unsafe fn shrink_dense(heap: &mut Heap, map: *mut MapObject) {
             (*map).base += first as i64;
             (*map).used = (used - first) as u32;
             // Cells changed places all over the buffer.
-            heap.write_barrier((*map).entries);
+            heap.write_barrier_range((*map).entries, 0, 2 * (used - first));
         } else {
             // Where there is no memory for it, it stays as it is.
             let _ = to_hashed(heap, map);

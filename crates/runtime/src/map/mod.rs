@@ -405,6 +405,7 @@ pub unsafe fn copy(heap: &mut Heap, map: *mut MapObject) -> Result<*mut MapObjec
         (*new).index = index;
         (*new).sorted = Value::HOLE;
         (*new).base = (*map).base;
+        heap.write_barrier_range(entries, 0, words);
         Ok(new)
     }
 }

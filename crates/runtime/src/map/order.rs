@@ -184,6 +184,9 @@ pub unsafe fn keys(heap: &mut Heap, map: *mut MapObject) -> Result<*mut List, Ou
         // Raw keys and cells are both one word.
         entries.enumerate().for_each(|(i, e)| data.add(i).write(*entry_at(map, stride, e)));
         (*list).len = (*map).len as usize;
+        if !ints {
+            heap.write_barrier_range((*list).buffer, 0, (*list).len);
+        }
         Ok(list)
     }
 }
@@ -200,6 +203,7 @@ pub unsafe fn values(heap: &mut Heap, map: *mut MapObject) -> Result<*mut List, 
         let data = Buffer::data::<Value>((*list).buffer);
         entries.enumerate().for_each(|(i, e)| data.add(i).write(value_at(map, e)));
         (*list).len = (*map).len as usize;
+        heap.write_barrier_range((*list).buffer, 0, (*list).len);
         Ok(list)
     }
 }

@@ -135,6 +135,7 @@ pub(super) unsafe fn make_room(heap: &mut Heap, map: *mut MapObject) -> Result<(
             Buffer::data::<Value>(entries),
             used * stride,
         );
+        heap.write_barrier_range(entries, 0, used * stride);
         (*map).entries = entries;
         if had_index {
             let slots = Buffer::data::<u64>(old_index);
@@ -206,7 +207,7 @@ pub(super) unsafe fn pack(heap: &mut Heap, map: *mut MapObject) {
             }
         }
         // Cells changed places all over the buffer.
-        heap.write_barrier((*map).entries);
+        heap.write_barrier_range((*map).entries, 0, to * stride);
         debug_assert_eq!(to, (*map).len as usize);
     }
 }
