@@ -354,7 +354,7 @@ pub fn valid(seed: u64) -> Module {
     let trap = Inst { op: Op::Trap, operands: [TrapCode::Unreachable as i64, 0, 0, 0, 0, 0] };
     for i in 0..functions + CLOSURES {
         let closure = i >= functions;
-        let signature = if i == 0 { SigId(0) } else { SigId(r.below(m.signatures.len()) as u32) };
+        let signature = if i == 0 { SigId(0) } else { SigId(r.below(SIGNATURES) as u32) };
         let signature = if closure { SigId((i - functions + 1) as u32) } else { signature };
         let any_string = m.types.find(&HeapType::String).map(|id| CellType { id, nullable: false });
         m.functions.push(Function {
@@ -410,6 +410,9 @@ fn push(code: &mut Vec<Word>, inst: Inst) {
 
 /// How many functions have an environment: one for each signature behind the first.
 const CLOSURES: usize = 4;
+
+/// How many signatures the functions have.
+const SIGNATURES: usize = 6;
 
 fn tables(r: &mut Random) -> Module {
     let mut m = Module { name: "random".into(), ..Module::default() };
@@ -469,6 +472,23 @@ fn tables(r: &mut Random) -> Module {
     m.signatures.push(Signature { params, rest: true, result: Some(results) });
     for i in 0..m.signatures.len() {
         m.hosts.push(HostImport { name: format!("host{i}"), signature: SigId(i as u32) });
+    }
+    for &entry in Protocol::ALL {
+        let result = match entry.result() {
+            ProtocolResult::Nothing => None,
+            ProtocolResult::Bool => Some(ValueType::Bool),
+            ProtocolResult::Int => Some(ValueType::Int),
+            ProtocolResult::String => Some(ValueType::Cell(string)),
+            ProtocolResult::Any | ProtocolResult::Results => Some(ValueType::Cell(ANY)),
+        };
+        let params = vec![ValueType::Cell(ANY); entry.arity()];
+        let signature = SigId(m.signatures.len() as u32);
+        m.signatures.push(Signature { params, rest: false, result });
+        if r.one_in(2) {
+            let host = HostId(m.hosts.len() as u32);
+            m.hosts.push(HostImport { name: entry.text().into(), signature });
+            m.protocol.0[entry as usize] = Some(Callee::Host(host));
+        }
     }
     for ty in [ValueType::Int, ValueType::Float, ValueType::Cell(ANY), ValueType::Cell(string)] {
         m.globals.push(Global { name: "g".into(), ty });
@@ -578,7 +598,8 @@ impl<'a> Generator<'a> {
         let first = self.cells[0].0;
         self.op(Op::FrameClear, &[first, self.cells.len() as i64]);
         for slot in self.ints.clone().into_iter().chain(self.counters.clone()) {
-            let value = i64::from(self.r.number() as i32);
+            let number = if self.r.one_in(3) { self.r.number() } else { self.r.below(3) as i64 };
+            let value = i64::from(number as i32);
             self.op(Op::IntConst, &[slot, value]);
         }
         for slot in self.floats.clone() {
@@ -661,6 +682,7 @@ impl<'a> Generator<'a> {
                 return;
             }
             self.fuel -= 1;
+            let start = self.code.len();
             match self.r.below(12) {
                 0 if depth > 0 => self.conditional(depth),
                 1 if depth > 0 && self.counters.len() >= 2 => self.counted_loop(depth),
@@ -671,6 +693,15 @@ impl<'a> Generator<'a> {
                 5 if self.r.one_in(4) => self.raise(),
                 6 => self.call_closure(),
                 _ => self.instruction(),
+            }
+            let end = self.code.len();
+            if start < end && !self.r.one_in(4) {
+                // Most traps are caught, so that more than the beginning of a function runs.
+                let any = self.cells.iter().find(|c| c.1 == ANY).map_or(0, |c| c.0);
+                let (start, end) = (start as u32, end as u32);
+                let handler = Handler { start, end, target: end, slot: any as u16 };
+                self.m.functions[self.index].handlers.push(handler);
+                self.op(Op::Nop, &[]);
             }
         }
     }
@@ -849,7 +880,7 @@ impl<'a> Generator<'a> {
 
     /// A call of a host function.
     fn call_host(&mut self) {
-        let host = self.r.below(self.m.hosts.len());
+        let host = self.r.below(SIGNATURES);
         let signature = self.m.signatures[self.m.hosts[host].signature.index()].clone();
         self.arguments(&signature.params, false);
         let ops = [Op::CallHostVoid, Op::CallHostInt, Op::CallHostFloat, Op::CallHostCell];

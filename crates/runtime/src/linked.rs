@@ -272,10 +272,13 @@ pub struct TablesInner {
 
 impl Default for TablesInner {
     fn default() -> Self {
+        let mut types = TypeTable::default();
+        let string = types.cell(HeapType::String);
+        debug_assert_eq!(type_code(string), STRING_CODE);
         TablesInner {
             names: HashMap::new(),
             name_texts: Vec::new(),
-            types: TypeTable::default(),
+            types,
             unions: Vec::new(),
             union_index: HashMap::new(),
             signatures: Vec::new(),
@@ -973,6 +976,9 @@ impl Linker<'_> {
         Ok((place - here) as i64)
     }
 }
+
+/// The code of `string`, which every engine's table of types holds right behind `any`.
+pub const STRING_CODE: u32 = 2;
 
 /// A cell type as one number: the id shifted left by one, and whether nil belongs to it. Never 0.
 pub fn type_code(cell: CellType) -> u32 {

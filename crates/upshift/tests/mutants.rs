@@ -102,7 +102,7 @@ fn run(module: &Module, stress: bool, r: &mut Random) {
                 ValueType::Int => Value::small_int(r.below(12) as i64 - 2).expect("a small int"),
                 ValueType::Bool => Value::TRUE,
                 ValueType::Float => Value::float(1.5),
-                ValueType::Cell(_) if r.one_in(2) => Value::NIL,
+                ValueType::Cell(c) if instance.type_at(c.id) != Some(&HeapType::String) => Value::NIL,
                 ValueType::Cell(_) => Value::short_string(b"ab").expect("a short string"),
             })
             .collect();

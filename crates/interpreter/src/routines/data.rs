@@ -1,8 +1,9 @@
 //! Strings, lists, maps, records, closures, boxes, tuples and the trail.
 
-use upshift_bytecode::{HeapType, Protocol, TrapCode};
+use upshift_bytecode::{HeapType, KeyPolicy, Protocol, TrapCode};
+use upshift_runtime::check::ANY_CODE;
 use upshift_runtime::context::Status;
-use upshift_runtime::linked::type_of_code;
+use upshift_runtime::linked::{STRING_CODE, type_of_code};
 use upshift_runtime::map::{self, Find};
 use upshift_runtime::object::{List, MapObject, ObjectKind, Record, Ref, Tuple};
 use upshift_runtime::trap::Trap;
@@ -445,7 +446,12 @@ routines! {
         let w = s.word();
         let from = s.cell(w.b()).as_ptr::<MapObject>();
         let new = attempt!(s, map::keys(&mut s.instance().heap, from));
-        // Of string keys: the first typed view finds strings only, and types it.
+        // Typed at once: the register's type must not hang on which view comes first.
+        (*new).header.meta = match map::key_policy(from) {
+            KeyPolicy::Int => 0,
+            KeyPolicy::String => STRING_CODE,
+            KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => ANY_CODE,
+        };
         s.set_cell(w.a(), Value::object(new));
         Status::Continue
     }
@@ -727,7 +733,9 @@ unsafe fn search_protocol(s: Site, map_slot: u16, key_slot: u16) -> Result<(Opti
             let (same, fresh) = ask(s, Protocol::Equal, &[key, candidate])?;
             s = fresh;
             if same == Value::TRUE {
-                return Ok((Some(entry), hash, s));
+                // The entry that stands there now: the protocol may have changed the map.
+                let entry = map::candidate(s.cell(map_slot).as_ptr(), hash, n).map(|c| c.0);
+                return Ok((entry, hash, s));
             }
             n += 1;
         }
