@@ -239,7 +239,8 @@ impl Walker<'_> {
             }
             // The left side of chains is followed only so far: indexes are short.
             (Binary { op, left: a, right: x, .. }, Binary { op: other, left: b, right: y, .. }) => {
-                let arithmetic = matches!(op, BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul);
+                use BinaryOp::{Add, Div, Mul, Rem, Sub};
+                let arithmetic = matches!(op, Add | Sub | Mul | Div | Rem);
                 let short = !matches!(self.program[a].kind, Binary { .. });
                 arithmetic && short && op == other && self.same_place(x, y) && self.same_place(a, b)
             }
