@@ -169,6 +169,7 @@ macro_rules! for_each_op {
 
             // Calls. Arguments stand in the window behind the frame, laid out as the callee's parameters; the result is written to dst by the callee's return.
             CallInt call_int "call.int" [dst: DefInt, callee: FuncId] [CALL] "dst = callee(window)";
+            CallIntAddImm call_int_add_imm "call.int.add_imm" [a: UseInt, callee: FuncId, policy: Policy, dst: DefInt, value: ImmI16] [TRAP CALL] "the first raw slot of the window = a + value, or traps integer-overflow; then dst = callee(window); the policy is empty";
             CallFloat call_float "call.float" [dst: DefFloat, callee: FuncId] [CALL] "dst = callee(window)";
             CallCell call_cell "call.cell" [dst: DefCell, callee: FuncId] [CALL] "dst = callee(window)";
             CallVoid call_void "call.void" [callee: FuncId] [CALL] "callee(window)";
@@ -183,13 +184,14 @@ macro_rules! for_each_op {
             CallCInt call_c_int "call.c.int" [dst: DefInt, callee: CFuncId] [CALL] "dst = the C function callee(window); int, pointer or boolean result";
             CallCFloat call_c_float "call.c.float" [dst: DefFloat, callee: CFuncId] [CALL] "dst = the C function callee(window)";
             CallCVoid call_c_void "call.c.void" [callee: CFuncId] [CALL] "the C function callee(window)";
-            CellCall cell_call "cell.call" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc cells of the window); a callee that is no function, or of another arity, goes to the protocol";
+            CellCall cell_call "cell.call" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc cells of the window); a callee that is no function, or has no answer for so many, goes to the protocol";
             CellCallSpread cell_call_spread "cell.call_spread" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc - 1 cells of the window, then the elements of the list that is the last)";
             TailCall tail_call "tail.call" [callee: FuncId] [CALL END] "returns callee(window), reusing the frame";
             TailClosure tail_closure "tail.closure" [callee: UseClosure] [CALL END] "returns callee(window), reusing the frame";
             TailCell tail_cell "tail.cell" [callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL END] "returns callee(argc cells of the window), reusing the frame";
             TailCellSpread tail_cell_spread "tail.cell_spread" [callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL END] "returns callee(argc - 1 cells of the window, then the elements of the list that is the last), reusing the frame";
             ReturnInt return_int "return.int" [a: UseInt] [RETURN END] "returns a";
+            ReturnIntAddChecked return_int_add_checked "return.int.add_checked" [a: UseInt, b: UseInt] [TRAP RETURN END] "returns a + b; traps integer-overflow";
             ReturnFloat return_float "return.float" [a: UseFloat] [RETURN END] "returns a";
             ReturnCell return_cell "return.cell" [a: UseResults] [RETURN END] "returns a";
             ReturnVoid return_void "return.void" [] [RETURN END] "returns nothing";

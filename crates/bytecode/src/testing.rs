@@ -874,6 +874,15 @@ impl<'a> Generator<'a> {
         let callee = later.start + self.r.below(later.len());
         let signature = self.m.signatures[self.m.functions[callee].signature.index()].clone();
         self.arguments(&signature.params, false);
+        let first = signature.params.iter().find(|p| !p.is_cell());
+        let ints = matches!(first, Some(ValueType::Int | ValueType::Bool))
+            && matches!(signature.result, Some(ValueType::Int | ValueType::Bool));
+        if ints && self.r.one_in(2) {
+            let (a, to) = (self.r.pick(&self.ints), self.r.pick(&self.ints));
+            let value = self.r.below(5) as i64 - 2;
+            self.op(Op::CallIntAddImm, &[a, callee as i64, 0, to, value]);
+            return;
+        }
         let ops = [Op::CallVoid, Op::CallInt, Op::CallFloat, Op::CallCell];
         self.leave(ops, signature.result, callee as i64);
     }
@@ -1145,7 +1154,12 @@ impl<'a> Generator<'a> {
             None => self.op(Op::ReturnVoid, &[]),
             Some(ValueType::Int | ValueType::Bool) => {
                 let a = self.r.pick(&self.ints);
-                self.op(Op::ReturnInt, &[a]);
+                if self.r.one_in(3) {
+                    let b = self.r.pick(&self.ints);
+                    self.op(Op::ReturnIntAddChecked, &[a, b]);
+                } else {
+                    self.op(Op::ReturnInt, &[a]);
+                }
             }
             Some(ValueType::Float) => {
                 let a = self.r.pick(&self.floats);

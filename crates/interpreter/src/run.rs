@@ -188,7 +188,10 @@ pub unsafe fn run(
                         }
                         // Enters a function whose arguments stand in the window; `$then` may write the closure.
                         macro_rules! enter {
-                            ($callee:expr, |$header:ident| $then:expr) => {{
+                            ($callee:expr, |$header:ident| $then:expr) => {
+                                enter!($callee, 1, |$header| $then)
+                            };
+                            ($callee:expr, $words:expr, |$header:ident| $then:expr) => {{
                                 // The slow path comes first, where only the state of the loop is live.
                                 charge!();
                                 let callee: *const FunctionEntry = $callee;
@@ -197,7 +200,7 @@ pub unsafe fn run(
                                     break 'trap TrapCode::StackOverflow;
                                 }
                                 let $header = window.byte_add((*callee).header as usize);
-                                *$header = pc.add(1).expose_provenance() as u64;
+                                *$header = pc.add($words).expose_provenance() as u64;
                                 *$header.add(1) = link;
                                 $then;
                                 fp = window;
@@ -590,6 +593,14 @@ pub unsafe fn run(
                             }
 
                             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid => call!(),
+                            Op::CallIntAddImm => {
+                                let second = *pc.add(1);
+                                match scalar::int_add_checked(int!(w.a()), second.b() as i16 as i64) {
+                                    Ok(v) => *window.cast::<i64>() = v,
+                                    Err(code) => break 'trap code,
+                                }
+                                enter!((*ctx).functions.add(w.wide() as usize), 2, |header| ())
+                            }
                             Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell => {
                                 call_closure!()
                             }
@@ -611,6 +622,15 @@ pub unsafe fn run(
                             Op::ReturnInt | Op::ReturnFloat => {
                                 return_word!(int!(w.a()) as u64, |word| *fp.add((*pc.sub(1)).a() as usize) =
                                     word)
+                            }
+                            Op::ReturnIntAddChecked => {
+                                match scalar::int_add_checked(int!(w.a()), int!(w.b())) {
+                                    Ok(v) => {
+                                        return_word!(v as u64, |word| *fp.add((*pc.sub(1)).a() as usize) =
+                                            word)
+                                    }
+                                    Err(code) => break 'trap code,
+                                }
                             }
                             Op::ReturnCell => {
                                 let value = cell!(w.a());

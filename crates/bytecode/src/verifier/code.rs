@@ -417,6 +417,13 @@ impl<'m> Pass<'_, 'm> {
         Ok(&mut self.window[k])
     }
 
+    /// The op itself writes the first raw slot of the window.
+    pub fn write_first_argument(&mut self, bank: Bank) -> Result<(), Fault> {
+        let now = self.clock + 1;
+        *self.window_slot(self.slots.len() as i64)? = Written::Raw(bank, now);
+        Ok(())
+    }
+
     fn define_raw(&mut self, value: i64, bank: Bank) -> Result<Option<u32>, Fault> {
         match self.slot(value) {
             Some(Slot::Raw(b)) if b == bank => Ok(Some(value as u32)),
@@ -435,7 +442,10 @@ impl<'m> Pass<'_, 'm> {
     /// The slot, which is written, is not the one of the closure that runs: captures are read through that.
     fn keeps_closure(&self, slot: u32) -> Result<(), Fault> {
         if self.f.environment.is_some() && slot == self.layout.first_cell() {
-            return fault(Rule::Environment, format!("c{slot} holds the closure that runs and is not written"));
+            return fault(
+                Rule::Environment,
+                format!("c{slot} holds the closure that runs and is not written"),
+            );
         }
         Ok(())
     }

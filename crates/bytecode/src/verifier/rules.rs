@@ -127,6 +127,13 @@ impl<'m> Pass<'_, 'm> {
 
             // Calls and returns.
             Op::CallInt => return self.call_function(1, Wanted::Raw(Bank::Int)),
+            Op::CallIntAddImm => {
+                if self.operand(2) != 0 {
+                    return fault(Rule::Immediate, "the policy of this op is empty");
+                }
+                self.write_first_argument(Bank::Int)?;
+                return self.call_function(1, Wanted::Raw(Bank::Int));
+            }
             Op::CallFloat => return self.call_function(1, Wanted::Raw(Bank::Float)),
             Op::CallCell => return self.call_function(1, Wanted::Cell),
             Op::CallVoid => return self.call_function(0, Wanted::Nothing),
@@ -149,7 +156,9 @@ impl<'m> Pass<'_, 'm> {
                 self.call_cell(1, i64::from(self.inst.op == Op::TailCellSpread))?;
                 return self.own_result(Some(Type::Heap(&HeapType::Results, true)), None).map(|()| None);
             }
-            Op::ReturnInt => return self.own_result(None, Some(Bank::Int)).map(|()| None),
+            Op::ReturnInt | Op::ReturnIntAddChecked => {
+                return self.own_result(None, Some(Bank::Int)).map(|()| None);
+            }
             Op::ReturnFloat => return self.own_result(None, Some(Bank::Float)).map(|()| None),
             Op::ReturnCell => return self.own_result(Some(self.declared(0)), None).map(|()| None),
             Op::ReturnVoid => return self.own_result(None, None).map(|()| None),

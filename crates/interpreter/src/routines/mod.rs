@@ -217,7 +217,7 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
                 Some(format!("index {i} is out of range for a {what} of length {len}"))
             }
             TrapCode::IntegerOverflow => {
-                let stem = info.mnemonic.strip_prefix("int.")?;
+                let stem = info.mnemonic.split_once("int.")?.1;
                 if stem == "from_float" {
                     return Some(format!(
                         "{} does not fit 64 bits",
