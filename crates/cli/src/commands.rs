@@ -33,11 +33,11 @@ const GRACE: Duration = Duration::from_millis(300);
 pub fn execute(command: Command, started: Instant) -> u8 {
     match command {
         Command::Help => {
-            print!("{HELP}");
+            say(HELP);
             OK
         }
         Command::Version => {
-            println!("upshift {}", env!("CARGO_PKG_VERSION"));
+            say(&format!("upshift {}\n", env!("CARGO_PKG_VERSION")));
             OK
         }
         Command::Run(options) => run(&options, started),
@@ -45,6 +45,18 @@ pub fn execute(command: Command, started: Instant) -> u8 {
         Command::Test(options) => test(&options),
         Command::Dump(options) => dump(&options),
     }
+}
+
+/// Writes to standard output. A reader that went away is no error: it has seen what it wanted.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Whether a run ended because nobody reads its output any more.
+fn is_broken_pipe(error: &RunError) -> bool {
+    error.code() == TrapCode::HostError && error.message().contains("Broken pipe")
 }
 
 /// Reads and parses, reporting what is wrong.
@@ -169,7 +181,7 @@ fn run(options: &Options, started: Instant) -> u8 {
     let exit = match &result {
         Ok(()) => OK,
         Err(error) => {
-            if error.code() != TrapCode::Exit {
+            if error.code() != TrapCode::Exit && !is_broken_pipe(error) {
                 eprint!("{}", report::run_error(&parsed.sources, error, style));
             }
             exit_code(error)
@@ -237,7 +249,7 @@ fn check_program(options: &Options) -> u8 {
     if options.explain {
         parsed.diagnostics.clear();
         let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
-        print!("{}", report::demotions(&parsed.sources, &compiled.types));
+        say(&report::demotions(&parsed.sources, &compiled.types));
     }
     if failed { FAILED } else { OK }
 }
@@ -254,7 +266,7 @@ fn dump(options: &Options) -> u8 {
     let text = upshift::bytecode::text::dump(&compiled.module, |source| {
         sources.get(source as usize).map(String::as_str)
     });
-    print!("{text}");
+    say(&text);
     OK
 }
 
@@ -291,14 +303,14 @@ fn test(options: &Options) -> u8 {
             Ok(report) => {
                 for outcome in &report.outcomes {
                     let mark = if outcome.error.is_none() { "ok  " } else { "FAIL" };
-                    println!(
-                        "{mark} {}: {} ({:.3} ms)",
+                    say(&format!(
+                        "{mark} {}: {} ({:.3} ms)\n",
                         file.display(),
                         outcome.name,
                         outcome.time.as_secs_f64() * 1e3
-                    );
+                    ));
                     if let Some(error) = &outcome.error {
-                        println!("     {error}");
+                        say(&format!("     {error}\n"));
                     }
                 }
                 passed += report.passed();
@@ -307,7 +319,7 @@ fn test(options: &Options) -> u8 {
             Err(code) => worst = worst.max(code),
         }
     }
-    println!("{passed} passed, {failed} failed");
+    say(&format!("{passed} passed, {failed} failed\n"));
     if failed > 0 { worst.max(FAILED) } else { worst }
 }
 

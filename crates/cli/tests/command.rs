@@ -218,6 +218,18 @@ fn phases_and_bytecode_can_be_seen() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_reader_that_goes_away_is_no_crash() {
+    let path = program("chatty", "for i in 0..200000 { print(\"line\", i) }");
+    for command in ["run", "dump --bytecode"] {
+        let line = format!("{} {command} {} | head -n 1", env!("CARGO_BIN_EXE_upshift"), path.display());
+        let output = Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{command}");
+        assert_eq!(output.stdout.iter().filter(|&&b| b == b'\n').count(), 1, "{command}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn an_interrupt_stops_a_running_program() {
     for (name, text) in [("spin", "print(\"go\")\nwhile true { }"), ("wait", "print(\"go\")\nprint(input())")]
     {
