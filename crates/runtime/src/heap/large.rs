@@ -20,7 +20,7 @@ use crate::value::Value;
 pub(crate) const CARD: usize = 512;
 
 /// From this size on cell buffers have the barrier from birth. Smaller ones are read whole by the collection that promotes
-/// them, which is cheap, and stores into them while they are young cost nothing.
+/// them, which is cheap while there are few, and stores into them cost nothing until then.
 pub(crate) const RECORDED: usize = 64 << 10;
 
 /// What stands in front of a large object.
@@ -49,7 +49,7 @@ pub(crate) struct LargeSpace {
     pub(crate) young: Vec<*mut Header>,
     pub(crate) old: Vec<*mut Header>,
     pub(crate) young_bytes: usize,
-    /// Bytes of young cell buffers without the barrier.
+    /// Bytes of young cell buffers below [`RECORDED`].
     pub(crate) young_unrecorded: usize,
     /// Whether young large objects include any that cells can refer to: others than buffers.
     pub(crate) young_values: bool,

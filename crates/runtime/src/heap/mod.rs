@@ -56,7 +56,8 @@ const SLOTS_MAX: usize = 1 << 17;
 const SLOTS_DUE: usize = 1 << 13;
 /// Young large objects beyond this request a collection.
 const LARGE_YOUNG: usize = 8 << 20;
-/// Young large cell buffers without the barrier beyond this request a collection, which has to read them.
+/// Where young large cell buffers without the barrier are beyond this, which the next collection may have to read, further
+/// ones have it from birth.
 const UNRECORDED_YOUNG: usize = 2 << 20;
 
 /// The memory limit was reached.
@@ -214,18 +215,6 @@ const fn round(size: usize) -> usize {
     if size < MIN_OBJECT { MIN_OBJECT } else { size }
 }
 
-/// The collector's bits of a new object.
-#[inline(always)]
-fn birth_bits(kind: ObjectKind, size: usize) -> u8 {
-    if size <= LARGE_OBJECT {
-        0
-    } else if size >= RECORDED && kind as u8 == ObjectKind::CellBuffer as u8 {
-        gc::LARGE | gc::BARRIER
-    } else {
-        gc::LARGE
-    }
-}
-
 impl Heap {
     /// An empty heap. Fails where the system has no memory for the nursery.
     pub fn new(config: HeapConfig) -> Result<Heap, OutOfMemory> {
@@ -306,6 +295,20 @@ impl Heap {
         self.requested = true;
     }
 
+    /// The collector's bits of a new object.
+    #[inline(always)]
+    fn birth_bits(&self, kind: ObjectKind, size: usize) -> u8 {
+        if size <= LARGE_OBJECT {
+            0
+        } else if kind as u8 == ObjectKind::CellBuffer as u8
+            && (size >= RECORDED || self.large.young_unrecorded > UNRECORDED_YOUNG)
+        {
+            gc::LARGE | gc::BARRIER
+        } else {
+            gc::LARGE
+        }
+    }
+
     /// A new object of `size` bytes, with its header written and the rest arbitrary. Never collects.
     #[inline(always)]
     pub fn alloc(
@@ -324,7 +327,7 @@ impl Heap {
             self.alloc_slow(kind, size, false)?
         };
         // SAFETY: the memory is ours, 8-aligned and at least a header long.
-        unsafe { object.write(Header { kind: kind as u8, gc: birth_bits(kind, size), bits, meta }) };
+        unsafe { object.write(Header { kind: kind as u8, gc: self.birth_bits(kind, size), bits, meta }) };
         Ok(object)
     }
 
@@ -341,7 +344,7 @@ impl Heap {
         if size > LARGE_OBJECT {
             let object = self.alloc_slow(kind, size, true)?;
             // SAFETY: the memory is ours.
-            unsafe { object.write(Header { kind: kind as u8, gc: birth_bits(kind, size), bits, meta }) };
+            unsafe { object.write(Header { kind: kind as u8, gc: self.birth_bits(kind, size), bits, meta }) };
             return Ok(object);
         }
         let object = self.alloc(kind, bits, meta, size)?;
@@ -416,14 +419,13 @@ impl Heap {
         self.stats.allocated += size as u64;
         match kind {
             ObjectKind::RawBuffer | ObjectKind::StringBuffer => {}
-            ObjectKind::CellBuffer if size >= RECORDED => {}
-            ObjectKind::CellBuffer => self.large.young_unrecorded += size,
+            ObjectKind::CellBuffer if size < RECORDED => self.large.young_unrecorded += size,
+            ObjectKind::CellBuffer => {}
             _ => self.large.young_values = true,
         }
         // Young large garbage may take as much as a quarter of what lives.
         let young = self.large.young_bytes;
         if young > LARGE_YOUNG.max(self.stats.live / 4)
-            || self.large.young_unrecorded > UNRECORDED_YOUNG
             || in_use + size > self.config.limit - self.config.limit / 8
         {
             self.requested = true;
