@@ -157,10 +157,11 @@ fn run(options: &Options, started: Instant) -> u8 {
         Err(code) => return code,
     };
     let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
-    if !options.quiet && style != Style::Json {
-        if let Some(line) = report::demotions_line(&compiled.types) {
-            eprint!("{line}");
-        }
+    if !options.quiet
+        && style != Style::Json
+        && let Some(line) = report::demotions_line(&compiled.types)
+    {
+        eprint!("{line}");
     }
     let code = match session::load(&engine, &compiled.module, &mut phases) {
         Ok(code) => code,

@@ -314,7 +314,7 @@ impl Checker<'_> {
             _ => (true, Code::T007, ""),
         };
         let any = first == Ty::ANY && !(self.strict() && builtin == Builtin::Eval);
-        if !good && !(any && !matches!(builtin, Builtin::Pow)) {
+        if !good && (!any || matches!(builtin, Builtin::Pow)) {
             let ty = types.iter().copied().find(|&ty| ty != Ty::ANY).unwrap_or(first);
             let message = format!("`{}` takes {wanted}, not {}", builtin.name(), self.show(ty));
             return stop(self.help_optional(Diagnostic::error(code, callee.place, message), types));

@@ -49,8 +49,8 @@ impl Checker<'_> {
             self.scope.bind(ast[join.bind].name, element, true);
             self.clause(join.on, Code::T035, "on")?;
             if matches!(join.kind, JoinKind::Right | JoinKind::Outer) {
-                for at in 0..rows.len() {
-                    self.make_optional(&mut rows[at]);
+                for row in &mut rows {
+                    self.make_optional(row);
                 }
             }
             rows.push((join.bind, element));

@@ -156,11 +156,7 @@ impl<'l, 'a> Body<'l, 'a> {
 
     /// Sets the source place of what follows.
     pub fn span(&mut self, span: Span) {
-        self.fb.set_span(upshift_bytecode::Span {
-            source: u32::from(span.file.0),
-            start: span.start,
-            end: span.end,
-        });
+        self.fb.set_span(upshift_bytecode::Span { source: span.file.0, start: span.start, end: span.end });
     }
 
     // ---- Types ----

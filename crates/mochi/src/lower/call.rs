@@ -419,8 +419,7 @@ impl Body<'_, '_> {
             let closure = self.closure(fun, None);
             return self.partial_vals(closure, values);
         }
-        let types: Vec<TyId> =
-            self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+        let types: Vec<TyId> = self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
         let arguments: Vec<Argument> =
             values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })).collect();
         let declared = self.cx.function(fun);

@@ -252,7 +252,7 @@ impl Body<'_, '_> {
     /// The truth of a value as 0 or 1. Frees it.
     pub fn truth(&mut self, val: Val) -> Val {
         match self.cx.value(val.ty) {
-            ValueType::Bool => return val,
+            ValueType::Bool => val,
             ValueType::Int => {
                 let flag = self.target(TyId::BOOL, None);
                 self.fb.int_ne_imm(flag.reg, val.reg, 0);

@@ -948,10 +948,9 @@ impl Body<'_, '_> {
         let types = self.cx.types.ctor_fields(ctor).to_vec();
         let union = self.cx.resolution.ctors[ctor.index()].union;
         let mut exprs: Vec<Option<ExprId>> = args.iter().copied().map(Some).collect();
-        for extra in exprs.drain(types.len().min(exprs.len())..).collect::<Vec<_>>() {
-            if let Some(extra) = extra {
-                self.effect(extra);
-            }
+        let surplus: Vec<ExprId> = exprs.drain(types.len().min(exprs.len())..).flatten().collect();
+        for extra in surplus {
+            self.effect(extra);
         }
         exprs.resize(types.len(), None);
         let record = self.cx.ctors[ctor.index()];
