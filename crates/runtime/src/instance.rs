@@ -1092,7 +1092,7 @@ impl Instance {
     /// `frame` is the top frame and all frames below are live.
     #[cold]
     pub unsafe fn unwind(&mut self, frame: Frame, pc: *const Word) -> Status {
-        let origin = (frame, pc);
+        let mut origin = (frame, pc);
         let (mut at, mut pc) = (frame, pc);
         loop {
             // SAFETY: live frames; the return pcs of frames whose caller is guest code lie behind calls in its code.
@@ -1102,15 +1102,22 @@ impl Instance {
                 if meta.host.is_none() && !meta.handlers.is_empty() {
                     let word = (pc.offset_from(entry.code) - 1) as u32;
                     let handler = meta.handlers.iter().find(|h| (h.start..h.end).contains(&word));
-                    if let Some(&handler) = handler
-                        && let Some(value) = self.caught(at, &entry)
-                    {
+                    if let Some(&handler) = handler {
+                        let caught = self.caught(at, &entry);
                         let fresh = self.context.functions.add(entry.index() as usize);
-                        *at.fp.add(handler.slot as usize) = value.bits();
-                        self.context.fp = at.fp;
-                        self.context.entry = fresh;
-                        self.context.pc = (*fresh).code.add(handler.target as usize);
-                        return Status::Reload;
+                        at.entry = fresh;
+                        match caught {
+                            Caught::As(value) => {
+                                *at.fp.add(handler.slot as usize) = value.bits();
+                                self.context.fp = at.fp;
+                                self.context.entry = fresh;
+                                self.context.pc = (*fresh).code.add(handler.target as usize);
+                                return Status::Reload;
+                            }
+                            Caught::Not => {}
+                            // What ran used the room of the frames above, so the backtrace begins here.
+                            Caught::Failed => origin = (at, pc),
+                        }
                     }
                 }
                 let header = at.header();
@@ -1132,15 +1139,16 @@ impl Instance {
         }
     }
 
-    /// The value that a handler in `at` gets for what is pending; `None` where its module does not catch it.
-    unsafe fn caught(&mut self, at: Frame, entry: &FunctionEntry) -> Option<Value> {
-        match self.pending.take()? {
-            Pending::Exception(value, _) => Some(value),
-            Pending::Trap(trap) => {
+    /// The value that a handler in `at` gets for what is pending.
+    unsafe fn caught(&mut self, at: Frame, entry: &FunctionEntry) -> Caught {
+        match self.pending.take() {
+            None => Caught::Not,
+            Some(Pending::Exception(value, _)) => Caught::As(value),
+            Some(Pending::Trap(trap)) => {
                 let module = self.modules[entry.module as usize].clone();
                 if !module.catchable.has(trap.code()) {
                     self.pending = Some(Pending::Trap(trap));
-                    return None;
+                    return Caught::Not;
                 }
                 let outer = self.top;
                 // SAFETY: entries of live frames are loaded functions.
@@ -1159,10 +1167,10 @@ impl Instance {
                 let entry = self.context.functions.wrapping_add(outer_index as usize);
                 self.top = Frame { fp: outer.fp, entry };
                 match value {
-                    Ok(value) => Some(value),
+                    Ok(value) => Caught::As(value),
                     Err(inner) => {
                         self.set_pending(inner);
-                        None
+                        Caught::Failed
                     }
                 }
             }
@@ -1299,6 +1307,16 @@ impl Instance {
 }
 
 const FLAGS_MASK: u64 = crate::frame::FLAGS;
+
+/// What a handler makes of what is pending.
+enum Caught {
+    /// A value.
+    As(Value),
+    /// Nothing: its module does not catch it.
+    Not,
+    /// Something else, which came up instead of the value.
+    Failed,
+}
 
 /// Everything outside the heap that keeps objects alive.
 struct InstanceRoots {
