@@ -133,7 +133,11 @@ fn family(seed: u64) -> u64 {
         }
         accepted += 1;
         let stress = n % 2 == 1;
-        let _ = writeln!(std::io::stdout(), "mutant {n} of seed {seed}{}", if stress { ", stressed" } else { "" });
+        let _ = writeln!(
+            std::io::stdout(),
+            "mutant {n} of seed {seed}{}",
+            if stress { ", stressed" } else { "" }
+        );
         run(&mutant, stress, &mut r);
     }
     accepted
@@ -164,7 +168,9 @@ fn mutants_that_verify_run_safely() {
     loop {
         match lines.recv_timeout(PATIENCE) {
             Ok(line) if line.starts_with("mutant") => last = line,
-            Ok(line) => accepted = line.strip_prefix("accepted ").map_or(accepted, |n| n.parse().unwrap_or(0)),
+            Ok(line) => {
+                accepted = line.strip_prefix("accepted ").map_or(accepted, |n| n.parse().unwrap_or(0))
+            }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
