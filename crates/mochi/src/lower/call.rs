@@ -5,7 +5,7 @@
 //! behind it collects; others wait in temporaries and are moved when all are done.
 
 use upshift_bytecode::builder::{FunctionBuilder, Reg};
-use upshift_bytecode::{ANY, Bank, CellType, HeapType, ValueType};
+use upshift_bytecode::{ANY, Bank, CellType, FuncId, HeapType, ValueType};
 
 use super::body::{Body, Val};
 use super::expr::{ALLOCS, Argument, BRANCHES, CALLS};
@@ -233,19 +233,7 @@ impl Body<'_, '_> {
                 self.done(closure);
                 val
             }
-            None => {
-                let Some(value) = self.cx.result(result) else {
-                    self.fb.call_void(declared.id);
-                    return self.null(None);
-                };
-                let val = self.target(result, wanted);
-                match value.bank() {
-                    Bank::Int => self.fb.call_int(val.reg, declared.id),
-                    Bank::Float => self.fb.call_float(val.reg, declared.id),
-                    Bank::Cell => self.fb.call_cell(val.reg, declared.id),
-                }
-                val
-            }
+            None => self.emit_direct_call(declared.id, result, wanted),
         }
     }
 
@@ -275,6 +263,21 @@ impl Body<'_, '_> {
             self.expr(callee, None)
         };
         if self.fb.cell_type(val.reg) == cell { val } else { self.narrow(val, cell) }
+    }
+
+    /// Calls a function without environment, its arguments in the window.
+    fn emit_direct_call(&mut self, callee: FuncId, result: TyId, wanted: Option<Reg>) -> Val {
+        let Some(value) = self.cx.result(result) else {
+            self.fb.call_void(callee);
+            return self.null(None);
+        };
+        let val = self.target(result, wanted);
+        match value.bank() {
+            Bank::Int => self.fb.call_int(val.reg, callee),
+            Bank::Float => self.fb.call_float(val.reg, callee),
+            Bank::Cell => self.fb.call_cell(val.reg, callee),
+        }
+        val
     }
 
     fn emit_closure_call(&mut self, closure: Reg, result: TyId, wanted: Option<Reg>) -> Val {
@@ -425,21 +428,7 @@ impl Body<'_, '_> {
         let declared = self.cx.function(fun);
         self.fill_window(&arguments, &types, declared.environment);
         let ty = self.cx.types.result(fun);
-        match self.cx.result(ty) {
-            None => {
-                self.fb.call_void(declared.id);
-                self.null(None)
-            }
-            Some(value) => {
-                let val = self.target(ty, None);
-                match value.bank() {
-                    Bank::Int => self.fb.call_int(val.reg, declared.id),
-                    Bank::Float => self.fb.call_float(val.reg, declared.id),
-                    Bank::Cell => self.fb.call_cell(val.reg, declared.id),
-                }
-                val
-            }
-        }
+        self.emit_direct_call(declared.id, ty, None)
     }
 
     // ---- Partial application ----
@@ -591,21 +580,7 @@ impl Body<'_, '_> {
             self.fill_window(&arguments, &types, false);
             let declared = self.cx.function(fun);
             let ty = self.cx.types.result(fun);
-            let val = match self.cx.result(ty) {
-                None => {
-                    self.fb.call_void(declared.id);
-                    self.null(None)
-                }
-                Some(value) => {
-                    let val = self.target(ty, None);
-                    match value.bank() {
-                        Bank::Int => self.fb.call_int(val.reg, declared.id),
-                        Bank::Float => self.fb.call_float(val.reg, declared.id),
-                        Bank::Cell => self.fb.call_cell(val.reg, declared.id),
-                    }
-                    val
-                }
-            };
+            let val = self.emit_direct_call(declared.id, ty, None);
             self.convert_into(val, TyId::ANY, result.reg);
             self.fb.jump(end);
             self.fb.bind(next);
