@@ -754,7 +754,7 @@ impl FunctionBuilder {
             let effects = e.inst.op.effects();
             effects.collects() || (catches && effects.may_trap())
         });
-        let slots = self.assign_slots(function, collects);
+        let slots = self.assign_slots(function);
         let layout = FrameLayout::of(function, &self.signature);
         let first_local = layout.first_cell() + layout.cell_params;
         let cleared = layout.cells - layout.cell_params;
@@ -832,7 +832,7 @@ impl FunctionBuilder {
     }
 
     /// Gives every register a slot and writes the register tables of the function.
-    fn assign_slots(&mut self, function: &mut Function, _collects: bool) -> Slots {
+    fn assign_slots(&mut self, function: &mut Function) -> Slots {
         /// Slots that 16-bit operands may use; the rest of the range is left to windows.
         const DIRECT: u32 = 60_000;
         let (raw_params, cell_params) = self.signature.counts();

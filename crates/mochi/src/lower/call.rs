@@ -137,7 +137,7 @@ impl Body<'_, '_> {
                 self.partial_call(function, &args, ty)
             }
             CallKind::Closure { bind, ty: fun_ty, partial } => {
-                let function = self.callee_value(bind, callee, fun_ty);
+                let function = self.callee_value(bind, callee);
                 if partial {
                     return self.partial_call(function, &args, ty);
                 }
@@ -152,7 +152,7 @@ impl Body<'_, '_> {
             CallKind::BuiltinMethod => self.builtin_method(id, callee, &args, ty),
             CallKind::Builtin(builtin) => self.builtin(id, builtin, &args, ty, dst),
             CallKind::Construct(ctor) => self.construct(ctor, &args),
-            CallKind::Extern => self.extern_call(id, callee, &args, ty),
+            CallKind::Extern => self.extern_call(callee, &args, ty),
             CallKind::Undefined => self.undefined(&args),
         }
     }
@@ -295,7 +295,7 @@ impl Body<'_, '_> {
     }
 
     /// The function value that is called, of function type `ty`.
-    fn callee_value(&mut self, bind: Option<BindId>, callee: ExprId, _ty: TyId) -> Val {
+    fn callee_value(&mut self, bind: Option<BindId>, callee: ExprId) -> Val {
         match bind {
             Some(bind) => {
                 let ty = self.cx.types.bind(bind);
@@ -368,7 +368,7 @@ impl Body<'_, '_> {
         callee: ExprId,
         args: &[ExprId],
     ) -> Val {
-        let function = self.callee_value(bind, callee, TyId::ANY);
+        let function = self.callee_value(bind, callee);
         if !matches!(fallback, Resolved::Function(_) | Resolved::Builtin(_)) {
             return self.call_any(function, args, id);
         }
@@ -965,13 +965,12 @@ impl Body<'_, '_> {
         Some(self.host_typed(&format!("mochi.{module}.{member}"), &values, ty))
     }
 
-    fn extern_call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
+    fn extern_call(&mut self, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
         if let ExprKind::Field { base, name, .. } = self.cx.program[callee].kind
             && let Some(val) = self.foreign_call(base, name.name, args, ty)
         {
             return val;
         }
-        let _ = id;
         self.undefined(args)
     }
 }

@@ -32,7 +32,7 @@ impl Body<'_, '_> {
             match (target.nullable, target.kind) {
                 (true, _) => self.fb.load_nil(dst),
                 // None does not fit: inference saw no value that gets here.
-                (false, _) => self.null_trap(to, dst),
+                (false, _) => self.fb.trap(TrapCode::NullAccess),
             }
             return self.done(val);
         }
@@ -64,13 +64,7 @@ impl Body<'_, '_> {
     /// Whether two types of one representation need no conversion between their values.
     fn same_kind(&self, a: TyId, b: TyId) -> bool {
         let (a, b) = (self.ty(a).kind, self.ty(b).kind);
-        a == b
-            || matches!((a, b), (TyKind::Null, TyKind::Any) | (TyKind::Int | TyKind::Bool, _))
-                && !matches!((a, b), (TyKind::Int, TyKind::Bool) | (TyKind::Bool, TyKind::Int))
-    }
-
-    fn null_trap(&mut self, _to: TyId, _dst: Reg) {
-        self.fb.trap(TrapCode::NullAccess);
+        a == b || (a, b) == (TyKind::Null, TyKind::Any)
     }
 
     /// dst cell = raw value.
@@ -133,7 +127,7 @@ impl Body<'_, '_> {
         if target.nullable {
             self.fb.load_nil(result.reg);
         } else {
-            self.null_trap(to, result.reg);
+            self.fb.trap(TrapCode::NullAccess);
         }
         self.fb.bind(end);
         if result.reg != dst {

@@ -216,8 +216,8 @@ impl Body<'_, '_> {
                 self.fb.string_const(val.reg, string);
                 val
             }
-            ExprKind::Name(name) => self.name(id, name, ty, dst),
-            ExprKind::Field { base, name, optional } => self.field(id, base, name, optional, ty, dst),
+            ExprKind::Name(_) => self.name(id, ty, dst),
+            ExprKind::Field { base, name, .. } => self.field(id, base, name, ty, dst),
             ExprKind::Index { base, index, optional } => self.index(base, index, optional, ty, dst),
             ExprKind::Slice { base, start, end, step } => self.slice(base, [start, end, step], ty),
             ExprKind::Call { callee, args } => self.call(id, callee, args, ty, dst),
@@ -288,7 +288,7 @@ impl Body<'_, '_> {
 
     // ---- Names ----
 
-    fn name(&mut self, id: ExprId, name: Name, ty: TyId, dst: Option<Reg>) -> Val {
+    fn name(&mut self, id: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
         match self.cx.resolution.name(id) {
             Resolved::Bind(bind) => self.variable(bind, ty, dst),
             Resolved::Function(fun) => self.function_value(fun),
@@ -296,10 +296,7 @@ impl Body<'_, '_> {
             Resolved::Variant(ctor) => self.construct(ctor, &[]),
             Resolved::Struct(of) => self.struct_without_values(of),
             Resolved::Builtin(builtin) => self.builtin_value(builtin),
-            Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => {
-                let _ = name;
-                self.null(None)
-            }
+            Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => self.null(None),
         }
     }
 
@@ -313,18 +310,13 @@ impl Body<'_, '_> {
                     && let Some(reg) = self.fb.environment()
                 {
                     let bind_ty = self.cx.types.bind(slot);
-                    return Val { reg, ty: self.closure_type(fun, bind_ty), temp: false };
+                    return Val { reg, ty: bind_ty, temp: false };
                 }
                 return self.closure(fun, None);
             }
         }
         let wanted = dst.filter(|_| self.cx.types.bind(slot) == ty);
         self.read(slot, wanted)
-    }
-
-    /// The static type of a closure of a function: that of its variable where it is a function type.
-    fn closure_type(&self, _fun: FunId, fallback: TyId) -> TyId {
-        fallback
     }
 
     /// A top-level function as a value.
@@ -433,15 +425,7 @@ impl Body<'_, '_> {
         }
     }
 
-    fn field(
-        &mut self,
-        id: ExprId,
-        base: ExprId,
-        name: Ident,
-        optional: bool,
-        ty: TyId,
-        dst: Option<Reg>,
-    ) -> Val {
+    fn field(&mut self, id: ExprId, base: ExprId, name: Ident, ty: TyId, dst: Option<Reg>) -> Val {
         if let Some(val) = self.module_member(base, name.name, ty) {
             return val;
         }
@@ -463,10 +447,8 @@ impl Body<'_, '_> {
                 self.done(object);
                 self.null(None)
             }
-            _ => {
-                let _ = optional;
-                self.field_of_any(object, name)
-            }
+            // Fields of none are none, with `?.` and without.
+            _ => self.field_of_any(object, name),
         }
     }
 

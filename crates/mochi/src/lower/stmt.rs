@@ -54,7 +54,7 @@ impl Body<'_, '_> {
             StmtKind::Test { name, body } => self.test(name, body),
             StmtKind::Bench { name, body } => self.bench(name, body),
             StmtKind::Expect(value) => self.expect(value, stmt.span),
-            StmtKind::Update { target, set, filter } => self.update(id, target, set, filter),
+            StmtKind::Update { set, filter, .. } => self.update(id, set, filter),
             StmtKind::Error
             | StmtKind::Type(_)
             | StmtKind::Import(_)
@@ -526,10 +526,9 @@ impl Body<'_, '_> {
     // ---- Update ----
 
     /// `update xs set { f: e } where c`: for each struct of the list, with its fields in scope, the fields are assigned.
-    fn update(&mut self, id: StmtId, target: Ident, set: List<MapEntry>, filter: Option<ExprId>) {
+    fn update(&mut self, id: StmtId, set: List<MapEntry>, filter: Option<ExprId>) {
         let Some(info) = self.cx.resolution.update(id).cloned() else { return };
         let Resolved::Bind(list_bind) = info.target else { return };
-        let _ = target;
         let entries: Vec<MapEntry> = self.cx.program[set].to_vec();
         let list_ty = self.cx.types.bind(self.cx.resolution.slot(list_bind));
         let list = self.variable(list_bind, list_ty, None);
