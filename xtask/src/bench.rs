@@ -7,12 +7,14 @@
 
 mod child;
 mod contestant;
+mod corpus;
 mod json;
 mod kernels;
 mod lines;
 mod memory;
 mod report;
 mod startup;
+mod targets;
 
 use std::error::Error;
 use std::fs;
@@ -33,11 +35,15 @@ Modes (without one: the kernels of benches/kernels, against the peers)
   --memory          the programs of benches/memory: wall time, peak memory, collector pauses
   --lines           generated programs of 10,000 and 100,000 lines
   --startup         hello world
+  --corpus          every program of programs/ and examples/, one tier against another
 
 Options
   --filter NAME     only kernels or programs whose name contains NAME (may be repeated)
-  --peers LIST      of luajit-joff, luajit, lua5.4; `none`; default: all that are installed
-  --tier LIST       run Upshift once per tier (interp, baseline, optimized, auto) instead of once
+  --peers LIST      of gcc, gcc-noinline, luajit, luajit-joff, lua5.4, node, node-noopt; or `none`;
+                    default: all that are installed, gcc-noinline for fib alone
+  --tiers LIST      run Upshift once per tier (interp, baseline, optimized, auto) instead of once, and compare
+                    with the first; default for --corpus: interp,baseline
+  --instructions    --corpus: count the instructions of short programs with Valgrind, which is slow and exact
   --repeat N        runs of each; default 5 (50 for --startup)
   --json FILE       write the figures to FILE as well
   --bin PATH        the `upshift` to measure; default: build target/release/upshift
@@ -50,6 +56,7 @@ Options
 struct Options {
     filters: Vec<String>,
     repeat: Option<usize>,
+    instructions: bool,
     json: Option<PathBuf>,
     upshift: Vec<Contestant>,
     peers: Vec<Contestant>,
@@ -66,8 +73,32 @@ impl Options {
         self.upshift.first().ok_or_else(|| "this mode measures Upshift: drop --peers-only".into())
     }
 
+    /// What the contestants say about their versions, each version once.
+    fn versions(&self) -> Vec<String> {
+        let mut versions = Vec::new();
+        let mut seen = Vec::new();
+        for contestant in self.upshift.iter().chain(&self.peers) {
+            let version = contestant.version();
+            if !seen.contains(&version) {
+                versions.push(format!("{}: {version}", contestant.name));
+                seen.push(version);
+            }
+        }
+        versions
+    }
+
     /// Writes the figures where `--json` says, with what identifies the machine.
     fn write_json(&self, mode: &str, figures: Json) -> Result<(), Box<dyn Error>> {
+        self.write_json_with(mode, figures, Vec::new())
+    }
+
+    /// Like `write_json`, with more fields after the figures.
+    fn write_json_with(
+        &self,
+        mode: &str,
+        figures: Json,
+        more: Vec<(String, Json)>,
+    ) -> Result<(), Box<dyn Error>> {
         let Some(path) = &self.json else { return Ok(()) };
         let versions = self
             .peers
@@ -75,24 +106,27 @@ impl Options {
             .chain(&self.upshift)
             .map(|c| (c.name.clone(), Json::Text(c.version())))
             .collect();
-        let document = Json::Object(vec![
+        let mut fields = vec![
             ("mode".into(), Json::Text(mode.into())),
             ("machine".into(), Json::Text(report::machine())),
             ("versions".into(), Json::Object(versions)),
             ("results".into(), figures),
-        ]);
+        ];
+        fields.extend(more);
+        let document = Json::Object(fields);
         fs::write(path, format!("{document}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(())
     }
 }
 
 /// What is to be measured.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Kernels,
     Memory,
     Lines,
     Startup,
+    Corpus,
 }
 
 /// Runs the subcommand on the rest of the arguments.
@@ -106,25 +140,33 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     let mut bin: Option<PathBuf> = None;
     let mut build = true;
     let mut peers_only = false;
+    let mut instructions = false;
     while let Some(arg) = parser.next()? {
         match arg {
             Long("memory") => mode = Mode::Memory,
             Long("lines") => mode = Mode::Lines,
             Long("startup") => mode = Mode::Startup,
+            Long("corpus") => mode = Mode::Corpus,
             Long("filter") => filters.push(parser.value()?.string()?),
             Long("peers") => peers = Some(parser.value()?.string()?),
-            Long("tier") => tiers = Some(parser.value()?.string()?),
+            // One or several: either word reads well.
+            Long("tier" | "tiers") => tiers = Some(parser.value()?.string()?),
             Long("repeat") => repeat = Some(parser.value()?.parse::<usize>()?.max(1)),
             Long("json") => json = Some(PathBuf::from(parser.value()?)),
             Long("bin") => bin = Some(PathBuf::from(parser.value()?)),
             Long("no-build") => build = false,
             Long("peers-only") => peers_only = true,
+            Long("instructions") => instructions = true,
             Short('h') | Long("help") => {
                 print!("{USAGE}");
                 return Ok(true);
             }
             other => return Err(other.unexpected().into()),
         }
+    }
+    if mode == Mode::Corpus {
+        peers = Some("none".to_owned());
+        tiers.get_or_insert_with(|| "interp,baseline".to_owned());
     }
     // A misspelt peer is found out before a long build.
     let peers = contestant::peers(peers.as_deref())?;
@@ -133,13 +175,16 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     } else {
         contestant::upshift(&upshift_binary(bin, build)?, tiers.as_deref())
     };
-    let options = Options { filters, repeat, json, upshift, peers };
-    match mode {
+    let options = Options { filters, repeat, instructions, json, upshift, peers };
+    let outcome = match mode {
         Mode::Kernels => kernels::run(&options),
         Mode::Memory => memory::run(&options),
         Mode::Lines => lines::run(&options),
         Mode::Startup => startup::run(&options),
-    }
+        Mode::Corpus => corpus::run(&options),
+    };
+    contestant::remove_scratch();
+    outcome
 }
 
 /// Finds the `upshift` to measure: the one named, or the release build, made up to date first.

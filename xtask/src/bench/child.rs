@@ -4,7 +4,9 @@
 //! kernel counts from the moment before the child replaces the memory it was started with, which is this process's
 //! own few megabytes.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -46,8 +48,17 @@ impl Run {
 
 /// Runs a command without input and waits for it.
 pub fn run(command: &mut Command) -> io::Result<Run> {
+    run_with_input(command, None)
+}
+
+/// Runs a command with a file as its standard input, if there is one, and waits for it.
+pub fn run_with_input(command: &mut Command, input: Option<&Path>) -> io::Result<Run> {
+    let stdin = match input {
+        Some(path) => Stdio::from(File::open(path)?),
+        None => Stdio::null(),
+    };
     let start = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
     let (used, end) = wait(child)?;

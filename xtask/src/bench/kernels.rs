@@ -8,52 +8,35 @@ use super::child::{self, Run};
 use super::contestant::Contestant;
 use super::json::Json;
 use super::report::{self, Figures};
+use super::targets::{Against, Checked, Over};
 use super::{Options, Outcome};
 use crate::root;
 
-/// A ratio to a peer that the engine is to stay below.
-struct Target {
-    kernel: &'static str,
-    peer: &'static str,
-    ratio: f64,
-}
+/// Where this peer takes less than `SHORT` seconds, ratios to it are rough: starting and ending a process counts.
+const SHORT_PEER: &str = "gcc";
+const SHORT: f64 = 0.05;
 
-const fn target(kernel: &'static str, peer: &'static str, ratio: f64) -> Target {
-    Target { kernel, peer, ratio }
-}
+/// Runs of one contestant, or why they do not count; `None` if it does not take part.
+type Entry = Option<Result<Vec<Run>, String>>;
 
-/// What the interpreter alone is to reach. Faster tiers raise these.
-const TARGETS: &[Target] = &[
-    target("fib", "luajit-joff", 0.6),
-    target("fib", "lua5.4", 0.45),
-    target("sieve", "luajit-joff", 1.0),
-    target("nbody", "luajit-joff", 1.0),
-    target("matmul", "luajit-joff", 1.0),
-    target("quicksort", "luajit-joff", 1.0),
-    target("string_build", "luajit-joff", 1.0),
-    target("map_count_int", "luajit-joff", 1.0),
-    target("map_count_string", "luajit-joff", 1.0),
-    target("binary_trees", "lua5.4", 0.7),
-];
-
-/// Runs of one contestant, or why they do not count.
-type Entry = Result<Vec<Run>, String>;
-
-/// One kernel, measured: an entry for each contestant, in their order.
+/// One kernel, measured: an entry for each contestant, in their order, the engine first.
 struct Measured {
     kernel: String,
     entries: Vec<Entry>,
+    figures: Vec<Option<Figures>>,
 }
 
 /// Runs the mode.
 pub fn run(options: &Options) -> Outcome {
     let repeat = options.repeat.unwrap_or(5);
-    let contestants: Vec<&Contestant> = options.upshift.iter().chain(&options.peers).collect();
     let kernels: Vec<_> =
         directories(&root().join("benches/kernels"))?.into_iter().filter(|k| options.selects(&k.0)).collect();
     if kernels.is_empty() {
         return Err("no kernel has such a name".into());
     }
+    let peers: Vec<&Contestant> =
+        options.peers.iter().filter(|peer| kernels.iter().any(|k| peer.takes_part(&k.0))).collect();
+    let contestants: Vec<&Contestant> = options.upshift.iter().chain(peers).collect();
     let mut measured = Vec::new();
     for (kernel, directory) in &kernels {
         eprintln!("{kernel} ..");
@@ -77,33 +60,46 @@ fn directories(path: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
 
 /// Lets the contestants take turns, each round starting with the next one, then compares what they printed.
 fn measure(kernel: &str, directory: &Path, contestants: &[&Contestant], repeat: usize) -> Measured {
-    let mut entries: Vec<Entry> = contestants.iter().map(|_| Ok(Vec::new())).collect();
+    let mut prepared = Vec::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    for contestant in contestants {
+        let part = contestant.takes_part(kernel);
+        let ready = part.then(|| contestant.prepare(&contestant.source(directory, kernel)));
+        let (path, entry) = match ready {
+            None => (PathBuf::new(), None),
+            Some(Ok(path)) => (path, Some(Ok(Vec::new()))),
+            Some(Err(why)) => (PathBuf::new(), Some(Err(why))),
+        };
+        prepared.push(path);
+        entries.push(entry);
+    }
     for round in 0..repeat {
         for turn in 0..contestants.len() {
             let who = (round + turn) % contestants.len();
-            if let Ok(runs) = &mut entries[who] {
-                match run_once(contestants[who], directory, kernel) {
+            if let Some(Ok(runs)) = &mut entries[who] {
+                match run_once(contestants[who], &prepared[who]) {
                     Ok(run) => runs.push(run),
-                    Err(why) => entries[who] = Err(why),
+                    Err(why) => entries[who] = Some(Err(why)),
                 }
             }
         }
     }
     // The last contestant that has an answer is the one to agree with: a peer, if there is one.
-    let wanted = entries.iter().rev().find_map(|entry| Some(entry.as_ref().ok()?.first()?.stdout.clone()));
-    for entry in &mut entries {
+    let wanted =
+        entries.iter().rev().flatten().find_map(|entry| Some(entry.as_ref().ok()?.first()?.stdout.clone()));
+    for entry in entries.iter_mut().flatten() {
         if let (Ok(runs), Some(wanted)) = (&entry, &wanted)
             && let Some(wrong) = runs.iter().find(|run| run.stdout != *wanted)
         {
             *entry = Err(format!("printed {}, not {}", one_line(&wrong.stdout), one_line(wanted)));
         }
     }
-    Measured { kernel: kernel.to_owned(), entries }
+    let figures = entries.iter().map(|entry| Figures::of(entry.as_ref()?.as_ref().ok()?)).collect();
+    Measured { kernel: kernel.to_owned(), entries, figures }
 }
 
-fn run_once(contestant: &Contestant, directory: &Path, kernel: &str) -> Result<Run, String> {
-    let source = contestant.source(directory, kernel);
-    child::run(&mut contestant.command(&source)).map_err(|e| e.to_string())?.checked()
+fn run_once(contestant: &Contestant, prepared: &Path) -> Result<Run, String> {
+    child::run(&mut contestant.command(prepared)).map_err(|e| e.to_string())?.checked()
 }
 
 /// A short text for a message.
@@ -112,99 +108,194 @@ fn one_line(text: &str) -> String {
     if line.chars().count() <= 60 { line } else { line.chars().take(57).chain("...".chars()).collect() }
 }
 
-/// Prints the table, writes the JSON, and says whether every answer was right.
+/// Prints the tables, writes the JSON, and says whether every answer was right.
 fn report(options: &Options, contestants: &[&Contestant], measured: &[Measured], repeat: usize) -> Outcome {
-    let engines = options.upshift.len();
-    let mut header = vec!["kernel".to_owned()];
-    for contestant in contestants {
-        header.extend([contestant.name.clone(), "peak".to_owned()]);
-    }
-    for engine in &options.upshift {
-        header.extend(options.peers.iter().map(|peer| ratio_name(options, engine, peer)));
-    }
-    let mut table = vec![header];
-    let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); engines * options.peers.len()];
-    let mut problems = Vec::new();
-    let mut missed = Vec::new();
-    let mut json = Vec::new();
-    for row in measured {
-        let figures: Vec<Option<Figures>> =
-            row.entries.iter().map(|entry| Figures::of(entry.as_ref().ok()?)).collect();
-        let mut cells = vec![row.kernel.clone()];
-        let mut objects = Vec::new();
-        for ((contestant, entry), figures) in contestants.iter().zip(&row.entries).zip(&figures) {
-            let mut object = Vec::new();
-            match figures {
-                Some(figures) => {
-                    cells.extend([report::time(figures.cpu), report::megabytes(figures.peak)]);
-                    object = figures.json();
-                }
-                None => cells.extend(["failed".to_owned(), "-".to_owned()]),
-            }
-            if let Err(why) = entry {
-                problems.push(format!("{} {}: {why}", row.kernel, contestant.name));
-                object.push(("error".into(), Json::Text(why.clone())));
-            }
-            objects.push((contestant.name.clone(), Json::Object(object)));
+    println!("Medians of {repeat} interleaved runs");
+    println!("{}", report::machine());
+    println!("{}", options.versions().join("\n"));
+    println!("\nCPU time:\n");
+    report::print_table(&figures_table(contestants, measured, |figures| report::time(figures.cpu)));
+    println!("\nPeak resident memory:\n");
+    report::print_table(&figures_table(contestants, measured, |figures| report::megabytes(figures.peak)));
+    let mut checked = Checked::default();
+    let mut all_columns = Vec::new();
+    for engine in 0..options.upshift.len() {
+        let columns = columns(options, contestants, measured, engine);
+        if !columns.is_empty() {
+            println!("\nCPU time of {} as a multiple of its peers':\n", contestants[engine].name);
+            let tier = contestants[engine].tier.as_deref();
+            let complete = options.filters.is_empty();
+            report::print_table(&ratio_table(tier, &columns, measured, complete, &mut checked));
         }
-        let mut ratio_fields = Vec::new();
-        for (e, engine) in options.upshift.iter().enumerate() {
-            for (p, peer) in options.peers.iter().enumerate() {
-                let (Some(ours), Some(theirs)) = (&figures[e], &figures[engines + p]) else {
-                    cells.push("-".to_owned());
-                    continue;
-                };
-                let ratio = ours.cpu / theirs.cpu;
-                ratios[e * options.peers.len() + p].push(ratio);
-                ratio_fields.push((ratio_name(options, engine, peer), Json::Number(ratio)));
-                let target = TARGETS.iter().find(|t| t.kernel == row.kernel && t.peer == peer.name);
-                let over = target.filter(|t| ratio > t.ratio);
-                cells.push(format!("{ratio:.2}x{}", if over.is_some() { "!" } else { "" }));
-                if let Some(target) = over {
-                    missed.push(format!(
-                        "{} {}: {ratio:.2}x of {}, target {:.2}x",
-                        row.kernel, engine.name, peer.name, target.ratio
-                    ));
-                }
-            }
-        }
-        table.push(cells);
-        json.push(Json::Object(vec![
-            ("kernel".into(), Json::Text(row.kernel.clone())),
-            ("contestants".into(), Json::Object(objects)),
-            ("ratios".into(), Json::Object(ratio_fields)),
-        ]));
+        all_columns.extend(columns);
     }
-    if ratios.iter().any(|list| list.len() > 1) {
-        let mut cells = vec!["geometric mean".to_owned()];
-        cells.resize(1 + 2 * contestants.len(), String::new());
-        let means = ratios.iter().map(|list| report::geometric_mean(list));
-        cells.extend(means.map(|mean| mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.2}x"))));
-        table.push(cells);
+    let short: Vec<_> = measured.iter().filter_map(|row| short(row, contestants)).collect();
+    if !short.is_empty() {
+        let limit = report::time(SHORT);
+        println!("\n{SHORT_PEER} takes under {limit}, so that ratios to it are rough: {}", short.join(", "));
     }
-    println!("CPU time, medians of {repeat} interleaved runs; peak resident memory; ratio = Upshift / peer");
-    println!("{}\n", report::machine());
-    report::print_table(&table);
-    print_list("Targets missed (marked !)", &missed);
-    print_list("Failed", &problems);
-    options.write_json("kernels", Json::List(json))?;
+    if checked.count > 0 {
+        println!("\n{} targets checked, {} missed", checked.count, checked.missed.len());
+    }
+    report::print_list("Targets missed (marked !)", &checked.missed);
+    let problems = problems(contestants, measured);
+    report::print_list("Failed", &problems);
+    let kernels = measured.iter().enumerate().map(|(row, m)| kernel_json(m, row, contestants, &all_columns));
+    let means = all_columns.iter().filter_map(|c| Some((c.key.clone(), Json::Number(c.mean()?))));
+    let more = vec![
+        ("geometric_means".to_owned(), Json::Object(means.collect())),
+        ("targets_missed".to_owned(), Json::List(checked.missed.into_iter().map(Json::Text).collect())),
+    ];
+    options.write_json_with("kernels", Json::List(kernels.collect()), more)?;
     Ok(problems.is_empty())
 }
 
-/// The heading of a column of ratios; the engine is named only where there are several.
-fn ratio_name(options: &Options, engine: &Contestant, peer: &Contestant) -> String {
-    if options.upshift.len() == 1 {
-        format!("/{}", peer.name)
-    } else {
-        format!("{}/{}", engine.name, peer.name)
+/// A table of one figure of each contestant for each kernel.
+fn figures_table(
+    contestants: &[&Contestant],
+    measured: &[Measured],
+    cell: impl Fn(&Figures) -> String,
+) -> Vec<Vec<String>> {
+    let mut table = vec![vec!["kernel".to_owned()]];
+    table[0].extend(contestants.iter().map(|contestant| contestant.name.clone()));
+    for row in measured {
+        let mut cells = vec![row.kernel.clone()];
+        cells.extend(row.entries.iter().zip(&row.figures).map(|(entry, figures)| match figures {
+            Some(figures) => cell(figures),
+            None if entry.is_some() => "failed".to_owned(),
+            None => "-".to_owned(),
+        }));
+        table.push(cells);
+    }
+    table
+}
+
+/// A column of quotients: an engine against one other contestant.
+struct Column<'a> {
+    against: Against<'a>,
+    heading: String,
+    /// The name in the JSON, where the columns of all engines come together.
+    key: String,
+    /// One for each kernel, where both have an answer.
+    values: Vec<Option<f64>>,
+}
+
+impl Column<'_> {
+    /// The geometric mean, if there is more than one value.
+    fn mean(&self) -> Option<f64> {
+        let values: Vec<f64> = self.values.iter().copied().flatten().collect();
+        report::geometric_mean(&values).filter(|_| values.len() > 1)
     }
 }
 
-fn print_list(title: &str, lines: &[String]) {
-    if !lines.is_empty() {
-        println!("\n{title}:");
-        for line in lines {
-            println!("  {line}");
+/// The columns of an engine: its time over that of each peer, and the first engine's time over its own.
+fn columns<'a>(
+    options: &Options,
+    contestants: &[&'a Contestant],
+    measured: &[Measured],
+    engine: usize,
+) -> Vec<Column<'a>> {
+    let engines = options.upshift.len();
+    let quotients = |upper: usize, lower: usize| {
+        let quotient =
+            |row: &Measured| Some(row.figures[upper].as_ref()?.cpu / row.figures[lower].as_ref()?.cpu);
+        measured.iter().map(quotient).collect()
+    };
+    let name = contestants[engine].short_name();
+    let mut columns = Vec::new();
+    for (index, peer) in contestants.iter().enumerate().skip(engines) {
+        let heading = format!("/{}", peer.name);
+        let key = if engines == 1 { heading.clone() } else { format!("{name}{heading}") };
+        let values = quotients(engine, index);
+        columns.push(Column { against: Against::Peer(&peer.name), heading, key, values });
+    }
+    if engine > 0 {
+        let first = contestants[0].short_name();
+        let heading = format!("faster than {first}");
+        let key = format!("{first}/{name}");
+        columns.push(Column { against: Against::Tier(first), heading, key, values: quotients(0, engine) });
+    }
+    columns
+}
+
+/// The table of an engine's columns. Targets for means hold only for the `complete` set of kernels.
+fn ratio_table(
+    tier: Option<&str>,
+    columns: &[Column<'_>],
+    measured: &[Measured],
+    complete: bool,
+    checked: &mut Checked,
+) -> Vec<Vec<String>> {
+    let mut table = vec![vec!["kernel".to_owned()]];
+    table[0].extend(columns.iter().map(|column| column.heading.clone()));
+    let none = || "-".to_owned();
+    for (i, row) in measured.iter().enumerate() {
+        let mut cells = vec![row.kernel.clone()];
+        for column in columns {
+            let over = Over::Kernel(&row.kernel);
+            let cell = column.values[i].map(|value| checked.cell(tier, over, column.against, value));
+            cells.push(cell.unwrap_or_else(none));
+        }
+        table.push(cells);
+    }
+    if measured.len() > 1 {
+        let mut cells = vec!["geometric mean".to_owned()];
+        for column in columns {
+            let cell = column.mean().map(|mean| {
+                if complete && column.values.iter().all(Option::is_some) {
+                    checked.cell(tier, Over::Mean, column.against, mean)
+                } else {
+                    format!("{mean:.2}x")
+                }
+            });
+            cells.push(cell.unwrap_or_else(none));
+        }
+        table.push(cells);
+    }
+    table
+}
+
+/// The kernel and the peer's time, if that is so short that it says little.
+fn short(row: &Measured, contestants: &[&Contestant]) -> Option<String> {
+    let peer = contestants.iter().position(|contestant| contestant.name == SHORT_PEER)?;
+    let cpu = row.figures[peer].as_ref()?.cpu;
+    (cpu < SHORT).then(|| format!("{} ({})", row.kernel, report::time(cpu)))
+}
+
+/// A line for each contestant that failed in a kernel.
+fn problems(contestants: &[&Contestant], measured: &[Measured]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for row in measured {
+        for (contestant, entry) in contestants.iter().zip(&row.entries) {
+            if let Some(Err(why)) = entry {
+                problems.push(format!("{} {}: {why}", row.kernel, contestant.name));
+            }
         }
     }
+    problems
+}
+
+/// The JSON of one kernel, the values in that `row` of the columns with it.
+fn kernel_json(measured: &Measured, row: usize, contestants: &[&Contestant], columns: &[Column<'_>]) -> Json {
+    let mut objects = Vec::new();
+    for ((contestant, entry), figures) in contestants.iter().zip(&measured.entries).zip(&measured.figures) {
+        let mut object = figures.as_ref().map(Figures::json).unwrap_or_default();
+        if let Some(Err(why)) = entry {
+            object.push(("error".into(), Json::Text(why.clone())));
+        }
+        objects.push((contestant.name.clone(), Json::Object(object)));
+    }
+    let mut ratios = Vec::new();
+    let mut speed_ups = Vec::new();
+    for column in columns {
+        let Some(value) = column.values[row] else { continue };
+        let fields = if matches!(column.against, Against::Tier(_)) { &mut speed_ups } else { &mut ratios };
+        fields.push((column.key.clone(), Json::Number(value)));
+    }
+    Json::Object(vec![
+        ("kernel".into(), Json::Text(measured.kernel.clone())),
+        ("contestants".into(), Json::Object(objects)),
+        ("ratios".into(), Json::Object(ratios)),
+        ("speed_ups".into(), Json::Object(speed_ups)),
+    ])
 }

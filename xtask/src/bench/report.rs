@@ -109,6 +109,16 @@ pub fn print_table(rows: &[Vec<String>]) {
     }
 }
 
+/// Prints lines under a title, if there are any.
+pub fn print_list(title: &str, lines: &[String]) {
+    if !lines.is_empty() {
+        println!("\n{title}:");
+        for line in lines {
+            println!("  {line}");
+        }
+    }
+}
+
 /// The processor, as the system names it, and how many of them.
 pub fn machine() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -16,12 +16,17 @@ const PEAK_TARGET: u64 = 10 << 20;
 pub fn run(options: &Options) -> Outcome {
     let repeat = options.repeat.unwrap_or(50);
     let directory = root().join("benches/memory");
-    let contestants: Vec<&Contestant> = options.upshift.iter().chain(&options.peers).collect();
+    let peers = options.peers.iter().filter(|peer| peer.takes_part("hello"));
+    let contestants: Vec<&Contestant> = options.upshift.iter().chain(peers).collect();
+    let mut prepared = Vec::new();
+    for contestant in &contestants {
+        let ready = contestant.prepare(&contestant.source(&directory, "hello"));
+        prepared.push(ready.map_err(|why| format!("{}: {why}", contestant.name))?);
+    }
     let mut runs: Vec<Vec<Run>> = contestants.iter().map(|_| Vec::new()).collect();
     for round in 0..=repeat {
-        for (contestant, runs) in contestants.iter().zip(&mut runs) {
-            let source = contestant.source(&directory, "hello");
-            let run = child::run(&mut contestant.command(&source))?.checked();
+        for ((contestant, prepared), runs) in contestants.iter().zip(&prepared).zip(&mut runs) {
+            let run = child::run(&mut contestant.command(prepared))?.checked();
             let run = run.map_err(|why| format!("{}: {why}", contestant.name))?;
             if run.stdout != "Hello, world!" {
                 return Err(format!("{} printed {:?}", contestant.name, run.stdout).into());
