@@ -6,6 +6,7 @@
 
 mod bench;
 mod docs;
+mod stencils;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   bench   compare Upshift with its peers; measure memory, start-up, large programs
   docs    write the generated pages of the book
+  stencils  compile the stencils of the baseline compiler (needs clang-19)
 
 `cargo xtask COMMAND --help` lists the options of a command.
 ";
@@ -42,6 +44,7 @@ fn dispatch() -> Outcome {
     match parser.next()? {
         Some(Value(command)) if command == "bench" => bench::run(&mut parser),
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
+        Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),
         Some(Short('h') | Long("help")) => {
             print!("{USAGE}");
             Ok(true)

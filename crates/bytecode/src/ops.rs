@@ -167,6 +167,8 @@ macro_rules! for_each_op {
             Trap trap "trap" [code: TrapCode] [TRAP END] "traps with the code";
             Throw throw "throw" [a: UseCell] [TRAP END] "raises a as an exception";
 
+            TierEntry tier_entry "tier_entry" [] [CALL] "the engine's own: stands before functions while there are tiers above the interpreter, counts the call and continues in the best tier; no module contains it";
+
             // Calls. Arguments stand in the window behind the frame, laid out as the callee's parameters; the result is written to dst by the callee's return.
             CallInt call_int "call.int" [dst: DefInt, callee: FuncId] [CALL] "dst = callee(window)";
             CallIntAddImm call_int_add_imm "call.int.add_imm" [a: UseInt, callee: FuncId, policy: Policy, dst: DefInt, value: ImmI16] [TRAP CALL] "the first raw slot of the window = a + value, or traps integer-overflow; then dst = callee(window); the policy is empty";

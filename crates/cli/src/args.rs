@@ -18,9 +18,14 @@ Commands:
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
+  dump --baseline FILE print the machine code of the baseline compiler beside bytecode and source lines
 
 Options of run and test:
   --tier TIER          interp, baseline, optimized or auto (default)
+  --trace-tiers        say on stderr which functions went to which tier, when and why
+  --code-cache SIZE    most memory for machine code (default 64M)
+  --perf FORMAT        tell a profiler or debugger about machine code: map (perf) or gdb; may be repeated
+  --verbose            say on stderr what is missing on this machine
   --time               say on stderr how long each phase took
   --memory-limit SIZE  most memory for the program's data: bytes, or with K, M, G
   --timeout TIME       longest run: seconds, or with ms, s, m
@@ -51,6 +56,10 @@ const TIERS: &[(&str, Tier)] = &[
     ("auto", Tier::Auto),
 ];
 
+/// The formats by the names that `--perf` takes.
+const PERF: &[(&str, upshift::ProfileFormat)] =
+    &[("map", upshift::ProfileFormat::PerfMap), ("gdb", upshift::ProfileFormat::Gdb)];
+
 /// What to do.
 #[derive(Debug)]
 pub enum Command {
@@ -64,7 +73,7 @@ pub enum Command {
     Check(Options),
     /// Run tests.
     Test(Options),
-    /// Print bytecode.
+    /// Print bytecode or machine code.
     Dump(Options),
 }
 
@@ -77,6 +86,16 @@ pub struct Options {
     pub args: Vec<OsString>,
     /// How code runs.
     pub tier: Tier,
+    /// Report the decisions of the tiers.
+    pub trace_tiers: bool,
+    /// Most bytes of machine code.
+    pub code_cache: Option<usize>,
+    /// Who is told about machine code.
+    pub perf: Vec<upshift::ProfileFormat>,
+    /// Say what is missing.
+    pub verbose: bool,
+    /// Dump machine code instead of bytecode.
+    pub baseline: bool,
     /// Report phase times.
     pub time: bool,
     /// Most bytes of the heap.
@@ -122,6 +141,19 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 options.tier =
                     known.ok_or_else(|| format!("unknown tier `{text}`; there are {}", names.join(", ")))?;
             }
+            Long("trace-tiers") => options.trace_tiers = true,
+            Long("verbose") => options.verbose = true,
+            Long("baseline") => options.baseline = true,
+            Long("code-cache") => {
+                options.code_cache = Some(size("--code-cache", &text(&mut parser)?)?);
+            }
+            Long("perf") => {
+                let text = text(&mut parser)?;
+                let format = PERF.iter().find(|p| p.0 == text).map(|p| p.1);
+                let format =
+                    format.ok_or_else(|| format!("unknown format `{text}`; there are map and gdb"))?;
+                options.perf.push(format);
+            }
             Long("time") => options.time = true,
             Long("gc-stats") => options.gc_stats = true,
             Long("gc-stress") => options.gc_stress = true,
@@ -131,7 +163,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
-            Long("memory-limit") => options.memory_limit = Some(size(&text(&mut parser)?)?),
+            Long("memory-limit") => options.memory_limit = Some(size("--memory-limit", &text(&mut parser)?)?),
             Long("timeout") => options.timeout = Some(duration(&text(&mut parser)?)?),
             Long("fuel") => {
                 let text = text(&mut parser)?;
@@ -162,8 +194,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         "run" => Command::Run(options),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
-        _ if bytecode => Command::Dump(options),
-        _ => return Err("`upshift dump` needs to know what to print: --bytecode".to_string()),
+        _ if bytecode || options.baseline => Command::Dump(options),
+        _ => {
+            return Err("`upshift dump` needs to know what to print: --bytecode or --baseline".to_string());
+        }
     })
 }
 
@@ -179,8 +213,8 @@ fn number_with_unit(text: &str) -> Option<(f64, &str)> {
     Some((number, &text[end..]))
 }
 
-fn size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`--memory-limit {text}` is not a size; write bytes, or a number with K, M or G");
+fn size(option: &str, text: &str) -> Result<usize, String> {
+    let wrong = || format!("`{option} {text}` is not a size; write bytes, or a number with K, M or G");
     let (number, unit) = number_with_unit(text).ok_or_else(wrong)?;
     let factor = match unit.to_ascii_uppercase().as_str() {
         "" | "B" => 1.0,
@@ -221,11 +255,11 @@ mod tests {
 
     #[test]
     fn sizes_and_times_take_units() {
-        assert_eq!(size("64M"), Ok(64 << 20));
-        assert_eq!(size("100"), Ok(100));
+        assert_eq!(size("--memory-limit", "64M"), Ok(64 << 20));
+        assert_eq!(size("--memory-limit", "100"), Ok(100));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("2"), Ok(Duration::from_secs(2)));
-        assert!(size("many").is_err());
+        assert!(size("--memory-limit", "many").is_err());
         assert!(duration("2 weeks").is_err());
         assert!(duration("99999999999999999999999").is_err());
     }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use upshift::bytecode::TrapCode;
-use upshift::{Grants, Instance, InterruptHandle, Limits, LoadError, RunError};
+use upshift::{Config, Grants, Instance, InterruptHandle, Limits, LoadError, RunError};
 use upshift_mochi::check::{Mode, check};
 use upshift_mochi::lower::Tests;
 use upshift_mochi::testing::TestReport;
 
 use crate::args::{Command, HELP, Options};
+use crate::disassembly;
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
 
@@ -79,6 +80,17 @@ fn limits(options: &Options) -> Limits {
     limits.fuel = options.fuel;
     limits.timeout = options.timeout;
     limits
+}
+
+fn config(options: &Options) -> Config {
+    let mut config = Config::default();
+    config.tier = options.tier;
+    config.gc_stress = options.gc_stress;
+    if let Some(bytes) = options.code_cache {
+        config.tiers.code_cache = bytes;
+    }
+    config.profile.clone_from(&options.perf);
+    config
 }
 
 /// A module that cannot be loaded: the tier is missing, or the front end made a mistake.
@@ -151,7 +163,7 @@ fn exit_code(error: &RunError) -> u8 {
 fn run(options: &Options, started: Instant) -> u8 {
     let style = Style::detect(options.json);
     let mut phases = Phases::default();
-    let engine = session::engine(options.tier, options.gc_stress);
+    let engine = session::engine(config(options));
     let mut parsed = match load_program(&options.file, options, style, &mut phases) {
         Ok(parsed) => parsed,
         Err(code) => return code,
@@ -191,6 +203,14 @@ fn run(options: &Options, started: Instant) -> u8 {
     if options.gc_stats {
         gc_stats(&instance);
     }
+    if options.trace_tiers {
+        trace_tiers(&instance);
+    }
+    if options.verbose
+        && let Some(problem) = engine.machine_code_problem()
+    {
+        eprintln!("note: no machine code: {problem}");
+    }
     if options.time {
         phase_times(&phases, started);
     }
@@ -213,6 +233,26 @@ fn gc_stats(instance: &Instance) {
         stats.allocated,
         stats.promoted,
         stats.peak,
+    );
+}
+
+fn trace_tiers(instance: &Instance) {
+    for event in instance.tier_events() {
+        eprintln!("tier: {event}");
+    }
+    let c = instance.tier_counters();
+    let each = |total: u64, per: u64| total as f64 / per.max(1) as f64;
+    eprintln!(
+        "tier: {} functions compiled, {} instructions, {} bytes ({:.1} each), {:.3} ms ({:.1} ns each); {} entries, {} exits, {} evicted",
+        c.compiled,
+        c.instructions,
+        c.bytes,
+        each(c.bytes, c.instructions),
+        c.compile_nanos as f64 / 1e6,
+        each(c.compile_nanos, c.instructions),
+        c.entered,
+        c.exits,
+        c.evicted,
     );
 }
 
@@ -263,6 +303,22 @@ fn dump(options: &Options) -> u8 {
         Err(code) => return code,
     };
     let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    if options.baseline {
+        let engine = session::engine(config(options));
+        let code = match session::load(&engine, &compiled.module, &mut phases) {
+            Ok(code) => code,
+            Err(error) => return load_failed(&error),
+        };
+        let sources: Vec<&str> = parsed.sources.files().map(|(_, f)| f.text()).collect();
+        match disassembly::baseline(&compiled.module, &code, &sources) {
+            Ok(text) => say(&text),
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                return FAILED;
+            }
+        }
+        return OK;
+    }
     let sources: Vec<String> = parsed.sources.files().map(|(_, f)| f.text().to_string()).collect();
     let text = upshift::bytecode::text::dump(&compiled.module, |source| {
         sources.get(source as usize).map(String::as_str)
@@ -328,7 +384,7 @@ fn test(options: &Options) -> u8 {
 fn test_file(file: &Path, options: &Options) -> Result<TestReport, u8> {
     let style = Style::detect(options.json);
     let mut phases = Phases::default();
-    let engine = session::engine(options.tier, options.gc_stress);
+    let engine = session::engine(config(options));
     let mut parsed = load_program(file, options, style, &mut phases)?;
     let compiled = session::compile(&mut parsed, Tests::Report, &mut phases);
     let code = session::load(&engine, &compiled.module, &mut phases).map_err(|error| load_failed(&error))?;

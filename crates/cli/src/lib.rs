@@ -6,5 +6,6 @@
 
 pub mod args;
 pub mod commands;
+pub mod disassembly;
 pub mod report;
 pub mod session;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use upshift::bytecode;
-use upshift::{Config, Engine, LoadError, Module, Tier};
+use upshift::{Config, Engine, LoadError, Module};
 use upshift_mochi::diagnostics::{Diagnostic, Severity};
 use upshift_mochi::infer::{Types, infer};
 use upshift_mochi::lower::{Tests, lower};
@@ -120,10 +120,7 @@ pub fn compile(parsed: &mut Parsed, tests: Tests, phases: &mut Phases) -> Compil
 }
 
 /// An engine with the library of the language.
-pub fn engine(tier: Tier, gc_stress: bool) -> Engine {
-    let mut config = Config::default();
-    config.tier = tier;
-    config.gc_stress = gc_stress;
+pub fn engine(mut config: Config) -> Engine {
     upshift_mochi::library::register(&mut config.hosts);
     Engine::new(config)
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use upshift::{Engine, Grants, Limits, LoadError, Tier, TrapCode};
+use upshift::{Config, Engine, Grants, Limits, LoadError, Tier, TrapCode};
 use upshift_cli::report::{self, Style};
 use upshift_cli::session::{self, Phases};
 use upshift_mochi::check::{Mode, check};
@@ -243,9 +243,14 @@ fn mutated_programs_neither_panic_nor_hang() {
     let next = AtomicU64::new(first);
     let failures = std::sync::Mutex::new(Vec::new());
     let work = || {
-        loop {
+        for turn in 0.. {
             // An engine numbers the shapes of all its modules, so it is renewed now and then.
-            let engine = session::engine(Tier::Interpreter, false);
+            let mut config = Config::default();
+            // Half of them where machine code begins as soon as it can.
+            config.tier = if turn % 2 == 0 { Tier::Interpreter } else { Tier::Auto };
+            config.tiers.eager = true;
+            config.tiers.quantum = 4;
+            let engine = session::engine(config);
             for _ in 0..500 {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= first + count {

@@ -1,5 +1,4 @@
-//! Every program of `programs/` and `examples/` against its expected output, plainly and with a collection at every
-//! opportunity.
+//! Every program of `programs/` and `examples/` against its expected output, in every tier and mode: see [`Mode`].
 //!
 //! `name.mochi` comes with `name.out` (standard output, exact), and optionally `name.in` (standard input) and `name.err`:
 //! then the program must fail, and each line of the file must occur in what is written to standard error.
@@ -12,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use upshift::{Grants, Limits, Tier};
+use upshift::{Config, Grants, Limits, Tier};
 use upshift_cli::report::{self, Style};
 use upshift_cli::session::{self, Phases};
 use upshift_mochi::lower::Tests;
@@ -22,7 +21,52 @@ use upshift_mochi::lower::Tests;
 enum Mode {
     Plain,
     Stress,
+    Baseline,
+    BaselineStress,
+    /// Functions and loops move up in the middle of their work.
+    Tiny,
+    /// As `Tiny`, with so little room for code that functions keep losing theirs.
+    OnePage,
+    /// Little memory: the same outcome as the interpreter with as little.
+    Memory,
 }
+
+impl Mode {
+    const ALL: [(Mode, &str); 7] = [
+        (Mode::Plain, ""),
+        (Mode::Stress, " (stress)"),
+        (Mode::Baseline, " (baseline)"),
+        (Mode::BaselineStress, " (baseline, stress)"),
+        (Mode::Tiny, " (tiny thresholds)"),
+        (Mode::OnePage, " (a page of code)"),
+        (Mode::Memory, " (little memory)"),
+    ];
+
+    fn stress(self) -> bool {
+        matches!(self, Mode::Stress | Mode::BaselineStress)
+    }
+
+    fn config(self) -> Config {
+        let mut config = Config::default();
+        config.gc_stress = self.stress();
+        config.tiers.eager = true;
+        match self {
+            Mode::Plain | Mode::Stress => config.tier = Tier::Interpreter,
+            Mode::Baseline | Mode::BaselineStress | Mode::Memory => config.tier = Tier::Baseline,
+            Mode::Tiny | Mode::OnePage => {
+                config.tiers.baseline_heat = 3;
+                config.tiers.quantum = 3;
+            }
+        }
+        if self == Mode::OnePage {
+            config.tiers.code_cache = 4096;
+        }
+        config
+    }
+}
+
+/// What the mode with little memory gives.
+const LITTLE: usize = 3 << 20;
 
 /// Programs whose data are too large to collect at every opportunity: the reason is the size alone.
 const NO_STRESS: &[&str] = &["limits/", "algorithms/"];
@@ -48,7 +92,7 @@ struct Ran {
     ok: bool,
 }
 
-fn run(path: &Path, input: Vec<u8>, mode: Mode) -> Result<Ran, Failed> {
+fn run(path: &Path, input: Vec<u8>, config: Config, memory: Option<usize>) -> Result<Ran, Failed> {
     let style = Style::Text { color: false };
     let mut phases = Phases::default();
     let bytes = std::fs::read(path)?;
@@ -60,12 +104,13 @@ fn run(path: &Path, input: Vec<u8>, mode: Mode) -> Result<Ran, Failed> {
         return Ok(Ran { stdout: String::new(), stderr, ok: false });
     }
     let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
-    let engine = session::engine(Tier::Interpreter, mode == Mode::Stress);
+    let engine = session::engine(config);
     let code = session::load(&engine, &compiled.module, &mut phases)?;
     let output = Output::default();
     let grants = Grants::all().stdout(output.clone()).stdin(Cursor::new(input));
     let mut limits = Limits::default();
     limits.timeout = Some(Duration::from_secs(60));
+    limits.memory = memory;
     let mut instance = engine.instantiate(&code, grants, limits)?;
     let result = instance.run();
     if let Err(error) = &result {
@@ -88,7 +133,18 @@ fn check(path: &Path, mode: Mode) -> Result<(), Failed> {
     let read = |extension: &str| std::fs::read(path.with_extension(extension)).ok();
     let input = read("in").or_else(|| example_input(path)).unwrap_or_default();
     let expected = String::from_utf8(read("out").unwrap_or_default())?;
-    let ran = run(path, input, mode)?;
+    if mode == Mode::Memory {
+        let mut interpreter = Config::default();
+        interpreter.tier = Tier::Interpreter;
+        let wanted = run(path, input.clone(), interpreter, Some(LITTLE))?;
+        let ran = run(path, input, mode.config(), Some(LITTLE))?;
+        return match (wanted.stdout == ran.stdout, wanted.stderr == ran.stderr) {
+            (false, _) => Err(difference(&wanted.stdout, &ran.stdout).into()),
+            (_, false) => Err(difference(&wanted.stderr, &ran.stderr).into()),
+            _ => Ok(()),
+        };
+    }
+    let ran = run(path, input, mode.config(), None)?;
     if ran.stdout != expected {
         return Err(format!(
             "standard output differs: {}\n{}",
@@ -200,11 +256,12 @@ fn main() {
     let mut trials = vec![Trial::test("coverage of the reference", move || coverage(&counts))];
     for path in programs {
         let name = path.strip_prefix(&root).expect("inside").display().to_string();
-        let plain = path.clone();
-        trials.push(Trial::test(name.clone(), move || check(&plain, Mode::Plain)));
         let heavy = NO_STRESS.iter().any(|part| name.contains(part)) || name.starts_with("examples/");
-        if !heavy {
-            trials.push(Trial::test(format!("{name} (stress)"), move || check(&path, Mode::Stress)));
+        for (mode, label) in Mode::ALL {
+            if !(heavy && mode.stress()) {
+                let path = path.clone();
+                trials.push(Trial::test(format!("{name}{label}"), move || check(&path, mode)));
+            }
         }
     }
     libtest_mimic::run(&arguments, trials).exit();

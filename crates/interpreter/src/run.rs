@@ -206,7 +206,7 @@ pub unsafe fn run(
                                 fp = window;
                                 link = (*callee).link;
                                 window = fp.byte_add((link >> 32) as usize);
-                                pc = (*callee).code;
+                                pc = (*callee).start;
                                 continue;
                             }};
                         }
@@ -592,6 +592,20 @@ pub unsafe fn run(
                                 break 'leave r::throw(ctx, fp, pc, entry!());
                             }
 
+                            Op::TierEntry => {
+                                let entry = entry!().cast_mut();
+                                (*entry).heat += 1;
+                                if (*entry).heat < (*entry).threshold && (*entry).native == (*ctx).uncompiled
+                                {
+                                    pc = (*entry).code;
+                                    continue;
+                                }
+                                (*ctx).fp = fp;
+                                (*ctx).entry = entry;
+                                (*ctx).pc = (*entry).code;
+                                break 'leave Status::Switch;
+                            }
+
                             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid => call!(),
                             Op::CallIntAddImm => {
                                 let second = *pc.add(1);
@@ -942,6 +956,10 @@ pub unsafe fn run(
             if status == Status::Exit {
                 let instance = ctx.cast::<Instance>();
                 return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
+            }
+            // Machine code takes over wherever a frame begins or goes on outside the loop.
+            if status == Status::Switch || (*(*ctx).entry).native != (*ctx).uncompiled {
+                return RunEnd::Switch;
             }
             pc = (*ctx).pc;
             fp = (*ctx).fp;

@@ -33,9 +33,23 @@ pub struct Context {
     pub fp: *mut u64,
     /// With `Status::Reload`: the function of the frame.
     pub entry: *const FunctionEntry,
-    /// With `Status::Exit` after a return into Rust: the result's bits.
+    /// With `Status::Exit` after a return into Rust, and with `Status::Returned`: the result's bits.
     pub result: u64,
+    /// With `Status::Returned`: where the header stands in the frame that returned, in bytes; bit 0 where there is no
+    /// result.
+    pub place: u64,
+    /// The native stack pointer at which machine code was entered last; it leaves from there.
+    pub native_base: usize,
+    /// The routines that machine code calls, by number.
+    pub routines: *const Helper,
+    /// Where functions without machine code have theirs: a stub that leaves to the driver. Null without tiers.
+    pub uncompiled: *const u8,
+    /// What the driver of the tiers keeps for this instance; null where only the interpreter runs.
+    pub tiers: *mut (),
 }
+
+/// A routine's address, in the table that machine code calls through.
+pub type Helper = *const ();
 
 const _: () = {
     assert!(std::mem::offset_of!(Context, budget) == 0);
@@ -58,6 +72,12 @@ pub enum Status {
     Exit = 2,
     /// At the branch target of the instruction.
     Branch = 3,
+    /// In the interpreter, at the instruction that the context says, which machine code did not do.
+    Interpret = 4,
+    /// Machine code returned from the frame that it was entered with, and from those below that it entered.
+    Returned = 5,
+    /// Wherever the context says, after a look at the tiers: the interpreter asks for a better one.
+    Switch = 6,
 }
 
 /// A routine: the meaning of an op that is no pure function of scalars.
@@ -70,6 +90,8 @@ pub enum RunEnd {
     Returned,
     /// A trap or exception reached the entry frame; it is pending in the instance.
     Unwound,
+    /// A better tier may go on: the context says where.
+    Switch,
 }
 
 /// Runs the pushed frame until it returns: what an instance needs of tier 0.

@@ -19,7 +19,8 @@ use crate::linked::FunctionMeta;
 
 /// The return takes the slow path: into Rust, or with a conversion of the result.
 pub const SPECIAL: u64 = 1;
-/// With [`SPECIAL`]: the call instruction has two words.
+/// With [`SPECIAL`]: the call instruction has two words. Without it: the caller may go on in machine code, so the return
+/// leaves the interpreter's loop for a look at the tiers.
 pub const LONG: u64 = 2;
 /// Frames below were not touched since the last collection.
 pub const CLEAN: u64 = 4;
@@ -32,7 +33,7 @@ const CLEAN_STEP: usize = 16;
 
 /// What a call needs of a function. Indexed by the engine-wide number, in the instance's table.
 #[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct FunctionEntry {
     /// The first instruction; null for host functions.
     pub code: *const Word,
@@ -44,9 +45,20 @@ pub struct FunctionEntry {
     pub module: u32,
     /// Everything else.
     pub meta: *const FunctionMeta,
+    /// Where the interpreter begins: the first instruction, or one that counts the call and looks at the tiers first.
+    pub start: *const Word,
+    /// Where machine code begins: the function's own, or a stub that leaves to the driver.
+    pub native: *const u8,
+    /// How warm the function is: calls and turns of loops in the interpreter.
+    pub heat: u32,
+    /// At this heat the driver looks at the function again.
+    pub threshold: u32,
 }
 
 impl FunctionEntry {
+    /// The binary logarithm of an entry's size.
+    pub const SHIFT: u32 = 6;
+
     /// The entry of numbers that no function has.
     pub const NONE: FunctionEntry = FunctionEntry {
         code: std::ptr::null(),
@@ -54,6 +66,10 @@ impl FunctionEntry {
         header: 0,
         module: u32::MAX,
         meta: std::ptr::null(),
+        start: std::ptr::null(),
+        native: std::ptr::null(),
+        heat: 0,
+        threshold: u32::MAX,
     };
 
     /// The frame size in bytes.
@@ -80,7 +96,7 @@ impl FunctionEntry {
 }
 
 const _: () = {
-    assert!(size_of::<FunctionEntry>() == 32);
+    assert!(size_of::<FunctionEntry>() == 1 << FunctionEntry::SHIFT);
     assert!(std::mem::offset_of!(FunctionEntry, code) == 0);
     assert!(std::mem::offset_of!(FunctionEntry, link) == 8);
     assert!(std::mem::offset_of!(FunctionEntry, header) == 16);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use upshift_bytecode::{CellType, HeapType, Protocol, RecordId, TrapCode, TypeId, ValueType, Word};
 
 use crate::check;
-use crate::context::{Context, InterruptHandle, Run, RunEnd, Status};
+use crate::context::{Context, Helper, InterruptHandle, Run, RunEnd, Status};
 use crate::feedback::Feedback;
 use crate::frame::{CLEAN, Frame, FunctionEntry, SPECIAL};
 use crate::heap::{Heap, HeapConfig};
@@ -88,6 +88,22 @@ impl DerefMut for HeapCell {
     }
 }
 
+/// What tiers above the interpreter put into the entries of functions without machine code.
+#[derive(Clone, Copy, Debug)]
+pub struct TierHooks {
+    /// Where machine code goes to call such a function.
+    pub uncompiled: *const u8,
+    /// At this heat the driver looks at a function for the first time.
+    pub threshold: u32,
+    /// The routines that machine code calls.
+    pub routines: *const Helper,
+    /// What the driver keeps.
+    pub driver: *mut (),
+}
+
+/// What the interpreter finds at the start of functions while there are other tiers.
+static TIER_ENTRY: Word = Word(upshift_bytecode::Op::TierEntry as u64);
+
 /// What is pending while guest code unwinds.
 #[derive(Debug)]
 pub enum Pending {
@@ -149,6 +165,9 @@ pub struct Instance {
     fuel: Option<u64>,
     max_extent: u32,
     depth: Cell<u32>,
+    /// The most units that a refill of the budget gives.
+    quantum: i64,
+    tiers: Option<TierHooks>,
     data: HashMap<RustTypeId, Box<dyn Any + Send>>,
 }
 
@@ -215,6 +234,11 @@ impl Instance {
                 fp: base,
                 entry: std::ptr::null(),
                 result: 0,
+                place: 0,
+                native_base: 0,
+                routines: std::ptr::null(),
+                uncompiled: std::ptr::null(),
+                tiers: std::ptr::null_mut(),
             },
             heap: HeapCell(UnsafeCell::new(heap)),
             io: RefCell::new(Io::new(grants)),
@@ -247,6 +271,8 @@ impl Instance {
             fuel: config.fuel,
             max_extent: 64,
             depth: Cell::new(0),
+            quantum: REFILL,
+            tiers: None,
             data: HashMap::new(),
         });
         instance.refresh();
@@ -312,6 +338,10 @@ impl Instance {
                 header: meta.layout.header() * 8,
                 module: number,
                 meta,
+                start: if self.tiers.is_some() && meta.host.is_none() { &raw const TIER_ENTRY } else { code },
+                native: self.context.uncompiled,
+                heat: 0,
+                threshold: self.tiers.map_or(u32::MAX, |t| t.threshold),
             };
         }
         resize(&mut self.globals, b.globals as usize + module.globals.len(), 0);
@@ -651,15 +681,72 @@ impl Instance {
             return Err(Trap::of(TrapCode::TimedOut));
         }
         match &mut self.fuel {
-            None => self.context.budget = REFILL - 1,
+            None => self.context.budget = self.quantum - 1,
             Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
             Some(fuel) => {
-                let units = (*fuel).min(REFILL as u64);
+                let units = (*fuel).min(self.quantum as u64);
                 *fuel -= units;
                 self.context.budget = units as i64 - 1;
             }
         }
         Ok(())
+    }
+
+    // ---- Tiers ----
+
+    /// Gives the instance tiers above the interpreter. Before any module is loaded.
+    pub fn set_tiers(&mut self, hooks: TierHooks) {
+        debug_assert!(self.modules.is_empty(), "functions are entered in the table with the tiers' hooks");
+        self.context.uncompiled = hooks.uncompiled;
+        self.context.routines = hooks.routines;
+        self.context.tiers = hooks.driver;
+        self.tiers = Some(hooks);
+    }
+
+    /// Sets how much a refill of the budget gives, 1 to [`REFILL`]; what the budget has beyond that goes back to the fuel.
+    pub fn set_quantum(&mut self, units: i64) {
+        self.quantum = units.clamp(1, REFILL);
+        let excess = self.context.budget - self.quantum;
+        if excess > 0 {
+            self.context.budget = self.quantum;
+            if let Some(fuel) = &mut self.fuel {
+                *fuel += excess as u64;
+            }
+        }
+    }
+
+    /// Puts another address where functions without machine code have theirs.
+    pub fn replace_uncompiled(&mut self, address: *const u8) {
+        let old = std::mem::replace(&mut self.context.uncompiled, address);
+        for entry in self.functions.iter_mut().filter(|e| e.native == old) {
+            entry.native = address;
+        }
+    }
+
+    /// The table entry of a function.
+    pub fn entry(&self, index: u32) -> Option<&FunctionEntry> {
+        self.functions.get(index as usize).filter(|e| !e.meta.is_null())
+    }
+
+    /// The table entry of a function, for the driver of the tiers.
+    pub fn entry_mut(&mut self, index: u32) -> Option<&mut FunctionEntry> {
+        self.functions.get_mut(index as usize).filter(|e| !e.meta.is_null())
+    }
+
+    /// The loaded modules.
+    pub fn modules(&self) -> &[Arc<LinkedModule>] {
+        &self.modules
+    }
+
+    /// How many runs are nested: guest to host to guest.
+    pub fn nesting(&self) -> u32 {
+        self.depth.get()
+    }
+
+    /// Bytes of native stack below this call that guest code may use; `None` where it runs on the caller's stack.
+    pub fn native_room(&self) -> Option<usize> {
+        let here = 0u8;
+        (self.native_limit != 0).then(|| (&raw const here as usize).saturating_sub(self.native_limit))
     }
 
     // ---- Collection ----
@@ -768,7 +855,7 @@ impl Instance {
                     instance.run_host(Frame { fp, entry })
                 } else {
                     let run = instance.run;
-                    run(&raw mut instance.context, fp, (*entry).code, entry)
+                    run(&raw mut instance.context, fp, (*entry).start, entry)
                 };
                 instance.depth.set(instance.depth.get() - 1);
                 // Modules may have been loaded in the meantime.
@@ -788,7 +875,8 @@ impl Instance {
                         }
                     }
                     RunEnd::Returned => Ok(instance.context.result),
-                    RunEnd::Unwound => Err(instance.take_pending()),
+                    // The driver of the tiers never gives a switch to its caller.
+                    RunEnd::Unwound | RunEnd::Switch => Err(instance.take_pending()),
                 }
             }
         })

@@ -11,6 +11,7 @@ pub mod heap;
 pub mod host;
 pub mod instance;
 pub mod io;
+pub mod layout;
 pub mod linked;
 pub mod list;
 pub mod map;

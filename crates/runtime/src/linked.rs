@@ -318,8 +318,9 @@ impl Ranges {
             return Ok(start);
         }
         let start = self.next;
-        // 2^27 functions of 32 bytes are more than any instance holds; the bound keeps all arithmetic in range.
-        self.next = start.checked_add(len).filter(|&n| n < 1 << 27).ok_or(LinkError::TooLarge(what))?;
+        // 2^25 functions of 64 bytes are more than any instance holds; the bound keeps all arithmetic in range, that of
+        // machine code with its 32-bit offsets too.
+        self.next = start.checked_add(len).filter(|&n| n < 1 << 25).ok_or(LinkError::TooLarge(what))?;
         Ok(start)
     }
 

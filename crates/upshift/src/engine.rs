@@ -16,6 +16,9 @@ use upshift_runtime::trap::Trap;
 
 use crate::error::{CallError, LoadError, RunError};
 use crate::function::{Params, ResultType, TypedFunction};
+use crate::profile::Format as ProfileFormat;
+use crate::tiers::events::Event;
+use crate::tiers::{self, Counters, Driver, MachineCode, Machinery};
 
 /// Which tiers may run code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,14 +35,41 @@ pub enum Tier {
     Auto,
 }
 
+/// When code moves to which tier, and how much room it may take.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TierConfig {
+    /// A function is compiled by the baseline compiler when its calls and the turns of its loops in the interpreter reach
+    /// this: 1 compiles at the first call.
+    pub baseline_heat: u32,
+    /// Compile at the threshold even where the run has not earned what compiling costs.
+    pub eager: bool,
+    /// The most bytes of machine code.
+    pub code_cache: usize,
+    /// So many turns of a loop in the interpreter are counted at once, 1 to 10,000.
+    pub quantum: u16,
+    /// Whether loops keep variables in registers; off for tests.
+    pub pin: bool,
+}
+
+impl Default for TierConfig {
+    fn default() -> Self {
+        TierConfig { baseline_heat: 2, eager: false, code_cache: 64 << 20, quantum: 32, pin: true }
+    }
+}
+
 /// How an engine is set up.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Config {
+    /// Thresholds and sizes of the tiers. [`Tier::Baseline`] compiles at the first call, whatever stands here.
+    pub tiers: TierConfig,
     /// Which tiers may run code. A tier that this build does not have is an error when a module is loaded.
     pub tier: Tier,
     /// The functions that modules may import.
     pub hosts: HostRegistry,
+    /// Profilers and debuggers that are told about machine code.
+    pub profile: Vec<ProfileFormat>,
     /// Collect at every allocation and overwrite freed memory: slow, for finding errors in host code and engine.
     pub gc_stress: bool,
 }
@@ -106,6 +136,7 @@ pub struct Engine(Arc<EngineInner>);
 struct EngineInner {
     config: Config,
     tables: Tables,
+    machinery: Arc<Machinery>,
 }
 
 /// Verified and linked bytecode. Cloning is cheap.
@@ -118,6 +149,12 @@ impl Module {
         &self.0.name
     }
 
+    /// The machine code that the baseline compiler makes of each of its functions, in order; `None` for functions beyond
+    /// what machine code can address. Nothing is placed or run: for looking at.
+    pub fn baseline_code(&self) -> Vec<Option<MachineCode>> {
+        tiers::disassemble(&self.0)
+    }
+
     /// The names of its functions.
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.0.functions[..self.0.guest_functions as usize].iter().map(|f| &*f.name)
@@ -127,7 +164,8 @@ impl Module {
 impl Engine {
     /// An engine.
     pub fn new(config: Config) -> Engine {
-        Engine(Arc::new(EngineInner { config, tables: Tables::default() }))
+        let machinery = Arc::new(Machinery::new(config.tiers, &config.profile));
+        Engine(Arc::new(EngineInner { config, tables: Tables::default(), machinery }))
     }
 
     /// Verifies and links a module.
@@ -137,13 +175,17 @@ impl Engine {
     /// build does not have.
     pub fn load(&self, module: &upshift_bytecode::Module) -> Result<Module, LoadError> {
         match self.0.config.tier {
-            Tier::Interpreter | Tier::Auto => {}
-            Tier::Baseline => return Err(LoadError::absent("baseline")),
+            Tier::Interpreter | Tier::Auto | Tier::Baseline => {}
             Tier::Optimized => return Err(LoadError::absent("optimized")),
         }
         verifier::verify(module).map_err(LoadError::verify)?;
         let resolve = |name: &str| self.0.config.hosts.get(name).cloned();
         linked::link(module, &self.0.tables, &resolve).map(Module).map_err(LoadError::link)
+    }
+
+    /// Why there is no machine code on this machine; `None` where there is, or where nobody needed any so far.
+    pub fn machine_code_problem(&self) -> Option<String> {
+        self.0.machinery.problem()
     }
 
     /// An instance with a module in it. The module's entry function is not run: see [`Instance::run`].
@@ -171,8 +213,13 @@ impl Engine {
         config.stack = limits.stack;
         config.fuel = limits.fuel;
         let tables = self.0.tables.clone();
-        let run = upshift_interpreter::run;
-        let inner = upshift_runtime::instance::Instance::new(
+        let tiers = match self.0.config.tier {
+            Tier::Interpreter => None,
+            Tier::Baseline => Some(TierConfig { baseline_heat: 1, eager: true, ..self.0.config.tiers }),
+            Tier::Optimized | Tier::Auto => Some(self.0.config.tiers),
+        };
+        let run = if tiers.is_some() { tiers::run } else { upshift_interpreter::run };
+        let mut inner = upshift_runtime::instance::Instance::new(
             &config,
             tables,
             grants,
@@ -180,7 +227,8 @@ impl Engine {
             run,
         )
         .map_err(RunError::from)?;
-        Ok(Instance { inner, modules: Vec::new(), timeout: limits.timeout, engine: self.clone() })
+        let driver = tiers.map(|config| Driver::install(self.0.machinery.clone(), config, &mut inner));
+        Ok(Instance { inner, driver, modules: Vec::new(), timeout: limits.timeout, engine: self.clone() })
     }
 }
 
@@ -188,6 +236,8 @@ impl Engine {
 #[derive(Debug)]
 pub struct Instance {
     pub(crate) inner: Box<upshift_runtime::instance::Instance>,
+    // Behind the instance, which uses it.
+    driver: Option<Box<Driver>>,
     modules: Vec<Module>,
     timeout: Option<Duration>,
     engine: Engine,
@@ -306,6 +356,16 @@ impl Instance {
     /// What the feedback sites of a module saw in this instance, for debugging; empty if it is not loaded here.
     pub fn feedback(&self, module: &Module) -> &[Feedback] {
         self.inner.feedback(&module.0)
+    }
+
+    /// The last decisions of the tiers, the oldest first.
+    pub fn tier_events(&self) -> impl Iterator<Item = &Event> {
+        self.driver.iter().flat_map(|d| d.events().iter())
+    }
+
+    /// What the tiers did so far.
+    pub fn tier_counters(&self) -> Counters {
+        self.driver.as_ref().map(|d| d.counters()).unwrap_or_default()
     }
 
     /// What the collector did so far.

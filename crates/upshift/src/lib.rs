@@ -44,13 +44,21 @@
 //! * [`RunError`]: why a run stopped, with the guest's backtrace.
 //! * [`Grants`] and [`Limits`]: what a guest may touch and use up.
 
+#[doc(hidden)]
+pub mod code_memory;
 mod engine;
 mod error;
 mod function;
+#[doc(hidden)]
+pub mod profile;
+mod tiers;
 
-pub use engine::{Config, Engine, Instance, Limits, Module, Tier};
+pub use engine::{Config, Engine, Instance, Limits, Module, Tier, TierConfig};
 pub use error::{CallError, LoadError, RunError};
 pub use function::{Param, Params, ResultType, TypedFunction};
+pub use profile::Format as ProfileFormat;
+pub use tiers::events::{Cause, Event, What};
+pub use tiers::{Counters, MachineCode};
 
 pub use upshift_bytecode as bytecode;
 pub use upshift_bytecode::TrapCode;

@@ -283,6 +283,7 @@ impl<'m> Pass<'_, 'm> {
                 Type::Made(Made::Tuple(self.operand(2) as u16))
             }
             Op::TupleGet => ANY_TYPE,
+            Op::TierEntry => return fault(Rule::Decode, "the op is the engine's own"),
         };
         Ok(Some(made))
     }

@@ -24,8 +24,8 @@ fn generated_modules_use_nearly_every_op() {
             }
         }
     }
-    // C functions may do anything.
-    let left_out = |name: &str| name.starts_with("call.c.");
+    // C functions may do anything; no module contains the engine's own op.
+    let left_out = |name: &str| name.starts_with("call.c.") || name == "tier_entry";
     let unused: Vec<&str> =
         unused.into_iter().map(|op| op.info().mnemonic).filter(|n| !left_out(n)).collect();
     assert!(unused.is_empty(), "{unused:?}");

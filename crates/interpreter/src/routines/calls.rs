@@ -223,7 +223,7 @@ unsafe fn push(s: Site, callee: *const FunctionEntry, fp: *mut u64, size: usize,
         if meta.host.is_none() {
             (*s.ctx).fp = fp;
             (*s.ctx).entry = callee;
-            (*s.ctx).pc = (*callee).code;
+            (*s.ctx).pc = (*callee).start;
             return Status::Reload;
         }
         let index = (*s.entry).index();
@@ -383,7 +383,7 @@ unsafe fn tail_words(s: Site, callee: *const FunctionEntry, closure: Option<Valu
             && back & !FLAGS != 0
             && back & SPECIAL == 0
         {
-            back |= SPECIAL | if is_long(back & !FLAGS) { LONG } else { 0 };
+            back = back & !LONG | SPECIAL | if is_long(back & !FLAGS) { LONG } else { 0 };
         }
         if let Some(closure) = closure {
             *s.fp.add(meta.layout.first_cell() as usize) = closure.bits();
@@ -406,7 +406,7 @@ unsafe fn finish_tail(s: Site, callee: *const FunctionEntry, back: u64, link: u6
         if meta.host.is_none() {
             (*s.ctx).fp = s.fp;
             (*s.ctx).entry = callee;
-            (*s.ctx).pc = (*callee).code;
+            (*s.ctx).pc = (*callee).start;
             return Status::Reload;
         }
         let frame = Frame { fp: s.fp, entry: callee };

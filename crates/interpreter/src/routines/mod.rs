@@ -8,12 +8,14 @@
 mod calls;
 mod data;
 mod dynamic;
+mod native;
 
 pub use calls::*;
 pub use data::*;
 pub use dynamic::*;
+pub use native::*;
 
-use upshift_bytecode::{Inst, OperandKind, TrapCode, Word};
+use upshift_bytecode::{Effects, Inst, OperandKind, TrapCode, Word};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::{Frame, FunctionEntry};
 use upshift_runtime::instance::{Instance, Pending};
@@ -266,11 +268,23 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
 }
 
 routines! {
-    /// The budget went below zero: refills it or traps.
+    /// The budget went below zero: refills it or traps. Where there are tiers above and the instruction leads back to the
+    /// header of a loop, which is where they can be entered, asks for a look at them.
     budget |s| {
-        match s.instance().refill() {
-            Ok(()) => Status::Continue,
-            Err(trap) => s.trap(trap),
+        if let Err(trap) = s.instance().refill() {
+            return s.trap(trap);
+        }
+        if (*s.ctx).tiers.is_null() {
+            return Status::Continue;
+        }
+        match loop_target(s.pc) {
+            Some(target) => {
+                (*s.ctx).fp = s.fp;
+                (*s.ctx).entry = s.entry;
+                (*s.ctx).pc = target;
+                Status::Switch
+            }
+            None => Status::Continue,
         }
     }
 
@@ -280,6 +294,21 @@ routines! {
         let instance = s.instance();
         instance.pending = Some(Pending::Exception(value, None));
         instance.unwind(s.frame(), s.pc.add(1))
+    }
+}
+
+/// Where a branch that charged the budget continues: behind the loop header. `None` for other instructions.
+unsafe fn loop_target(pc: *const Word) -> Option<*const Word> {
+    // SAFETY: the pc is at a verified instruction.
+    unsafe {
+        let op = upshift_bytecode::Op::from_number((*pc).op())?;
+        let effects = op.effects();
+        if !effects.has(Effects::LOOP) || !effects.has(Effects::BRANCH) {
+            return None;
+        }
+        // Branches that charge have one word.
+        let distance = Inst::decode(&[*pc]).ok()?.target()?;
+        Some(pc.offset(distance as isize + 1))
     }
 }
 

@@ -43,7 +43,7 @@ const ENTRIES_MAX: usize = 1 << 30;
 const POLICY_MASK: u16 = 7;
 const SORTED: u16 = 8;
 const TEXTS: u16 = 16;
-const DENSE: u16 = 32;
+pub(crate) const DENSE: u16 = 32;
 
 /// What a search by key found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

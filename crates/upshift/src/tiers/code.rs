@@ -1,0 +1,210 @@
+//! Machine code of an engine: the memory, which is mapped at first need, and what was compiled into it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use upshift_baseline::{Facts, Input, Machine, Stubs, TooLarge};
+use upshift_runtime::linked::{FunctionMeta, LinkedModule};
+
+use crate::code_memory::{CodeBlock, CodeMemory, Unavailable};
+use crate::engine::TierConfig;
+use crate::profile::{CodeInfo, Format, Profiler, Registration};
+
+/// The machine code of one function, shared by the instances of an engine.
+#[derive(Debug)]
+pub struct Code {
+    /// What profilers and debuggers know; it goes before the code does.
+    registration: Option<Registration>,
+    block: CodeBlock,
+    /// Where frames can be continued: word and offset, sorted by word.
+    resume: Box<[(u32, u32)]>,
+    /// Which bytecode it was made from: its address. Equal addresses are equal functions as long as the code is in use, since
+    /// who uses it keeps the module.
+    bytecode: usize,
+    /// Instructions of bytecode.
+    pub instructions: u32,
+}
+
+impl Code {
+    /// The entry.
+    pub fn entry(&self) -> *const u8 {
+        self.block.address()
+    }
+
+    /// The number of bytes.
+    pub fn bytes(&self) -> u32 {
+        self.block.len() as u32
+    }
+
+    /// Where a frame at an instruction continues.
+    pub fn resume(&self, word: u32) -> Option<*const u8> {
+        let i = self.resume.binary_search_by_key(&word, |r| r.0).ok()?;
+        Some(self.block.address().wrapping_add(self.resume[i].1 as usize))
+    }
+}
+
+/// The memory with its stubs.
+#[derive(Debug)]
+pub struct Memory {
+    memory: Arc<CodeMemory>,
+    block: CodeBlock,
+    stubs: Stubs,
+}
+
+impl Memory {
+    fn new(cap: usize) -> Result<Memory, Unavailable> {
+        let memory = CodeMemory::new(cap)?;
+        let stubs = Stubs::new();
+        let mut block =
+            memory.allocate(stubs.text.len()).ok_or_else(|| Unavailable::new("no room for the stubs"))?;
+        if !block.write(0, &stubs.text) {
+            return Err(Unavailable::new("the stubs cannot be written"));
+        }
+        block.publish();
+        Ok(Memory { memory, block, stubs })
+    }
+
+    /// The entry of functions without machine code.
+    pub fn uncompiled(&self) -> *const u8 {
+        self.block.address().wrapping_add(self.stubs.uncompiled as usize)
+    }
+
+    /// The way into machine code.
+    pub fn enter(&self) -> *const u8 {
+        self.block.address().wrapping_add(self.stubs.enter as usize)
+    }
+
+    /// Puts the code of a function into memory.
+    fn place(&self, machine: &mut Machine, bytecode: usize, cap: usize) -> Option<Code> {
+        if self.memory.used() + machine.text.len() > cap + self.block.len().next_multiple_of(16) {
+            return None;
+        }
+        let mut block = self.memory.allocate(machine.text.len())?;
+        let base = block.offset();
+        for &(at, stub) in &machine.stubs {
+            let target = self.block.offset() + self.stubs.place(stub) as usize;
+            let distance = (target as i64 - (base + at as usize + 4) as i64) as i32;
+            machine.text[at as usize..at as usize + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+        for &(at, distance) in &machine.literals {
+            let address = bytecode as u64 + u64::from(distance);
+            machine.text[at as usize..at as usize + 8].copy_from_slice(&address.to_le_bytes());
+        }
+        if !block.write(0, &machine.text) {
+            return None;
+        }
+        block.publish();
+        let resume = std::mem::take(&mut machine.resume).into_boxed_slice();
+        Some(Code { registration: None, block, resume, bytecode, instructions: machine.instructions })
+    }
+}
+
+/// Tells profilers and debuggers.
+fn register(
+    profiler: &Profiler,
+    module: &LinkedModule,
+    meta: &FunctionMeta,
+    machine: &Machine,
+    code: &Code,
+) -> Registration {
+    let mut source = None;
+    let mut lines = Vec::new();
+    for &(offset, word) in &machine.map {
+        let Some(span) = meta.span_at(word) else { continue };
+        let Some(text) = module.sources.get(span.source as usize) else { continue };
+        source.get_or_insert(text.name.as_str());
+        let line = text.position(span.start).0;
+        if lines.last().is_none_or(|l: &(u32, u32)| l.1 != line) {
+            lines.push((offset, line));
+        }
+    }
+    profiler.register(&CodeInfo {
+        name: &meta.name,
+        tier: "baseline",
+        address: code.entry().addr(),
+        size: code.bytes() as usize,
+        source,
+        lines: &lines,
+    })
+}
+
+/// How compiling ended.
+pub enum Outcome {
+    /// New code.
+    Made(Arc<Code>, Duration),
+    /// Code of another instance.
+    Shared(Arc<Code>),
+    /// The memory is full.
+    Full,
+    /// Beyond what machine code can address.
+    TooLarge,
+}
+
+/// What an engine knows of machine code.
+#[derive(Debug)]
+pub struct Machinery {
+    config: TierConfig,
+    profiler: Option<Profiler>,
+    memory: OnceLock<Result<Memory, Unavailable>>,
+    known: Mutex<HashMap<u32, Weak<Code>>>,
+}
+
+impl Machinery {
+    /// With the engine's configuration.
+    pub fn new(config: TierConfig, profile: &[Format]) -> Machinery {
+        let profiler = (!profile.is_empty()).then(|| Profiler::new(profile));
+        Machinery { config, profiler, memory: OnceLock::new(), known: Mutex::new(HashMap::new()) }
+    }
+
+    /// The memory, which is mapped now if it was not yet.
+    pub fn memory(&self) -> Result<&Memory, &Unavailable> {
+        self.memory.get_or_init(|| Memory::new(self.config.code_cache)).as_ref()
+    }
+
+    /// Why there is no memory, where it was asked for.
+    pub fn problem(&self) -> Option<String> {
+        self.memory.get()?.as_ref().err().map(ToString::to_string)
+    }
+
+    /// The code of a function: made now, or by another instance.
+    pub fn compile(
+        &self,
+        memory: &Memory,
+        module: &LinkedModule,
+        meta: &FunctionMeta,
+        facts: &dyn Facts,
+    ) -> Outcome {
+        let code = &module.code[meta.start as usize..];
+        let bytecode = code.as_ptr().addr();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = known.get(&meta.index).and_then(Weak::upgrade)
+            && code.bytecode == bytecode
+        {
+            return Outcome::Shared(code);
+        }
+        let started = Instant::now();
+        let machine = upshift_baseline::compile(Input {
+            meta,
+            code,
+            facts,
+            map: self.profiler.is_some(),
+            pin: self.config.pin,
+        });
+        let mut machine = match machine {
+            Ok(machine) => machine,
+            Err(TooLarge) => return Outcome::TooLarge,
+        };
+        match memory.place(&mut machine, bytecode, self.config.code_cache) {
+            None => Outcome::Full,
+            Some(mut code) => {
+                if let Some(profiler) = &self.profiler {
+                    code.registration = Some(register(profiler, module, meta, &machine, &code));
+                }
+                let code = Arc::new(code);
+                known.insert(meta.index, Arc::downgrade(&code));
+                Outcome::Made(code, started.elapsed())
+            }
+        }
+    }
+}

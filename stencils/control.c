@@ -1,0 +1,181 @@
+/* Control: calls, returns, and the stubs between machine code and Rust. In assembly, since they break the convention of the
+ * stencils on purpose: a guest call keeps context, frame and budget in their registers, which C would save and restore.
+ *
+ * Behind a function's code the patcher lays LIT_CODE (the address of its bytecode), a LIT_CALL for each call (return pc and
+ * link: the header of the callee's frame), and thunks through which its instructions reach routines (THUNK) and leave to the
+ * interpreter (EXIT).
+ *
+ * Return protocol: rax the result's bits, edx the offset of the header in the returning frame, with bit 0 set where there is
+ * no result. The native stack holds return addresses only; it may be given up at any time by going to `leave`, since guest
+ * frames say everything. */
+#include "layout.h"
+
+#define TEXT(x) TEXT_(x)
+#define TEXT_(x) #x
+#define ASM(name, ...) __attribute__((naked, preserve_none)) void name(void) { __asm__(__VA_ARGS__); }
+
+#define BUDGET TEXT(CTX_BUDGET) "(%r12)"
+#define LEAVE(status) "movl $" TEXT(status) ", %eax\njmp STUB_LEAVE\n"
+
+/* The budget: one unit, then on, or where a branch leads. In assembly, since C would not use the flags of the subtraction. */
+ASM(charge, "decq %r14\njs COLD\njmp CONT\n")
+ASM(charge_jump, "decq %r14\njns TAKEN\njmp COLD\n")
+
+/* Behind COLD, which refills the budget and comes back, nothing is in scratch registers. */
+/* A call: S1 size of the caller's frame, S2 where the callee's header stands in its frame, LIT_CALL the header's two words,
+ * U0 the callee's number, S4 its entry in the table. COLD and EXIT_HERE are reached in the callee's frame. */
+#define CHECKS                                                                                                         \
+    "addq $S1, %r13\n"                                                                                                 \
+    "cmpq " TEXT(CTX_STACK_LIMIT) "(%r12), %r13\n"                                                                     \
+    "ja EXIT_HERE\n"                                                                                                   \
+    "decq %r14\n"                                                                                                      \
+    "js COLD\n"
+ASM(call_static, CHECKS
+    "movups LIT_CALL(%rip), %xmm15\n"
+    "movups %xmm15, S2(%r13)\n"
+    "movq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\n"
+    "movl $U0, %eax\n"
+    "call *S4(%rcx)\n"
+    "subq $S1, %r13\n"
+    "jmp CONT\n")
+/* An argument that is a sum: S0 + S3 goes to the window at S1. */
+ASM(add_to_window, "movq S0(%r13), %rax\naddq $S3, %rax\njo COLD\nmovq %rax, S1(%r13)\njmp CONT\n")
+/* From the caller's frame to the callee's and back, for the slow halves of calls. */
+ASM(frame_up, "addq $S1, %r13\njmp CONT\n")
+ASM(frame_down, "subq $S1, %r13\njmp CONT\n")
+/* What the call's result goes to: S0. */
+ASM(result, "movq %rax, S0(%r13)\njmp CONT\n")
+
+/* A closure: S0 its slot, seen from the callee's frame; S2 is not known, so the header is found through the table. The closure becomes the first cell. */
+ASM(call_closure, CHECKS
+    "movq S0(%r13), %rdx\n"
+    "movl " TEXT(HEADER_META) "(%rdx), %eax\n"
+    "movq %rax, %rcx\n"
+    "shlq $" TEXT(FUNCTION_SHIFT) ", %rcx\n"
+    "addq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\n"
+    "movl " TEXT(FUNCTION_HEADER) "(%rcx), %ebx\n"
+    "addq %r13, %rbx\n"
+    "movq %rdx, 16(%rbx)\n"
+    "movups LIT_CALL(%rip), %xmm15\n"
+    "movups %xmm15, (%rbx)\n"
+    "call *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"
+    "subq $S1, %r13\n"
+    "jmp CONT\n")
+
+/* A routine: U0 distance of the instruction from the function's first word in bytes, U1 the routine's place in the table. */
+ASM(routine, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\njmp CONT\n")
+/* A routine that may answer that the instruction's branch is taken. */
+ASM(routine_branch, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\ntestl %eax, %eax\njne TAKEN\njmp CONT\n")
+/* To the interpreter, at an instruction. */
+ASM(side_exit, "movl $U0, %eax\njmp EXIT\n")
+/* A switch: the routine leaves where to go in the context, which the driver follows. */
+ASM(routine_leave, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\nmovl $" TEXT(STATUS_RELOAD) ", %eax\njmp STUB_LEAVE\n")
+
+/* Behind each function: U0 is the function's number times the size of an entry. */
+ASM(thunk, "movq LIT_CODE(%rip), %rdx\naddq %rax, %rdx\nmovl $U0, %ecx\naddq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\njmp STUB_ROUTINE\n")
+ASM(exit_thunk, "movq LIT_CODE(%rip), %rdx\naddq %rax, %rdx\nmovl $U0, %ecx\naddq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\njmp STUB_EXIT\n")
+/* The function's entry for its slow returns: rax the result, edx the place. */
+ASM(return_thunk, "movl $U0, %ecx\naddq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\njmp STUB_RETURN\n")
+
+/* Returns: S1 the header's place in the frame, U0 the same for the caller. */
+#define RETURN(load, place)                                                                                            \
+    load "testb $7, S1(%r13)\n"                                                                                        \
+    "jne RETURN_COLD\n"                                                                                                \
+    "movl $" place ", %edx\n"                                                                                          \
+    "ret\n"
+ASM(return_slot, RETURN("movq S0(%r13), %rax\n", "U0"))
+ASM(return_sum, "movq S0(%r13), %rax\naddq S2(%r13), %rax\njo EXIT_HERE\n" RETURN("", "U0"))
+ASM(return_int__d0, RETURN("movq %r15, %rax\n", "U0"))
+ASM(return_int__d1, RETURN("movq %rdi, %rax\n", "U0"))
+ASM(return_int__d2, RETURN("movq %rsi, %rax\n", "U0"))
+ASM(return_int__d3, RETURN("movq %r8, %rax\n", "U0"))
+ASM(return_int__d4, RETURN("movq %r9, %rax\n", "U0"))
+ASM(return_int__d5, RETURN("movq %r11, %rax\n", "U0"))
+ASM(return_float__e0, RETURN("movq %xmm0, %rax\n", "U0"))
+ASM(return_float__e1, RETURN("movq %xmm1, %rax\n", "U0"))
+ASM(return_float__e2, RETURN("movq %xmm2, %rax\n", "U0"))
+ASM(return_float__e3, RETURN("movq %xmm3, %rax\n", "U0"))
+ASM(return_float__e4, RETURN("movq %xmm4, %rax\n", "U0"))
+ASM(return_float__e5, RETURN("movq %xmm5, %rax\n", "U0"))
+ASM(return_float__e6, RETURN("movq %xmm6, %rax\n", "U0"))
+ASM(return_float__e7, RETURN("movq %xmm7, %rax\n", "U0"))
+ASM(return_void, RETURN("movabsq $" TEXT(VALUE_NIL) ", %rax\n", "U0"))
+/* The slow half of a return: edx as above. */
+ASM(return_cold, "movl $U0, %edx\njmp RETURN_THUNK\n")
+
+/* ---- Once for each code memory ---- */
+
+/* From Rust: (context, frame, target) -> status. The base of the native stack is kept in the context, the old one saved. */
+ASM(stub_enter,
+    "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+    "movq %rdi, %r12\n"
+    "movq %rsi, %r13\n"
+    "pushq " TEXT(CTX_NATIVE_BASE) "(%r12)\n"
+    "movq %rsp, " TEXT(CTX_NATIVE_BASE) "(%r12)\n"
+    "movq " BUDGET ", %r14\n"
+    "call *%rdx\n"
+    /* The frame that ran at the bottom returned. */
+    "movq %rax, " TEXT(CTX_RESULT) "(%r12)\n"
+    "movq %rdx, " TEXT(CTX_PLACE) "(%r12)\n"
+    "movq %r13, " TEXT(CTX_FP) "(%r12)\n"
+    LEAVE(STATUS_RETURNED))
+/* With a status in eax: gives the native stack up and returns to Rust. */
+ASM(stub_leave,
+    "movq %r14, " BUDGET "\n"
+    "movq " TEXT(CTX_NATIVE_BASE) "(%r12), %rsp\n"
+    "popq " TEXT(CTX_NATIVE_BASE) "(%r12)\n"
+    "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\n"
+    "ret\n")
+/* A routine: rdx pc, rcx entry, ebx place in the table. Comes back where it may go on. */
+ASM(stub_routine,
+    "movq %r14, " BUDGET "\n"
+    "movq %rsp, %rbp\n"
+    "andq $-16, %rsp\n"
+    "movq %r12, %rdi\n"
+    "movq %r13, %rsi\n"
+    "movq " TEXT(CTX_ROUTINES) "(%r12), %rax\n"
+    "call *(%rax,%rbx)\n"
+    "movq %rbp, %rsp\n"
+    "movq " BUDGET ", %r14\n"
+    "testl %eax, %eax\n"
+    "jne 1f\n"
+    "ret\n"
+    "1: cmpl $" TEXT(STATUS_BRANCH) ", %eax\n"
+    "jne STUB_LEAVE\n"
+    "ret\n")
+/* To the interpreter: rdx pc, rcx entry. */
+ASM(stub_exit,
+    "movq %rdx, " TEXT(CTX_PC) "(%r12)\n"
+    "movq %rcx, " TEXT(CTX_ENTRY) "(%r12)\n"
+    "movq %r13, " TEXT(CTX_FP) "(%r12)\n"
+    LEAVE(STATUS_INTERPRET))
+/* The entry of functions without code: eax the number. The caller's frame learns that its return leaves the interpreter. */
+ASM(stub_uncompiled,
+    "shlq $" TEXT(FUNCTION_SHIFT) ", %rax\n"
+    "addq " TEXT(CTX_FUNCTIONS) "(%r12), %rax\n"
+    "movl " TEXT(FUNCTION_HEADER) "(%rax), %ecx\n"
+    "orq $2, (%r13,%rcx)\n"
+    "movq " TEXT(FUNCTION_START) "(%rax), %rdx\n"
+    "movq %rdx, " TEXT(CTX_PC) "(%r12)\n"
+    "movq %rax, " TEXT(CTX_ENTRY) "(%r12)\n"
+    "movq %r13, " TEXT(CTX_FP) "(%r12)\n"
+    LEAVE(STATUS_RELOAD))
+/* A return with flags: rcx entry, rax result, edx place. The routine clears the collector's mark; any other flag leaves. */
+ASM(stub_return,
+    "pushq %rax\n"
+    "pushq %rdx\n"
+    "movq %r14, " BUDGET "\n"
+    "movq %rsp, %rbp\n"
+    "andq $-16, %rsp\n"
+    "movq %r12, %rdi\n"
+    "movq %r13, %rsi\n"
+    "movq %rcx, %rdx\n"
+    "movq %rax, %rcx\n"
+    "movq " TEXT(CTX_ROUTINES) "(%r12), %rax\n"
+    "call *" TEXT(ROUTINE_RETURN) "(%rax)\n"
+    "movq %rbp, %rsp\n"
+    "testl %eax, %eax\n"
+    "jne STUB_LEAVE\n"
+    "popq %rdx\n"
+    "popq %rax\n"
+    "ret\n")
