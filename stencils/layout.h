@@ -12,12 +12,11 @@
 #define CTX_FP 64
 #define CTX_ENTRY 72
 #define CTX_RESULT 80
-#define CTX_PLACE 88
-#define CTX_NATIVE_BASE 96
-#define CTX_ROUTINES 104
-#define HEAP_TOP 128
-#define HEAP_END 136
-#define HEAP_REQUESTED 144
+#define CTX_NATIVE_BASE 88
+#define CTX_ROUTINES 96
+#define HEAP_TOP 120
+#define HEAP_END 128
+#define HEAP_REQUESTED 136
 #define FUNCTION_SHIFT 6
 #define FUNCTION_CODE 0
 #define FUNCTION_LINK 8

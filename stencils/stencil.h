@@ -18,10 +18,7 @@
 
 #include "layout.h"
 
-typedef struct {
-    uint64_t value;
-    uint64_t place;
-} result_t;
+typedef uint64_t result_t;
 
 #define CC __attribute__((preserve_none))
 #define PARAMS                                                                                                         \

@@ -83,14 +83,8 @@ pub enum Cold {
     Routine { pc: u32, routine: Routine, before: Regs, after: Regs, back: u32, taken: Option<Label> },
     /// The budget is used up: refilled, then on at a label, whose state `after` is.
     Budget { pc: u32, before: Regs, after: Regs, back: Label },
-    /// The budget is used up at a call, in the callee's frame: refilled, then on behind.
-    CallBudget { pc: u32, size: u32, back: u32 },
-    /// No room for the callee's frame: the interpreter says so.
-    CallExit { pc: u32, size: u32 },
     /// Another stencil in place of the fast path; where that does not apply either, to the interpreter.
     Companion { stencil: Stencil, values: Values, back: u32, exit: u32 },
-    /// A return with flags.
-    Return { place: u32 },
     /// A branch between states.
     Edge { from: Regs, to: Regs, target: Label },
     /// Entry from outside, all registers in memory.
@@ -105,6 +99,8 @@ enum TailPart {
     Code,
     /// The header of a call's frame, with the return pc's distance.
     Call,
+    /// Its second word.
+    CallLink,
 }
 
 /// The emitter.
@@ -249,10 +245,11 @@ impl Assembler {
                     self.fixups.push((position, label));
                 }
             }
-            HoleKind::Cold | HoleKind::ReturnCold => {
+            HoleKind::Cold => {
                 self.fixups.push((position, Label::Job(job)));
                 return true;
             }
+            HoleKind::ReturnCold => self.tail.push((position, TailPart::Return, 0)),
             HoleKind::ExitHere => {
                 self.fixups.push((position, Label::Job(job + 1)));
                 return true;
@@ -261,7 +258,9 @@ impl Assembler {
             HoleKind::Exit => self.tail.push((position, TailPart::Exit, 0)),
             HoleKind::ReturnThunk => self.tail.push((position, TailPart::Return, 0)),
             HoleKind::LitCode => self.tail.push((position, TailPart::Code, addend)),
-            HoleKind::LitCall => self.tail.push((position, TailPart::Call, values.s[3])),
+            HoleKind::LitCall if addend == 0 => self.tail.push((position, TailPart::Call, values.s[3])),
+            // The second word of the same literal.
+            HoleKind::LitCall => self.tail.push((position, TailPart::CallLink, addend)),
             HoleKind::StubLeave => self.stubs.push((position, Stub::Leave)),
             HoleKind::StubRoutine => self.stubs.push((position, Stub::Routine)),
             HoleKind::StubExit => self.stubs.push((position, Stub::Exit)),
@@ -380,7 +379,7 @@ impl Assembler {
         }
         let number =
             Values { u: [index << upshift_runtime::frame::FunctionEntry::SHIFT, 0], ..Values::default() };
-        let mut places = [UNSET; 4];
+        let mut places = [UNSET; 6];
         for (part, stencil) in [
             (TailPart::Thunk, family::THUNK.at([])),
             (TailPart::Exit, family::EXIT_THUNK.at([])),
@@ -398,13 +397,17 @@ impl Assembler {
         machine.data = self.here();
         machine.literals.push((self.here(), 0));
         self.text.extend_from_slice(&[0; 8]);
+        let mut call = UNSET;
         for (at, part, extra) in std::mem::take(&mut self.tail) {
             let place = if let TailPart::Call = part {
                 let place = self.here();
                 machine.literals.push((place, extra as u32));
                 self.text.extend_from_slice(&[0; 8]);
                 self.text.extend_from_slice(&link.to_le_bytes());
+                call = place;
                 place
+            } else if let TailPart::CallLink = part {
+                call.wrapping_add(extra as u32)
             } else {
                 places[part as usize].wrapping_add(extra as u32)
             };
@@ -484,19 +487,6 @@ impl Assembler {
                 self.load_all(after);
                 self.jump(back);
             }
-            Cold::CallBudget { pc, size, back } => {
-                let frame = Values { s: [0, size as i32, 0, 0, 0, 0], ..Values::default() };
-                self.plain(family::FRAME_DOWN.at([]), &frame);
-                let values = Values { u: [pc, Routine::NativeBudget as u32 * 8], ..Values::default() };
-                self.plain(family::ROUTINE.at([]), &values);
-                self.plain(family::FRAME_UP.at([]), &frame);
-                self.jump(Label::At(back));
-            }
-            Cold::CallExit { pc, size } => {
-                let frame = Values { s: [0, size as i32, 0, 0, 0, 0], ..Values::default() };
-                self.plain(family::FRAME_DOWN.at([]), &frame);
-                self.plain(family::SIDE_EXIT.at([]), &Values { u: [pc, 0], ..Values::default() });
-            }
             Cold::Companion { stencil, ref values, back, exit } => {
                 let at = self.text.len();
                 let (code, hot) = stencil.code();
@@ -505,10 +495,6 @@ impl Assembler {
                     self.fill(hole.kind, at + hole.offset, hole.addend, values, exit, None);
                 }
                 self.jump(Label::At(back));
-            }
-            Cold::Return { place } => {
-                let values = Values { u: [place, 0], ..Values::default() };
-                self.plain(family::RETURN_COLD.at([]), &values);
             }
             Cold::Edge { ref from, ref to, target } => {
                 self.transition(from, to, exposed);

@@ -663,12 +663,12 @@ impl Compiler<'_> {
             (callee << FunctionEntry::SHIFT) as i32 + std::mem::offset_of!(FunctionEntry, native) as i32;
         let back = (self.at + words) * 8;
         let values = Values {
-            s: [0, size as i32, header as i32, back as i32, entry, 0],
+            s: [0, size as i32, (size + header) as i32, back as i32, entry, 0],
             u: [callee, 0],
             ..Values::default()
         };
         self.asm.emit(f::CALL_STATIC.at([]), &values, None);
-        self.call_jobs(size);
+        self.call_jobs();
         self.call_end(words, dst, resume);
         Ok(())
     }
@@ -677,22 +677,20 @@ impl Compiler<'_> {
         self.flush();
         let size = self.window * 8;
         let back = (self.at + 1) * 8;
-        let values = Values {
-            s: [i32::from(slot) * 8 - size as i32, size as i32, 0, back as i32, 0, 0],
-            ..Values::default()
-        };
+        let values =
+            Values { s: [i32::from(slot) * 8, size as i32, 0, back as i32, 0, 0], ..Values::default() };
         self.asm.emit(f::CALL_CLOSURE.at([]), &values, None);
-        self.call_jobs(size);
+        self.call_jobs();
         self.call_end(1, dst, resume);
     }
 
     /// The jobs of a call: the budget, and the interpreter where the stack is full.
-    fn call_jobs(&mut self, size: u32) {
+    fn call_jobs(&mut self) {
         let pc = self.pc();
         // Behind the conditional jump to COLD.
-        let back = self.asm.job_reference();
-        self.asm.jobs.push(Cold::CallBudget { pc, size, back });
-        self.asm.jobs.push(Cold::CallExit { pc, size });
+        let back = Label::At(self.asm.job_reference());
+        self.asm.jobs.push(Cold::Budget { pc, before: EMPTY, after: EMPTY, back });
+        self.exit_job(EMPTY);
     }
 
     fn call_end(&mut self, words: u32, dst: Option<u16>, resume: &mut Vec<(u32, u32)>) {
@@ -704,17 +702,10 @@ impl Compiler<'_> {
     }
 
     /// A return, the value being in a slot or a register.
-    fn ret(&mut self, stencil: Stencil, slot: u16, void: bool) {
+    fn ret(&mut self, stencil: Stencil, slot: u16) {
         let header = self.input.meta.layout.header() * 8;
-        let place = header | u32::from(void);
-        let values = Values {
-            s: [i32::from(slot) * 8, header as i32, 0, 0, 0, 0],
-            u: [place, 0],
-            ..Values::default()
-        };
-        if self.asm.emit(stencil, &values, None) {
-            self.asm.jobs.push(Cold::Return { place });
-        }
+        let s = [i32::from(slot) * 8, header as i32, 0, 0, 0, 0];
+        self.asm.emit(stencil, &Values { s, ..Values::default() }, None);
         self.dead = true;
     }
 
@@ -1025,21 +1016,20 @@ impl Compiler<'_> {
             Op::TailCell => self.tail(Routine::TailCell),
             Op::TailCellSpread => self.tail(Routine::TailCellSpread),
             Op::ReturnInt => match self.regs.int(a) {
-                Some(reg) => self.ret(f::RETURN_INT.at([reg]), 0, false),
-                None => self.ret(f::RETURN_SLOT.at([]), a, false),
+                Some(reg) => self.ret(f::RETURN_INT.at([reg]), 0),
+                None => self.ret(f::RETURN_SLOT.at([]), a),
             },
             Op::ReturnFloat => match self.regs.float(a) {
-                Some(reg) => self.ret(f::RETURN_FLOAT.at([reg]), 0, false),
-                None => self.ret(f::RETURN_SLOT.at([]), a, false),
+                Some(reg) => self.ret(f::RETURN_FLOAT.at([reg]), 0),
+                None => self.ret(f::RETURN_SLOT.at([]), a),
             },
             Op::ReturnIntAddChecked => {
                 self.sync(a);
                 self.sync(b);
                 let header = self.input.meta.layout.header() * 8;
                 let s = [i32::from(a) * 8, header as i32, i32::from(b) * 8, 0, 0, 0];
-                self.asm.emit(f::RETURN_SUM.at([]), &Values { s, u: [header, 0], ..Values::default() }, None);
-                self.asm.jobs.push(Cold::Return { place: header });
                 let regs = self.regs;
+                self.asm.emit(f::RETURN_SUM.at([]), &Values { s, ..Values::default() }, None);
                 self.exit_job(regs);
                 self.dead = true;
             }
@@ -1052,9 +1042,9 @@ impl Compiler<'_> {
                         self.slow(Routine::NoteResults, regs);
                     }
                 }
-                self.ret(f::RETURN_SLOT.at([]), a, false);
+                self.ret(f::RETURN_SLOT.at([]), a);
             }
-            Op::ReturnVoid => self.ret(f::RETURN_VOID.at([]), 0, true),
+            Op::ReturnVoid => self.ret(f::RETURN_VOID.at([]), 0),
             Op::ResultsClear => self.routine(Routine::ResultsClear),
             Op::ResultsPush => self.routine(Routine::ResultsPush),
             Op::ResultsLen => self.routine(Routine::ResultsLen),

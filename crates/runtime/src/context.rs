@@ -35,9 +35,6 @@ pub struct Context {
     pub entry: *const FunctionEntry,
     /// With `Status::Exit` after a return into Rust, and with `Status::Returned`: the result's bits.
     pub result: u64,
-    /// With `Status::Returned`: where the header stands in the frame that returned, in bytes; bit 0 where there is no
-    /// result.
-    pub place: u64,
     /// The native stack pointer at which machine code was entered last; it leaves from there.
     pub native_base: usize,
     /// The routines that machine code calls, by number.
@@ -74,7 +71,7 @@ pub enum Status {
     Branch = 3,
     /// In the interpreter, at the instruction that the context says, which machine code did not do.
     Interpret = 4,
-    /// Machine code returned from the frame that it was entered with, and from those below that it entered.
+    /// Machine code returned from the frame that it was entered with.
     Returned = 5,
     /// Wherever the context says, after a look at the tiers: the interpreter asks for a better one.
     Switch = 6,

@@ -234,7 +234,6 @@ impl Instance {
                 fp: base,
                 entry: std::ptr::null(),
                 result: 0,
-                place: 0,
                 native_base: 0,
                 routines: std::ptr::null(),
                 uncompiled: std::ptr::null(),

@@ -34,7 +34,6 @@ layout! {
     CTX_FP = offset_of!(Context, fp);
     CTX_ENTRY = offset_of!(Context, entry);
     CTX_RESULT = offset_of!(Context, result);
-    CTX_PLACE = offset_of!(Context, place);
     CTX_NATIVE_BASE = offset_of!(Context, native_base);
     CTX_ROUTINES = offset_of!(Context, routines);
     HEAP_TOP = offset_of!(Instance, heap) + HEAP_TOP;

@@ -51,7 +51,8 @@ mod error;
 mod function;
 #[doc(hidden)]
 pub mod profile;
-mod tiers;
+#[doc(hidden)]
+pub mod tiers;
 
 pub use engine::{Config, Engine, Instance, Limits, Module, Tier, TierConfig};
 pub use error::{CallError, LoadError, RunError};

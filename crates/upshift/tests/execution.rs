@@ -1012,7 +1012,7 @@ fn roots_outlive_collections() {
 
 #[test]
 fn thousands_of_small_modules_live_in_one_instance() {
-    let mut engine_config = upshift::Config::default();
+    let mut engine_config = common::config();
     engine_config.hosts.function("twice", |_: &mut HostContext<'_>, x: i64| Ok(2 * x));
     let engine = upshift::Engine::new(engine_config);
     let mut i = engine.empty(upshift::Grants::none(), Limits::default()).expect("an instance");
@@ -1046,7 +1046,7 @@ fn thousands_of_small_modules_live_in_one_instance() {
 #[test]
 fn equal_types_of_different_modules_meet() {
     // One module makes a closure, another calls it under a type of its own with the same structure.
-    let engine = upshift::Engine::new(upshift::Config::default());
+    let engine = upshift::Engine::new(common::config());
     let build = |names: &[&str]| {
         let mut m = ModuleBuilder::new("m");
         // Different modules number their types differently.

@@ -8,11 +8,14 @@
 //! Each runs as it is and with a collection at every allocation. Mutants of all of them run too: whatever the verifier
 //! accepts must neither crash nor hang, under small limits.
 
+mod common;
+
 use std::path::Path;
 
 use upshift::bytecode::{
     Bank, CellConst, CellType, Immediate, Module, Op, SigId, TypeId, ValueType, text, verifier,
 };
+use upshift::tiers::Driver;
 use upshift::{Grants, InterruptHandle, Ret, TrapCode};
 use upshift_runtime::host::HostFunction;
 use upshift_runtime::instance::{Instance, InstanceConfig};
@@ -49,7 +52,10 @@ fn any_host() -> HostFunction {
     })
 }
 
-fn instance(module: &Module, stress: bool, small: bool) -> (Box<Instance>, u32, u32) {
+/// The tiers live as long as the instance.
+type Ready = (Box<Instance>, Option<Box<Driver>>, u32, u32);
+
+fn instance(module: &Module, stress: bool, small: bool) -> Ready {
     let tables = Tables::default();
     let host = any_host();
     let linked = linked::link(module, &tables, &|_| Some(host.clone())).expect("it links");
@@ -61,11 +67,12 @@ fn instance(module: &Module, stress: bool, small: bool) -> (Box<Instance>, u32, 
         config.native_stack = 1 << 20;
         config.heap.limit = 16 << 20;
     }
-    let run = upshift_interpreter::run;
+    let run = common::run();
     let mut instance =
         Instance::new(&config, tables, Grants::none(), InterruptHandle::default(), run).expect("an instance");
+    let tiers = common::install(&mut instance);
     instance.load(&linked).expect("it loads");
-    (instance, linked.bases.functions, linked.guest_functions)
+    (instance, tiers, linked.bases.functions, linked.guest_functions)
 }
 
 fn value(text: &str) -> Value {
@@ -90,7 +97,7 @@ fn files_run_as_they_say() {
         let module = text::parse(&source).unwrap_or_else(|e| panic!("{path}: {e}"));
         verifier::verify(&module).unwrap_or_else(|e| panic!("{path}: {e}"));
         for stress in [false, true] {
-            let (mut instance, base, _) = instance(&module, stress, false);
+            let (mut instance, _tiers, base, _) = instance(&module, stress, false);
             for line in source.lines() {
                 let (line, traps) = match (line.strip_prefix("; run "), line.strip_prefix("; trap ")) {
                     (Some(line), _) => (line, false),
@@ -216,7 +223,7 @@ fn mutants_that_verify_run_safely() {
         }
         accepted += 1;
         let stress = r.below(4) == 0;
-        let (mut instance, base, count) = instance(&module, stress, true);
+        let (mut instance, _tiers, base, count) = instance(&module, stress, true);
         for index in base..base + count {
             let Some(meta) = instance.function(index).filter(|m| !m.environment) else { continue };
             let args: Vec<Value> = meta

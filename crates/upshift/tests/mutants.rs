@@ -4,6 +4,8 @@
 //! The modules run in a child process, which names each before it runs it, so that the one that crashed is known.
 //! `UPSHIFT_MUTANTS` sets how many modules are made, each with its mutants, and `UPSHIFT_SEED` the first seed.
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -78,6 +80,12 @@ fn any_host() -> HostFunction {
     })
 }
 
+/// The test's name in this binary, which may have this file as a module.
+fn name() -> String {
+    let test = "mutants_that_verify_run_safely";
+    module_path!().split_once("::").map_or(test.to_owned(), |(_, module)| format!("{module}::{test}"))
+}
+
 /// Runs all functions of a module that has been verified.
 fn run(module: &Module, stress: bool, r: &mut Random) {
     let tables = Tables::default();
@@ -89,9 +97,10 @@ fn run(module: &Module, stress: bool, r: &mut Random) {
     config.heap.limit = 16 << 20;
     config.stack = 256 << 10;
     config.native_stack = 1 << 20;
-    let run = upshift_interpreter::run;
+    let run = common::run();
     let instance = Instance::new(&config, tables, Grants::none(), InterruptHandle::default(), run);
     let mut instance = instance.expect("an instance");
+    let _tiers = common::install(&mut instance);
     instance.load(&linked).expect("it loads");
     for index in linked.bases.functions..linked.bases.functions + linked.guest_functions {
         let Some(meta) = instance.function(index).filter(|m| !m.environment) else { continue };
@@ -152,7 +161,7 @@ fn mutants_that_verify_run_safely() {
         return;
     }
     let mut child = Command::new(std::env::current_exe().expect("a path"))
-        .args(["mutants_that_verify_run_safely", "--exact", "--nocapture", "--test-threads=1"])
+        .args([&*name(), "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()

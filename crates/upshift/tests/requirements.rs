@@ -11,7 +11,7 @@ use upshift::bytecode::{
     Signature, SwitchKey, TrapCode, TrapSet, TruthMask, ValueType, WatchId,
 };
 use upshift::feedback::{MEGAMORPHIC, OVERFLOW, RESULT_MANY, RESULT_NONE, SLOW};
-use upshift::{Config, Engine, Grants, HostContext, HostRegistry, Limits, Ret, Trap};
+use upshift::{Engine, Grants, HostContext, HostRegistry, Limits, Ret, Trap};
 
 const ANY_T: ValueType = Cell(ANY);
 const STRESS: [bool; 2] = [false, true];
@@ -74,7 +74,7 @@ fn watching(name: &str) -> upshift::bytecode::Module {
 
 #[test]
 fn a_bumped_watch_ends_the_inline_meaning() {
-    let mut config = Config::default();
+    let mut config = common::config();
     config.hosts.function("redefine", |ctx: &mut HostContext<'_>| -> Result<(), Trap> {
         assert!(ctx.bump_watch("plus"));
         assert!(!ctx.bump_watch("times"));
@@ -103,7 +103,7 @@ fn a_bumped_watch_ends_the_inline_meaning() {
 
 #[test]
 fn names_are_one_in_all_modules() {
-    let engine = Engine::new(Config::default());
+    let engine = Engine::new(common::config());
     // Other names come first, so the tables of the modules differ.
     let mut a = ModuleBuilder::new("a");
     for text in ["x", "y"] {
@@ -331,7 +331,7 @@ fn feedback_says_what_sites_saw() {
             f.return_cell(c);
         });
     }
-    let engine = Engine::new(Config::default());
+    let engine = Engine::new(common::config());
     // Something else comes first, so that numbers of sites and functions do not begin at 0.
     let before = engine.load(&watched_sites()).expect("it loads");
     let module = engine.load(&m.finish()).expect("it loads");

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use upshift_baseline::Facts;
 use upshift_interpreter::routines;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
-use upshift_runtime::frame::FunctionEntry;
+use upshift_runtime::frame::{Frame, FunctionEntry};
 use upshift_runtime::instance::{Instance, REFILL, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 
@@ -371,20 +371,24 @@ pub unsafe fn run(
             {
                 (*instance).set_quantum(REFILL);
                 (*driver).counters.entered += 1;
+                // The table may move while code runs.
+                let index = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
                 let status = enter(ctx, fp, target);
                 if status == Status::Exit as u32 {
                     return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
                 }
                 if status == Status::Returned as u32 {
-                    // The frame that was entered first returned: its header says where to.
-                    let place = (*ctx).place;
-                    let header = (*ctx).fp.byte_add(place as usize & !7);
+                    // The frame that was entered returned: its header says where to. Frames above it are gone, and a tail
+                    // call would have left.
+                    let frame = Frame { fp, entry: (*ctx).functions.add(index as usize) };
+                    let header = frame.header();
                     let link = *header.add(1);
                     pc = std::ptr::with_exposed_provenance(*header as usize);
-                    fp = (*ctx).fp.byte_sub((link >> 32) as usize);
+                    fp = fp.byte_sub((link >> 32) as usize);
+                    let has_result = (*frame.entry).meta().result.is_some();
                     entry = (*ctx).functions.add(link as u32 as usize);
-                    if place & 1 == 0 {
+                    if has_result {
                         *fp.add((*pc.sub(1)).a() as usize) = (*ctx).result;
                     }
                     continue;

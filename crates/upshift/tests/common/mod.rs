@@ -1,8 +1,40 @@
-//! Helpers for tests that build modules by hand.
+//! Helpers for tests that build modules by hand, and the tier that a test binary is for.
+//!
+//! `execution.rs` and others run in the interpreter; `execution_baseline.rs` is the same file again as a binary of another
+//! name, which is how [`config`] knows the tier.
+#![allow(dead_code, reason = "not every test file uses everything")]
 
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder};
 use upshift::bytecode::{FuncId, Module, SigId, ValueType, text};
-use upshift::{Config, Engine, Grants, HostRegistry, Instance, Limits};
+use upshift::tiers::{Driver, Machinery};
+use upshift::{Config, Engine, Grants, HostRegistry, Instance, Limits, Tier, TierConfig};
+
+/// The configuration of an engine for the tier of this test binary.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.tier = if baseline() { Tier::Baseline } else { Tier::Interpreter };
+    config
+}
+
+/// Whether this test binary is for the baseline tier.
+pub fn baseline() -> bool {
+    env!("CARGO_CRATE_NAME").ends_with("_baseline")
+}
+
+/// Gives an instance of the runtime's own the tiers of this test binary; before modules are loaded. What is returned has to
+/// live as long.
+pub fn install(instance: &mut upshift_runtime::instance::Instance) -> Option<Box<Driver>> {
+    let mut config = TierConfig::default();
+    config.baseline_heat = 1;
+    config.eager = true;
+    let machinery = std::sync::Arc::new(Machinery::new(config, &[]));
+    baseline().then(|| Driver::install(machinery, config, instance))
+}
+
+/// The entry of runs for the tiers of this test binary.
+pub fn run() -> upshift_runtime::context::Run {
+    if baseline() { upshift::tiers::run } else { upshift_interpreter::run }
+}
 
 /// Adds a function whose code `f` emits.
 pub fn function(
@@ -32,7 +64,7 @@ pub fn function_of(
 
 /// An instance of the module, with these host functions, collecting at every allocation where `stress`.
 pub fn instance_with(module: &Module, hosts: HostRegistry, limits: Limits, stress: bool) -> Instance {
-    let mut config = Config::default();
+    let mut config = config();
     config.hosts = hosts;
     config.gc_stress = stress;
     let engine = Engine::new(config);
@@ -44,7 +76,6 @@ pub fn instance_with(module: &Module, hosts: HostRegistry, limits: Limits, stres
 }
 
 /// An instance without host functions.
-#[allow(dead_code, reason = "not every test file uses it")]
 pub fn instance(module: &Module, stress: bool) -> Instance {
     instance_with(module, HostRegistry::default(), Limits::default(), stress)
 }
