@@ -547,7 +547,10 @@ fn table(stencils: &BTreeMap<String, Stencil>, version: &str) -> Result<(Vec<u8>
          use super::Family;\n\
          \n\
          /// The table: entries, holes, code.\n\
-         pub static TABLE: &[u8] = include_bytes!(\"x86_64.bin\");\n\
+         pub static TABLE: &[u8] = &ALIGNED.0;\n\
+         #[repr(align(8))]\n\
+         struct Aligned<B: ?Sized>(B);\n\
+         static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(\"x86_64.bin\"));\n\
          /// Where the holes start.\n\
          pub const HOLES: usize = {holes_at};\n\
          /// Where the code starts.\n\

@@ -93,7 +93,7 @@ pub struct Loop {
 }
 
 /// What the passes found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Analysis {
     /// For each word: 0, or 1 for a leader; in words where an instruction starts.
     pub leader: Vec<bool>,
@@ -107,6 +107,14 @@ pub struct Analysis {
     pub loops: Vec<Loop>,
     /// The targets of switches and handlers: entered from outside.
     pub entries: Vec<u32>,
+    /// By slot, for the passes.
+    marks: Vec<u32>,
+    counts: Vec<u32>,
+}
+
+fn fill<T: Clone>(table: &mut Vec<T>, len: usize, value: T) {
+    table.clear();
+    table.resize(len, value);
 }
 
 /// The op of a word, which is the first of an instruction.
@@ -121,13 +129,15 @@ fn unit(code: &[Word], at: usize, unit: usize) -> u16 {
 }
 
 /// Analyses the code of a function (`code` is the module's from its first word on, literal pool included).
-pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool) -> Analysis {
+pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool, found: &mut Analysis) {
     let rows = rows();
     let len = meta.len as usize;
     let slots = meta.layout.size() as usize;
-    let mut leader = vec![false; len + 1];
-    let mut starts = Vec::with_capacity(len);
-    let mut entries = Vec::new();
+    let Analysis { leader, starts, deaths, exposed, loops, entries, marks: defined, counts } = found;
+    fill(leader, len + 1, false);
+    starts.clear();
+    entries.clear();
+    loops.clear();
     // Headers in order of their words, each with the end of its loop.
     let mut headers: Vec<(u32, u32)> = Vec::new();
     let mut at = 0;
@@ -165,10 +175,10 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool) -> Analysis {
     entries.dedup();
 
     // Forward: which slots are exposed.
-    let mut exposed = vec![false; slots];
-    let mut defined = vec![0u32; slots];
+    fill(exposed, slots, false);
+    fill(defined, slots, 0);
     let mut block = 0;
-    for &at in &starts {
+    for &at in &*starts {
         let at = at as usize;
         block += u32::from(leader[at] || block == 0);
         let row = &rows[op_at(code, at) as usize];
@@ -188,7 +198,7 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool) -> Analysis {
     }
 
     // Backward: where values of the others die. `defined` now says in which block a slot is read further down.
-    let mut deaths = vec![0; starts.len()];
+    fill(deaths, starts.len(), 0);
     let mut block = u32::MAX;
     for (i, &at) in starts.iter().enumerate().rev() {
         let at = at as usize;
@@ -219,17 +229,15 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool) -> Analysis {
         block -= u32::from(leader[at]);
     }
 
-    let mut loops = Vec::new();
-    if pin {
-        let mut counts = vec![0u32; slots];
+    if pin && !headers.is_empty() {
+        fill(counts, slots, 0);
         for (i, &(header, end)) in headers.iter().enumerate() {
             if end > header && headers.get(i + 1).is_none_or(|next| next.0 > end) {
-                let pins = pins(code, &starts, header, end, &exposed, &mut counts);
+                let pins = pins(code, starts, header, end, exposed, counts);
                 loops.push(Loop { header, end, pins });
             }
         }
     }
-    Analysis { leader, starts, deaths, exposed, loops, entries }
 }
 
 /// The pins of a loop: its most used exposed slots. Some registers stay free for what lives within blocks. `counts` is zero

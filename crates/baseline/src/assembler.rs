@@ -104,6 +104,7 @@ enum TailPart {
 }
 
 /// The emitter.
+#[derive(Debug)]
 pub struct Assembler {
     /// What was emitted.
     pub text: Vec<u8>,
@@ -123,6 +124,7 @@ pub struct Assembler {
     pub behind: Vec<u32>,
 }
 
+#[derive(Debug)]
 struct Part {
     stencil: Stencil,
     start: u32,
@@ -136,19 +138,40 @@ struct Part {
 pub const UNSET: u32 = u32::MAX;
 
 impl Assembler {
-    /// For a function of so many words.
-    pub fn new(words: usize) -> Assembler {
+    /// Without anything yet.
+    pub fn new() -> Assembler {
         Assembler {
-            text: Vec::with_capacity(words * 24 + 512),
-            jobs: Vec::with_capacity(words / 4 + 8),
+            text: Vec::new(),
+            jobs: Vec::new(),
             job_places: Vec::new(),
-            fixups: Vec::with_capacity(words / 2 + 8),
-            tail: Vec::with_capacity(words / 2 + 8),
+            fixups: Vec::new(),
+            tail: Vec::new(),
             stubs: Vec::new(),
             parts: Vec::new(),
-            words: vec![UNSET; words + 1],
-            behind: vec![UNSET; words + 1],
+            words: Vec::new(),
+            behind: Vec::new(),
         }
+    }
+
+    /// Begins a function of so many words. Memory of the last one is used again.
+    pub fn reset(&mut self, words: usize) {
+        self.text.clear();
+        self.jobs.clear();
+        self.job_places.clear();
+        self.fixups.clear();
+        self.tail.clear();
+        self.stubs.clear();
+        self.parts.clear();
+        for places in [&mut self.words, &mut self.behind] {
+            places.clear();
+            places.resize(words + 1, UNSET);
+        }
+    }
+
+    /// Takes the memory of code that was placed for the next function.
+    pub fn recycle(&mut self, machine: Machine) {
+        self.text = machine.text;
+        self.stubs = machine.stubs;
     }
 
     /// Where the next byte goes.
@@ -356,7 +379,7 @@ impl Assembler {
 
     /// Emits the cold parts of stencils, then the jobs, then the tail, and resolves all labels.
     pub fn finish(
-        mut self,
+        &mut self,
         index: u32,
         link: u64,
         exposed: &[bool],
@@ -425,8 +448,8 @@ impl Assembler {
         }
         machine.resume.sort_unstable();
         machine.resume.dedup_by_key(|r| r.0);
-        machine.text = self.text;
-        machine.stubs = self.stubs;
+        machine.text = std::mem::take(&mut self.text);
+        machine.stubs = std::mem::take(&mut self.stubs);
         machine
     }
 

@@ -49,19 +49,41 @@ pub trait Facts {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooLarge;
 
+/// The compiler's memory, kept from function to function.
+#[derive(Debug)]
+pub struct Scratch {
+    asm: Assembler,
+    analysis: Analysis,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch { asm: Assembler::new(), analysis: Analysis::default() }
+    }
+}
+
+impl Scratch {
+    /// Takes the memory of code that is not needed any more.
+    pub fn recycle(&mut self, machine: Machine) {
+        self.asm.recycle(machine);
+    }
+}
+
 /// Compiles a function.
 ///
 /// # Errors
 /// See [`TooLarge`].
-pub fn compile(input: Input<'_>) -> Result<Machine, TooLarge> {
+pub fn compile(input: Input<'_>, scratch: &mut Scratch) -> Result<Machine, TooLarge> {
     let meta = input.meta;
     if meta.len > 1 << 27 || meta.index >= 1 << 25 || meta.layout.size() > 1 << 26 {
         return Err(TooLarge);
     }
-    let analysis = analyse(meta, input.code, input.pin);
+    analyse(meta, input.code, input.pin, &mut scratch.analysis);
+    scratch.asm.reset(meta.len as usize);
+    let analysis = &scratch.analysis;
     let mut c = Compiler {
         input,
-        asm: Assembler::new(meta.len as usize),
+        asm: &mut scratch.asm,
         regs: EMPTY,
         pinned: 0,
         next_int: 0,
@@ -71,11 +93,10 @@ pub fn compile(input: Input<'_>) -> Result<Machine, TooLarge> {
         deaths: 0,
         window: meta.layout.size(),
         next_loop: 0,
-        analysis: &analysis,
+        analysis,
         dead: false,
         map: input.map.then(Vec::new),
     };
-    c.asm.jobs.reserve(meta.len as usize / 4);
     let mut resume = vec![(0u32, 0u32)];
     for (i, &at) in analysis.starts.iter().enumerate() {
         c.at = at;
@@ -115,7 +136,7 @@ pub fn compile(input: Input<'_>) -> Result<Machine, TooLarge> {
 
 struct Compiler<'a> {
     input: Input<'a>,
-    asm: Assembler,
+    asm: &'a mut Assembler,
     regs: Regs,
     /// The registers that the loop around keeps.
     pinned: u16,
@@ -319,9 +340,15 @@ impl Compiler<'_> {
         if u32::from(slot) >= self.window {
             self.asm.store(reg, slot);
             self.regs.drop_reg(reg);
-        } else if self.deaths & 2 != 0 && self.pinned & 1 << reg == 0 {
-            // The first operand is the destination: a value that nobody reads.
-            self.regs.drop_reg(reg);
+        } else if self.pinned & 1 << reg == 0 {
+            if self.deaths & 2 != 0 {
+                // The first operand is the destination: a value that nobody reads.
+                self.regs.drop_reg(reg);
+            } else if self.exposed(slot) {
+                // It has to be in memory at the end of the block anyway, and exits have less to write if it is now.
+                self.asm.store(reg, slot);
+                self.regs.dirty &= !(1 << reg);
+            }
         }
     }
 

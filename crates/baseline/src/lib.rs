@@ -23,6 +23,6 @@ mod stubs;
 pub mod table;
 
 pub use assembler::{Machine, Stub};
-pub use compile::{Facts, Input, TooLarge, compile};
+pub use compile::{Facts, Input, Scratch, TooLarge, compile};
 pub use routine::Routine;
 pub use stubs::Stubs;

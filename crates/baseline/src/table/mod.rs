@@ -49,9 +49,29 @@ pub struct Hole {
     pub addend: i32,
 }
 
-fn u16_at(at: usize) -> u16 {
-    u16::from_le_bytes([TABLE[at], TABLE[at + 1]])
+/// An entry as it stands in the blob.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RawEntry {
+    code: u32,
+    hot: u16,
+    cold: u16,
+    /// The number of the first hole, and how many.
+    holes: u32,
 }
+
+/// A hole as it stands in the blob.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RawHole {
+    offset: u16,
+    kind: HoleKind,
+    addend: i16,
+}
+
+const _: () = assert!(size_of::<RawEntry>() == 12 && size_of::<RawHole>() == 6);
+#[cfg(target_endian = "big")]
+compile_error!("the table is read in place and needs a little-endian machine");
 
 impl Stencil {
     /// All stencils.
@@ -62,43 +82,76 @@ impl Stencil {
     /// The code, with zeros in the holes; its hot part's length.
     #[inline(always)]
     pub fn code(self) -> (&'static [u8], usize) {
-        let (at, hot, cold, _) = self.entry();
+        let (at, hot, cold) = self.entry();
         (&TABLE[CODE + at..][..hot + cold], hot)
     }
 
     /// The 32 bytes from the start of the code on, whatever they are behind its end; for copying short code in one step.
     #[inline(always)]
     pub(crate) fn chunk(self) -> (&'static [u8; 32], usize, usize) {
-        let (at, hot, cold, _) = self.entry();
+        let (at, hot, cold) = self.entry();
         let chunk = TABLE[CODE + at..].first_chunk();
         // The blob ends in 32 bytes of padding.
         (chunk.unwrap_or(&[0; 32]), hot, cold)
     }
 
     #[inline(always)]
-    fn entry(self) -> (usize, usize, usize, u32) {
-        let at = 12 * self.0 as usize;
-        let e: &[u8; 12] = TABLE[at..].first_chunk().unwrap_or(&[0; 12]);
-        (
-            u32::from_le_bytes([e[0], e[1], e[2], e[3]]) as usize,
-            usize::from(u16::from_le_bytes([e[4], e[5]])),
-            usize::from(u16::from_le_bytes([e[6], e[7]])),
-            u32::from_le_bytes([e[8], e[9], e[10], e[11]]),
-        )
+    fn raw(self) -> RawEntry {
+        debug_assert!((self.0 as usize) < COUNT);
+        // SAFETY: stencils have numbers below COUNT, which `Family::at` keeps to; the blob is aligned for entries and begins
+        // with as many.
+        unsafe { *TABLE.as_ptr().cast::<RawEntry>().add(self.0 as usize) }
+    }
+
+    #[inline(always)]
+    fn entry(self) -> (usize, usize, usize) {
+        let raw = self.raw();
+        (raw.code as usize, usize::from(raw.hot), usize::from(raw.cold))
     }
 
     /// The holes, those of the cold part included.
     #[inline(always)]
     pub fn holes(self) -> impl Iterator<Item = Hole> {
-        let (_, _, _, packed) = self.entry();
-        let first = HOLES + 6 * (packed >> 8) as usize;
-        (0..(packed & 0xFF) as usize).map(move |i| {
-            let at = first + 6 * i;
-            Hole {
-                offset: usize::from(u16_at(at)),
-                kind: HoleKind::ALL[usize::from(u16_at(at + 2))],
-                addend: i32::from(u16_at(at + 4) as i16),
+        let raw = self.raw();
+        // SAFETY: the generator wrote the holes of each entry behind the entries, aligned for them, with kinds of the list that
+        // it wrote into the same module; a test reads all of them with checks.
+        let raw = unsafe {
+            let first = TABLE.as_ptr().add(HOLES).cast::<RawHole>().add((raw.holes >> 8) as usize);
+            std::slice::from_raw_parts(first, (raw.holes & 0xFF) as usize)
+        };
+        raw.iter().map(|h| Hole { offset: usize::from(h.offset), kind: h.kind, addend: i32::from(h.addend) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_and_hole_is_inside_the_table_and_of_a_known_kind() {
+        let u16_at = |at: usize| u16::from_le_bytes([TABLE[at], TABLE[at + 1]]);
+        for (number, stencil) in Stencil::all().enumerate() {
+            let raw = stencil.raw();
+            let (first, count) = ((raw.holes >> 8) as usize, (raw.holes & 0xFF) as usize);
+            assert!(HOLES + 6 * (first + count) <= CODE, "stencil {number}");
+            let (code, hot) = stencil.code();
+            assert!(hot <= code.len());
+            let mut last = 0;
+            for i in first..first + count {
+                assert!(usize::from(u16_at(HOLES + 6 * i + 2)) < HoleKind::ALL.len(), "stencil {number}");
+                let offset = usize::from(u16_at(HOLES + 6 * i));
+                assert!(offset >= last && offset < code.len(), "stencil {number}: holes in order");
+                last = offset;
             }
-        })
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_one_that_the_module_was_written_for() {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        for &byte in TABLE {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        assert_eq!(hash, HASH);
     }
 }

@@ -5,7 +5,10 @@
 use super::Family;
 
 /// The table: entries, holes, code.
-pub static TABLE: &[u8] = include_bytes!("x86_64.bin");
+pub static TABLE: &[u8] = &ALIGNED.0;
+#[repr(align(8))]
+struct Aligned<B: ?Sized>(B);
+static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("x86_64.bin"));
 /// Where the holes start.
 pub const HOLES: usize = 163500;
 /// Where the code starts.

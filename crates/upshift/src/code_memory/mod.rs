@@ -4,19 +4,24 @@
 //! stub, fill it, publish it and keep it as long as anybody may run it. Dropping the block frees the range.
 //!
 //! It is one reservation of address space, so that a 32-bit displacement reaches from any block to any other, backed by
-//! one anonymous file that is mapped twice: a view that can be written but not run, and a view that can be run but not
-//! written. No page is ever both, and no protection ever changes after set-up: an `mprotect` for each function that is
-//! compiled was measured at 81 µs against 0.43 µs for a write through the second view. Inaccessible pages stand on both
-//! sides of each view.
+//! memory that is mapped twice: a view that can be written but not run, and a view that can be run but not written. No page
+//! is ever both (W^X), and no protection ever changes after set-up: an `mprotect` for each function that is compiled was
+//! measured at 81 µs against 0.43 µs for a write through the second view. Inaccessible pages stand on both sides of each
+//! view.
+//!
+//! What the memory is depends on who else looks at it, the [`Purpose`]. For a debugger, **and only there, W^X does not
+//! hold**: breakpoints are written into the code, so it is one view that can be written and run. That is for the developer's
+//! own machine; no embedder gets it without asking for the format.
 //!
 //! * `ranges`: which bytes of the reservation are free. A best fit over two ordered indexes that merges neighbours.
 //! * `chunks`: which parts of the reservation have memory behind them. Taken before the first write and checked, so
 //!   that a system without memory is an answer and not a signal; given back lazily.
-//! * `views`: the two mappings. Where the system or the processor has none, a twin says so.
+//! * `views`: the mappings. Where the system or the processor has none, a twin says so.
 //!
-//! Invariants: a block's range belongs to that block alone until it drops. Every byte with memory behind it that no block
-//! has written is a trapping instruction. A process that was forked off never writes: the file is shared with its
-//! parent, so there `allocate` finds no room, `write` refuses and nothing is freed.
+//! Invariants: a block's range belongs to that block alone until it drops, and for debugging nobody has it after that
+//! either. Every byte with memory behind it that no block has written is a trapping instruction. A process that was forked
+//! off never writes: the memory is shared with its parent, so there `allocate` finds no room, `write` refuses and nothing is
+//! freed. (Memory for debugging is not shared, and the rule is the same.)
 //!
 //! Deliberately absent: it does not know whether code is running. Who drops a block promises that no thread is inside it
 //! and that no jump, call, return address or pointer leads there any more. It decides nothing about which code is cold,
@@ -57,10 +62,29 @@ const MOST: usize = if cfg!(target_arch = "aarch64") { 128 << 20 } else { 2 << 3
 const _: () = assert!(LEAST.is_multiple_of(chunks::CHUNK) && MOST.is_multiple_of(chunks::CHUNK));
 const _: () = assert!(MOST / UNIT <= u32::MAX as usize);
 
+/// What the code is for, besides being run: who else reads it, or writes into it, decides what memory it is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Nothing else. A profiler that asks the system sees all code as one file without functions.
+    #[default]
+    Execution,
+    /// Profilers are to find its functions in the perf map. No page is writable and executable here either.
+    Profiling,
+    /// Debuggers are to set breakpoints in it.
+    ///
+    /// **All pages are writable and executable**, so whoever can make the process write to a stray address can make it run
+    /// anything: do not use it where untrusted code or input is near. The addresses of a freed block are never used again,
+    /// nor are those of the memory after it is gone, because a debugger goes on to write where it had a breakpoint: a
+    /// process that compiles without end finds the memory full.
+    Debugging,
+}
+
 /// A reservation of address space for machine code: [`allocate`](Self::allocate) hands out parts of it.
 ///
 /// All methods may be called from any thread. The addresses go when the last handle and the last block are gone.
 pub struct CodeMemory {
+    purpose: Purpose,
     views: Views,
     space: Mutex<Space>,
     /// The units of all live blocks. Changed under the lock, read without.
@@ -79,6 +103,15 @@ impl CodeMemory {
     /// The capacity for those who have no reason for another, in bytes.
     pub const DEFAULT_CAPACITY: usize = 64 << 20;
 
+    /// [`with`](Self::with) no other purpose than execution.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn new(cap: usize) -> Result<Arc<CodeMemory>, Unavailable> {
+        CodeMemory::with(cap, Purpose::Execution)
+    }
+
     /// Reserves up to `cap` bytes, and runs a function of two instructions to see that it works.
     ///
     /// `cap` is rounded down to a multiple of 64 KiB and brought between 64 KiB and what a direct branch spans (2 GiB; on
@@ -89,18 +122,19 @@ impl CodeMemory {
     ///
     /// [`Unavailable`] where the platform is not supported, the system refuses even 64 KiB, or the function does not
     /// return what it should. Engines then run without machine code.
-    pub fn new(cap: usize) -> Result<Arc<CodeMemory>, Unavailable> {
-        let views = reserve(cap)?;
+    pub fn with(cap: usize, purpose: Purpose) -> Result<Arc<CodeMemory>, Unavailable> {
+        let views = reserve(cap, purpose)?;
         let capacity = views.capacity();
         let ranges = Ranges::new((capacity / UNIT) as u32);
         let space = Space { ranges, chunks: Chunks::new(capacity) };
-        let memory = Arc::new(CodeMemory { views, space: Mutex::new(space), used: AtomicUsize::new(0) });
+        let memory =
+            Arc::new(CodeMemory { purpose, views, space: Mutex::new(space), used: AtomicUsize::new(0) });
         memory.probe()?;
         Ok(memory)
     }
 
     /// A block of `len` bytes at a multiple of 16, all of them trapping instructions. `None` where no free range is long
-    /// enough, the system has no memory, or the process was forked off since [`new`](Self::new).
+    /// enough, the system has no memory, or the process was forked off since [`with`](Self::with).
     pub fn allocate(self: &Arc<Self>, len: usize) -> Option<CodeBlock> {
         if len > self.capacity() || !self.views.is_owner() {
             return None;
@@ -143,7 +177,7 @@ impl CodeMemory {
         self.space.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Frees the range of a block.
+    /// Frees the range of a block; for debugging, retires it.
     fn free(&self, start: u32, units: u32) {
         if !self.views.is_owner() {
             return;
@@ -152,7 +186,9 @@ impl CodeMemory {
         // Before the lock: until the range is given back it belongs to the block that drops.
         self.views.fill(bytes.clone());
         let mut space = self.space();
-        space.ranges.give(start, units);
+        if self.purpose != Purpose::Debugging {
+            space.ranges.give(start, units);
+        }
         self.used.fetch_sub(units as usize, Ordering::Relaxed);
         space.chunks.vacate(bytes, |part| self.views.release(part));
     }
@@ -179,6 +215,7 @@ impl CodeMemory {
 impl fmt::Debug for CodeMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodeMemory")
+            .field("purpose", &self.purpose)
             .field("base", &self.base())
             .field("capacity", &self.capacity())
             .field("used", &self.used())
@@ -285,11 +322,11 @@ impl fmt::Display for Unavailable {
 impl Error for Unavailable {}
 
 /// Maps the views, with as much of `cap` as the system lets us have.
-fn reserve(cap: usize) -> Result<Views, Unavailable> {
+fn reserve(cap: usize, purpose: Purpose) -> Result<Views, Unavailable> {
     let whole = |bytes: usize| (bytes - bytes % chunks::CHUNK).clamp(LEAST, MOST);
     let mut capacity = whole(cap);
     loop {
-        match Views::map(capacity) {
+        match Views::map(capacity, purpose) {
             Err(_) if capacity > LEAST => capacity = whole(capacity / 2),
             result => return result,
         }

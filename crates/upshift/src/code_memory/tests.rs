@@ -35,13 +35,19 @@ mod mapped {
 
     use super::Random;
     use crate::code_memory::chunks::CHUNK;
-    use crate::code_memory::{CodeBlock, CodeMemory, UNIT};
+    use crate::code_memory::{CodeBlock, CodeMemory, Purpose, UNIT};
 
     /// The byte that nobody wrote.
     const TRAP: u8 = if cfg!(target_arch = "x86_64") { 0xcc } else { 0 };
 
+    const PURPOSES: [Purpose; 3] = [Purpose::Execution, Purpose::Profiling, Purpose::Debugging];
+
     fn memory(cap: usize) -> Arc<CodeMemory> {
-        CodeMemory::new(cap).expect("this platform has code memory")
+        memory_for(Purpose::Execution, cap)
+    }
+
+    fn memory_for(purpose: Purpose, cap: usize) -> Arc<CodeMemory> {
+        CodeMemory::with(cap, purpose).expect("this platform has code memory")
     }
 
     /// Reads through the executable view, also what was freed.
@@ -95,21 +101,23 @@ mod mapped {
 
     #[test]
     fn what_is_written_shows_at_the_address() {
-        let memory = memory(1 << 20);
-        let mut block = memory.allocate(100).unwrap();
-        assert!(block.address().addr().is_multiple_of(UNIT));
-        assert_eq!(block.address(), memory.base().wrapping_add(block.offset()));
-        assert_eq!((block.len(), memory.used()), (100, 112));
-        assert_eq!(contents(&block), [TRAP; 100]);
-        let bytes: Vec<u8> = (0..100).collect();
-        assert!(block.write(0, &bytes));
-        assert!(block.write(40, &[0xff; 60]));
-        assert_eq!(contents(&block)[..40], bytes[..40]);
-        assert_eq!(contents(&block)[40..], [0xff; 60]);
-        let offset = block.offset();
-        drop(block);
-        assert_eq!(memory.used(), 0);
-        assert_eq!(read(&memory, offset, 112), [TRAP; 112]);
+        for purpose in PURPOSES {
+            let memory = memory_for(purpose, 1 << 20);
+            let mut block = memory.allocate(100).unwrap();
+            assert!(block.address().addr().is_multiple_of(UNIT));
+            assert_eq!(block.address(), memory.base().wrapping_add(block.offset()));
+            assert_eq!((block.len(), memory.used()), (100, 112));
+            assert_eq!(contents(&block), [TRAP; 100]);
+            let bytes: Vec<u8> = (0..100).collect();
+            assert!(block.write(0, &bytes));
+            assert!(block.write(40, &[0xff; 60]));
+            assert_eq!(contents(&block)[..40], bytes[..40]);
+            assert_eq!(contents(&block)[40..], [0xff; 60]);
+            let offset = block.offset();
+            drop(block);
+            assert_eq!(memory.used(), 0);
+            assert_eq!(read(&memory, offset, 112), [TRAP; 112]);
+        }
     }
 
     #[test]
@@ -183,15 +191,43 @@ mod mapped {
 
     #[test]
     fn memory_of_freed_blocks_is_given_back() {
-        let memory = memory(8 << 20);
-        let mut block = memory.allocate(4 << 20).unwrap();
-        assert!(block.write(0, &vec![0x90; 4 << 20]));
-        drop(block);
-        // A page without memory reads as zero.
-        assert!(read(&memory, 0, 4 << 20).iter().all(|&byte| byte == 0));
-        // The next block has its traps all the same.
-        let block = memory.allocate(CHUNK + 1).unwrap();
-        assert!(contents(&block).iter().all(|&byte| byte == TRAP));
+        for purpose in PURPOSES {
+            let memory = memory_for(purpose, 8 << 20);
+            let mut block = memory.allocate(4 << 20).unwrap();
+            let offset = block.offset();
+            assert!(block.write(0, &vec![0x90; 4 << 20]));
+            drop(block);
+            // A page without memory reads as zero. The first chunk has the block of the probe as well, so it is left out.
+            assert!(read(&memory, offset + CHUNK, (4 << 20) - 2 * CHUNK).iter().all(|&byte| byte == 0));
+            // The next block has its traps all the same.
+            let block = memory.allocate(CHUNK + 1).unwrap();
+            assert!(contents(&block).iter().all(|&byte| byte == TRAP));
+        }
+    }
+
+    #[test]
+    fn addresses_are_used_again_but_not_under_a_debugger() {
+        for purpose in PURPOSES {
+            let memory = memory_for(purpose, 64 << 10);
+            let mut offsets = HashSet::new();
+            let mut blocks = 0;
+            while blocks < 10_000
+                && let Some(block) = constant_block(&memory, 7)
+            {
+                assert_eq!(call(&block), 7);
+                offsets.insert(block.offset());
+                blocks += 1;
+            }
+            assert_eq!(memory.used(), 0);
+            match purpose {
+                // All but the block of the probe.
+                Purpose::Debugging => {
+                    assert_eq!((blocks, offsets.len()), ((64 << 10) / UNIT - 1, blocks));
+                    assert!(memory.allocate(1).is_none());
+                }
+                Purpose::Execution | Purpose::Profiling => assert_eq!((blocks, offsets.len()), (10_000, 1)),
+            }
+        }
     }
 
     #[test]
@@ -220,53 +256,85 @@ mod mapped {
         assert_eq!(memory.used(), 0);
     }
 
-    /// Start, end and protection of every mapping of this process.
-    fn mappings() -> Vec<(usize, usize, String)> {
+    /// A mapping of this process.
+    struct Mapped {
+        start: usize,
+        end: usize,
+        protection: String,
+        /// What the system says it is of.
+        name: String,
+    }
+
+    fn mappings() -> Vec<Mapped> {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let number = |text| usize::from_str_radix(text, 16).unwrap();
         maps.lines()
             .map(|line| {
-                let mut words = line.split_whitespace();
-                let (start, end) = words.next().unwrap().split_once('-').unwrap();
-                (number(start), number(end), words.next().unwrap().to_owned())
+                let words: Vec<_> = line.split_whitespace().collect();
+                let (start, end) = words[0].split_once('-').unwrap();
+                let name = words[5..].join(" ");
+                Mapped { start: number(start), end: number(end), protection: words[1].to_owned(), name }
             })
             .collect()
     }
 
+    /// The view of `capacity` bytes at `start` has this protection, and an inaccessible page on each side.
+    #[track_caller]
+    fn check_view(start: usize, capacity: usize, protection: &str) -> Mapped {
+        let mut mappings = mappings();
+        let at = mappings.iter().position(|view| view.start == start).unwrap();
+        assert_eq!((mappings[at].end, &*mappings[at].protection), (start + capacity, protection));
+        // The system joins guards of neighbours, so only where they touch the view is certain.
+        assert!(mappings[at - 1].end == start && mappings[at - 1].protection.starts_with("---"));
+        let end = start + capacity;
+        assert!(mappings[at + 1].start == end && mappings[at + 1].protection.starts_with("---"));
+        mappings.swap_remove(at)
+    }
+
     #[test]
     fn no_page_is_writable_and_executable() {
-        let memory = memory(1 << 20);
+        for (purpose, name) in [
+            (Purpose::Execution, "/memfd:upshift-code (deleted)"),
+            (Purpose::Profiling, "/dev/zero (deleted)"),
+        ] {
+            let memory = memory_for(purpose, 1 << 20);
+            let block = constant_block(&memory, 7).unwrap();
+            assert_eq!(call(&block), 7);
+            let executable = check_view(memory.base().addr(), memory.capacity(), "r-xs");
+            let writable = check_view(memory.views.writable().addr(), memory.capacity(), "rw-s");
+            assert_eq!([executable.name, writable.name], [name; 2]);
+        }
+    }
+
+    #[test]
+    fn a_debugger_may_write_to_what_runs() {
+        let memory = memory_for(Purpose::Debugging, 1 << 20);
         let block = constant_block(&memory, 7).unwrap();
         assert_eq!(call(&block), 7);
-        let mappings = mappings();
-        assert!(
-            mappings.iter().all(|(.., protection)| !(protection.contains('w') && protection.contains('x')))
-        );
-        let (base, end) = (memory.base().addr(), memory.base().addr() + memory.capacity());
-        let view = mappings.iter().position(|&(start, ..)| start == base).unwrap();
-        assert_eq!(mappings[view], (base, end, "r-xs".to_owned()));
-        // A guard on each side. The system joins guards of neighbours, so only where they touch is certain.
-        assert!(mappings[view - 1].1 == base && mappings[view - 1].2.starts_with("---"));
-        assert!(mappings[view + 1].0 == end && mappings[view + 1].2.starts_with("---"));
-        let start = memory.views.writable_address();
-        let view = mappings.iter().position(|&(first, ..)| first == start).unwrap();
-        assert_eq!(mappings[view], (start, start + memory.capacity(), "rw-s".to_owned()));
-        assert!(mappings[view - 1].1 == start && mappings[view - 1].2.starts_with("---"));
-        assert!(mappings[view + 1].0 == start + memory.capacity() && mappings[view + 1].2.starts_with("---"));
+        assert_eq!(check_view(memory.base().addr(), memory.capacity(), "rwxp").name, "");
     }
 
     #[test]
     fn everything_is_unmapped_with_the_last_block() {
-        // A capacity that no other test has, because theirs may be mapped where this one was.
-        let memory = memory(17 * CHUNK);
-        let base = memory.base().addr();
-        let block = constant_block(&memory, 7).unwrap();
-        drop(memory);
-        assert_eq!(call(&block), 7);
-        let view = (base, base + 17 * CHUNK, "r-xs".to_owned());
-        assert!(mappings().contains(&view));
-        drop(block);
-        assert!(!mappings().contains(&view));
+        for purpose in PURPOSES {
+            // A capacity that no other test has, because theirs may be mapped where this one was.
+            let memory = memory_for(purpose, 17 * CHUNK);
+            let base = memory.base().addr();
+            let block = constant_block(&memory, 7).unwrap();
+            drop(memory);
+            assert_eq!(call(&block), 7);
+            let is_there =
+                || mappings().iter().any(|view| (view.start, view.end) == (base, base + 17 * CHUNK));
+            assert!(is_there());
+            drop(block);
+            assert!(!is_there());
+            if purpose == Purpose::Debugging {
+                // Nothing else can come to where the debugger may have had a breakpoint.
+                let all = mappings();
+                let rest = all.iter().find(|view| view.start <= base && base < view.end).unwrap();
+                assert!(rest.end >= base + 17 * CHUNK && rest.protection.starts_with("---"));
+            }
+        }
     }
 
     #[test]
@@ -285,24 +353,26 @@ mod mapped {
 
     #[test]
     fn a_forked_process_changes_nothing() {
-        let memory = memory(1 << 20);
-        let mut block = constant_block(&memory, 7).unwrap();
-        // SAFETY: the child calls nothing that allocates or takes a lock that another thread may hold, and exits.
-        let child = unsafe { fork() };
-        if child == 0 {
-            let same = memory.allocate(16).is_none() && !block.write(0, &[0; 4]) && call(&block) == 7;
-            drop(block);
-            _exit(i32::from(!same));
+        for purpose in PURPOSES {
+            let memory = memory_for(purpose, 1 << 20);
+            let mut block = constant_block(&memory, 7).unwrap();
+            // SAFETY: the child calls nothing that allocates or takes a lock that another thread may hold, and exits.
+            let child = unsafe { fork() };
+            if child == 0 {
+                let same = memory.allocate(16).is_none() && !block.write(0, &[0; 4]) && call(&block) == 7;
+                drop(block);
+                _exit(i32::from(!same));
+            }
+            assert!(child > 0);
+            let mut status = -1;
+            // SAFETY: waits for the child made above, into a local.
+            assert_eq!(unsafe { waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+            assert_eq!(call(&block), 7);
+            assert!(block.write(0, &constant(8)));
+            block.publish();
+            assert_eq!(call(&block), 8);
         }
-        assert!(child > 0);
-        let mut status = -1;
-        // SAFETY: waits for the child made above, into a local.
-        assert_eq!(unsafe { waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0);
-        assert_eq!(call(&block), 7);
-        assert!(block.write(0, &constant(8)));
-        block.publish();
-        assert_eq!(call(&block), 8);
     }
 
     /// Names the environment variable that makes `under_a_limit` do its work.

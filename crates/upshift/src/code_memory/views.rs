@@ -1,13 +1,26 @@
-//! The two mappings of the code memory, on Linux. The only file of this module that maps or touches memory.
+//! The mappings of the code memory, on Linux. The only file of this module that maps or touches memory.
 //!
-//! An anonymous file (`memfd`) is mapped once for writing and once for running, each mapping between two inaccessible
-//! pages; then the file is closed, and nothing can map it again. Offsets are the same in both views.
+//! There is a view for writing and one for running, each between two inaccessible pages. Offsets are the same in both. What
+//! they are made of is a matter of the [`Purpose`]:
 //!
-//! The file is shared with processes that are forked off. A private page that the system clears in them tells the views
-//! whether this is still the process that made them.
+//! * execution: an anonymous file (`memfd`), mapped twice and then closed, so that nothing can map it again. Its name shows
+//!   in `/proc/<pid>/maps`.
+//! * profiling: a shared anonymous mapping, and a second one of the same pages, which `mremap` makes of it when the old size
+//!   is said to be 0. Its protection is changed before there is anything in the pages, from writable to executable, so it is
+//!   never both. Such memory has no name of its own, and `perf` looks for its functions in the perf map; a `memfd` has a
+//!   name, which `perf` takes for that of a file.
+//! * debugging: one private mapping that is both views, writable *and* executable. A debugger writes breakpoints through the
+//!   system, which refuses where pages are shared and cannot be written. Two views of which the executable one can be written
+//!   were not taken: shared pages stay shared after a `fork`, and a debugger that clears its breakpoints out of the child
+//!   would clear them out of the parent, while writing through a view of its own buys nothing here. When this mapping goes,
+//!   its addresses stay reserved.
+//!
+//! The first two are shared with processes that are forked off. A private page that the system clears in them tells the
+//! views whether this is still the process that made them.
 //!
 //! `views_unsupported` is the twin for other platforms.
 
+use std::ffi::c_void;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::ptr::null_mut;
@@ -15,12 +28,15 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect,
+    mremap_fixed, munmap,
+};
 use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 
-use super::Unavailable;
 use super::chunks::CHUNK;
+use super::{Purpose, Unavailable};
 
 /// `mov eax, 42; ret`
 #[cfg(target_arch = "x86_64")]
@@ -36,25 +52,43 @@ const TRAP: u8 = if cfg!(target_arch = "x86_64") { 0xcc } else { 0 };
 /// Both views of the same `capacity` bytes.
 #[derive(Debug)]
 pub(super) struct Views {
-    writable: Mapping,
     executable: Mapping,
+    /// `None` where the executable view is the one to write to.
+    writable: Option<Mapping>,
     owner: Mapping,
     capacity: usize,
 }
 
 impl Views {
-    /// Maps `capacity` bytes, a multiple of [`CHUNK`], twice.
-    pub(super) fn map(capacity: usize) -> Result<Views, Unavailable> {
+    /// Maps `capacity` bytes, a multiple of [`CHUNK`].
+    pub(super) fn map(capacity: usize, purpose: Purpose) -> Result<Views, Unavailable> {
         if !CHUNK.is_multiple_of(page_size()) {
             return Err(Unavailable::new("the pages of this system are too large"));
         }
-        let file = anonymous_file(capacity)?;
-        let writable = Mapping::guarded(&file, capacity, ProtFlags::READ | ProtFlags::WRITE)
-            .map_err(|error| refused("a writable mapping", error))?;
-        let executable = Mapping::guarded(&file, capacity, ProtFlags::READ | ProtFlags::EXEC)
-            .map_err(|error| refused("an executable mapping", error))?;
+        let no_writable = |error| refused("a writable mapping", error);
+        let no_executable = |error| refused("an executable mapping", error);
+        let (executable, writable) = match purpose {
+            Purpose::Execution => {
+                let file = anonymous_file(capacity)?;
+                let writable = Mapping::of_file(&file, capacity, ProtFlags::READ | ProtFlags::WRITE)
+                    .map_err(no_writable)?;
+                let executable = Mapping::of_file(&file, capacity, ProtFlags::READ | ProtFlags::EXEC)
+                    .map_err(no_executable)?;
+                (executable, Some(writable))
+            }
+            Purpose::Profiling => {
+                let writable = Mapping::shared(capacity).map_err(no_writable)?;
+                let executable = writable.executable_twin(capacity).map_err(no_executable)?;
+                (executable, Some(writable))
+            }
+            Purpose::Debugging => {
+                let all = Mapping::unprotected(capacity)
+                    .map_err(|error| refused("a mapping that is writable and executable", error))?;
+                (all, None)
+            }
+        };
         let owner = Mapping::cleared_by_fork().map_err(|error| refused("a page of memory", error))?;
-        let views = Views { writable, executable, owner, capacity };
+        let views = Views { executable, writable, owner, capacity };
         views.owner_mark().store(1, Ordering::Relaxed);
         Ok(views)
     }
@@ -69,10 +103,9 @@ impl Views {
         self.executable.start
     }
 
-    /// The address of the view for writing.
-    #[cfg(test)]
-    pub(super) fn writable_address(&self) -> usize {
-        self.writable.start.addr()
+    /// The first byte of the view for writing.
+    pub(super) fn writable(&self) -> *mut u8 {
+        self.writable.as_ref().unwrap_or(&self.executable).start
     }
 
     /// Whether this is the process that made the mapping, and not one forked off from it.
@@ -86,7 +119,7 @@ impl Views {
         // SAFETY: the range is inside the writable view, which lives as long as `self`; the caller owns it, and a slice
         // never reaches into a view.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.writable.start.add(offset), bytes.len());
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.writable().add(offset), bytes.len());
         }
     }
 
@@ -95,7 +128,7 @@ impl Views {
         debug_assert!(range.end <= self.capacity);
         // Instruction caches are not told: nobody may come here before a new block is published.
         // SAFETY: as for `write`.
-        unsafe { self.writable.start.add(range.start).write_bytes(TRAP, range.len()) };
+        unsafe { self.writable().add(range.start).write_bytes(TRAP, range.len()) };
     }
 
     /// Puts memory full of traps behind whole chunks that nobody uses; `false` where the system has none.
@@ -103,7 +136,7 @@ impl Views {
         debug_assert!(range.end <= self.capacity);
         // SAFETY: whole pages of the writable view; their content stays as it is.
         let populated = unsafe {
-            madvise(self.writable.start.add(range.start).cast(), range.len(), Advice::LinuxPopulateWrite)
+            madvise(self.writable().add(range.start).cast(), range.len(), Advice::LinuxPopulateWrite)
         };
         match populated {
             // Systems before 5.14 do not know the request; there, a lack of memory shows when the pages are touched.
@@ -118,9 +151,11 @@ impl Views {
     /// Gives the memory behind whole chunks that nobody uses back to the system; `false` where it stays.
     pub(super) fn release(&self, range: Range<usize>) -> bool {
         debug_assert!(range.end <= self.capacity);
-        // SAFETY: whole pages of the writable view in which no block lives; both views read as zero afterwards.
-        unsafe { madvise(self.writable.start.add(range.start).cast(), range.len(), Advice::LinuxRemove) }
-            .is_ok()
+        // Pages of a file, which shared anonymous memory is to the system, go with the file's content; private ones go by
+        // themselves.
+        let advice = if self.writable.is_some() { Advice::LinuxRemove } else { Advice::LinuxDontNeed };
+        // SAFETY: whole pages of the writable view in which no block lives; all views read as zero afterwards.
+        unsafe { madvise(self.writable().add(range.start).cast(), range.len(), advice) }.is_ok()
     }
 
     /// Makes what was written to a range visible to the fetch of instructions: nothing on x86-64, whose caches see to it.
@@ -188,6 +223,8 @@ struct Mapping {
     base: *mut u8,
     /// The bytes from `base` on, guards included.
     len: usize,
+    /// Whether the addresses are kept from other mappings after the pages are gone.
+    keeps_addresses: bool,
 }
 
 // SAFETY: pages have no tie to a thread.
@@ -196,15 +233,58 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// Maps the first `len` bytes of a file, with an inaccessible page before and behind.
-    fn guarded(file: &OwnedFd, len: usize, protection: ProtFlags) -> Result<Mapping, Errno> {
+    /// The first `len` bytes of a file.
+    fn of_file(file: &OwnedFd, len: usize, protection: ProtFlags) -> Result<Mapping, Errno> {
+        Mapping::guarded(len, |at| {
+            // SAFETY: `guarded` gives a place that is free.
+            unsafe { mmap(at, len, protection, MapFlags::SHARED | MapFlags::FIXED, file, 0) }
+        })
+    }
+
+    /// Fresh memory of `len` bytes that can be written, and be mapped a second time.
+    fn shared(len: usize) -> Result<Mapping, Errno> {
+        let flags = MapFlags::SHARED | MapFlags::NORESERVE | MapFlags::FIXED;
+        Mapping::guarded(len, |at| {
+            // SAFETY: `guarded` gives a place that is free.
+            unsafe { mmap_anonymous(at, len, ProtFlags::READ | ProtFlags::WRITE, flags) }
+        })
+    }
+
+    /// The `len` bytes of a shared mapping once more, to run them.
+    fn executable_twin(&self, len: usize) -> Result<Mapping, Errno> {
+        Mapping::guarded(len, |at| {
+            // SAFETY: with 0 as the old size the old mapping stays as it is, and `guarded` gives a place that is free. The
+            // protection that is changed is that of the new one, which nobody knows yet.
+            unsafe {
+                mremap_fixed(self.start.cast(), 0, len, MremapFlags::MAYMOVE, at)?;
+                mprotect(at, len, MprotectFlags::READ | MprotectFlags::EXEC)?;
+            }
+            Ok(at)
+        })
+    }
+
+    /// Fresh memory of `len` bytes that can be written and run, at addresses that will have no other.
+    fn unprotected(len: usize) -> Result<Mapping, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let mut mapping = Mapping::guarded(len, |at| {
+            // SAFETY: `guarded` gives a place that is free.
+            unsafe { mmap_anonymous(at, len, protection, flags) }
+        })?;
+        mapping.keeps_addresses = true;
+        Ok(mapping)
+    }
+
+    /// Has `len` bytes mapped with an inaccessible page before and behind. `map` is called with an address at which it may
+    /// replace as many bytes, and returns it.
+    fn guarded(
+        len: usize,
+        map: impl FnOnce(*mut c_void) -> Result<*mut c_void, Errno>,
+    ) -> Result<Mapping, Errno> {
         let guard = page_size();
         let mut mapping = Mapping::anonymous(len + 2 * guard, ProtFlags::empty())?;
-        // SAFETY: what is replaced is inside the mapping made above, which nobody else knows.
-        mapping.start = unsafe {
-            let at = mapping.base.add(guard).cast();
-            mmap(at, len, protection, MapFlags::SHARED | MapFlags::FIXED, file, 0)?.cast()
-        };
+        // What is replaced is inside the mapping made above, which nobody else knows.
+        mapping.start = map(mapping.base.wrapping_add(guard).cast())?.cast();
         Ok(mapping)
     }
 
@@ -221,13 +301,21 @@ impl Mapping {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
         // SAFETY: a fresh mapping at an address that the system chooses overlaps nothing.
         let base: *mut u8 = unsafe { mmap_anonymous(null_mut(), len, protection, flags)? }.cast();
-        Ok(Mapping { start: base, base, len })
+        Ok(Mapping { start: base, base, len, keeps_addresses: false })
     }
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: exactly what was mapped for `self`, once; its owner lends the addresses only as long as it lives.
-        let _ = unsafe { munmap(self.base.cast(), self.len) };
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: exactly what was mapped for `self`, once; its owner lends the addresses only as long as it lives. What
+        // replaces it can be neither read nor written nor run, and is never unmapped.
+        unsafe {
+            if self.keeps_addresses {
+                let _ = mmap_anonymous(self.base.cast(), self.len, ProtFlags::empty(), flags);
+            } else {
+                let _ = munmap(self.base.cast(), self.len);
+            }
+        }
     }
 }

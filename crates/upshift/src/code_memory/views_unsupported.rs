@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Unavailable;
+use super::{Purpose, Unavailable};
 
 /// There is no function to try.
 pub(super) const ANSWER: &[u8] = &[];
@@ -13,7 +13,7 @@ pub(super) enum Views {}
 
 impl Views {
     /// Never maps anything.
-    pub(super) fn map(_capacity: usize) -> Result<Views, Unavailable> {
+    pub(super) fn map(_capacity: usize, _purpose: Purpose) -> Result<Views, Unavailable> {
         Err(Unavailable::new("this platform is not supported (it takes Linux on x86-64 or aarch64)"))
     }
 

@@ -1,13 +1,12 @@
 //! Machine code of an engine: the memory, which is mapped at first need, and what was compiled into it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use upshift_baseline::{Facts, Input, Machine, Stubs, TooLarge};
+use upshift_baseline::{Facts, Input, Machine, Scratch, Stubs, TooLarge};
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 
-use crate::code_memory::{CodeBlock, CodeMemory, Unavailable};
+use crate::code_memory::{CodeBlock, CodeMemory, Purpose, Unavailable};
 use crate::engine::TierConfig;
 use crate::profile::{CodeInfo, Format, Profiler, Registration};
 
@@ -53,8 +52,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    fn new(cap: usize) -> Result<Memory, Unavailable> {
-        let memory = CodeMemory::new(cap)?;
+    fn new(cap: usize, purpose: Purpose) -> Result<Memory, Unavailable> {
+        let memory = CodeMemory::with(cap, purpose)?;
         let stubs = Stubs::new();
         let mut block =
             memory.allocate(stubs.text.len()).ok_or_else(|| Unavailable::new("no room for the stubs"))?;
@@ -141,25 +140,37 @@ pub enum Outcome {
     TooLarge,
 }
 
+/// What was compiled, by function number, and the compiler's memory.
+#[derive(Debug, Default)]
+struct Known {
+    code: Vec<Weak<Code>>,
+    scratch: Scratch,
+}
+
 /// What an engine knows of machine code.
 #[derive(Debug)]
 pub struct Machinery {
     config: TierConfig,
     profiler: Option<Profiler>,
     memory: OnceLock<Result<Memory, Unavailable>>,
-    known: Mutex<HashMap<u32, Weak<Code>>>,
+    known: Mutex<Known>,
 }
 
 impl Machinery {
     /// With the engine's configuration.
     pub fn new(config: TierConfig, profile: &[Format]) -> Machinery {
         let profiler = (!profile.is_empty()).then(|| Profiler::new(profile));
-        Machinery { config, profiler, memory: OnceLock::new(), known: Mutex::new(HashMap::new()) }
+        Machinery { config, profiler, memory: OnceLock::new(), known: Mutex::default() }
     }
 
     /// The memory, which is mapped now if it was not yet.
     pub fn memory(&self) -> Result<&Memory, &Unavailable> {
-        self.memory.get_or_init(|| Memory::new(self.config.code_cache)).as_ref()
+        let purpose = match &self.profiler {
+            None => Purpose::Execution,
+            Some(profiler) if profiler.keeps_code() => Purpose::Debugging,
+            Some(_) => Purpose::Profiling,
+        };
+        self.memory.get_or_init(|| Memory::new(self.config.code_cache, purpose)).as_ref()
     }
 
     /// Why there is no memory, where it was asked for.
@@ -178,19 +189,14 @@ impl Machinery {
         let code = &module.code[meta.start as usize..];
         let bytecode = code.as_ptr().addr();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(code) = known.get(&meta.index).and_then(Weak::upgrade)
+        if let Some(code) = known.code.get(meta.index as usize).and_then(Weak::upgrade)
             && code.bytecode == bytecode
         {
             return Outcome::Shared(code);
         }
         let started = Instant::now();
-        let machine = upshift_baseline::compile(Input {
-            meta,
-            code,
-            facts,
-            map: self.profiler.is_some(),
-            pin: self.config.pin,
-        });
+        let input = Input { meta, code, facts, map: self.profiler.is_some(), pin: self.config.pin };
+        let machine = upshift_baseline::compile(input, &mut known.scratch);
         let mut machine = match machine {
             Ok(machine) => machine,
             Err(TooLarge) => return Outcome::TooLarge,
@@ -202,7 +208,12 @@ impl Machinery {
                     code.registration = Some(register(profiler, module, meta, &machine, &code));
                 }
                 let code = Arc::new(code);
-                known.insert(meta.index, Arc::downgrade(&code));
+                let i = meta.index as usize;
+                if known.code.len() <= i {
+                    known.code.resize(i + 1, Weak::new());
+                }
+                known.code[i] = Arc::downgrade(&code);
+                known.scratch.recycle(machine);
                 Outcome::Made(code, started.elapsed())
             }
         }

@@ -28,8 +28,10 @@ use events::{Cause, Event, Ring, What};
 
 use crate::engine::TierConfig;
 
+/// Runs that end before this never map the code memory, which takes about as long.
+const PATIENCE: Duration = Duration::from_micros(200);
 /// Compiling may take so long whatever the run has earned.
-const ALLOWANCE: Duration = Duration::from_micros(200);
+const ALLOWANCE: Duration = Duration::from_micros(250);
 /// And the part of the running time that it may take beyond that: one in so many.
 const SHARE: u32 = 80;
 /// What compiling an instruction costs, estimated.
@@ -145,7 +147,9 @@ impl Driver {
         if self.config.eager {
             return true;
         }
-        self.spent + COST * instructions <= ALLOWANCE + self.started.elapsed() / SHARE
+        let ran = self.started.elapsed();
+        (!self.enter.is_null() || ran >= PATIENCE)
+            && self.spent + COST * instructions <= ALLOWANCE + ran / SHARE
     }
 
     /// Looks at a function that reached its threshold.
@@ -169,6 +173,7 @@ impl Driver {
             return;
         }
         let machinery = self.machinery.clone();
+        let started = Instant::now();
         let memory = match machinery.memory() {
             Ok(memory) => memory,
             Err(_) => {
@@ -182,7 +187,6 @@ impl Driver {
             instance.replace_uncompiled(memory.uncompiled());
         }
         let Some(module) = instance.module_of(index).cloned() else { return };
-        let started = Instant::now();
         let mut outcome = machinery.compile(memory, &module, meta, &Loaded(instance));
         if matches!(outcome, Outcome::Full) {
             self.note(&seen, cause, What::CacheFull);
@@ -318,12 +322,13 @@ impl Facts for Linked<'_> {
 
 /// Compiles all functions of a module, for looking at.
 pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
+    let mut scratch = upshift_baseline::Scratch::default();
     module.functions[..module.guest_functions as usize]
         .iter()
         .map(|meta| {
             let code = &module.code[meta.start as usize..];
             let input = upshift_baseline::Input { meta, code, facts: &Linked(module), map: true, pin: true };
-            let machine = upshift_baseline::compile(input).ok()?;
+            let machine = upshift_baseline::compile(input, &mut scratch).ok()?;
             Some(MachineCode {
                 name: meta.name.to_string(),
                 text: machine.text,
