@@ -72,3 +72,8 @@
 #define VALUE_INT_TAG 0xffff000000000000
 #define KIND_INT 2
 #define KIND_FLOAT 3
+#define KIND_NIL_VALUE 0
+#define KIND_BOOL 1
+#define KIND_NAME 4
+#define KIND_TEXT 5
+#define VALUE_NAME_TAG 0xfffd000000000000

@@ -10,6 +10,7 @@
 #define SMALL(v) ((int64_t)((uint64_t)(v) << 16) >> 16)
 #define BOX_SMALL(i) ((int64_t)(((uint64_t)(i) & 0xFFFFFFFFFFFFull) | VALUE_INT_TAG))
 #define IS_FLOAT(v) ((uint64_t)(v) - VALUE_FLOAT_OFFSET <= VALUE_FLOAT_LAST - VALUE_FLOAT_OFFSET)
+#define IS_SHORT(v) ((uint64_t)(v) >> 48 == VALUE_SHORT_TAG >> 48)
 #define BITS(x) ({ int64_t bits_; __builtin_memcpy(&bits_, &(x), 8); bits_; })
 #define FLOAT(i) ({ int64_t bits_ = (i); double x_; __builtin_memcpy(&x_, &bits_, 8); x_; })
 #define KIND(object) AT(uint8_t, object, HEADER_KIND)
@@ -167,6 +168,16 @@ MAP_KEY(map_int_set, int64_t v = SLOT(S0); COLD_IF(IS_OBJECT(v)); entry[1] = v)
     }
 EACH_I(MAP_HAS, map_int_has)
 
+/* Maps with string keys: the entry that was found last. */
+#define LAST                                                                                                           \
+    char *m = PTR(S1);                                                                                                 \
+    uint64_t e = AT(uint64_t, m, MAP_BASE);                                                                            \
+    COLD_IF(e >= AT(uint32_t, m, MAP_USED));                                                                           \
+    int64_t *entry = (int64_t *)(AT(char *, m, MAP_ENTRIES) + BUFFER_DATA + 16 * e);                                   \
+    COLD_IF(entry[0] != SLOT(S2))
+PLAIN(map_string_get, LAST; SLOT(S0) = entry[1])
+PLAIN(map_string_set, LAST; int64_t v = SLOT(S0); COLD_IF(IS_OBJECT(v)); entry[1] = v)
+
 /* Strings: length and characters of ASCII ones. */
 D(string_len, int64_t s = SLOT(S1); if (IS_OBJECT(s)) v = AT(uint32_t, s, HEADER_META); else {
     COLD_IF(s & 0x8080808080); v = s >> 40 & 7; })
@@ -257,6 +268,28 @@ CELL_EQUAL(cell_ne, !=)
 
 /* A cell that is returned: no result and several are noted at the caller's site. */
 PLAIN(check_results, COLD_IF((uint64_t)SLOT(S1) - VALUE_NONE <= VALUE_MANY - VALUE_NONE))
+
+/* With the policy that plain kinds differ: inline values of all kinds. */
+#define KIND_BIT(v)                                                                                                    \
+    (IS_SMALL(v)    ? INT_BIT                                                                                          \
+     : IS_FLOAT(v)  ? FLOAT_BIT                                                                                        \
+     : IS_SHORT(v)  ? 1u << KIND_TEXT                                                                                  \
+     : (uint64_t)(v) >> 48 == VALUE_NAME_TAG >> 48 ? 1u << KIND_NAME                                                   \
+     : (uint64_t)(v) == VALUE_NIL ? 1u << KIND_NIL_VALUE                                                               \
+                    : 1u << KIND_BOOL)
+#define CELL_EQUAL_KINDS(name, yes, no)                                                                                \
+    PLAIN(name, int64_t a = SLOT(S1), b = SLOT(S2); if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {             \
+        SAW(INT_BIT, INT_BIT) SLOT(S0) = a == b ? yes : no; GO(CONT); }                                                \
+        COLD_IF((uint64_t)a < VALUE_ADDRESS_END || (uint64_t)b < VALUE_ADDRESS_END);                                   \
+        uint32_t left = KIND_BIT(a), right = KIND_BIT(b);                                                              \
+        int same = a == b;                                                                                             \
+        if ((left | right) & FLOAT_BIT) {                                                                              \
+            COLD_IF((left | right) & INT_BIT);                                                                         \
+            same = left == right && TO_FLOAT(a) == TO_FLOAT(b);                                                        \
+        }                                                                                                              \
+        SAW(left, right) SLOT(S0) = same ? yes : no)
+CELL_EQUAL_KINDS(cell_eq_k, 1, 0)
+CELL_EQUAL_KINDS(cell_ne_k, 0, 1)
 
 /* Immediates: S2 is not used where the value is a hole of 64 bits. */
 PLAIN(is_branch, if (SLOT(S1) == (int64_t)(intptr_t)&Q0) GO(TAKEN))

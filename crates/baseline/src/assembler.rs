@@ -20,6 +20,29 @@ pub enum Stub {
     Return,
 }
 
+/// How an instruction was compiled: a set of flags.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Way(pub u8);
+
+impl Way {
+    /// A stencil does it, or nothing has to be done.
+    pub const STENCIL: Way = Way(0);
+    /// A routine does it.
+    pub const ROUTINE: Way = Way(1);
+    /// Where the stencil's fast path does not apply, a routine does it.
+    pub const SLOW: Way = Way(2);
+    /// Where the stencil does not apply, the interpreter goes on at the instruction.
+    pub const EXIT: Way = Way(4);
+
+    /// In words.
+    pub fn text(self) -> String {
+        let fast = if self.0 & Way::ROUTINE.0 != 0 { "routine" } else { "stencil" };
+        let slow = if self.0 & Way::SLOW.0 != 0 { ", else routine" } else { "" };
+        let exit = if self.0 & Way::EXIT.0 != 0 { ", else interpreter" } else { "" };
+        format!("{fast}{slow}{exit}")
+    }
+}
+
 /// The machine code of one function. Position-independent but for `stubs` and the `literals`.
 #[derive(Debug, Default)]
 pub struct Machine {
@@ -36,6 +59,8 @@ pub struct Machine {
     pub resume: Vec<(u32, u32)>,
     /// Which instruction code belongs to: offset in `text` and word, sorted by offset. Only where asked for.
     pub map: Vec<(u32, u32)>,
+    /// How each instruction was compiled, in order. Only where the map was asked for.
+    pub ways: Vec<(upshift_bytecode::Op, Way)>,
     /// The end of the hot part.
     pub hot: u32,
     /// The number of instructions.

@@ -14,7 +14,7 @@ use upshift_runtime::object::{Closure, ObjectKind, Record, Ref};
 use upshift_runtime::value::Value;
 
 use crate::analysis::{Analysis, Deaths, analyse, op_at};
-use crate::assembler::{Assembler, Cold, Label, Machine, UNSET, Values, slots};
+use crate::assembler::{Assembler, Cold, Label, Machine, UNSET, Values, Way, slots};
 use crate::regs::{ALL, EMPTY, FREE, INTS, Regs};
 use crate::routine::Routine;
 use crate::table::{Family, Stencil, family as f};
@@ -96,14 +96,21 @@ pub fn compile(input: Input<'_>, scratch: &mut Scratch) -> Result<Machine, TooLa
         analysis,
         dead: false,
         map: input.map.then(Vec::new),
+        way: Way::STENCIL,
     };
     let mut resume = vec![(0u32, 0u32)];
+    let mut ways = Vec::new();
     for (i, &at) in analysis.starts.iter().enumerate() {
         c.at = at;
         c.word = input.code[at as usize];
         c.deaths = analysis.deaths[i];
         c.begin();
-        c.inst(op_at(input.code, at as usize), &mut resume)?;
+        let op = op_at(input.code, at as usize);
+        c.way = Way::STENCIL;
+        c.inst(op, &mut resume)?;
+        if input.map {
+            ways.push((op, c.way));
+        }
     }
     // Entries from outside: headers of loops, targets of switches and handlers.
     for l in &analysis.loops {
@@ -127,6 +134,7 @@ pub fn compile(input: Input<'_>, scratch: &mut Scratch) -> Result<Machine, TooLa
     let link = u64::from(meta.index) | u64::from(meta.layout.size() * 8) << 32;
     let mut machine = c.asm.finish(meta.index, link, &analysis.exposed, map);
     machine.instructions = analysis.starts.len() as u32;
+    machine.ways = ways;
     machine.resume.extend(resume);
     // Where a call ends at a place that has an entry of its own, either will do.
     machine.resume.sort_unstable();
@@ -154,6 +162,8 @@ struct Compiler<'a> {
     /// Whether nothing falls through to the next instruction.
     dead: bool,
     map: Option<Vec<(u32, u32)>>,
+    /// How the instruction is compiled.
+    way: Way,
 }
 
 impl Compiler<'_> {
@@ -368,6 +378,7 @@ impl Compiler<'_> {
 
     /// Whether a slot can be named at all by an operand with a register: those of the window are only written.
     fn exit_job(&mut self, regs: Regs) {
+        self.way.0 |= Way::EXIT.0;
         let pc = self.pc();
         self.asm.jobs.push(Cold::Exit { pc, regs });
     }
@@ -514,6 +525,7 @@ impl Compiler<'_> {
 
     /// The op as a routine, in place.
     fn routine(&mut self, routine: Routine) {
+        self.way.0 |= Way::ROUTINE.0;
         self.flush();
         let values = Values { u: [self.pc(), routine as u32 * 8], ..Values::default() };
         self.asm.plain(f::ROUTINE.at([]), &values);
@@ -523,6 +535,7 @@ impl Compiler<'_> {
     /// The cold job that does the whole op as a routine, where the stencil at the end of the text did not. `before` is the
     /// state that the op began in.
     fn slow(&mut self, routine: Routine, before: Regs) {
+        self.way.0 |= Way::SLOW.0;
         let mut after = self.regs;
         // Everything is in memory after a routine, so nothing is dirty on that way; the state says more, which does no harm.
         after.dirty = 0;
@@ -658,14 +671,17 @@ impl Compiler<'_> {
         if self.asm.emit(stencil, values, Some(label)) {
             let (pc, back) = (self.pc(), self.asm.here());
             match routine {
-                Some(routine) => self.asm.jobs.push(Cold::Routine {
-                    pc,
-                    routine,
-                    before,
-                    after: before,
-                    back,
-                    taken: Some(label),
-                }),
+                Some(routine) => {
+                    self.way.0 |= Way::SLOW.0;
+                    self.asm.jobs.push(Cold::Routine {
+                        pc,
+                        routine,
+                        before,
+                        after: before,
+                        back,
+                        taken: Some(label),
+                    });
+                }
                 None => self.exit_job(before),
             }
         }
@@ -1083,8 +1099,8 @@ impl Compiler<'_> {
             Op::CellDiv => self.calling(Routine::CellDiv, 2, resume),
             Op::CellRem => self.calling(Routine::CellRem, 2, resume),
             Op::CellNeg => self.calling(Routine::CellNeg, 2, resume),
-            Op::CellEq => self.comparison(f::CELL_EQ, f::CELL_EQ, Routine::CellEq, resume),
-            Op::CellNe => self.comparison(f::CELL_NE, f::CELL_NE, Routine::CellNe, resume),
+            Op::CellEq => self.equality(f::CELL_EQ, f::CELL_EQ_K, Routine::CellEq, resume),
+            Op::CellNe => self.equality(f::CELL_NE, f::CELL_NE_K, Routine::CellNe, resume),
             Op::CellLt => self.comparison(f::CELL_LT, f::CELL_LT_P, Routine::CellLt, resume),
             Op::CellLe => self.comparison(f::CELL_LE, f::CELL_LE_P, Routine::CellLe, resume),
             Op::CellIdentical => self.routine(Routine::CellIdentical),
@@ -1241,9 +1257,13 @@ impl Compiler<'_> {
             }
             Op::MapIntSet => self.map_int(f::MAP_INT_SET, (c, a, b), Routine::MapIntSet),
             Op::MapIntRemove => self.routine(Routine::MapIntRemove),
-            Op::MapStringGet => self.routine(Routine::MapStringGet),
+            Op::MapStringGet => {
+                self.plain(f::MAP_STRING_GET.at([]), &slots(a, b, c), Some(Routine::MapStringGet))
+            }
             Op::MapStringHas => self.routine(Routine::MapStringHas),
-            Op::MapStringSet => self.routine(Routine::MapStringSet),
+            Op::MapStringSet => {
+                self.plain(f::MAP_STRING_SET.at([]), &slots(c, a, b), Some(Routine::MapStringSet))
+            }
             Op::MapStringRemove => self.routine(Routine::MapStringRemove),
             Op::MapCellGet => self.calling(Routine::MapCellGet, 2, resume),
             Op::MapCellHas => self.calling(Routine::MapCellHas, 2, resume),
@@ -1385,6 +1405,7 @@ impl Compiler<'_> {
     }
 
     fn switch(&mut self, routine: Routine) {
+        self.way.0 |= Way::ROUTINE.0;
         self.flush();
         let values = Values { u: [self.pc(), routine as u32 * 8], ..Values::default() };
         self.asm.plain(f::ROUTINE_LEAVE.at([]), &values);
@@ -1392,6 +1413,7 @@ impl Compiler<'_> {
     }
 
     fn leave_to_interpreter(&mut self) {
+        self.way.0 |= Way::EXIT.0;
         self.flush();
         let values = Values { u: [self.pc(), 0], ..Values::default() };
         self.asm.plain(f::SIDE_EXIT.at([]), &values);
@@ -1405,6 +1427,7 @@ impl Compiler<'_> {
 
     /// A routine that may push a frame, whose return continues behind the instruction.
     fn calling(&mut self, routine: Routine, words: u32, resume: &mut Vec<(u32, u32)>) {
+        self.way.0 |= Way::ROUTINE.0;
         self.flush();
         let values = Values { u: [self.pc(), routine as u32 * 8], ..Values::default() };
         self.asm.plain(f::ROUTINE.at([]), &values);
@@ -1438,6 +1461,17 @@ impl Compiler<'_> {
     ) {
         let promotes = self.second().op() & NumberPolicy::PROMOTE.0 != 0;
         self.dynamic(if promotes { promoting } else { plain }, routine, true, resume);
+    }
+
+    fn equality(
+        &mut self,
+        plain: Family<0>,
+        kinds: Family<0>,
+        routine: Routine,
+        resume: &mut Vec<(u32, u32)>,
+    ) {
+        let differ = self.second().op() & NumberPolicy::KINDS_DIFFER.0 != 0;
+        self.dynamic(if differ { kinds } else { plain }, routine, true, resume);
     }
 
     /// A dynamic op with a fast path. The routine may push a frame, so there is an entry behind the instruction.

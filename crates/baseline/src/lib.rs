@@ -22,7 +22,7 @@ mod routine;
 mod stubs;
 pub mod table;
 
-pub use assembler::{Machine, Stub};
+pub use assembler::{Machine, Stub, Way};
 pub use compile::{Facts, Input, Scratch, TooLarge, compile};
 pub use routine::Routine;
 pub use stubs::Stubs;

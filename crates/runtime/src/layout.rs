@@ -94,6 +94,11 @@ layout! {
     VALUE_INT_TAG = value::TAG_INT << 48;
     KIND_INT = upshift_bytecode::Kind::Int;
     KIND_FLOAT = upshift_bytecode::Kind::Float;
+    KIND_NIL_VALUE = upshift_bytecode::Kind::Nil;
+    KIND_BOOL = upshift_bytecode::Kind::Bool;
+    KIND_NAME = upshift_bytecode::Kind::Name;
+    KIND_TEXT = upshift_bytecode::Kind::String;
+    VALUE_NAME_TAG = value::TAG_NAME << 48;
 }
 
 const _: () = assert!(ObjectKind::ListCell as u8 - ObjectKind::ListInt as u8 == 3);

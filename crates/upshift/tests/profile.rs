@@ -60,6 +60,8 @@ fn compiled_functions_are_called_and_forgotten() {
             size: bytes.len(),
             source: Some("/guest/answer.guest"),
             lines,
+            // The frame pointer, the return address and nothing else.
+            frame: None,
         });
         (page, registration)
     });

@@ -127,9 +127,12 @@ impl CodeMemory {
         let capacity = views.capacity();
         let ranges = Ranges::new((capacity / UNIT) as u32);
         let space = Space { ranges, chunks: Chunks::new(capacity) };
-        let memory =
-            Arc::new(CodeMemory { purpose, views, space: Mutex::new(space), used: AtomicUsize::new(0) });
+        let used = AtomicUsize::new(0);
+        let mut memory =
+            Arc::new(CodeMemory { purpose: Purpose::Execution, views, space: Mutex::new(space), used });
         memory.probe()?;
+        // Only now: no debugger knows of the block of the probe, so its addresses may be used again whatever the purpose.
+        Arc::get_mut(&mut memory).expect("the block of the probe is gone").purpose = purpose;
         Ok(memory)
     }
 

@@ -15,13 +15,14 @@
 //!
 //! Names and lines work wherever the code is. Breakpoints of software are written by the system on the debugger's behalf,
 //! which it refuses where pages are shared and not writable, as in the run-only view of memory mapped twice. GDB 13 says
-//! nothing then and never stops there. Hardware breakpoints (`hbreak`) work, and so does `break` if the view is writable.
+//! nothing then and never stops there, though hardware breakpoints (`hbreak`) work. So while this interface is in use, code
+//! is in private writable memory: [`Purpose::Debugging`](crate::code_memory::Purpose::Debugging).
 //!
 //! Taking an entry out of the list does not make GDB 13 take its breakpoints out of the code: it goes on to regard them as
 //! set. If other code comes to the same address it is not stopped in, and at the next stop GDB puts the byte of the old
-//! code, which it had replaced, into the new. So while this interface is in use, addresses of freed code should not be used
-//! again, which [`Profiler::keeps_code`](super::Profiler::keeps_code) tells whoever manages the memory. Code that is out of
-//! use but mapped is harmless, and where memory is gone GDB prints a complaint.
+//! code, which it had replaced, into the new. So that memory does not use addresses of freed code again
+//! ([`Profiler::keeps_code`](super::Profiler::keeps_code)). Code that is out of use but mapped is harmless, and where memory
+//! is gone GDB prints a complaint.
 //!
 //! Entries are linked through atomics, not because threads race for them, which the mutex prevents, but because the list
 //! is shared by raw pointers whose targets others hold too: this way no `&mut` to an entry ever exists.

@@ -1,20 +1,21 @@
 //! The object file that tells a debugger about one compiled function.
 //!
 //! It is an executable without contents: a `.text` section that occupies the code's addresses but no bytes of the file, as
-//! in the files that hold debug information alone, a symbol, and DWARF of one unit with one subprogram and its line table.
-//! All addresses are final, so nothing is relocated. (A relocatable object, which other JITs use, has debuggers apply
-//! relocations that would all come to nothing.)
+//! in the files that hold debug information alone, a symbol, and DWARF of one unit with one subprogram and its line table,
+//! and of one rule for frames. All addresses are final, so nothing is relocated. (A relocatable object, which other JITs
+//! use, has debuggers apply relocations that would all come to nothing.)
 //!
 //! In the symbol table the function has the name that profiles show, with the tier; in the DWARF it has the guest's name, so
 //! that `break fib` stops in every version of `fib`, whatever compiled it. The unit's producer names the tier.
 //!
 //! DWARF 4 rather than 5: readers of both are everywhere, and 5 would buy nothing for a unit of one file.
 
-use super::{CodeInfo, printable};
+use super::{CodeInfo, Frame, printable};
 use gimli::write::{
-    Address, AttributeValue, DwarfUnit, EndianVec, LineProgram, LineString, Result as DwarfResult, Sections,
+    Address, AttributeValue, CallFrameInstruction, CommonInformationEntry, DwarfUnit, EndianVec,
+    FrameDescriptionEntry, FrameTable, LineProgram, LineString, Result as DwarfResult, Sections,
 };
-use gimli::{Encoding, LineEncoding, LittleEndian, constants as dw};
+use gimli::{Encoding, LineEncoding, LittleEndian, Register, constants as dw};
 use object::elf;
 use object::write::elf::{FileHeader, SectionHeader, Sym, Writer};
 
@@ -35,12 +36,12 @@ fn host() -> Option<elf::Machine> {
 fn build_for(machine: elf::Machine, code: &CodeInfo<'_>) -> Result<Vec<u8>, String> {
     let describe =
         |error: &dyn std::error::Error| format!("debuggers are not told of {}: {error}", code.symbol());
-    let debug = debug_sections(code).map_err(|error| describe(&error))?;
+    let debug = debug_sections(machine, code).map_err(|error| describe(&error))?;
     object_file(machine, code, &debug).map_err(|error| describe(&error))
 }
 
 /// The sections of debug information, by name.
-fn debug_sections(code: &CodeInfo<'_>) -> DwarfResult<Vec<(&'static str, Vec<u8>)>> {
+fn debug_sections(machine: elf::Machine, code: &CodeInfo<'_>) -> DwarfResult<Vec<(&'static str, Vec<u8>)>> {
     let encoding = Encoding { address_size: 8, format: gimli::Format::Dwarf32, version: 4 };
     let start = Address::Constant(code.address as u64);
     let size = AttributeValue::Udata(code.size as u64);
@@ -76,6 +77,9 @@ fn debug_sections(code: &CodeInfo<'_>) -> DwarfResult<Vec<(&'static str, Vec<u8>
 
     let mut sections = Sections::new(EndianVec::new(LittleEndian));
     dwarf.write(&mut sections)?;
+    if let (Some(frame), Ok(size)) = (&code.frame, u32::try_from(code.size)) {
+        frame_table(machine, frame, start, size, encoding).write_debug_frame(&mut sections.debug_frame)?;
+    }
     let mut named = Vec::new();
     sections.for_each_mut(|id, section| {
         let bytes = section.take();
@@ -85,6 +89,30 @@ fn debug_sections(code: &CodeInfo<'_>) -> DwarfResult<Vec<(&'static str, Vec<u8>
         Ok(())
     })?;
     Ok(named)
+}
+
+/// One rule for `size` bytes from `start` on.
+fn frame_table(
+    machine: elf::Machine,
+    frame: &Frame<'_>,
+    start: Address,
+    size: u32,
+    encoding: Encoding,
+) -> FrameTable {
+    // A column that the processor's ABI sets aside on x86-64, and the link register on aarch64.
+    let return_address = Register(if machine == elf::EM_X86_64 { 16 } else { 30 });
+    let distance = |below: u32| i32::try_from(below).map_or(i32::MIN, |below| -below);
+    let mut common = CommonInformationEntry::new(encoding, 1, -8, return_address);
+    let size_of_frame = i32::try_from(frame.size).unwrap_or(i32::MAX);
+    common.add_instruction(CallFrameInstruction::Cfa(Register(frame.register), size_of_frame));
+    common.add_instruction(CallFrameInstruction::Offset(return_address, -8));
+    for &(register, below) in frame.saved {
+        common.add_instruction(CallFrameInstruction::Offset(Register(register), distance(below)));
+    }
+    let mut table = FrameTable::default();
+    let common = table.add_cie(common);
+    table.add_fde(common, FrameDescriptionEntry::new(start, size));
+    table
 }
 
 fn line_program(code: &CodeInfo<'_>, source: &str, encoding: Encoding, dwarf: &mut DwarfUnit) -> LineProgram {
@@ -217,6 +245,8 @@ mod tests {
 
     const LINES: &[(u32, u32)] = &[(4, 10), (9, 12), (15, 11), (40, 300), (41, 0), (0x40, 99)];
 
+    const FRAME: Frame<'_> = Frame { register: 6, size: 64, saved: &[(6, 16), (3, 24)] };
+
     fn code() -> CodeInfo<'static> {
         CodeInfo {
             name: "Point.area",
@@ -225,6 +255,7 @@ mod tests {
             size: 0x40,
             source: Some("/guest/shapes.mochi"),
             lines: LINES,
+            frame: Some(FRAME),
         }
     }
 
@@ -353,6 +384,35 @@ mod tests {
     }
 
     #[test]
+    fn the_callers_frame_is_found() {
+        use gimli::{CfaRule, DebugFrame, RegisterRule, UnwindContext, UnwindSection};
+
+        for (machine, return_address) in [(elf::EM_X86_64, 16), (elf::EM_AARCH64, 30)] {
+            let image = build_for(machine, &code()).unwrap();
+            let file = object::File::parse(&*image).unwrap();
+            let section = file.section_by_name(".debug_frame").unwrap().data().unwrap();
+            let mut table = DebugFrame::new(section, RunTimeEndian::Little);
+            table.set_address_size(8);
+            let last = code().address as u64 + code().size as u64 - 1;
+            let mut context = UnwindContext::new();
+            let row = table
+                .unwind_info_for_address(
+                    &gimli::BaseAddresses::default(),
+                    &mut context,
+                    last,
+                    DebugFrame::cie_from_offset,
+                )
+                .unwrap();
+            assert_eq!(*row.cfa(), CfaRule::RegisterAndOffset { register: Register(6), offset: 64 });
+            assert_eq!(row.register(Register(return_address)), Some(RegisterRule::Offset(-8)));
+            assert_eq!(row.register(Register(6)), Some(RegisterRule::Offset(-16)));
+            assert_eq!(row.register(Register(3)), Some(RegisterRule::Offset(-24)));
+        }
+        let image = build_for(elf::EM_X86_64, &CodeInfo { frame: None, ..code() }).unwrap();
+        assert!(object::File::parse(&*image).unwrap().section_by_name(".debug_frame").is_none());
+    }
+
+    #[test]
     fn a_relative_path_counts_from_the_working_directory() {
         let image = build_for(elf::EM_X86_64, &CodeInfo { source: Some("shapes.mochi"), ..code() }).unwrap();
         with_unit(&image, |_, unit| {
@@ -385,6 +445,11 @@ mod tests {
             size: usize::MAX,
             source: Some("a\0b"),
             lines: &[(u32::MAX, u32::MAX)],
+            frame: Some(Frame {
+                register: u16::MAX,
+                size: u32::MAX,
+                saved: &[(u16::MAX, u32::MAX), (u16::MAX, 8)],
+            }),
         };
         let image = build_for(elf::EM_X86_64, &code).unwrap();
         let file = object::File::parse(&*image).unwrap();

@@ -5,8 +5,11 @@
 //! [`Registration`] as long as the code exists. From there it goes to
 //!
 //! * `perf_map`: a line of `/tmp/perf-<pid>.map`, which `perf`, samply and others read when they resolve addresses;
-//! * `image` and `gdb`: a small ELF file in memory, with a symbol, a subprogram and a line table, in the list that GDB
-//!   and LLDB read while the process runs.
+//! * `image` and `gdb`: a small ELF file in memory, with a symbol, a subprogram, a line table and how to find the caller, in
+//!   the list that GDB and LLDB read while the process runs.
+//!
+//! Profilers and debuggers also care what memory the code is in, which is chosen by
+//! [`Purpose`](crate::code_memory::Purpose).
 //!
 //! Which of them is the embedder's choice. A profiler without formats costs nothing, and nothing here changes what a
 //! program does: what cannot be written is left out, and [`Profiler::problem`] says why.
@@ -15,9 +18,9 @@
 //! for one list under one symbol. Profilers of several engines therefore write to the same file and list, behind locks,
 //! and may come and go in any order.
 //!
-//! What is absent on purpose: unwind tables. A debugger goes by frame pointers and by its own reading of the prologue, so
-//! how far it sees past a compiled frame depends on what the tier does there. Jitdump files, which carry the code itself for
-//! `perf annotate`, are absent too.
+//! What is absent on purpose: unwind tables for the process itself, since nothing unwinds through machine code; `perf
+//! record -g` sees past a compiled frame only where the tier keeps a frame pointer. Jitdump files, which carry the code
+//! itself for `perf annotate`, are absent too.
 
 mod gdb;
 mod image;
@@ -42,6 +45,22 @@ pub struct CodeInfo<'a> {
     /// Pairs of an offset from `address` and the source line that holds from there on; line 0 means "of no line". The
     /// code before the first pair is taken to be of the first pair's line. Offsets past the code are ignored.
     pub lines: &'a [(u32, u32)],
+    /// Where the caller's frame is. Without it, a debugger takes its own reading of the first instructions.
+    pub frame: Option<Frame<'a>>,
+}
+
+/// Where the caller's frame is during the calls that a function makes. One rule holds for all of its code, so between calls,
+/// where it may be setting its frame up or giving it up, the rule may be wrong. The return address is taken to be on the
+/// stack, right below the caller's part.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// The register that the rest counts from, by the number that DWARF has for it on this processor.
+    pub register: u16,
+    /// The distance from there up to where the caller's stack pointer is after the call.
+    pub size: u32,
+    /// The caller's registers that are on the stack, by DWARF's numbers, and how far below the caller's stack pointer each
+    /// is, in multiples of 8.
+    pub saved: &'a [(u16, u32)],
 }
 
 impl CodeInfo<'_> {
@@ -62,6 +81,9 @@ pub enum Format {
     /// An entry per function in the list of GDB's JIT interface, for debuggers, on x86-64 and aarch64. The debugger finds
     /// the list by the names `__jit_debug_descriptor` and `__jit_debug_register_code`, so the executable must have its
     /// symbol table (`strip = "none"` or `"debuginfo"`).
+    ///
+    /// An engine with this format has its machine code in pages that are **writable and executable**, so that breakpoints
+    /// can be set; see [`Purpose::Debugging`](crate::code_memory::Purpose::Debugging). It is for developers only.
     Gdb,
 }
 
@@ -80,6 +102,7 @@ pub enum Format {
 ///     size: code.len(),
 ///     source: Some("/guest/fib.guest"),
 ///     lines: &[(0, 1), (4, 2)],
+///     frame: None,
 /// });
 /// // The code is called, and given up in the end, but not before this:
 /// drop(registration);
@@ -108,13 +131,15 @@ impl Profiler {
     }
 
     /// Whether the memory of freed code should stay unused for the rest of the process. A debugger may believe its
-    /// breakpoints to be there still, and would write into what comes to these addresses next.
+    /// breakpoints to be there still, and would write into what comes to these addresses next. The memory for
+    /// [`Purpose::Debugging`](crate::code_memory::Purpose::Debugging) sees to it.
     pub fn keeps_code(&self) -> bool {
         self.gdb
     }
 
     /// Makes a function known. The code must be complete when this is called, since a debugger may put breakpoints into it
-    /// before this returns, and the registration must be dropped before the code is freed.
+    /// before this returns (who writes over one later has the old byte put back there at the next stop), and the
+    /// registration must be dropped before the code is freed.
     pub fn register(&self, code: &CodeInfo<'_>) -> Registration {
         if code.size == 0 {
             return Registration { entry: None };
@@ -167,7 +192,15 @@ mod tests {
     use super::*;
 
     fn code() -> CodeInfo<'static> {
-        CodeInfo { name: "f", tier: "baseline", address: 0x5000, size: 16, source: None, lines: &[] }
+        CodeInfo {
+            name: "f",
+            tier: "baseline",
+            address: 0x5000,
+            size: 16,
+            source: None,
+            lines: &[],
+            frame: None,
+        }
     }
 
     #[test]

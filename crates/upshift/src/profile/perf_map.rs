@@ -4,8 +4,8 @@
 //! `<start> <size> <symbol>`, numbers in hexadecimal without a prefix, the symbol reaching to the end of the line.
 //!
 //! "In memory of no file" is decided by the name of the mapping. Anonymous memory passes, private or shared; a `memfd` has
-//! a name, and `perf` 6.1 does not look further. Code memory that is mapped twice is therefore seen if it is a shared
-//! anonymous mapping and `mremap` made the second view, and not if both are mappings of a `memfd`.
+//! a name, and `perf` 6.1 does not look further. So while maps are written, code is in a shared anonymous mapping of which
+//! `mremap` made the second view: [`Purpose::Profiling`](crate::code_memory::Purpose::Profiling).
 //!
 //! There is one file per process, opened when the first function is written. A file that is there already is from an
 //! earlier process of the same number, as happens each time a container starts, and would give its names to this process's
@@ -112,6 +112,7 @@ mod tests {
             size: 0x1f,
             source: Some("f.mochi"),
             lines: &[(0, 1)],
+            frame: None,
         }
     }
 

@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use upshift_baseline::{Facts, Input, Machine, Scratch, Stubs, TooLarge};
+use upshift_baseline::{Facts, Input, Machine, Scratch, Stub, Stubs, TooLarge};
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 
 use crate::code_memory::{CodeBlock, CodeMemory, Purpose, Unavailable};
 use crate::engine::TierConfig;
-use crate::profile::{CodeInfo, Format, Profiler, Registration};
+use crate::profile::{CodeInfo, Format, Frame, Profiler, Registration};
+
+/// Functions take whole cache lines, so all begin at the start of one: in the middle of a line the same code of fib took a
+/// seventh longer on Zen 5.
+const LINE: usize = 64;
 
 /// The machine code of one function, shared by the instances of an engine.
 #[derive(Debug)]
@@ -46,22 +50,33 @@ impl Code {
 /// The memory with its stubs.
 #[derive(Debug)]
 pub struct Memory {
+    /// What profilers and debuggers know of the stubs; it goes before they do.
+    #[expect(dead_code, reason = "held until the stubs go")]
+    registrations: Vec<Registration>,
     memory: Arc<CodeMemory>,
     block: CodeBlock,
     stubs: Stubs,
 }
 
 impl Memory {
-    fn new(cap: usize, purpose: Purpose) -> Result<Memory, Unavailable> {
+    fn new(cap: usize, profiler: Option<&Profiler>) -> Result<Memory, Unavailable> {
+        let purpose = match profiler {
+            None => Purpose::Execution,
+            Some(profiler) if profiler.keeps_code() => Purpose::Debugging,
+            Some(_) => Purpose::Profiling,
+        };
         let memory = CodeMemory::with(cap, purpose)?;
         let stubs = Stubs::new();
-        let mut block =
-            memory.allocate(stubs.text.len()).ok_or_else(|| Unavailable::new("no room for the stubs"))?;
+        let mut block = memory
+            .allocate(stubs.text.len().next_multiple_of(LINE))
+            .ok_or_else(|| Unavailable::new("no room for the stubs"))?;
         if !block.write(0, &stubs.text) {
             return Err(Unavailable::new("the stubs cannot be written"));
         }
         block.publish();
-        Ok(Memory { memory, block, stubs })
+        let registrations =
+            profiler.map_or_else(Vec::new, |profiler| register_stubs(profiler, &block, &stubs));
+        Ok(Memory { registrations, memory, block, stubs })
     }
 
     /// The entry of functions without machine code.
@@ -79,7 +94,7 @@ impl Memory {
         if self.memory.used() + machine.text.len() > cap + self.block.len().next_multiple_of(16) {
             return None;
         }
-        let mut block = self.memory.allocate(machine.text.len())?;
+        let mut block = self.memory.allocate(machine.text.len().next_multiple_of(LINE))?;
         let base = block.offset();
         for &(at, stub) in &machine.stubs {
             let target = self.block.offset() + self.stubs.place(stub) as usize;
@@ -99,7 +114,44 @@ impl Memory {
     }
 }
 
-/// Tells profilers and debuggers.
+/// Tells profilers and debuggers of the stubs.
+fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<Registration> {
+    // Who calls from a stub, and how it finds its own caller, is in `stencils/control.c`; numbers are DWARF's for x86-64. The
+    // way in has pushed six registers and a word of the context, the others keep the stack pointer in rbp.
+    const RBP: u16 = 6;
+    const SAVED: &[(u16, u32)] = &[(RBP, 16), (3, 24), (12, 32), (13, 40), (14, 48), (15, 56)];
+    let enter = Frame { register: RSP, size: 64, saved: SAVED };
+    let kept = |size| Frame { register: RBP, size, saved: &[] };
+    let mut all = [
+        ("stub.enter", stubs.enter, Some(enter)),
+        ("stub.uncompiled", stubs.uncompiled, None),
+        ("stub.leave", stubs.place(Stub::Leave), None),
+        ("stub.routine", stubs.place(Stub::Routine), Some(kept(8))),
+        ("stub.exit", stubs.place(Stub::Exit), None),
+        ("stub.return", stubs.place(Stub::Return), Some(kept(16))),
+    ];
+    all.sort_unstable_by_key(|stub| stub.1);
+    let ends = all[1..].iter().map(|stub| stub.1).chain([stubs.text.len() as u32]).collect::<Vec<_>>();
+    let register = |(&(name, start, frame), end): (&(_, u32, _), u32)| {
+        let address = block.address().addr() + start as usize;
+        let size = (end - start) as usize;
+        profiler.register(&CodeInfo {
+            name,
+            tier: "baseline",
+            address,
+            size,
+            source: None,
+            lines: &[],
+            frame,
+        })
+    };
+    all.iter().zip(ends).map(register).collect()
+}
+
+/// DWARF's number of the stack pointer on x86-64.
+const RSP: u16 = 7;
+
+/// Tells profilers and debuggers of a function.
 fn register(
     profiler: &Profiler,
     module: &LinkedModule,
@@ -125,6 +177,8 @@ fn register(
         size: code.bytes() as usize,
         source,
         lines: &lines,
+        // The native stack holds return addresses and nothing else.
+        frame: Some(Frame { register: RSP, size: 8, saved: &[] }),
     })
 }
 
@@ -165,12 +219,7 @@ impl Machinery {
 
     /// The memory, which is mapped now if it was not yet.
     pub fn memory(&self) -> Result<&Memory, &Unavailable> {
-        let purpose = match &self.profiler {
-            None => Purpose::Execution,
-            Some(profiler) if profiler.keeps_code() => Purpose::Debugging,
-            Some(_) => Purpose::Profiling,
-        };
-        self.memory.get_or_init(|| Memory::new(self.config.code_cache, purpose)).as_ref()
+        self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())).as_ref()
     }
 
     /// Why there is no memory, where it was asked for.
