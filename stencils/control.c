@@ -68,6 +68,16 @@ ASM(call_closure, CHECKS
 
 /* A routine: U0 distance of the instruction from the function's first word in bytes, U1 the routine's place in the table. */
 ASM(routine, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\njmp CONT\n")
+/* A routine that may push a frame, which is then called from here: S1 the size of the frame, S0 where the result goes. */
+#define PUSHED(store)                                                                                                  \
+    "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\ntestl %eax, %eax\nje CONT\n"                                          \
+    "movq " TEXT(CTX_FP) "(%r12), %r13\n"                                                                              \
+    "movq " TEXT(CTX_ENTRY) "(%r12), %rcx\n"                                                                           \
+    "movl " TEXT(FUNCTION_LINK) "(%rcx), %eax\n"                                                                       \
+    "call *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"                                                                          \
+    "subq $S1, %r13\n" store "jmp CONT\n"
+ASM(routine_call, PUSHED("movq %rax, S0(%r13)\n"))
+ASM(routine_call_void, PUSHED(""))
 /* A routine that may answer that the instruction's branch is taken. */
 ASM(routine_branch, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\ntestl %eax, %eax\njne TAKEN\njmp CONT\n")
 /* To the interpreter, at an instruction. */
@@ -140,8 +150,10 @@ ASM(stub_routine,
     "jne 1f\n"
     "ret\n"
     "1: cmpl $" TEXT(STATUS_BRANCH) ", %eax\n"
+    "je 2f\n"
+    "cmpl $" TEXT(STATUS_CALL) ", %eax\n"
     "jne STUB_LEAVE\n"
-    "ret\n")
+    "2: ret\n")
 /* To the interpreter: rdx pc, rcx entry. */
 ASM(stub_exit,
     "movq %rdx, " TEXT(CTX_PC) "(%r12)\n"
@@ -175,4 +187,5 @@ ASM(stub_return,
     "testl %eax, %eax\n"
     "jne STUB_LEAVE\n"
     "popq %rax\n"
+    "movq " TEXT(CTX_RESULT) "(%r12), %rax\n"
     "ret\n")

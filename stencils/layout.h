@@ -29,6 +29,7 @@
 #define STATUS_BRANCH 3
 #define STATUS_INTERPRET 4
 #define STATUS_RETURNED 5
+#define STATUS_CALL 7
 #define ROUTINE_RETURN 0
 #define HEADER_KIND 0
 #define HEADER_GC 1

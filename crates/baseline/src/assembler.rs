@@ -105,7 +105,9 @@ pub enum Cold {
     /// To the interpreter, at the instruction with this distance in bytes.
     Exit { pc: u32, regs: Regs },
     /// A routine in place of the fast path, then on.
-    Routine { pc: u32, routine: Routine, before: Regs, after: Regs, back: u32, taken: Option<Label> },
+    Routine { stencil: Stencil, values: Values, before: Regs, after: Regs, back: u32 },
+    /// A routine in place of the fast path of a branch, which says whether it is taken.
+    Branch { values: Values, regs: Regs, back: u32, taken: Label },
     /// The budget is used up: refilled, then on at a label, whose state `after` is.
     Budget { pc: u32, before: Regs, after: Regs, back: Label },
     /// Another stencil in place of the fast path; where that does not apply either, to the interpreter.
@@ -505,28 +507,25 @@ impl Assembler {
                 let values = Values { u: [pc, 0], ..Values::default() };
                 self.plain(family::SIDE_EXIT.at([]), &values);
             }
-            Cold::Routine { pc, routine, ref before, ref after, back, taken } => {
+            Cold::Routine { stencil, ref values, ref before, ref after, back } => {
                 self.store_all(before);
-                let values = Values { u: [pc, routine as u32 * 8], ..Values::default() };
-                if taken.is_some() {
-                    // The state of a branch's target is what it was before: a branch defines nothing.
-                    let skip = self.text.len();
-                    self.emit(family::ROUTINE_BRANCH.at([]), &values, Some(Label::At(UNSET)));
-                    let Some((at, _)) = self.fixups.pop() else { return };
-                    self.load_all(after);
-                    self.jump(Label::At(back));
-                    let here = self.here();
-                    debug_assert!(at as usize > skip);
+                self.plain(stencil, values);
+                self.load_all(after);
+                self.jump(Label::At(back));
+            }
+            Cold::Branch { ref values, ref regs, back, taken } => {
+                // A branch defines nothing, so both ways have the state before it.
+                self.store_all(regs);
+                self.emit(family::ROUTINE_BRANCH.at([]), values, Some(Label::At(UNSET)));
+                let jumps = self.take_unset();
+                self.load_all(regs);
+                self.jump(Label::At(back));
+                let here = self.here();
+                for at in jumps {
                     self.refer(at, Label::At(here));
-                    self.load_all(after);
-                    if let Some(label) = taken {
-                        self.jump(label);
-                    }
-                } else {
-                    self.plain(family::ROUTINE.at([]), &values);
-                    self.load_all(after);
-                    self.jump(Label::At(back));
                 }
+                self.load_all(regs);
+                self.jump(taken);
             }
             Cold::Budget { pc, ref before, ref after, back } => {
                 self.store_all(before);

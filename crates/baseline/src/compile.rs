@@ -6,6 +6,7 @@
 //!
 //! What is not inline runs as a routine, with all registers written before and given up; pins are loaded again behind it.
 
+use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Effects, Immediate, NumberPolicy, Op, TruthMask, Word};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::FunctionEntry;
@@ -539,8 +540,15 @@ impl Compiler<'_> {
         let mut after = self.regs;
         // Everything is in memory after a routine, so nothing is dirty on that way; the state says more, which does no harm.
         after.dirty = 0;
-        let (pc, back) = (self.pc(), self.asm.here());
-        self.asm.jobs.push(Cold::Routine { pc, routine, before, after, back, taken: None });
+        let back = self.asm.here();
+        let effects = op_at(self.input.code, self.at as usize).effects();
+        let (stencil, values) = if effects.has(Effects::CALL) {
+            self.pushing(routine)
+        } else {
+            let values = Values { u: [self.pc(), routine as u32 * 8], ..Values::default() };
+            (f::ROUTINE.at([]), values)
+        };
+        self.asm.jobs.push(Cold::Routine { stencil, values, before, after, back });
     }
 
     /// An op on slots: its stencil, with a routine for what it does not do. The slots of raw operands are written first.
@@ -673,14 +681,8 @@ impl Compiler<'_> {
             match routine {
                 Some(routine) => {
                     self.way.0 |= Way::SLOW.0;
-                    self.asm.jobs.push(Cold::Routine {
-                        pc,
-                        routine,
-                        before,
-                        after: before,
-                        back,
-                        taken: Some(label),
-                    });
+                    let values = Values { u: [pc, routine as u32 * 8], ..Values::default() };
+                    self.asm.jobs.push(Cold::Branch { values, regs: before, back, taken: label });
                 }
                 None => self.exit_job(before),
             }
@@ -1429,10 +1431,27 @@ impl Compiler<'_> {
     fn calling(&mut self, routine: Routine, words: u32, resume: &mut Vec<(u32, u32)>) {
         self.way.0 |= Way::ROUTINE.0;
         self.flush();
-        let values = Values { u: [self.pc(), routine as u32 * 8], ..Values::default() };
-        self.asm.plain(f::ROUTINE.at([]), &values);
+        let (stencil, values) = self.pushing(routine);
+        self.asm.plain(stencil, &values);
         resume.push((self.at + words, self.asm.here()));
         self.reload();
+    }
+
+    /// The stencil that runs such a routine, with its values. The result of a frame goes to the first operand, if that is a
+    /// destination.
+    fn pushing(&self, routine: Routine) -> (Stencil, Values) {
+        let op = op_at(self.input.code, self.at as usize);
+        let first = op.info().operands.first().and_then(|o| o.kind.register());
+        let stencil = match first {
+            Some((Role::Def, ..)) => f::ROUTINE_CALL.at([]),
+            _ => f::ROUTINE_CALL_VOID.at([]),
+        };
+        let values = Values {
+            s: [i32::from(self.a()) * 8, self.window as i32 * 8, 0, 0, 0, 0],
+            u: [self.pc(), routine as u32 * 8],
+            ..Values::default()
+        };
+        (stencil, values)
     }
 
     fn arithmetic(

@@ -75,6 +75,8 @@ pub enum Status {
     Returned = 5,
     /// Wherever the context says, after a look at the tiers: the interpreter asks for a better one.
     Switch = 6,
+    /// At the start of the frame that the context says, which was pushed for the instruction; its return continues behind.
+    Call = 7,
 }
 
 /// A routine: the meaning of an op that is no pure function of scalars.

@@ -51,6 +51,7 @@ layout! {
     STATUS_BRANCH = Status::Branch;
     STATUS_INTERPRET = Status::Interpret;
     STATUS_RETURNED = Status::Returned;
+    STATUS_CALL = Status::Call;
     ROUTINE_RETURN = 0;
     HEADER_KIND = offset_of!(Header, kind);
     HEADER_GC = offset_of!(Header, gc);

@@ -10,15 +10,15 @@ pub static TABLE: &[u8] = &ALIGNED.0;
 struct Aligned<B: ?Sized>(B);
 static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("x86_64.bin"));
 /// Where the holes start.
-pub const HOLES: usize = 163548;
+pub const HOLES: usize = 163572;
 /// Where the code starts.
-pub const CODE: usize = 168702;
+pub const CODE: usize = 168780;
 /// The number of stencils.
-pub const COUNT: usize = 13629;
+pub const COUNT: usize = 13631;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x994920244293f561;
+pub const HASH: u64 = 0x39bade619939192c;
 /// The layout that the sources were compiled for.
-pub const LAYOUT: u64 = 0xd5d5eecc1fdf8db6;
+pub const LAYOUT: u64 = 0x8a04452de463969c;
 /// The compiler.
 pub const COMPILER: &str = "Debian clang version 19.1.7 (3~deb12u1)";
 
@@ -295,30 +295,32 @@ pub mod family {
     pub const RETURN_VOID: Family<0> = Family { base: 13541, dims: [] };
     pub const ROUTINE: Family<0> = Family { base: 13542, dims: [] };
     pub const ROUTINE_BRANCH: Family<0> = Family { base: 13543, dims: [] };
-    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13544, dims: [] };
-    pub const SIDE_EXIT: Family<0> = Family { base: 13545, dims: [] };
-    pub const STORE_FLOAT: Family<1> = Family { base: 13546, dims: [8] };
-    pub const STORE_INT: Family<1> = Family { base: 13554, dims: [6] };
-    pub const STRING_EQ: Family<0> = Family { base: 13560, dims: [] };
-    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13561, dims: [] };
-    pub const STRING_GET: Family<1> = Family { base: 13562, dims: [7] };
-    pub const STRING_LEN: Family<1> = Family { base: 13569, dims: [6] };
-    pub const STRING_NE: Family<0> = Family { base: 13575, dims: [] };
-    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13576, dims: [] };
-    pub const STUB_ENTER: Family<0> = Family { base: 13577, dims: [] };
-    pub const STUB_EXIT: Family<0> = Family { base: 13578, dims: [] };
-    pub const STUB_LEAVE: Family<0> = Family { base: 13579, dims: [] };
-    pub const STUB_RETURN: Family<0> = Family { base: 13580, dims: [] };
-    pub const STUB_ROUTINE: Family<0> = Family { base: 13581, dims: [] };
-    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13582, dims: [] };
-    pub const THUNK: Family<0> = Family { base: 13583, dims: [] };
-    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13584, dims: [] };
-    pub const TUPLE_GET: Family<1> = Family { base: 13585, dims: [7] };
-    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13592, dims: [] };
-    pub const UNBOX_BOOL: Family<1> = Family { base: 13593, dims: [6] };
-    pub const UNBOX_FLOAT: Family<1> = Family { base: 13599, dims: [8] };
-    pub const UNBOX_INT: Family<1> = Family { base: 13607, dims: [6] };
-    pub const UNBOX_NUMBER: Family<1> = Family { base: 13613, dims: [8] };
-    pub const UNLESS_BRANCH: Family<1> = Family { base: 13621, dims: [7] };
-    pub const WATCH_BRANCH: Family<0> = Family { base: 13628, dims: [] };
+    pub const ROUTINE_CALL: Family<0> = Family { base: 13544, dims: [] };
+    pub const ROUTINE_CALL_VOID: Family<0> = Family { base: 13545, dims: [] };
+    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13546, dims: [] };
+    pub const SIDE_EXIT: Family<0> = Family { base: 13547, dims: [] };
+    pub const STORE_FLOAT: Family<1> = Family { base: 13548, dims: [8] };
+    pub const STORE_INT: Family<1> = Family { base: 13556, dims: [6] };
+    pub const STRING_EQ: Family<0> = Family { base: 13562, dims: [] };
+    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13563, dims: [] };
+    pub const STRING_GET: Family<1> = Family { base: 13564, dims: [7] };
+    pub const STRING_LEN: Family<1> = Family { base: 13571, dims: [6] };
+    pub const STRING_NE: Family<0> = Family { base: 13577, dims: [] };
+    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13578, dims: [] };
+    pub const STUB_ENTER: Family<0> = Family { base: 13579, dims: [] };
+    pub const STUB_EXIT: Family<0> = Family { base: 13580, dims: [] };
+    pub const STUB_LEAVE: Family<0> = Family { base: 13581, dims: [] };
+    pub const STUB_RETURN: Family<0> = Family { base: 13582, dims: [] };
+    pub const STUB_ROUTINE: Family<0> = Family { base: 13583, dims: [] };
+    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13584, dims: [] };
+    pub const THUNK: Family<0> = Family { base: 13585, dims: [] };
+    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13586, dims: [] };
+    pub const TUPLE_GET: Family<1> = Family { base: 13587, dims: [7] };
+    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13594, dims: [] };
+    pub const UNBOX_BOOL: Family<1> = Family { base: 13595, dims: [6] };
+    pub const UNBOX_FLOAT: Family<1> = Family { base: 13601, dims: [8] };
+    pub const UNBOX_INT: Family<1> = Family { base: 13609, dims: [6] };
+    pub const UNBOX_NUMBER: Family<1> = Family { base: 13615, dims: [8] };
+    pub const UNLESS_BRANCH: Family<1> = Family { base: 13623, dims: [7] };
+    pub const WATCH_BRANCH: Family<0> = Family { base: 13630, dims: [] };
 }

@@ -144,6 +144,45 @@ pub unsafe fn return_slow(ctx: *mut Context, fp: *mut u64, entry: *const Functio
     }
 }
 
+/// A return from machine code whose header has flags: moves the collector's mark and converts the result; `Continue` where
+/// the return goes to guest code then, with the word for the destination in the context.
+///
+/// # Safety
+/// `fp` is the top frame, of the function of `entry`, and `bits` its result.
+pub unsafe extern "C" fn native_return(
+    ctx: *mut Context,
+    fp: *mut u64,
+    entry: *const FunctionEntry,
+    bits: u64,
+) -> Status {
+    // SAFETY: by the contract.
+    unsafe {
+        let frame = Frame { fp, entry };
+        let header = frame.header();
+        if *header & CLEAN != 0 {
+            move_mark(&*ctx, frame);
+        }
+        let word = *header;
+        (*ctx).result = bits;
+        if word & SPECIAL == 0 {
+            return Status::Continue;
+        }
+        let (back, Some(caller)) = (word & !FLAGS, frame.caller(&*ctx)) else {
+            return return_slow(ctx, fp, entry, bits);
+        };
+        if back == 0 {
+            return return_slow(ctx, fp, entry, bits);
+        }
+        let pc: *const Word = std::ptr::with_exposed_provenance(back as usize);
+        let call = if word & LONG != 0 { pc.sub(2) } else { pc.sub(1) };
+        let s = Site::new(ctx, caller.fp, call, caller.entry);
+        attempt!(s, write_answer(s, bits, (*entry).meta().result));
+        // Written already; who called from machine code writes it again.
+        (*ctx).result = *caller.fp.add((*pc.sub(1)).a() as usize);
+        Status::Continue
+    }
+}
+
 /// Clears the spilled cells of a frame, for `frame.clear`.
 ///
 /// # Safety
@@ -224,8 +263,9 @@ unsafe fn push(s: Site, callee: *const FunctionEntry, fp: *mut u64, size: usize,
             (*s.ctx).fp = fp;
             (*s.ctx).entry = callee;
             (*s.ctx).pc = (*callee).start;
-            return Status::Reload;
+            return Status::Call;
         }
+        debug_assert!(Op::from_number(s.word().op()).is_some_and(|op| op.words() == size));
         let index = (*s.entry).index();
         let result = meta.result;
         let answer = s.instance().host_call(Frame { fp, entry: callee });
@@ -233,10 +273,7 @@ unsafe fn push(s: Site, callee: *const FunctionEntry, fp: *mut u64, size: usize,
         let s = Site { entry: (*s.ctx).functions.add(index as usize), ..s };
         let bits = attempt!(s, answer);
         attempt!(s, write_answer(s, bits, result));
-        (*s.ctx).fp = s.fp;
-        (*s.ctx).entry = s.entry;
-        (*s.ctx).pc = s.pc.add(size);
-        Status::Reload
+        Status::Continue
     }
 }
 

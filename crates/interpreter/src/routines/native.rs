@@ -2,13 +2,11 @@
 
 use upshift_bytecode::{Effects, Op, TruthMask, Word};
 use upshift_runtime::context::Status;
-use upshift_runtime::frame::{CLEAN, FLAGS, move_mark};
 use upshift_runtime::scalar as sc;
 use upshift_runtime::value::Value;
 
 use super::{
-    Site, hash_switch, int_switch, loop_target, note_results, return_slow, routines, string_equal,
-    string_switch,
+    Site, hash_switch, int_switch, loop_target, note_results, routines, string_equal, string_switch,
 };
 
 /// So much native stack is left below machine code for routines and host functions: what these need themselves, and the
@@ -211,27 +209,5 @@ routines! {
     string_ne_branch |s| {
         let w = s.word();
         branch(!string_equal(s.cell(w.a()), s.cell(w.b())))
-    }
-}
-
-/// A return from machine code whose header has flags: moves the collector's mark; with other flags it is [`return_slow`].
-/// `Continue` where the return is an ordinary one now.
-///
-/// # Safety
-/// `fp` is the top frame, of the function of `entry`, and `bits` its result.
-pub unsafe extern "C" fn native_return(
-    ctx: *mut upshift_runtime::context::Context,
-    fp: *mut u64,
-    entry: *const upshift_runtime::frame::FunctionEntry,
-    bits: u64,
-) -> Status {
-    // SAFETY: by the contract.
-    unsafe {
-        let frame = upshift_runtime::frame::Frame { fp, entry };
-        let header = frame.header();
-        if *header & CLEAN != 0 {
-            move_mark(&*ctx, frame);
-        }
-        if *header & FLAGS == 0 { Status::Continue } else { return_slow(ctx, fp, entry, bits) }
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use upshift_baseline::Facts;
 use upshift_interpreter::routines;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
-use upshift_runtime::frame::{Frame, FunctionEntry};
+use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, REFILL, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 
@@ -389,11 +389,13 @@ pub unsafe fn run(
                     let frame = Frame { fp, entry: (*ctx).functions.add(index as usize) };
                     let header = frame.header();
                     let link = *header.add(1);
-                    pc = std::ptr::with_exposed_provenance(*header as usize);
+                    let word = *header;
+                    pc = std::ptr::with_exposed_provenance((word & !FLAGS) as usize);
                     fp = fp.byte_sub((link >> 32) as usize);
                     let has_result = (*frame.entry).meta().result.is_some();
                     entry = (*ctx).functions.add(link as u32 as usize);
-                    if has_result {
+                    // With flags the result was converted and written.
+                    if has_result && word & SPECIAL == 0 {
                         *fp.add((*pc.sub(1)).a() as usize) = (*ctx).result;
                     }
                     continue;

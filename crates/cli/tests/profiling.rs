@@ -1,0 +1,263 @@
+//! `--perf` as users meet it: the map in `/tmp`, a profile of `perf`, and a session of GDB.
+//!
+//! Where `perf` or GDB is not installed, or the system does not let it look at processes, a test says so and passes.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const UPSHIFT: &str = env!("CARGO_BIN_EXE_upshift");
+
+/// Calls itself from two lines, so that a backtrace has more than one line of it.
+const PROGRAM: &str = "\
+fun guestFib(n: int): int {
+  if n < 2 { return n }
+  let before = guestFib(n - 2)
+  return before + guestFib(n - 1)
+}
+print(guestFib(COUNT))
+";
+
+fn folder() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profiling");
+    std::fs::create_dir_all(&folder).expect("a folder for programs");
+    folder
+}
+
+/// The program for one test, with a number to compute.
+fn program(test: &str, count: u32) -> PathBuf {
+    let path = folder().join(format!("{test}.mochi"));
+    std::fs::write(&path, PROGRAM.replace("COUNT", &count.to_string())).expect("a file for the program");
+    path
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&*output.stdout, &*output.stderr].concat()).into_owned()
+}
+
+/// Removes a file in the end.
+struct Remove(PathBuf);
+
+impl Drop for Remove {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The map of a process, removed with it.
+fn map_of(process: u32) -> Remove {
+    Remove(PathBuf::from(format!("/tmp/perf-{process}.map")))
+}
+
+#[test]
+fn the_map_has_functions_and_stubs() {
+    let child = Command::new(UPSHIFT)
+        .args(["run", "--tier", "baseline", "--perf", "map"])
+        .arg(program("map", 20))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let map = map_of(child.id());
+    let output = child.wait_with_output().expect("the binary ends");
+    assert_eq!(text(&output), "6765\n");
+
+    let lines = std::fs::read_to_string(&map.0).expect("the map is there");
+    let mut functions: Vec<(u64, u64, &str)> = lines
+        .lines()
+        .map(|line| {
+            let mut words = line.splitn(3, ' ');
+            let mut number = || u64::from_str_radix(words.next().unwrap(), 16).unwrap();
+            (number(), number(), words.next().unwrap())
+        })
+        .collect();
+    for name in ["upshift::guestFib [baseline]", "upshift::stub.enter [baseline]"] {
+        assert_eq!(functions.iter().filter(|function| function.2 == name).count(), 1, "{name}:\n{lines}");
+    }
+    functions.sort_unstable();
+    for &(start, size, _) in &functions {
+        assert!((1 << 16..1 << 47).contains(&start) && (1..1 << 20).contains(&size), "{lines}");
+    }
+    for pair in functions.windows(2) {
+        // All of one memory: behind each other, and not far.
+        let distance = pair[1].0 - pair[0].0;
+        assert!(distance >= pair[0].1 && distance < 64 << 20, "{lines}");
+    }
+}
+
+#[test]
+fn without_the_option_there_is_no_map() {
+    let child = Command::new(UPSHIFT)
+        .args(["run", "--tier", "baseline"])
+        .arg(program("no-map", 20))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let map = map_of(child.id());
+    assert!(child.wait_with_output().expect("the binary ends").status.success());
+    assert!(!map.0.exists());
+}
+
+#[test]
+fn perf_names_the_function() {
+    let program = program("perf", 32);
+    let data = Remove(folder().join("perf.data"));
+    let mut record = Command::new("perf");
+    // The clock of the kernel, as virtual machines count no cycles.
+    record.args(["record", "--quiet", "--no-buildid-cache", "-e", "cpu-clock:u", "-F", "5000", "-o"]);
+    record.arg(&data.0).args(["--", UPSHIFT, "run", "--tier", "baseline", "--perf", "map"]).arg(program);
+    let output = match record.output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: perf cannot be started: {error}"),
+    };
+    if !text(&output).contains("2178309\n") {
+        return println!("skipped: perf records nothing here: {}", text(&output));
+    }
+    let report = |what: &[&str]| {
+        let mut report = Command::new("perf");
+        report.args(what).arg("-i").arg(&data.0);
+        text(&report.output().expect("perf ran before"))
+    };
+    let processes = report(&["script", "-F", "pid"]);
+    let Some(process) = processes.lines().find_map(|line| line.trim().parse().ok()) else {
+        return println!("skipped: perf has no samples: {processes}");
+    };
+    let _map = map_of(process);
+    let profile = report(&["report", "--stdio", "--percent-limit", "20", "--sort", "symbol"]);
+    assert!(profile.contains("upshift::guestFib [baseline]"), "{profile}");
+}
+
+/// Runs the program under GDB with these commands. `None`, after a message, where that is impossible.
+fn gdb(program: &Path, commands: &[&str]) -> Option<String> {
+    let mut gdb = Command::new("gdb");
+    // No initialization files, no downloads, and nothing that containers do not permit.
+    gdb.args(["-nx", "-batch"]).env_remove("DEBUGINFOD_URLS");
+    let setup = [
+        "set startup-with-shell off",
+        "set disable-randomization off",
+        "set width 0",
+        "set print thread-events off",
+        "set breakpoint pending on",
+    ];
+    gdb.args(setup.iter().chain(commands).flat_map(|command| ["-ex", command]));
+    gdb.arg("--args").arg(UPSHIFT).args(["run", "--tier", "baseline", "--perf", "gdb"]).arg(program);
+    let output = match gdb.stdin(Stdio::null()).output() {
+        Ok(output) => text(&output),
+        Err(error) => {
+            println!("skipped: gdb cannot be started: {error}");
+            return None;
+        }
+    };
+    println!("{output}");
+    if !["hit ", "received signal", "[Inferior 1"].iter().any(|sign| output.contains(sign)) {
+        println!("skipped: gdb cannot start a process here");
+        return None;
+    }
+    Some(output)
+}
+
+/// Panics unless the parts are in the text, in this order. How the process ended is better not among them: GDB 13 may lose
+/// it there ("Couldn't get registers: No such process") where another thread, which waits for signals, ends with it.
+#[track_caller]
+fn check_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let Some(at) = rest.find(part) else { panic!("GDB does not print {part:?} where it should") };
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn gdb_stops_in_a_function() {
+    let program = program("gdb-function", 20);
+    let commands = [
+        "break guestFib",
+        "run",
+        "backtrace",
+        "info line *$pc",
+        "info symbol $pc",
+        "continue",
+        "backtrace",
+        "delete",
+        "continue",
+    ];
+    let Some(output) = gdb(&program, &commands) else { return };
+    let line = |line: u32| format!("guestFib () at {}:{line}\n", program.display());
+    check_order(
+        &output,
+        &[
+            &format!("hit Breakpoint 1, {}", line(2)),
+            "if n < 2 { return n }",
+            &format!("#0  {}", line(2)),
+            &format!("Line 2 of \"{}\" starts at address ", program.display()),
+            "<guestFib",
+            "upshift::guestFib [baseline] ",
+            &format!("hit Breakpoint 1, {}", line(2)),
+            &format!("#0  {}", line(2)),
+            &line(3),
+            // And so on, through the way into machine code, to where the process began.
+            "in stub.enter ()\n",
+            " in main ",
+            // The breakpoint is out of the code again.
+            "6765\n",
+        ],
+    );
+}
+
+#[test]
+fn gdb_stops_at_a_line() {
+    let program = program("gdb-line", 10);
+    let file = program.file_name().and_then(OsStr::to_str).expect("a plain name");
+    // As long as the function is not compiled, GDB takes the next line that is, which is the last one.
+    let place = format!("tbreak {file}:4");
+    // Once by a breakpoint, and once by single steps over the code.
+    let commands =
+        ["tbreak guestFib", "run", &place, "continue", "info line *$pc", "stepi", "backtrace 1", "continue"];
+    let Some(output) = gdb(&program, &commands) else { return };
+    let at = format!("guestFib () at {}:4\n", program.display());
+    check_order(
+        &output,
+        &[
+            "hit Temporary breakpoint 1, ",
+            &format!("hit Temporary breakpoint 2, {at}"),
+            "return before + guestFib(n - 1)",
+            &format!("Line 4 of \"{}\" starts at address ", program.display()),
+            &at,
+            "55\n",
+        ],
+    );
+}
+
+#[test]
+fn gdb_sees_functions_behind_routines() {
+    let path = folder().join("gdb-routine.mochi");
+    let text = "\
+fun guestJoin(n: int): string {
+  var all = \"\"
+  for i in 0..n {
+    all = all + str(i)
+  }
+  return all
+}
+print(guestJoin(12))
+";
+    std::fs::write(&path, text).expect("a file for the program");
+    // A function of the engine that machine code calls. Others of that name are done with by then.
+    let commands =
+        ["tbreak guestJoin", "run", "break string_concat", "continue", "backtrace", "delete", "continue"];
+    let Some(output) = gdb(&path, &commands) else { return };
+    let guest = format!(" in guestJoin () at {}:4\n", path.display());
+    check_order(
+        &output,
+        &[
+            "hit Temporary breakpoint 1, guestJoin () ",
+            "#0  ",
+            " in stub.routine ()\n",
+            &guest,
+            " in stub.enter ()\n",
+            " in main ",
+            "01234567891011\n",
+        ],
+    );
+}
