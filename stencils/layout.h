@@ -73,6 +73,9 @@
 #define VALUE_INT_TAG 0xffff000000000000
 #define KIND_INT 2
 #define KIND_FLOAT 3
+#define KIND_LIST 6
+#define FEEDBACK_IDS 8
+#define FEEDBACK_SLOTS 24
 #define KIND_NIL_VALUE 0
 #define KIND_BOOL 1
 #define KIND_NAME 4

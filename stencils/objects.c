@@ -269,6 +269,23 @@ CELL_EQUAL(cell_ne, !=)
 /* A cell that is returned: no result and several are noted at the caller's site. */
 PLAIN(check_results, COLD_IF((uint64_t)SLOT(S1) - VALUE_NONE <= VALUE_MANY - VALUE_NONE))
 
+/* Elements of lists by small positions, and fields of records of the shape that the site saw first: see the runtime's
+ * feedback.rs for the numbers of kinds of fields. */
+PLAIN(cell_index_get, int64_t o = SLOT(S1), k = SLOT(S2); COLD_IF(!IS_OBJECT(o) || !IS_SMALL(k));
+    uint8_t kind = KIND(o) - KIND_LIST_FIRST; COLD_IF(kind > KIND_LIST_LAST - KIND_LIST_FIRST);
+    int64_t i = SMALL(k); COLD_IF((uint64_t)i >= LEN(o));
+    if (kind == 3) SLOT(S0) = AT(int64_t, ELEMENTS(o), i * 8);
+    else if (kind == 0) { int64_t w = AT(int64_t, ELEMENTS(o), i * 8); COLD_IF((w << 16) >> 16 != w); SLOT(S0) = BOX_SMALL(w); }
+    else { COLD_IF(kind != 1); FROM_FLOAT(AT(double, ELEMENTS(o), i * 8)) }
+    SAW(1u << KIND_LIST, INT_BIT))
+PLAIN(cell_field_get, int64_t o = SLOT(S1); COLD_IF(!IS_OBJECT(o)); COLD_IF(KIND(o) != KIND_RECORD);
+    char *site = FEEDBACK + (intptr_t)&S4; COLD_IF(AT(uint32_t, site, FEEDBACK_IDS) != AT(uint32_t, o, HEADER_META));
+    uint32_t field = AT(uint32_t, site, FEEDBACK_SLOTS); int64_t w = AT(int64_t, o, RECORD_FIELDS + 8 * (field & 0xFFFF));
+    uint32_t kind = field >> 16;
+    if (kind == 0 || kind == 4) SLOT(S0) = w;
+    else if (kind == 1) { COLD_IF((w << 16) >> 16 != w); SLOT(S0) = BOX_SMALL(w); }
+    else { COLD_IF(kind != 3); FROM_FLOAT(FLOAT(w)) })
+
 /* With the policy that plain kinds differ: inline values of all kinds. */
 #define KIND_BIT(v)                                                                                                    \
     (IS_SMALL(v)    ? INT_BIT                                                                                          \

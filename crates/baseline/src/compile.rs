@@ -1124,9 +1124,9 @@ impl Compiler<'_> {
             Op::CellKind => self.routine(Routine::CellKind),
             Op::CellTest => self.routine(Routine::CellTest),
             Op::CellCast => self.routine(Routine::CellCast),
-            Op::CellIndexGet => self.calling(Routine::CellIndexGet, 2, resume),
+            Op::CellIndexGet => self.dynamic(f::CELL_INDEX_GET, Routine::CellIndexGet, false, resume),
             Op::CellIndexSet => self.calling(Routine::CellIndexSet, 2, resume),
-            Op::CellFieldGet => self.calling(Routine::CellFieldGet, 2, resume),
+            Op::CellFieldGet => self.dynamic(f::CELL_FIELD_GET, Routine::CellFieldGet, false, resume),
             Op::CellFieldSet => self.calling(Routine::CellFieldSet, 2, resume),
 
             Op::BoxInt => {

@@ -6,6 +6,7 @@
 use std::mem::offset_of;
 
 use crate::context::{Context, Status};
+use crate::feedback::Feedback;
 use crate::frame::FunctionEntry;
 use crate::heap::{HEAP_END, HEAP_REQUESTED, HEAP_TOP};
 use crate::instance::Instance;
@@ -95,6 +96,9 @@ layout! {
     VALUE_INT_TAG = value::TAG_INT << 48;
     KIND_INT = upshift_bytecode::Kind::Int;
     KIND_FLOAT = upshift_bytecode::Kind::Float;
+    KIND_LIST = upshift_bytecode::Kind::List;
+    FEEDBACK_IDS = offset_of!(Feedback, ids);
+    FEEDBACK_SLOTS = offset_of!(Feedback, slots);
     KIND_NIL_VALUE = upshift_bytecode::Kind::Nil;
     KIND_BOOL = upshift_bytecode::Kind::Bool;
     KIND_NAME = upshift_bytecode::Kind::Name;

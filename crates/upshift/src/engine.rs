@@ -46,7 +46,8 @@ pub struct TierConfig {
     pub eager: bool,
     /// The most bytes of machine code.
     pub code_cache: usize,
-    /// So many turns of a loop in the interpreter are counted at once, 1 to 10,000.
+    /// So many units of budget in the interpreter are counted at once, 1 to 10,000. A prime number, so that loops that
+    /// charge several units a turn are found whatever these are.
     pub quantum: u16,
     /// Whether loops keep variables in registers; off for tests.
     pub pin: bool,
@@ -54,7 +55,7 @@ pub struct TierConfig {
 
 impl Default for TierConfig {
     fn default() -> Self {
-        TierConfig { baseline_heat: 2, eager: false, code_cache: 64 << 20, quantum: 32, pin: true }
+        TierConfig { baseline_heat: 2, eager: false, code_cache: 64 << 20, quantum: 31, pin: true }
     }
 }
 

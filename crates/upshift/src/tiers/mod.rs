@@ -368,9 +368,21 @@ pub unsafe fn run(
         let driver = (*ctx).tiers.cast::<Driver>();
         let instance = ctx.cast::<Instance>();
         let mut interpret = false;
+        let mut came_back = false;
         loop {
-            let target = if interpret { None } else { (*driver).target(&*entry, pc) };
+            let mut target = if interpret { None } else { (*driver).target(&*entry, pc) };
             interpret = false;
+            if std::mem::take(&mut came_back) && target.is_none() {
+                // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
+                let index = (*entry).index();
+                if let Some(entry) = (*instance).entry_mut(index) {
+                    entry.heat = entry.heat.saturating_add(1);
+                    if entry.heat >= entry.threshold {
+                        (*driver).consider(&mut *instance, index, Cause::Calls);
+                        target = (*driver).target(&*(*ctx).functions.add(index as usize), pc);
+                    }
+                }
+            }
             if let Some(target) = target
                 && (*instance).native_room().is_none_or(|room| room >= routines::NATIVE_ROOM + 4096)
             {
@@ -398,6 +410,7 @@ pub unsafe fn run(
                     if has_result && word & SPECIAL == 0 {
                         *fp.add((*pc.sub(1)).a() as usize) = (*ctx).result;
                     }
+                    came_back = true;
                     continue;
                 }
                 if status == Status::Interpret as u32 {
