@@ -33,9 +33,10 @@ fn one(
     sources: &[&str],
 ) -> std::fmt::Result {
     let size = machine.literals as usize;
+    let plural = if machine.instructions == 1 { "" } else { "s" };
     writeln!(
         out,
-        "{}: {} instructions, {} bytes ({} hot)",
+        "{}: {} instruction{plural}, {} bytes ({} hot)",
         function.name,
         machine.instructions,
         machine.text.len(),

@@ -254,3 +254,53 @@ fn an_interrupt_stops_a_running_program() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "go\n", "{name}");
     }
 }
+
+const SUM: &str = "fun twice(n: int): int { return n + n }\nvar total = 0\nfor i in 0..2000000 { total = total + twice(i) }\nprint(total)\n";
+
+#[test]
+fn tiers_can_be_watched_and_their_code_seen() {
+    let path = program("tiers", SUM);
+    let path = path.to_str().expect("plain");
+    let parts = ["tier:", "twice: baseline after", "functions compiled"];
+    check(&["run", "--trace-tiers", path], "", 0, "3999998000000\n", &parts);
+    let parts = ["tier: 0 functions compiled"];
+    check(&["run", "--trace-tiers", "--tier", "interp", path], "", 0, "3999998000000\n", &parts);
+    check(&["run", "--code-cache", "4K", path], "", 0, "3999998000000\n", &[]);
+    let dump = upshift(&["dump", "--baseline", path], "");
+    let text = String::from_utf8_lossy(&dump.stdout);
+    for part in [
+        "twice: 1 instruction, ",
+        "; line 1: fun twice(n: int): int",
+        "int.add_checked",
+        "jo ",
+        "; cold",
+        "ret",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn small_address_spaces_and_forbidden_machine_code_are_no_errors() {
+    let path = program("bounded", SUM);
+    let run = |limit: &str| {
+        let script =
+            format!("ulimit {limit}; exec \"$0\" run --verbose --trace-tiers --tier baseline \"$1\"");
+        let output = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_upshift")])
+            .arg(&path)
+            .output()
+            .expect("a shell");
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "3999998000000\n", "{limit}: {errors}");
+        assert!(output.status.success(), "{limit}: {errors}");
+        errors
+    };
+    // Reservations halve until they fit into 256 MB.
+    assert!(run("-v 262144").contains("twice: baseline after"));
+    // No file may grow, not even one in memory: the interpreter does everything, and says so once.
+    let errors = run("-f 0");
+    assert!(errors.contains("0 functions compiled"), "{errors}");
+    assert_eq!(errors.matches("note: no machine code: ").count(), 1, "{errors}");
+}

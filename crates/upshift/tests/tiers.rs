@@ -167,6 +167,67 @@ fn code_that_makes_room_comes_back() {
     assert!(i.tier_events().any(|e| e.what == What::CacheFull));
 }
 
+/// `even(n)` and `odd(n)`, which call each other and add one on the way back.
+fn deep(m: &mut ModuleBuilder) {
+    let sig = m.signature(&[Int], Some(Int));
+    let ids = ["even", "odd"].map(|name| m.declare(name, sig, None));
+    for (id, other) in [(ids[0], ids[1]), (ids[1], ids[0])] {
+        let mut f = m.define(id);
+        let (n, r) = (f.param(0), f.int());
+        let end = f.label();
+        f.load_int(r, 0);
+        f.int_eq_imm_branch(n, 0, end);
+        f.int_add_imm(Reg::window(0), n, -1);
+        f.call_int(r, other);
+        f.int_add_imm(r, r, 1);
+        f.bind(end);
+        f.return_int(r);
+        f.finish(m);
+    }
+}
+
+#[test]
+fn a_million_frames_that_alternate_between_tiers() {
+    let mut m = ModuleBuilder::new("deep");
+    deep(&mut m);
+    let module = m.finish();
+    // Room for both, for one, and for none.
+    for room in [64 << 20, 700, 100] {
+        let mut config = config();
+        config.tiers.code_cache = room;
+        let mut i = instance(&module, config);
+        let even = i.function::<(i64,), i64>("even").expect("the function");
+        for _ in 0..2 {
+            assert_eq!(i.call(&even, (1_000_000,)).expect("no trap"), 1_000_000, "{room}");
+        }
+        let made = i.tier_counters().compiled;
+        assert!(if room == 100 { made == 0 } else { made > 0 }, "{room}: {made}");
+    }
+}
+
+#[test]
+fn endless_recursion_ends_alike_in_every_tier() {
+    let mut m = ModuleBuilder::new("deep");
+    deep(&mut m);
+    let module = m.finish();
+    let fail = |tier: Tier| {
+        let mut config = config();
+        config.tier = tier;
+        let engine = Engine::new(config);
+        let module = engine.load(&module).expect("it loads");
+        let limits = Limits::default().stack(1 << 20);
+        let mut i = engine.instantiate(&module, Grants::none(), limits).expect("an instance");
+        let odd = i.function::<(i64,), i64>("odd").expect("the function");
+        let error = i.call(&odd, (-1,)).expect_err("no end");
+        (error.code(), error.backtrace().elided, error.to_string())
+    };
+    let wanted = fail(Tier::Interpreter);
+    assert_eq!(wanted.0, TrapCode::StackOverflow);
+    for tier in [Tier::Baseline, Tier::Auto] {
+        assert_eq!(fail(tier), wanted, "{tier:?}");
+    }
+}
+
 /// Mappings of this process that are writable and executable, and how many are executable at all.
 fn mappings() -> (Vec<String>, usize) {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();

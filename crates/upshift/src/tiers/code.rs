@@ -224,7 +224,7 @@ impl Machinery {
 
     /// Why there is no memory, where it was asked for.
     pub fn problem(&self) -> Option<String> {
-        self.memory.get()?.as_ref().err().map(ToString::to_string)
+        self.memory.get()?.as_ref().err().map(|e| e.reason().to_owned())
     }
 
     /// The code of a function: made now, or by another instance.
