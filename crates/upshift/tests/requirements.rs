@@ -571,45 +571,76 @@ fn tuples_keep_bits_and_identity_when_they_move() {
     }
 }
 
+/// `main(n)` counts down to zero by dynamic calls and back up.
+fn counting() -> upshift::bytecode::Module {
+    let mut m = ModuleBuilder::new("t");
+    let results = m.module.types.cell(HeapType::Results);
+    let sig = m.signature(&[ANY_T], Some(ANY_T));
+    let count = m.declare("count", sig, Some(vec![]));
+    let mut f = m.define(count);
+    let (n, own, stop) = (f.param(0), f.environment().expect("a closure"), f.label());
+    let (r, any, one) = (f.cell(results), f.cell(ANY), f.cell(ANY));
+    let sites = [f.feedback(), f.feedback(), f.feedback()];
+    f.falsy_branch(n, TruthMask::ZERO.with(TruthMask::FLOAT_ZERO), stop);
+    f.load_cell(one, CellConst::Float(1.0));
+    f.cell_sub(any, n, one, NumberPolicy::PROMOTE, sites[0]);
+    f.cell_move(FunctionBuilder::cell_arguments(1)[0], any);
+    f.cell_call(r, own, 1, NumberPolicy::default(), sites[1]);
+    f.cell_cast(any, r, ANY);
+    f.cell_add(any, any, one, NumberPolicy::PROMOTE, sites[2]);
+    f.return_cell(any);
+    f.bind(stop);
+    f.return_cell(n);
+    f.finish(&mut m);
+    function(&mut m, "main", &[Int], Some(Int), |m, f| {
+        let ty = m.module.types.cell(HeapType::Closure(sig));
+        let (n, c, arg, r, any) = (f.param(0), f.cell(ty), f.cell(ANY), f.cell(results), f.cell(ANY));
+        let (x, site) = (f.float(), f.feedback());
+        f.closure_new(c, count);
+        f.box_int(arg, n);
+        f.cell_move(FunctionBuilder::cell_arguments(1)[0], arg);
+        f.cell_call(r, c, 1, NumberPolicy::default(), site);
+        f.cell_cast(any, r, ANY);
+        f.unbox_number(x, any);
+        f.int_from_float(n, x);
+        f.return_int(n);
+    });
+    m.finish()
+}
+
 #[test]
 fn a_million_frames_of_dynamic_code_live() {
     for (stress, depth) in [(false, 1_000_000), (true, 300)] {
-        let mut m = ModuleBuilder::new("t");
-        let results = m.module.types.cell(HeapType::Results);
-        let sig = m.signature(&[ANY_T], Some(ANY_T));
-        let count = m.declare("count", sig, Some(vec![]));
-        let mut f = m.define(count);
-        let (n, own, stop) = (f.param(0), f.environment().expect("a closure"), f.label());
-        let (r, any, one) = (f.cell(results), f.cell(ANY), f.cell(ANY));
-        let sites = [f.feedback(), f.feedback(), f.feedback()];
-        f.falsy_branch(n, TruthMask::ZERO.with(TruthMask::FLOAT_ZERO), stop);
-        f.load_cell(one, CellConst::Float(1.0));
-        f.cell_sub(any, n, one, NumberPolicy::PROMOTE, sites[0]);
-        f.cell_move(FunctionBuilder::cell_arguments(1)[0], any);
-        f.cell_call(r, own, 1, NumberPolicy::default(), sites[1]);
-        f.cell_cast(any, r, ANY);
-        f.cell_add(any, any, one, NumberPolicy::PROMOTE, sites[2]);
-        f.return_cell(any);
-        f.bind(stop);
-        f.return_cell(n);
-        f.finish(&mut m);
-        function(&mut m, "main", &[Int], Some(Int), |m, f| {
-            let ty = m.module.types.cell(HeapType::Closure(sig));
-            let (n, c, arg, r, any) = (f.param(0), f.cell(ty), f.cell(ANY), f.cell(results), f.cell(ANY));
-            let (x, site) = (f.float(), f.feedback());
-            f.closure_new(c, count);
-            f.box_int(arg, n);
-            f.cell_move(FunctionBuilder::cell_arguments(1)[0], arg);
-            f.cell_call(r, c, 1, NumberPolicy::default(), site);
-            f.cell_cast(any, r, ANY);
-            f.unbox_number(x, any);
-            f.int_from_float(n, x);
-            f.return_int(n);
-        });
-        let mut i = instance(&m.finish(), stress);
+        let mut i = instance(&counting(), stress);
         let f = i.function::<(i64,), i64>("main").expect("the function");
         for _ in 0..2 {
             assert_eq!(i.call(&f, (depth,)).expect("no trap"), depth);
         }
     }
+}
+
+#[test]
+fn dynamic_calls_do_not_run_out_of_native_stack() {
+    use upshift::InterruptHandle;
+    use upshift_runtime::instance::{Instance, InstanceConfig};
+    use upshift_runtime::linked::{self, Tables};
+    use upshift_runtime::value::Value;
+    let tables = Tables::default();
+    let linked = linked::link(&counting(), &tables, &|_| None).expect("it links");
+    let mut config = InstanceConfig::default();
+    // Guest frames for a native stack of many times this size, if each took eight bytes of it.
+    config.native_stack = 512 << 10;
+    config.stack = 64 << 20;
+    let run = common::run();
+    let instance = Instance::new(&config, tables, Grants::none(), InterruptHandle::default(), run);
+    let mut instance = instance.expect("an instance");
+    let _tiers = common::install(&mut instance);
+    instance.load(&linked).expect("it loads");
+    let main = linked.function_named("main").expect("the function");
+    let call = |instance: &mut Instance, n: i64| {
+        instance.call_function(main, None, &[Value::small_int(n).expect("small")]).map_err(|e| e.code())
+    };
+    assert_eq!(call(&mut instance, 300_000), Ok(Value::small_int(300_000).expect("small")));
+    assert_eq!(call(&mut instance, 10_000_000), Err(upshift::TrapCode::StackOverflow));
+    assert_eq!(call(&mut instance, 300_000), Ok(Value::small_int(300_000).expect("small")));
 }

@@ -263,7 +263,10 @@ unsafe fn push(s: Site, callee: *const FunctionEntry, fp: *mut u64, size: usize,
             (*s.ctx).fp = fp;
             (*s.ctx).entry = callee;
             (*s.ctx).pc = (*callee).start;
-            return Status::Call;
+            // Machine code calls the frame from where it is, which takes native stack; such calls do not pass the place that
+            // looks after it.
+            let room = s.instance().native_room().is_none_or(|room| room >= super::NATIVE_ROOM);
+            return if room { Status::Call } else { Status::Reload };
         }
         debug_assert!(Op::from_number(s.word().op()).is_some_and(|op| op.words() == size));
         let index = (*s.entry).index();
