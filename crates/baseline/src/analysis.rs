@@ -16,25 +16,32 @@ use upshift_runtime::linked::{FunctionMeta, switch_table};
 
 use crate::regs::{ALL, EMPTY, INTS, Regs};
 
-/// How an op uses a 16-bit unit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Unit {
-    None,
-    Use,
-    Def,
-    Update,
-}
-
-/// The raw registers that an op touches.
+/// The raw registers that an op touches, as sets of 16-bit units.
 struct Row {
-    units: [(Unit, bool); 8],
-    /// The last unit that is no [`Unit::None`], plus one.
-    end: u8,
+    /// Units that are read (updates included).
+    uses: u8,
+    /// Units that are written (updates included).
+    defs: u8,
+    /// Units of the float bank.
+    floats: u8,
     /// The units of a branch target, and whether it has 32 bits.
     target: Option<(u8, bool)>,
     words: u8,
     switch: bool,
     lop: bool,
+}
+
+/// The units of a set.
+#[inline(always)]
+fn each(set: u8) -> impl Iterator<Item = usize> {
+    let mut rest = set;
+    std::iter::from_fn(move || {
+        (rest != 0).then(|| {
+            let unit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            unit
+        })
+    })
 }
 
 fn rows() -> &'static [Row] {
@@ -45,8 +52,9 @@ fn rows() -> &'static [Row] {
             .map(|op| {
                 let info = op.info();
                 let mut row = Row {
-                    units: [(Unit::None, false); 8],
-                    end: 0,
+                    uses: 0,
+                    defs: 0,
+                    floats: 0,
                     target: None,
                     words: info.words,
                     switch: false,
@@ -62,13 +70,10 @@ fn rows() -> &'static [Row] {
                     if let Some((role, bank, _)) = operand.kind.register()
                         && bank != Bank::Cell
                     {
-                        let what = match role {
-                            Role::Def => Unit::Def,
-                            Role::Use => Unit::Use,
-                            Role::Update => Unit::Update,
-                        };
-                        row.units[unit as usize] = (what, bank == Bank::Float);
-                        row.end = row.end.max(unit + 1);
+                        let bit = 1 << unit;
+                        row.uses |= if role == Role::Def { 0 } else { bit };
+                        row.defs |= if role == Role::Use { 0 } else { bit };
+                        row.floats |= if bank == Bank::Float { bit } else { 0 };
                     }
                 }
                 row
@@ -182,16 +187,15 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool, found: &mut Analys
         let at = at as usize;
         block += u32::from(leader[at] || block == 0);
         let row = &rows[op_at(code, at) as usize];
-        let units = &row.units[..usize::from(row.end)];
-        for (u, &(what, _)) in units.iter().enumerate() {
+        for u in each(row.uses) {
             let slot = usize::from(unit(code, at, u));
-            if matches!(what, Unit::Use | Unit::Update) && slot < slots && defined[slot] != block {
+            if slot < slots && defined[slot] != block {
                 exposed[slot] = true;
             }
         }
-        for (u, &(what, _)) in units.iter().enumerate() {
+        for u in each(row.defs) {
             let slot = usize::from(unit(code, at, u));
-            if matches!(what, Unit::Def | Unit::Update) && slot < slots {
+            if slot < slots {
                 defined[slot] = block;
             }
         }
@@ -203,24 +207,19 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool, found: &mut Analys
     for (i, &at) in starts.iter().enumerate().rev() {
         let at = at as usize;
         let row = &rows[op_at(code, at) as usize];
-        let units = &row.units[..usize::from(row.end)];
-        for (u, &(what, _)) in units.iter().enumerate() {
+        for u in each(row.defs & !row.uses) {
             let slot = usize::from(unit(code, at, u));
-            if what == Unit::Def && slot < slots && !exposed[slot] {
+            if slot < slots && !exposed[slot] {
                 if defined[slot] != block {
                     deaths[i] |= 1 << u;
                 }
                 defined[slot] = 0;
             }
         }
-        for (u, &(what, _)) in units.iter().enumerate() {
+        for u in each(row.uses) {
             let slot = usize::from(unit(code, at, u));
-            if matches!(what, Unit::Use | Unit::Update)
-                && slot < slots
-                && !exposed[slot]
-                && defined[slot] != block
-            {
-                if what == Unit::Use {
+            if slot < slots && !exposed[slot] && defined[slot] != block {
+                if row.defs & 1 << u == 0 {
                     deaths[i] |= 1 << u;
                 }
                 defined[slot] = block;
@@ -252,9 +251,10 @@ fn pins(code: &[Word], starts: &[u32], header: u32, end: u32, exposed: &[bool], 
     for &at in starts[first..].iter().take_while(|&&s| s <= end) {
         let at = at as usize;
         let row = &rows[op_at(code, at) as usize];
-        for (u, &(what, float)) in row.units[..usize::from(row.end)].iter().enumerate() {
+        for u in each(row.uses | row.defs) {
+            let float = row.floats & 1 << u != 0;
             let slot = usize::from(unit(code, at, u));
-            if what == Unit::None || slot >= exposed.len() {
+            if slot >= exposed.len() {
                 continue;
             }
             if !exposed[slot] {
@@ -265,7 +265,7 @@ fn pins(code: &[Word], starts: &[u32], header: u32, end: u32, exposed: &[bool], 
                 seen.push(slot);
             }
             counts[slot] += 1;
-            if what != Unit::Use {
+            if row.defs & 1 << u != 0 {
                 counts[slot] |= WRITTEN;
             }
             if float {

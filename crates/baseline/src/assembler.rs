@@ -239,6 +239,12 @@ impl Assembler {
             if hole.offset >= hot {
                 break;
             }
+            // Most holes: a comparison is predicted where the match below is not.
+            if hole.kind as u16 <= HoleKind::S5 as u16 {
+                let value = values.s[hole.kind as usize].wrapping_add(hole.addend);
+                self.patch32(start + hole.offset, value as u32);
+                continue;
+            }
             if hole.kind == HoleKind::ColdPart {
                 let i = *part.get_or_insert_with(|| {
                     self.parts.push(Part {
