@@ -27,6 +27,8 @@ struct Row {
     /// The units of a branch target, and whether it has 32 bits.
     target: Option<(u8, bool)>,
     words: u8,
+    /// The units of a frame slot by its wide number.
+    wide: bool,
     switch: bool,
     lop: bool,
 }
@@ -57,6 +59,7 @@ fn rows() -> &'static [Row] {
                     floats: 0,
                     target: None,
                     words: info.words,
+                    wide: false,
                     switch: false,
                     lop: info.effects.has(Effects::LOOP) && info.effects.has(Effects::BRANCH),
                 };
@@ -65,6 +68,7 @@ fn rows() -> &'static [Row] {
                         OperandKind::Label => row.target = Some((unit, true)),
                         OperandKind::Label16 => row.target = Some((unit, false)),
                         OperandKind::Switch => row.switch = true,
+                        OperandKind::Slot | OperandKind::SlotDef => row.wide = true,
                         _ => {}
                     }
                     if let Some((role, bank, _)) = operand.kind.register()
@@ -192,6 +196,10 @@ pub fn analyse(meta: &FunctionMeta, code: &[Word], pin: bool, found: &mut Analys
             if slot < slots && defined[slot] != block {
                 exposed[slot] = true;
             }
+        }
+        // Wide numbers reach every slot, also those that operands name; such slots are kept out of the rest.
+        if row.wide && (code[at].wide() as usize) < slots {
+            exposed[code[at].wide() as usize] = true;
         }
         for u in each(row.defs) {
             let slot = usize::from(unit(code, at, u));

@@ -290,6 +290,13 @@ impl Compiler<'_> {
         }
     }
 
+    /// As [`Compiler::sync`], for the slot that the op names by a wide number, which may be any.
+    fn sync_wide(&mut self) {
+        if let Ok(slot) = u16::try_from(self.wide()) {
+            self.sync(slot);
+        }
+    }
+
     /// Gives the registers of operands up whose values are read for the last time.
     #[inline(always)]
     fn free_dead(&mut self) {
@@ -348,7 +355,7 @@ impl Compiler<'_> {
     /// After an op that wrote a register: values of the window go to memory at once, and dead ones are forgotten.
     #[inline(always)]
     fn defined(&mut self, slot: u16, reg: usize) {
-        if u32::from(slot) >= self.window {
+        if u32::from(slot) >= self.window || slot == FREE {
             self.asm.store(reg, slot);
             self.regs.drop_reg(reg);
         } else if self.pinned & 1 << reg == 0 {
@@ -377,7 +384,7 @@ impl Compiler<'_> {
 
     // ---- Shapes of ops ----
 
-    /// Whether a slot can be named at all by an operand with a register: those of the window are only written.
+    /// The cold job that leaves to the interpreter at the instruction, in the state that it began in.
     fn exit_job(&mut self, regs: Regs) {
         self.way.0 |= Way::EXIT.0;
         let pc = self.pc();
@@ -758,30 +765,6 @@ impl Compiler<'_> {
         i32::try_from(u64::from(site) * size_of::<Feedback>() as u64).ok()
     }
 
-    /// A dynamic op of two operands with a fast path for numbers: the variant follows from the policy.
-    fn cells(&mut self, fast: Option<Stencil>, routine: Routine, int_result: bool) {
-        let (d, a, b) = (self.a(), self.b(), self.c());
-        let site = self.feedback(self.second().wide());
-        let (Some(fast), Some(site)) = (fast, site) else {
-            self.routine(routine);
-            return;
-        };
-        let mut values = slots(d, a, b);
-        values.s[4] = site;
-        // The routine may push a frame and leave, so the rest of the state has to be in memory on that way only; the result of
-        // a comparison is an int in memory.
-        let before = self.regs;
-        if int_result {
-            self.regs_without(d);
-        }
-        if self.asm.emit(fast, &values, None) {
-            self.slow(routine, before);
-        }
-        if int_result {
-            self.written(d);
-        }
-    }
-
     /// Forgets a slot that is about to be written in memory, unless it is a pin.
     fn regs_without(&mut self, slot: u16) {
         if let Some(reg) = self.regs.any(slot)
@@ -869,8 +852,14 @@ impl Compiler<'_> {
                 let values = Values { s: [i32::from(a) * 8, offset, 0, 0, 0, 0], ..Values::default() };
                 self.asm.plain(f::CONSTANT.at([]), &values);
             }
-            Op::IntLocalGet => self.d(f::LOAD_SPILLED_INT, Self::times8(self.wide()).ok_or(TooLarge)?, 0),
-            Op::FloatLocalGet => self.e(f::LOAD_SPILLED_FLOAT, Self::times8(self.wide()).ok_or(TooLarge)?, 0),
+            Op::IntLocalGet => {
+                self.sync_wide();
+                self.d(f::LOAD_SPILLED_INT, Self::times8(self.wide()).ok_or(TooLarge)?, 0);
+            }
+            Op::FloatLocalGet => {
+                self.sync_wide();
+                self.e(f::LOAD_SPILLED_FLOAT, Self::times8(self.wide()).ok_or(TooLarge)?, 0);
+            }
             Op::CellLocalGet => {
                 let offset = Self::times8(self.wide()).ok_or(TooLarge)?;
                 let values = Values { s: [i32::from(a) * 8, offset, 0, 0, 0, 0], ..Values::default() };
@@ -882,6 +871,9 @@ impl Compiler<'_> {
                 let offset = Self::times8(self.wide()).ok_or(TooLarge)?;
                 let values = Values { s: [offset, i32::from(from) * 8, 0, 0, 0, 0], ..Values::default() };
                 self.asm.plain(f::CELL_MOVE.at([]), &values);
+                if let Ok(slot) = u16::try_from(self.wide()) {
+                    self.written(slot);
+                }
             }
 
             Op::IntAdd => self.dii(f::INT_ADD),
@@ -1493,13 +1485,26 @@ impl Compiler<'_> {
         self.dynamic(if differ { kinds } else { plain }, routine, true, resume);
     }
 
-    /// A dynamic op with a fast path. The routine may push a frame, so there is an entry behind the instruction.
+    /// A dynamic op with a fast path on slots. The routine behind it may push a frame, so there is an entry behind the
+    /// instruction. The result of a comparison is an int in memory.
     fn dynamic(&mut self, fast: Family<0>, routine: Routine, int_result: bool, resume: &mut Vec<(u32, u32)>) {
-        if self.feedback(self.second().wide()).is_none() {
+        let Some(site) = self.feedback(self.second().wide()) else {
             self.calling(routine, 2, resume);
             return;
+        };
+        let (d, a, b) = (self.a(), self.b(), self.c());
+        let mut values = slots(d, a, b);
+        values.s[4] = site;
+        let before = self.regs;
+        if int_result {
+            self.regs_without(d);
         }
-        self.cells(Some(fast.at([])), routine, int_result);
+        if self.asm.emit(fast.at([]), &values, None) {
+            self.slow(routine, before);
+        }
+        if int_result {
+            self.written(d);
+        }
         let (word, to) = (self.at + 2, self.regs);
         let target = Label::At(self.asm.here());
         self.asm.jobs.push(Cold::Resume { word, to, target });

@@ -7,7 +7,7 @@
 pub const INTS: usize = 6;
 /// The number of all registers.
 pub const ALL: usize = 14;
-/// No slot.
+/// No slot. The slot with this number, which a frame may have, is never in a register.
 pub const FREE: u16 = u16::MAX;
 
 /// The state of the registers.
@@ -26,19 +26,19 @@ impl Regs {
     /// The int register that holds a slot.
     #[inline(always)]
     pub fn int(&self, slot: u16) -> Option<usize> {
-        self.slot[..INTS].iter().position(|&s| s == slot)
+        self.slot[..INTS].iter().position(|&s| s == slot && s != FREE)
     }
 
     /// The float register that holds a slot, from 0.
     #[inline(always)]
     pub fn float(&self, slot: u16) -> Option<usize> {
-        self.slot[INTS..].iter().position(|&s| s == slot)
+        self.slot[INTS..].iter().position(|&s| s == slot && s != FREE)
     }
 
     /// The register that holds a slot.
     #[inline(always)]
     pub fn any(&self, slot: u16) -> Option<usize> {
-        self.slot.iter().position(|&s| s == slot)
+        self.slot.iter().position(|&s| s == slot && s != FREE)
     }
 
     /// Whether a register is dirty.

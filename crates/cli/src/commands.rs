@@ -211,6 +211,11 @@ fn run(options: &Options, started: Instant) -> u8 {
     {
         eprintln!("note: no machine code: {problem}");
     }
+    if options.verbose
+        && let Some(problem) = engine.profile_problem()
+    {
+        eprintln!("note: {problem}");
+    }
     if options.time {
         phase_times(&phases, started);
     }

@@ -189,6 +189,11 @@ impl Engine {
         self.0.machinery.problem()
     }
 
+    /// Why profilers and debuggers were told less than [`Config::profile`] asks for.
+    pub fn profile_problem(&self) -> Option<String> {
+        self.0.machinery.profile_problem()
+    }
+
     /// An instance with a module in it. The module's entry function is not run: see [`Instance::run`].
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The promise of the verifier, tried out: random modules are changed in small ways, and whatever the verifier accepts
-//! runs with small limits, plainly or with a collection at every allocation. Nothing may panic, crash or hang.
+//! runs with small limits, plainly or with a collection at every allocation. Nothing may panic, crash or hang, and every tier
+//! comes to the same.
 //!
 //! The modules run in a child process, which names each before it runs it, so that the one that crashed is known.
 //! `UPSHIFT_MUTANTS` sets how many modules are made, each with its mutants, and `UPSHIFT_SEED` the first seed.
@@ -86,8 +87,11 @@ fn name() -> String {
     module_path!().split_once("::").map_or(test.to_owned(), |(_, module)| format!("{module}::{test}"))
 }
 
-/// Runs all functions of a module that has been verified.
-fn run(module: &Module, stress: bool, r: &mut Random) {
+/// Runs all functions of a module that has been verified, in the tiers of this binary or in the interpreter alone; says what
+/// each came to and how much fuel it left.
+fn run(module: &Module, stress: bool, seed: u64, tiers: bool) -> Vec<String> {
+    let r = &mut Random(seed);
+    let mut outcomes = Vec::new();
     let tables = Tables::default();
     let host = any_host();
     let linked = linked::link(module, &tables, &|_| Some(host.clone())).expect("what verifies links");
@@ -96,11 +100,12 @@ fn run(module: &Module, stress: bool, r: &mut Random) {
     config.heap.poison = true;
     config.heap.limit = 16 << 20;
     config.stack = 256 << 10;
-    config.native_stack = 1 << 20;
-    let run = common::run();
+    // Enough for all that the fuel allows: how deep host functions may call back depends on the tier, by the size of frames.
+    config.native_stack = 64 << 20;
+    let run = if tiers { common::run() } else { upshift_interpreter::run };
     let instance = Instance::new(&config, tables, Grants::none(), InterruptHandle::default(), run);
     let mut instance = instance.expect("an instance");
-    let _tiers = common::install(&mut instance);
+    let _tiers = if tiers { common::install(&mut instance) } else { None };
     instance.load(&linked).expect("it loads");
     for index in linked.bases.functions..linked.bases.functions + linked.guest_functions {
         let Some(meta) = instance.function(index).filter(|m| !m.environment) else { continue };
@@ -116,9 +121,19 @@ fn run(module: &Module, stress: bool, r: &mut Random) {
             })
             .collect();
         instance.set_fuel(Some(if stress { 300 } else { 3_000 }));
-        // Any answer will do.
-        let _ = instance.call_function(index, None, &args);
+        let result = instance.call_function(index, None, &args);
+        let outcome = match result {
+            Ok(value) if value.is_object() => format!("an object of kind {}", value.kind().text()),
+            Ok(value) => format!("{:#x}", value.bits()),
+            Err(trap) => {
+                let frames =
+                    trap.backtrace().map(|b| b.frames().map(|f| f.function.clone()).collect::<Vec<_>>());
+                format!("{}: {} {frames:?}", trap.code().text(), trap.message())
+            }
+        };
+        outcomes.push(format!("function {index}: {outcome}, {:?} left", instance.fuel()));
     }
+    outcomes
 }
 
 /// The modules of one seed, each named on the standard output.
@@ -147,7 +162,15 @@ fn family(seed: u64) -> u64 {
             "mutant {n} of seed {seed}{}",
             if stress { ", stressed" } else { "" }
         );
-        run(&mutant, stress, &mut r);
+        let seed = seed << 20 | n << 1 | 1;
+        // Any outcome will do, but it is the same in all tiers.
+        let outcomes = run(&mutant, stress, seed, true);
+        if common::baseline() {
+            let wanted = run(&mutant, stress, seed, false);
+            for (found, wanted) in outcomes.iter().zip(&wanted) {
+                assert_eq!(found, wanted, "mutant {n}");
+            }
+        }
     }
     accepted
 }

@@ -222,6 +222,11 @@ impl Machinery {
         self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())).as_ref()
     }
 
+    /// Why profilers and debuggers were told less than was asked for.
+    pub fn profile_problem(&self) -> Option<String> {
+        self.profiler.as_ref()?.problem()
+    }
+
     /// Why there is no memory, where it was asked for.
     pub fn problem(&self) -> Option<String> {
         self.memory.get()?.as_ref().err().map(|e| e.reason().to_owned())
