@@ -41,7 +41,7 @@ EI(list_float_get_end, LOAD_REL(double, a))
     STENCIL(name##__i##a_) {                                                                                           \
         BEGIN int64_t i = I##a_(S2), v;                                                                                \
         __VA_ARGS__;                                                                                                   \
-        SLOT(S0) = v;                                                                                                  \
+        SET_SLOT(S0, v);                                                                                               \
         GO(CONT);                                                                                                      \
     }
 LI(list_cell_get, LOAD(int64_t, i))
@@ -74,9 +74,9 @@ I(list_int_push, char *l = PTR(S0); PUSH(int64_t, a))
 X(list_float_push, char *l = PTR(S0); PUSH(double, a))
 I(list_bool_push, char *l = PTR(S0); PUSH(uint8_t, a != 0))
 #define UNSHARED COLD_IF(AT(uint16_t, l, HEADER_BITS) & LIST_SHARED)
-I(list_int_append, char *l = PTR(S2); UNSHARED; PUSH(int64_t, a); PTR(S0) = l)
-X(list_float_append, char *l = PTR(S2); UNSHARED; PUSH(double, a); PTR(S0) = l)
-I(list_bool_append, char *l = PTR(S2); UNSHARED; PUSH(uint8_t, a != 0); PTR(S0) = l)
+I(list_int_append, char *l = PTR(S2); UNSHARED; PUSH(int64_t, a); SET_PTR(S0, l))
+X(list_float_append, char *l = PTR(S2); UNSHARED; PUSH(double, a); SET_PTR(S0, l))
+I(list_bool_append, char *l = PTR(S2); UNSHARED; PUSH(uint8_t, a != 0); SET_PTR(S0, l))
 #define PUSH_CELL(value)                                                                                               \
     char *buffer = BUFFER(l);                                                                                          \
     uint64_t len = LEN(l);                                                                                             \
@@ -85,12 +85,12 @@ I(list_bool_append, char *l = PTR(S2); UNSHARED; PUSH(uint8_t, a != 0); PTR(S0) 
     AT(int64_t, buffer + BUFFER_DATA, len * 8) = (value);                                                              \
     LEN(l) = len + 1
 PLAIN(list_cell_push, char *l = PTR(S0); PUSH_CELL(SLOT(S1)))
-PLAIN(list_cell_append, char *l = PTR(S1); UNSHARED; PUSH_CELL(SLOT(S2)); PTR(S0) = l)
+PLAIN(list_cell_append, char *l = PTR(S1); UNSHARED; PUSH_CELL(SLOT(S2)); SET_PTR(S0, l))
 
 /* Records, boxes, captures, tuples: the field's offset is a hole. */
 D(field_int_get, v = AT(int64_t, PTR(S1), SIGNED(S2)))
 E(field_float_get, v = AT(double, PTR(S1), SIGNED(S2)))
-PLAIN(field_cell_get, SLOT(S0) = AT(int64_t, PTR(S1), SIGNED(S2)))
+PLAIN(field_cell_get, SET_SLOT(S0, AT(int64_t, PTR(S1), SIGNED(S2))))
 #define FIELD_INT_SET(a_, name)                                                                                        \
     STENCIL(name##__i##a_) {                                                                                           \
         BEGIN AT(int64_t, PTR(S0), SIGNED(S2)) = I##a_(S1);                                                            \
@@ -122,12 +122,12 @@ PLAIN(list_share, int64_t v = SLOT(S0); if (IS_OBJECT(v) && (uint8_t)(KIND(v) - 
 #define RECORD_1(r_, c_, name)                                                                                         \
     STENCIL(name##__c##c_##_r##r_) {                                                                                   \
         BEGIN ALLOCATE(o, (c_ + r_) == 0 ? 16 : 8 + 8 * (c_ + r_));                                                    \
-        AT(int64_t, o, 0) = (int64_t)(intptr_t)&Q0;                                                                    \
+        AT(int64_t, o, 0) = WIDE(Q0);                                                                                  \
         _Pragma("unroll") for (int i = 0; i < c_; i++) AT(int64_t, o, 8 + 8 * i) =                                     \
-            AT(int64_t, fp, (intptr_t)&S1 + 8 * i);                                                                    \
+            SLOT_AT(S1, 8 * i);                                                                                        \
         _Pragma("unroll") for (int i = 0; i < r_; i++) AT(int64_t, o, 8 + 8 * c_ + 8 * i) =                            \
-            AT(int64_t, fp, (intptr_t)&S2 + 8 * i);                                                                    \
-        PTR(S0) = o;                                                                                                   \
+            SLOT_AT(S2, 8 * i);                                                                                        \
+        SET_PTR(S0, o);                                                                                                \
         GO(CONT);                                                                                                      \
     }
 #define RECORD_0(c_, name)                                                                                             \
@@ -149,7 +149,7 @@ RECORD_0(0, allocate) RECORD_0(1, allocate) RECORD_0(2, allocate) RECORD_0(3, al
         GO(CONT);                                                                                                      \
     }
 #define MAP_KEY(name, ...) EACH_I(MAP_KEY_1, name, __VA_ARGS__)
-MAP_KEY(map_int_get, SLOT(S0) = entry[1])
+MAP_KEY(map_int_get, SET_SLOT(S0, entry[1]))
 /* Only objects need a barrier: what is stored at S0 is none. */
 MAP_KEY(map_int_set, int64_t v = SLOT(S0); COLD_IF(IS_OBJECT(v)); entry[1] = v)
 #define MAP_HAS(a_, name)                                                                                              \
@@ -163,7 +163,7 @@ MAP_KEY(map_int_set, int64_t v = SLOT(S0); COLD_IF(IS_OBJECT(v)); entry[1] = v)
             found = entry[0] == key && entry[1] != (int64_t)VALUE_TOMBSTONE;                                           \
         }                                                                                                              \
         COLD_IF(!found && !(AT(uint16_t, m, HEADER_BITS) & MAP_DENSE));                                                \
-        SLOT(S0) = found;                                                                                              \
+        SET_SLOT(S0, found);                                                                                           \
         GO(CONT);                                                                                                      \
     }
 EACH_I(MAP_HAS, map_int_has)
@@ -175,7 +175,7 @@ EACH_I(MAP_HAS, map_int_has)
     COLD_IF(e >= AT(uint32_t, m, MAP_USED));                                                                           \
     int64_t *entry = (int64_t *)(AT(char *, m, MAP_ENTRIES) + BUFFER_DATA + 16 * e);                                   \
     COLD_IF(entry[0] != SLOT(S2))
-PLAIN(map_string_get, LAST; SLOT(S0) = entry[1])
+PLAIN(map_string_get, LAST; SET_SLOT(S0, entry[1]))
 PLAIN(map_string_set, LAST; int64_t v = SLOT(S0); COLD_IF(IS_OBJECT(v)); entry[1] = v)
 
 /* Strings: length and characters of ASCII ones. */
@@ -189,8 +189,8 @@ D(string_len, int64_t s = SLOT(S1); if (IS_OBJECT(s)) v = AT(uint32_t, s, HEADER
         COLD_IF(AT(uint32_t, s, HEADER_META) != len);                                                                  \
         COLD_IF((uint64_t)i >= len);                                                                                   \
         char *data = (char *)s + STRING_PAYLOAD;                                                                       \
-        if (AT(uint16_t, s, HEADER_BITS) & STRING_BUFFERED) data = AT(char *, data, 0) + STRING_BUFFER_DATA;            \
-        SLOT(S0) = (int64_t)(VALUE_SHORT_TAG | 1ull << 40 | (uint8_t)data[i]);                                         \
+        if (AT(uint16_t, s, HEADER_BITS) & STRING_BUFFERED) data = AT(char *, data, 0) + STRING_BUFFER_DATA;           \
+        SET_SLOT(S0, (int64_t)(VALUE_SHORT_TAG | 1ull << 40 | (uint8_t)data[i]));                                      \
         GO(CONT);                                                                                                      \
     }
 EACH_I(STRING_GET, string_get)
@@ -200,15 +200,15 @@ EACH_I(STRING_GET, string_get)
 #define FGLOBAL AT(double, AT(char *, ctx, CTX_GLOBALS), SIGNED(S2))
 D(global_int_get, v = GLOBAL)
 E(global_float_get, v = FGLOBAL)
-PLAIN(global_cell_get, int64_t v = GLOBAL; COLD_IF(v == 0); SLOT(S0) = v)
+PLAIN(global_cell_get, int64_t v = GLOBAL; COLD_IF(v == 0); SET_SLOT(S0, v))
 I(global_int_set, GLOBAL = a)
 X(global_float_set, FGLOBAL = a)
 PLAIN(watch_branch, if (AT(uint32_t, AT(char *, ctx, CTX_WATCHES), SIGNED(S2)) != 0) GO(TAKEN))
 
 /* Boxing. */
-I(box_int, COLD_IF((a << 16) >> 16 != a); SLOT(S0) = BOX_SMALL(a))
-I(box_bool, SLOT(S0) = VALUE_FALSE + (a != 0))
-X(box_float, int64_t bits = BITS(a); COLD_IF(a != a); SLOT(S0) = (int64_t)((uint64_t)bits + VALUE_FLOAT_OFFSET))
+I(box_int, COLD_IF((a << 16) >> 16 != a); SET_SLOT(S0, BOX_SMALL(a)))
+I(box_bool, SET_SLOT(S0, VALUE_FALSE + (a != 0)))
+X(box_float, int64_t bits = BITS(a); COLD_IF(a != a); SET_SLOT(S0, (int64_t)((uint64_t)bits + VALUE_FLOAT_OFFSET)))
 D(unbox_int, int64_t c = SLOT(S1); COLD_IF(!IS_SMALL(c)); v = SMALL(c))
 D(unbox_bool, int64_t c = SLOT(S1) - VALUE_FALSE; COLD_IF((uint64_t)c > 1); v = c)
 E(unbox_float, int64_t c = SLOT(S1); COLD_IF(!IS_FLOAT(c)); v = FLOAT((int64_t)((uint64_t)c - VALUE_FLOAT_OFFSET)))
@@ -222,14 +222,14 @@ E(unbox_number, int64_t c = SLOT(S1); if (IS_FLOAT(c)) v = FLOAT((int64_t)((uint
 #define INT_BIT (1u << KIND_INT)
 #define FLOAT_BIT (1u << KIND_FLOAT)
 #define TO_FLOAT(c) FLOAT((int64_t)((uint64_t)(c) - VALUE_FLOAT_OFFSET))
-#define FROM_FLOAT(x) { double r_ = (x); COLD_IF(r_ != r_); SLOT(S0) = (int64_t)((uint64_t)BITS(r_) + VALUE_FLOAT_OFFSET); }
+#define FROM_FLOAT(x) { double r_ = (x); COLD_IF(r_ != r_); SET_SLOT(S0, (int64_t)((uint64_t)BITS(r_) + VALUE_FLOAT_OFFSET)); }
 #define ARITHMETIC(overflow, op, a, b)                                                                                 \
     if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {                                                             \
         int64_t v;                                                                                                     \
         COLD_IF(overflow(SMALL(a), SMALL(b), &v));                                                                     \
         COLD_IF((v << 16) >> 16 != v);                                                                                 \
         SAW(INT_BIT, INT_BIT)                                                                                          \
-        SLOT(S0) = BOX_SMALL(v);                                                                                       \
+        SET_SLOT(S0, BOX_SMALL(v));                                                                                    \
         GO(CONT);                                                                                                      \
     }
 #define MIXED(op, a, b, then)                                                                                          \
@@ -253,16 +253,16 @@ CELL_ARITHMETIC(cell_sub, __builtin_sub_overflow, -)
 CELL_ARITHMETIC(cell_mul, __builtin_mul_overflow, *)
 #define CELL_COMPARE(name, op)                                                                                         \
     PLAIN(name, int64_t a = SLOT(S1), b = SLOT(S2); if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {             \
-        SAW(INT_BIT, INT_BIT) SLOT(S0) = SMALL(a) op SMALL(b); GO(CONT); }                                             \
-        FLOATS(op, a, b, SLOT(S0) = x op y; SAW(left, right)))                                                         \
+        SAW(INT_BIT, INT_BIT) SET_SLOT(S0, SMALL(a) op SMALL(b)); GO(CONT); }                                          \
+        FLOATS(op, a, b, SET_SLOT(S0, x op y); SAW(left, right)))                                                      \
     PLAIN(name##_p, int64_t a = SLOT(S1), b = SLOT(S2); if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {         \
-        SAW(INT_BIT, INT_BIT) SLOT(S0) = SMALL(a) op SMALL(b); GO(CONT); }                                             \
-        MIXED(op, a, b, SLOT(S0) = x op y; SAW(left, right)))
+        SAW(INT_BIT, INT_BIT) SET_SLOT(S0, SMALL(a) op SMALL(b)); GO(CONT); }                                          \
+        MIXED(op, a, b, SET_SLOT(S0, x op y); SAW(left, right)))
 CELL_COMPARE(cell_lt, <)
 CELL_COMPARE(cell_le, <=)
 #define CELL_EQUAL(name, op)                                                                                           \
     PLAIN(name, int64_t a = SLOT(S1), b = SLOT(S2); COLD_IF(!IS_SMALL(a) || !IS_SMALL(b));                             \
-        SAW(INT_BIT, INT_BIT) SLOT(S0) = a op b)
+        SAW(INT_BIT, INT_BIT) SET_SLOT(S0, a op b))
 CELL_EQUAL(cell_eq, ==)
 CELL_EQUAL(cell_ne, !=)
 
@@ -274,16 +274,16 @@ PLAIN(check_results, COLD_IF((uint64_t)SLOT(S1) - VALUE_NONE <= VALUE_MANY - VAL
 PLAIN(cell_index_get, int64_t o = SLOT(S1), k = SLOT(S2); COLD_IF(!IS_OBJECT(o) || !IS_SMALL(k));
     uint8_t kind = KIND(o) - KIND_LIST_FIRST; COLD_IF(kind > KIND_LIST_LAST - KIND_LIST_FIRST);
     int64_t i = SMALL(k); COLD_IF((uint64_t)i >= LEN(o));
-    if (kind == 3) SLOT(S0) = AT(int64_t, ELEMENTS(o), i * 8);
-    else if (kind == 0) { int64_t w = AT(int64_t, ELEMENTS(o), i * 8); COLD_IF((w << 16) >> 16 != w); SLOT(S0) = BOX_SMALL(w); }
+    if (kind == 3) SET_SLOT(S0, AT(int64_t, ELEMENTS(o), i * 8));
+    else if (kind == 0) { int64_t w = AT(int64_t, ELEMENTS(o), i * 8); COLD_IF((w << 16) >> 16 != w); SET_SLOT(S0, BOX_SMALL(w)); }
     else { COLD_IF(kind != 1); FROM_FLOAT(AT(double, ELEMENTS(o), i * 8)) }
     SAW(1u << KIND_LIST, INT_BIT))
 PLAIN(cell_field_get, int64_t o = SLOT(S1); COLD_IF(!IS_OBJECT(o)); COLD_IF(KIND(o) != KIND_RECORD);
-    char *site = FEEDBACK + (intptr_t)&S4; COLD_IF(AT(uint32_t, site, FEEDBACK_IDS) != AT(uint32_t, o, HEADER_META));
+    char *site = FEEDBACK + SIGNED(S4); COLD_IF(AT(uint32_t, site, FEEDBACK_IDS) != AT(uint32_t, o, HEADER_META));
     uint32_t field = AT(uint32_t, site, FEEDBACK_SLOTS); int64_t w = AT(int64_t, o, RECORD_FIELDS + 8 * (field & 0xFFFF));
     uint32_t kind = field >> 16;
-    if (kind == 0 || kind == 4) SLOT(S0) = w;
-    else if (kind == 1) { COLD_IF((w << 16) >> 16 != w); SLOT(S0) = BOX_SMALL(w); }
+    if (kind == 0 || kind == 4) SET_SLOT(S0, w);
+    else if (kind == 1) { COLD_IF((w << 16) >> 16 != w); SET_SLOT(S0, BOX_SMALL(w)); }
     else { COLD_IF(kind != 3); FROM_FLOAT(FLOAT(w)) })
 
 /* With the policy that plain kinds differ: inline values of all kinds. */
@@ -296,7 +296,7 @@ PLAIN(cell_field_get, int64_t o = SLOT(S1); COLD_IF(!IS_OBJECT(o)); COLD_IF(KIND
                     : 1u << KIND_BOOL)
 #define CELL_EQUAL_KINDS(name, yes, no)                                                                                \
     PLAIN(name, int64_t a = SLOT(S1), b = SLOT(S2); if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {             \
-        SAW(INT_BIT, INT_BIT) SLOT(S0) = a == b ? yes : no; GO(CONT); }                                                \
+        SAW(INT_BIT, INT_BIT) SET_SLOT(S0, a == b ? yes : no); GO(CONT); }                                             \
         COLD_IF((uint64_t)a < VALUE_ADDRESS_END || (uint64_t)b < VALUE_ADDRESS_END);                                   \
         uint32_t left = KIND_BIT(a), right = KIND_BIT(b);                                                              \
         int same = a == b;                                                                                             \
@@ -304,14 +304,14 @@ PLAIN(cell_field_get, int64_t o = SLOT(S1); COLD_IF(!IS_OBJECT(o)); COLD_IF(KIND
             COLD_IF((left | right) & INT_BIT);                                                                         \
             same = left == right && TO_FLOAT(a) == TO_FLOAT(b);                                                        \
         }                                                                                                              \
-        SAW(left, right) SLOT(S0) = same ? yes : no)
+        SAW(left, right) SET_SLOT(S0, same ? yes : no))
 CELL_EQUAL_KINDS(cell_eq_k, 1, 0)
 CELL_EQUAL_KINDS(cell_ne_k, 0, 1)
 
 /* Immediates: S2 is not used where the value is a hole of 64 bits. */
-PLAIN(is_branch, if (SLOT(S1) == (int64_t)(intptr_t)&Q0) GO(TAKEN))
+PLAIN(is_branch, if (SLOT(S1) == WIDE(Q0)) GO(TAKEN))
 PLAIN(is_hole_branch, if (SLOT(S1) == 0) GO(TAKEN))
-PLAIN(is_not_branch, if (SLOT(S1) != (int64_t)(intptr_t)&Q0) GO(TAKEN))
+PLAIN(is_not_branch, if (SLOT(S1) != WIDE(Q0)) GO(TAKEN))
 PLAIN(is_not_hole_branch, if (SLOT(S1) != 0) GO(TAKEN))
 /* Truth of true, false and nil; other values go to the slow path. The masks say whether false and nil are false: S2, S3. */
 PLAIN(truthy_branch, int64_t v = SLOT(S1); if (v == VALUE_TRUE) GO(TAKEN); COLD_IF(v != VALUE_FALSE))
@@ -322,12 +322,11 @@ STENCIL(always_cold) { BEGIN if (UNLIKELY(SLOT(S1) != VALUE_TRUE || SLOT(S1) == 
 #define STRINGS int64_t a = SLOT(S1), b = SLOT(S2); int same = a == b; COLD_IF(!same && IS_OBJECT(a) && IS_OBJECT(b))
 PLAIN(string_eq_branch, STRINGS; if (same) GO(TAKEN))
 PLAIN(string_ne_branch, STRINGS; if (!same) GO(TAKEN))
-PLAIN(string_eq, STRINGS; SLOT(S0) = same)
-PLAIN(string_ne, STRINGS; SLOT(S0) = !same)
+PLAIN(string_eq, STRINGS; SET_SLOT(S0, same))
+PLAIN(string_ne, STRINGS; SET_SLOT(S0, !same))
 /* Exact-type casts of inline values are the routine's. */
 
 /* Clearing cells: two at a time. */
-PLAIN(clear_1, SLOT(S0) = 0)
-typedef int64_t pair_t __attribute__((vector_size(16), aligned(8)));
-PLAIN(clear_2, AT(pair_t, fp, &S0) = (pair_t){0, 0})
-PLAIN(clear_4, AT(pair_t, fp, &S0) = (pair_t){0, 0}; AT(pair_t, fp, (intptr_t)&S0 + 16) = (pair_t){0, 0})
+PLAIN(clear_1, SET_SLOT(S0, 0))
+PLAIN(clear_2, CLEAR_2(S0, 0))
+PLAIN(clear_4, CLEAR_2(S0, 0); CLEAR_2(S0, 16))

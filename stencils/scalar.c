@@ -6,13 +6,13 @@ D(load_int, v = SLOT(S0))
 E(load_float, v = FSLOT(S0))
 #define STORE_INT(a_, name)                                                                                            \
     STENCIL(name##__d##a_) {                                                                                           \
-        BEGIN SLOT(S0) = D##a_;                                                                                        \
+        BEGIN SET_SLOT(S0, D##a_);                                                                                     \
         GO(CONT);                                                                                                      \
     }
 EACH_D(STORE_INT, store_int)
 #define STORE_FLOAT(a_, name)                                                                                          \
     STENCIL(name##__e##a_) {                                                                                           \
-        BEGIN FSLOT(S0) = E##a_;                                                                                       \
+        BEGIN SET_FSLOT(S0, E##a_);                                                                                    \
         GO(CONT);                                                                                                      \
     }
 EACH_E(STORE_FLOAT, store_float)
@@ -20,14 +20,14 @@ EACH_E(STORE_FLOAT, store_float)
 /* Moves and constants. */
 DI(int_move, v = a)
 EX(float_move, v = a)
-PLAIN(cell_move, SLOT(S0) = SLOT(S1))
-D(int_const, __asm__("movq $S2, %0" : "=r"(v)))
+PLAIN(cell_move, SET_SLOT(S0, SLOT(S1)))
+D(int_const, v = immediate())
 D(int_zero, v = 0)
-D(int_const_wide, v = (int64_t)(intptr_t)&Q0)
-E(float_const, int64_t bits = (int64_t)(intptr_t)&Q0; __builtin_memcpy(&v, &bits, 8))
+D(int_const_wide, v = WIDE(Q0))
+E(float_const, int64_t bits = WIDE(Q0); __builtin_memcpy(&v, &bits, 8))
 E(float_zero, v = 0.0)
-PLAIN(cell_const, SLOT(S0) = (int64_t)(intptr_t)&Q0)
-PLAIN(constant, SLOT(S0) = AT(int64_t, AT(char *, ctx, CTX_CONSTANTS), SIGNED(S1)))
+PLAIN(cell_const, SET_SLOT(S0, WIDE(Q0)))
+PLAIN(constant, SET_SLOT(S0, AT(int64_t, AT(char *, ctx, CTX_CONSTANTS), SIGNED(S1))))
 
 /* Int arithmetic. */
 #define UNSIGNED(op) v = (int64_t)((uint64_t)a op(uint64_t) b)
@@ -49,17 +49,17 @@ DII(int_mul_checked, COLD_IF(__builtin_mul_overflow(a, b, &v)))
 DII(int_div, COLD_IF((uint64_t)b + 1 <= 1); v = a / b)
 DII(int_rem, COLD_IF((uint64_t)b + 1 <= 1); v = a % b)
 
-DI(int_add_imm, v = a; __asm__("addq $S2, %0" : "+r"(v)))
-DI(int_add_imm_checked, int over; v = a; __asm__("addq $S2, %0" : "+r"(v), "=@cco"(over)); COLD_IF(over))
-DI(int_mul_imm_checked, int over; __asm__("imulq $S2, %2, %0" : "=r"(v), "=@cco"(over) : "r"(a)); COLD_IF(over))
-DI(int_and_imm, v = a; __asm__("andq $S2, %0" : "+r"(v)))
+DI(int_add_imm, v = a; ADD_HOLE(v))
+DI(int_add_imm_checked, int over; v = a; ADD_HOLE_CHECKED(v, over); COLD_IF(over))
+DI(int_mul_imm_checked, int over; MUL_HOLE_CHECKED(v, a, over); COLD_IF(over))
+DI(int_and_imm, v = a; AND_HOLE(v))
 DI(int_div_imm, v = a / immediate())
 DI(int_rem_imm, v = a % immediate())
-/* The shift count is a hole of 8 bits. By a power of two: what rounds towards zero is added first. */
-DI(int_shl_imm, v = a; __asm__("shlq $B0, %0" : "+r"(v)))
-DI(int_shr_s_imm, v = a; __asm__("sarq $B0, %0" : "+r"(v)))
-DI(int_div_pow2, int64_t bias = a >> 63; __asm__("andq $S2, %0" : "+r"(bias)); v = a + bias; __asm__("sarq $B0, %0" : "+r"(v)))
-DI(int_rem_pow2, int64_t bias = a >> 63; __asm__("andq $S2, %0" : "+r"(bias)); v = a + bias; __asm__("andq $S2, %0" : "+r"(v)); v -= bias)
+/* By a power of two: what rounds towards zero is added first. */
+DI(int_shl_imm, v = a; SHL_HOLE(v))
+DI(int_shr_s_imm, v = a; SAR_HOLE(v))
+DI(int_div_pow2, int64_t bias = a >> 63; AND_HOLE(bias); v = a + bias; SAR_HOLE(v))
+DI(int_rem_pow2, int64_t bias = a >> 63; AND_HOLE(bias); v = a + bias; AND_HOLE(v); v -= bias)
 DI(int_neg, v = (int64_t)(0 - (uint64_t)a))
 DI(int_neg_checked, COLD_IF(__builtin_sub_overflow((int64_t)0, a, &v)))
 DI(int_abs_checked, COLD_IF(a == INT64_MIN); v = a < 0 ? -a : a)
@@ -71,14 +71,13 @@ DII(int_eq, v = a == b)
 DII(int_ne, v = a != b)
 DII(int_lt, v = a < b)
 DII(int_le, v = a <= b)
-/* With an immediate: in asm, since the compiler may put the hole into a register, zero-extended. */
-#define COMPARE(cc) __asm__("cmpq $S2, %1" : "=@cc" cc(yes) : "r"(a))
-DI(int_eq_imm, int yes; COMPARE("e"); v = yes)
-DI(int_ne_imm, int yes; COMPARE("ne"); v = yes)
-DI(int_lt_imm, int yes; COMPARE("l"); v = yes)
-DI(int_le_imm, int yes; COMPARE("le"); v = yes)
-DI(int_gt_imm, int yes; COMPARE("g"); v = yes)
-DI(int_ge_imm, int yes; COMPARE("ge"); v = yes)
+#define COMPARE(cc, op) COMPARE_HOLE(a, cc, op, yes)
+DI(int_eq_imm, int yes; COMPARE("e", ==); v = yes)
+DI(int_ne_imm, int yes; COMPARE("ne", !=); v = yes)
+DI(int_lt_imm, int yes; COMPARE("l", <); v = yes)
+DI(int_le_imm, int yes; COMPARE("le", <=); v = yes)
+DI(int_gt_imm, int yes; COMPARE("g", >); v = yes)
+DI(int_ge_imm, int yes; COMPARE("ge", >=); v = yes)
 
 /* Int branches. */
 I(if_branch, if (a != 0) GO(TAKEN))
@@ -87,12 +86,12 @@ II(int_eq_branch, if (a == b) GO(TAKEN))
 II(int_ne_branch, if (a != b) GO(TAKEN))
 II(int_lt_branch, if (a < b) GO(TAKEN))
 II(int_le_branch, if (a <= b) GO(TAKEN))
-I(int_eq_imm_branch, int yes; COMPARE("e"); if (yes) GO(TAKEN))
-I(int_ne_imm_branch, int yes; COMPARE("ne"); if (yes) GO(TAKEN))
-I(int_lt_imm_branch, int yes; COMPARE("l"); if (yes) GO(TAKEN))
-I(int_le_imm_branch, int yes; COMPARE("le"); if (yes) GO(TAKEN))
-I(int_gt_imm_branch, int yes; COMPARE("g"); if (yes) GO(TAKEN))
-I(int_ge_imm_branch, int yes; COMPARE("ge"); if (yes) GO(TAKEN))
+I(int_eq_imm_branch, int yes; COMPARE("e", ==); if (yes) GO(TAKEN))
+I(int_ne_imm_branch, int yes; COMPARE("ne", !=); if (yes) GO(TAKEN))
+I(int_lt_imm_branch, int yes; COMPARE("l", <); if (yes) GO(TAKEN))
+I(int_le_imm_branch, int yes; COMPARE("le", <=); if (yes) GO(TAKEN))
+I(int_gt_imm_branch, int yes; COMPARE("g", >); if (yes) GO(TAKEN))
+I(int_ge_imm_branch, int yes; COMPARE("ge", >=); if (yes) GO(TAKEN))
 STENCIL(jump) { BEGIN GO(TAKEN); }
 
 /* Float arithmetic. */
@@ -114,7 +113,11 @@ EI(float_from_int, v = (double)a)
 EI(float_from_bits, v = FLOAT(a))
 DX(int_from_bits, v = BITS(a))
 /* What does not fit, and the minimum itself, goes to the slow path. */
+#ifdef __aarch64__
+DX(int_from_float, int64_t m = 0x43E0000000000000; BARRIER(m); COLD_IF(!(__builtin_fabs(a) < FLOAT(m))); v = (int64_t)a)
+#else
 DX(int_from_float, __asm__("cvttsd2si %1, %0" : "=r"(v) : "x"(a)); COLD_IF(v == INT64_MIN))
+#endif
 
 /* Float comparisons as values, of slots alone: rare. */
 #define FLOAT_VALUE(name, test) DXX_2(0, 0, 0, name, v = (test)) DXX_2(0, 0, 1, name, v = (test)) DXX_2(0, 0, 2, name, v = (test)) \

@@ -47,10 +47,88 @@ extern char Q0[1 << 24];
     GO(COLD)
 
 #define AT(type, base, offset) (*(type *)((char *)(base) + (intptr_t)(offset)))
+#ifdef __aarch64__
+/*
+ * The operands of holes are written out: the immediate of a load or store reaches 32 KB of frame, values are put together
+ * from pieces of 16 bits. What is in which register: x20 context, x21 frame, x22 budget, x23 x24 x25 x28 x0 x1 pinned ints,
+ * d0 to d7 pinned floats; x26 and x27 are the unused ones. All others are scratch, d8 to d15 among them, but for x18, x19,
+ * x29, x30 and sp, which stencils leave alone.
+ */
+#define FRAME "r"(fp), "m"(*(char(*)[32768])fp)
+#define SLOT_AT(hole, offset)                                                                                          \
+    ({                                                                                                                 \
+        int64_t slot_;                                                                                                 \
+        __asm__("ldr %0, [%1, :lo12:" #hole "+%c3]" : "=r"(slot_) : FRAME, "i"(offset));                               \
+        slot_;                                                                                                         \
+    })
+#define SLOT(hole) SLOT_AT(hole, 0)
+#define FSLOT(hole)                                                                                                    \
+    ({                                                                                                                 \
+        double slot_;                                                                                                  \
+        __asm__("ldr %d0, [%1, :lo12:" #hole "]" : "=w"(slot_) : FRAME);                                               \
+        slot_;                                                                                                         \
+    })
+#define PTR(hole) ((char *)SLOT(hole))
+#define SET_SLOT_AT(hole, offset, value)                                                                               \
+    ({                                                                                                                 \
+        int64_t set_ = (value);                                                                                        \
+        __asm__ volatile("str %x0, [%1, :lo12:" #hole "+%c2]" : : "rZ"(set_), "r"(fp), "i"(offset) : "memory");        \
+    })
+#define SET_SLOT(hole, value) SET_SLOT_AT(hole, 0, value)
+#define SET_FSLOT(hole, value)                                                                                         \
+    ({                                                                                                                 \
+        double set_ = (value);                                                                                         \
+        __asm__ volatile("str %d0, [%1, :lo12:" #hole "]" : : "w"(set_), "r"(fp) : "memory");                          \
+    })
+#define SET_PTR(hole, value) SET_SLOT(hole, (int64_t)(value))
+#define CLEAR_2(hole, offset)                                                                                          \
+    SET_SLOT_AT(hole, offset, 0);                                                                                      \
+    SET_SLOT_AT(hole, offset + 8, 0)
+/* The patcher makes the first instruction a `movn` where the number is negative. */
+#define SIGNED(hole)                                                                                                   \
+    ({                                                                                                                 \
+        int64_t hole_;                                                                                                 \
+        __asm__("movz %0, #:abs_g1_s:" #hole "\n\tmovk %0, #:abs_g0_nc:" #hole : "=r"(hole_));                         \
+        hole_;                                                                                                         \
+    })
+#define WIDE(hole)                                                                                                     \
+    ({                                                                                                                 \
+        int64_t hole_;                                                                                                 \
+        __asm__("movz %0, #:abs_g0_nc:" #hole "\n\tmovk %0, #:abs_g1_nc:" #hole "\n\tmovk %0, #:abs_g2_nc:" #hole      \
+                "\n\tmovk %0, #:abs_g3:" #hole                                                                         \
+                : "=r"(hole_));                                                                                        \
+        hole_;                                                                                                         \
+    })
+/* A count below 64. */
+#define COUNT(hole)                                                                                                    \
+    ({                                                                                                                 \
+        int64_t hole_;                                                                                                 \
+        __asm__("movz %0, #:abs_g0:" #hole : "=r"(hole_));                                                             \
+        hole_ & 63;                                                                                                    \
+    })
+
+static inline __attribute__((always_inline)) int64_t immediate(void) {
+    return SIGNED(S2);
+}
+#define ADD_HOLE(v) v = (int64_t)((uint64_t)(v) + (uint64_t)immediate())
+#define ADD_HOLE_CHECKED(v, over) over = __builtin_add_overflow(v, immediate(), &v)
+#define MUL_HOLE_CHECKED(v, a, over) over = __builtin_mul_overflow(a, immediate(), &v)
+#define AND_HOLE(v) v &= immediate()
+#define SHL_HOLE(v) v = (int64_t)((uint64_t)(v) << COUNT(B0))
+#define SAR_HOLE(v) v >>= COUNT(B0)
+#define COMPARE_HOLE(a, cc, op, yes) yes = (a)op immediate()
+#else
+#define SLOT_AT(hole, offset) AT(int64_t, fp, (intptr_t)&hole + (offset))
 #define SLOT(hole) AT(int64_t, fp, &hole)
 #define FSLOT(hole) AT(double, fp, &hole)
 #define PTR(hole) AT(char *, fp, &hole)
+#define SET_SLOT(hole, value) SLOT(hole) = (value)
+#define SET_FSLOT(hole, value) FSLOT(hole) = (value)
+#define SET_PTR(hole, value) PTR(hole) = (value)
+typedef int64_t pair_t __attribute__((vector_size(16), aligned(8)));
+#define CLEAR_2(hole, offset) AT(pair_t, fp, (intptr_t)&hole + (offset)) = (pair_t){0, 0}
 #define SIGNED(hole) ((int64_t)(intptr_t)&hole)
+#define WIDE(hole) ((int64_t)(intptr_t)&hole)
 
 /* An immediate as a value: `mov $hole, %eax` would zero-extend it. */
 static inline __attribute__((always_inline)) int64_t immediate(void) {
@@ -58,6 +136,16 @@ static inline __attribute__((always_inline)) int64_t immediate(void) {
     __asm__("movq $S2, %0" : "=r"(v));
     return v;
 }
+/* Immediates in asm, since the compiler may put the hole into a register, zero-extended. */
+#define ADD_HOLE(v) __asm__("addq $S2, %0" : "+r"(v))
+#define ADD_HOLE_CHECKED(v, over) __asm__("addq $S2, %0" : "+r"(v), "=@cco"(over))
+#define MUL_HOLE_CHECKED(v, a, over) __asm__("imulq $S2, %2, %0" : "=r"(v), "=@cco"(over) : "r"(a))
+#define AND_HOLE(v) __asm__("andq $S2, %0" : "+r"(v))
+/* The shift count is a hole of 8 bits. */
+#define SHL_HOLE(v) __asm__("shlq $B0, %0" : "+r"(v))
+#define SAR_HOLE(v) __asm__("sarq $B0, %0" : "+r"(v))
+#define COMPARE_HOLE(a, cc, op, yes) __asm__("cmpq $S2, %1" : "=@cc" cc(yes) : "r"(a))
+#endif
 
 /* Int operands: a slot or a pinned register. */
 #define I0(h) SLOT(h)

@@ -7,6 +7,11 @@
 //!
 //! What the patcher could not patch is an error here: relocations of other kinds, a 32-bit hole that would be zero-extended
 //! where a signed number goes in, references to data.
+//!
+//! That is x86-64, the machine that the engine runs on. The same sources give a table for aarch64, as far as it goes: see
+//! [`aarch64`].
+
+mod aarch64;
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -25,7 +30,7 @@ use crate::{Outcome, root};
 const USAGE: &str = "\
 Usage: cargo xtask stencils [OPTIONS]
 
-Compiles stencils/*.c with clang-19 and writes crates/baseline/src/table/.
+Compiles stencils/*.c with clang-19 for x86-64 and aarch64 and writes crates/baseline/src/table/.
 
 Options:
   --check      compare with what is there instead of writing; without clang-19 say so and succeed
@@ -204,25 +209,40 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     if !check {
         std::fs::write(&files[0].0, &files[0].1)?;
     }
-    let mut stencils = BTreeMap::new();
-    for source in SOURCES {
-        let object = out.join(format!("{source}.o"));
+    let compile = |machine: &str, flags: &[&str], source: &str| -> Result<PathBuf, Box<dyn Error>> {
+        let object = out.join(format!("{machine}-{source}.o"));
         let status = Command::new(&clang)
-            .args(FLAGS)
+            .args(flags)
             .arg("-c")
             .arg(root.join("stencils").join(format!("{source}.c")))
             .arg("-o")
             .arg(&object)
             .status()?;
         if !status.success() {
-            return Err(format!("{clang} failed on {source}.c").into());
+            return Err(format!("{clang} failed on {source}.c for {machine}").into());
         }
-        extract(&object, &mut stencils)?;
+        Ok(object)
+    };
+    let mut stencils = BTreeMap::new();
+    for source in SOURCES {
+        extract(&compile("x86_64", FLAGS, source)?, &mut stencils)?;
     }
-    let (binary, module) = table(&stencils, &version)?;
-    println!("{} stencils, {} bytes", stencils.len(), binary.len());
-    files.push((root.join("crates/baseline/src/table/x86_64.bin"), binary));
-    files.push((root.join("crates/baseline/src/table/x86_64.rs"), module.into_bytes()));
+    let (mut portable, mut failed) = (BTreeMap::new(), BTreeMap::new());
+    for source in aarch64::SOURCES {
+        aarch64::extract(&compile("aarch64", aarch64::FLAGS, source)?, &mut portable, &mut failed)?;
+    }
+    let missing = missing(&stencils, &mut portable, &failed);
+    for (reason, families) in &missing {
+        println!("aarch64 lacks, since {reason}: {}", families.join(", "));
+    }
+    for (machine, title, stencils, missing) in
+        [("x86_64", "x86-64", &stencils, None), ("aarch64", "aarch64", &portable, Some(&missing))]
+    {
+        let (binary, module) = table(machine, title, stencils, missing, &version)?;
+        println!("{title}: {} stencils, {} bytes", stencils.len(), binary.len());
+        files.push((root.join(format!("crates/baseline/src/table/{machine}.bin")), binary));
+        files.push((root.join(format!("crates/baseline/src/table/{machine}.rs")), module.into_bytes()));
+    }
     let mut same = true;
     for (path, bytes) in files {
         if check {
@@ -469,8 +489,36 @@ fn indices(name: &str) -> (&str, Vec<usize>) {
     }
 }
 
+/// The families that `all` has and `some` lacks, by the reason: a family with a variant that failed is taken out.
+fn missing(
+    all: &BTreeMap<String, Stencil>,
+    some: &mut BTreeMap<String, Stencil>,
+    failed: &BTreeMap<String, String>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut missing = BTreeMap::new();
+    for name in all.keys().filter(|&name| !some.contains_key(name)) {
+        let reason = match failed.get(name) {
+            Some(reason) => reason.clone(),
+            None => "they are in the assembly of x86-64".to_owned(),
+        };
+        missing.entry(indices(name).0.to_owned()).or_insert(reason);
+    }
+    some.retain(|name, _| all.contains_key(name) && !missing.contains_key(indices(name).0));
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (family, reason) in missing {
+        reasons.entry(reason).or_default().push(family);
+    }
+    reasons
+}
+
 /// The binary table and the module that names its families.
-fn table(stencils: &BTreeMap<String, Stencil>, version: &str) -> Result<(Vec<u8>, String), Box<dyn Error>> {
+fn table(
+    machine: &str,
+    title: &str,
+    stencils: &BTreeMap<String, Stencil>,
+    missing: Option<&BTreeMap<String, Vec<String>>>,
+    version: &str,
+) -> Result<(Vec<u8>, String), Box<dyn Error>> {
     let mut families: BTreeMap<&str, BTreeMap<Vec<usize>, &Stencil>> = BTreeMap::new();
     for (name, stencil) in stencils {
         let (family, index) = indices(name);
@@ -539,8 +587,19 @@ fn table(stencils: &BTreeMap<String, Stencil>, version: &str) -> Result<(Vec<u8>
         writeln!(kinds, "    /// `{name}` in the sources.\n    {camel},")?;
         write!(all, "HoleKind::{camel}, ")?;
     }
+    let mut lacks = String::new();
+    if let Some(missing) = missing {
+        lacks.push_str("/// The families of x86-64 that are not here.\npub const MISSING: &[&str] = &[\n");
+        for (reason, families) in missing {
+            writeln!(lacks, "    // Since {reason}:")?;
+            for family in families {
+                writeln!(lacks, "    {family:?},")?;
+            }
+        }
+        lacks.push_str("];\n");
+    }
     let module = format!(
-        "//! Stencils for x86-64: generated by `cargo xtask stencils` from `stencils/`; do not edit.\n\
+        "//! Stencils for {title}: generated by `cargo xtask stencils` from `stencils/`; do not edit.\n\
          //!\n\
          //! Made by: {version}\n\
          \n\
@@ -550,7 +609,7 @@ fn table(stencils: &BTreeMap<String, Stencil>, version: &str) -> Result<(Vec<u8>
          pub static TABLE: &[u8] = &ALIGNED.0;\n\
          #[repr(align(8))]\n\
          struct Aligned<B: ?Sized>(B);\n\
-         static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(\"x86_64.bin\"));\n\
+         static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!(\"{machine}.bin\"));\n\
          /// Where the holes start.\n\
          pub const HOLES: usize = {holes_at};\n\
          /// Where the code starts.\n\
@@ -563,7 +622,7 @@ fn table(stencils: &BTreeMap<String, Stencil>, version: &str) -> Result<(Vec<u8>
          pub const LAYOUT: u64 = {layout:#x};\n\
          /// The compiler.\n\
          pub const COMPILER: &str = {version:?};\n\
-         \n\
+         {lacks}\n\
          /// What a hole is filled with.\n\
          #[derive(Clone, Copy, PartialEq, Eq, Debug)]\n\
          #[repr(u16)]\n\

@@ -2,7 +2,16 @@
 //!
 //! A table is three parts in one blob: entries of 12 bytes (offset of the code, length of hot and of cold part, holes), holes
 //! of 6 bytes (offset, kind, addend), code. Stencils that differ in operands alone are a [`Family`] and stand in a row.
+//!
+//! There is a table for aarch64 too, which nothing uses yet. It has the same families but for those that its `MISSING` names,
+//! and the same kinds of holes. A hole there is a whole instruction, at the hole's offset, and the number goes in as the
+//! instruction says: a load or store gets it, divided by 8, as its offset; `movz` and `movk` get 16 bits of it, and `movz`
+//! becomes `movn` of the inverted bits where a signed number (S0 to S5) is negative; branches get the distance from themselves
+//! in instructions, 26 bits or 19.
 
+#[cfg(any(test, target_arch = "aarch64"))]
+#[allow(dead_code, reason = "it is parsed, not run")]
+mod aarch64;
 mod x86_64;
 
 use x86_64::{CODE, HOLES, TABLE};
@@ -153,5 +162,61 @@ mod tests {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         assert_eq!(hash, HASH);
+    }
+
+    #[test]
+    fn the_table_for_aarch64_can_be_patched() {
+        use aarch64::{CODE, COUNT, HASH, HOLES, HoleKind, MISSING, TABLE};
+
+        assert_eq!(aarch64::LAYOUT, upshift_runtime::layout::HASH, "run `cargo xtask stencils`");
+        assert!(HOLES == 12 * COUNT && TABLE.len() >= CODE + 32 && TABLE.len() < 1 << 20);
+        let hash = TABLE.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        assert_eq!(hash, HASH);
+        let u16_at = |at: usize| u16::from_le_bytes([TABLE[at], TABLE[at + 1]]);
+        let u32_at = |at: usize| u32::from(u16_at(at)) | u32::from(u16_at(at + 2)) << 16;
+        for number in 0..COUNT {
+            let entry = 12 * number;
+            let (hot, cold) = (usize::from(u16_at(entry + 4)), usize::from(u16_at(entry + 6)));
+            assert!(hot % 4 == 0 && cold % 4 == 0, "stencil {number}: whole instructions");
+            let code = CODE + u32_at(entry) as usize;
+            assert!(code + hot + cold <= TABLE.len() - 32, "stencil {number}");
+            let (first, count) = ((u32_at(entry + 8) >> 8) as usize, (u32_at(entry + 8) & 0xFF) as usize);
+            assert!(HOLES + 6 * (first + count) <= CODE, "stencil {number}");
+            let mut last = None;
+            for hole in (first..first + count).map(|i| HOLES + 6 * i) {
+                let offset = usize::from(u16_at(hole));
+                assert!(offset % 4 == 0 && offset < hot + cold, "stencil {number}");
+                assert!(last < Some(offset), "stencil {number}: holes in order");
+                last = Some(offset);
+                let kind = HoleKind::ALL[usize::from(u16_at(hole + 2))];
+                let addend = usize::from(u16_at(hole + 4));
+                let word = u32_at(code + offset);
+                // A load or store of 64 bits, int or float; movz and movk, by their shifts; branches.
+                let memory = word & 0xFBBF_FC00 == 0xF900_0000 && word >> 5 & 31 == 21;
+                let mov =
+                    |shift: u32, keep: u32| word & 0xFFFF_FFE0 == 0xD280_0000 | keep << 29 | shift << 21;
+                let branch = word == 0x1400_0000
+                    || word & 0xFFFF_FFF0 == 0x5400_0000
+                    || word & 0x7EFF_FFE0 == 0x3400_0000;
+                let known = match kind {
+                    HoleKind::S0
+                    | HoleKind::S1
+                    | HoleKind::S2
+                    | HoleKind::S3
+                    | HoleKind::S4
+                    | HoleKind::S5 => memory && addend % 8 == 0 || addend == 0 && (mov(1, 0) || mov(0, 1)),
+                    HoleKind::Q0 => addend == 0 && (mov(0, 0) || mov(1, 1) || mov(2, 1) || mov(3, 1)),
+                    HoleKind::B0 => addend == 0 && mov(0, 0),
+                    HoleKind::ColdPart => branch && offset < hot && addend < cold,
+                    HoleKind::HotPart => branch && offset >= hot && addend < hot,
+                    HoleKind::Cont | HoleKind::Taken | HoleKind::Cold => branch && addend == 0,
+                    _ => false,
+                };
+                assert!(known, "stencil {number}: {kind:?} in {word:#010x}");
+            }
+        }
+        assert!(MISSING.iter().all(|name| !name.is_empty()));
     }
 }
