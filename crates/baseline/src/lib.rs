@@ -14,6 +14,9 @@
 //! What machine code relies on is in `docs/architecture.md`, "Machine code". After the idea of Xu and Kjolstad, "Copy-and-Patch
 //! Compilation" (OOPSLA 2021), and for the registers after V8's Liftoff.
 
+/// Whether this machine runs what the compiler makes: x86-64, with the System V calling convention in routines.
+pub const SUPPORTED: bool = cfg!(all(target_arch = "x86_64", unix, not(miri)));
+
 mod analysis;
 mod assembler;
 mod compile;

@@ -8,7 +8,7 @@ use crate::table::{HoleKind, Stencil, family};
 pub struct Stubs {
     /// The bytes; position-independent.
     pub text: Vec<u8>,
-    /// The entry from Rust: `extern "sysv64" fn(context, frame, target) -> status`.
+    /// The entry from Rust: `extern "C" fn(context, frame, target) -> status`.
     pub enter: u32,
     /// The entry of functions without machine code.
     pub uncompiled: u32,

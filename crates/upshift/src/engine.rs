@@ -176,7 +176,9 @@ impl Engine {
     /// build does not have.
     pub fn load(&self, module: &upshift_bytecode::Module) -> Result<Module, LoadError> {
         match self.0.config.tier {
-            Tier::Interpreter | Tier::Auto | Tier::Baseline => {}
+            Tier::Interpreter | Tier::Auto => {}
+            Tier::Baseline if upshift_baseline::SUPPORTED => {}
+            Tier::Baseline => return Err(LoadError::absent("baseline")),
             Tier::Optimized => return Err(LoadError::absent("optimized")),
         }
         verifier::verify(module).map_err(LoadError::verify)?;
@@ -221,6 +223,7 @@ impl Engine {
         let tables = self.0.tables.clone();
         let tiers = match self.0.config.tier {
             Tier::Interpreter => None,
+            _ if !upshift_baseline::SUPPORTED => None,
             Tier::Baseline => Some(TierConfig { baseline_heat: 1, eager: true, ..self.0.config.tiers }),
             Tier::Optimized | Tier::Auto => Some(self.0.config.tiers),
         };

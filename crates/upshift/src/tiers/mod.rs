@@ -349,7 +349,8 @@ fn entry_uncompiled(context: &Context) -> *const u8 {
     context.uncompiled
 }
 
-type Enter = unsafe extern "sysv64" fn(*mut Context, *mut u64, *const u8) -> u32;
+// Routines and this entry have one convention: see `upshift_baseline::SUPPORTED`.
+type Enter = unsafe extern "C" fn(*mut Context, *mut u64, *const u8) -> u32;
 
 /// Runs the frame at `fp` from `pc` until the frame that Rust entered through returns or is unwound, in whichever tier.
 ///
