@@ -641,6 +641,6 @@ fn dynamic_calls_do_not_run_out_of_native_stack() {
         instance.call_function(main, None, &[Value::small_int(n).expect("small")]).map_err(|e| e.code())
     };
     assert_eq!(call(&mut instance, 300_000), Ok(Value::small_int(300_000).expect("small")));
-    assert_eq!(call(&mut instance, 10_000_000), Err(upshift::TrapCode::StackOverflow));
+    assert_eq!(call(&mut instance, 10_000_000), Err(TrapCode::StackOverflow));
     assert_eq!(call(&mut instance, 300_000), Ok(Value::small_int(300_000).expect("small")));
 }
