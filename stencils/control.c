@@ -66,6 +66,53 @@ ASM(call_closure, CHECKS
     "subq $S1, %r13\n"
     "jmp CONT\n")
 
+/* A dynamic call of the function that the site saw first, where boxed arguments need no conversion: S0 the callee's slot, S1
+ * the size of the frame, S2 where the result goes, S4 the site's place in the table of feedback, U0 the number
+ * of arguments plus one. The closure goes in front of the arguments, which move up. COLD, where nothing has changed, for
+ * everything else: other callees, a collection that is due, no room, no budget. */
+#define CELL_CALL(arguments, move)                                                                                     \
+    ASM(cell_call__n##arguments,                                                                                       \
+        "movq S0(%r13), %rdx\n"                                                                                        \
+        "leaq -1(%rdx), %rax\n"                                                                                        \
+        "shrq $48, %rax\n"                                                                                             \
+        "jne COLD\n"                                                                                                   \
+        "cmpb $" TEXT(KIND_CLOSURE) ", " TEXT(HEADER_KIND) "(%rdx)\n"                                                  \
+        "jne COLD\n"                                                                                                   \
+        "movl " TEXT(HEADER_META) "(%rdx), %eax\n"                                                                     \
+        "movq " TEXT(CTX_FEEDBACK) "(%r12), %rcx\n"                                                                    \
+        "cmpl %eax, S4+" TEXT(FEEDBACK_IDS) "(%rcx)\n"                                                                 \
+        "jne COLD\n"                                                                                                   \
+        "movq %rax, %rcx\n"                                                                                            \
+        "shlq $" TEXT(FUNCTION_SHIFT) ", %rcx\n"                                                                       \
+        "addq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\n"                                                                   \
+        "cmpl $U0, " TEXT(FUNCTION_SIMPLE) "(%rcx)\n"                                                                  \
+        "jne COLD\n"                                                                                                   \
+        "cmpb $0, " TEXT(HEAP_REQUESTED) "(%r12)\n"                                                                    \
+        "jne COLD\n"                                                                                                   \
+        "leaq S1(%r13), %rbx\n"                                                                                        \
+        "movl " TEXT(FUNCTION_LINK) "+4(%rcx), %r10d\n"                                                                 \
+        "addq %rbx, %r10\n"                                                                                            \
+        "cmpq " TEXT(CTX_STACK_LIMIT) "(%r12), %r10\n"                                                                 \
+        "ja COLD\n"                                                                                                    \
+        "testq %r14, %r14\n"                                                                                           \
+        "jle COLD\n"                                                                                                   \
+        "decq %r14\n" move                                                                                             \
+        "movq %rdx, 16(%rbx)\n"                                                                                        \
+        "movq LIT_CALL(%rip), %rdx\n"                                                                                  \
+        "movq %rdx, (%rbx)\n"                                                                                          \
+        "movq LIT_CALL+8(%rip), %rdx\n"                                                                                \
+        "movq %rdx, 8(%rbx)\n"                                                                                         \
+        "movq %rbx, %r13\n"                                                                                            \
+        "call *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"                                                                      \
+        "subq $S1, %r13\n"                                                                                             \
+        "movq %rax, S2(%r13)\n"                                                                                        \
+        "jmp CONT\n")
+#define MOVE(from, to) "movq " #from "(%rbx), %r10\nmovq %r10, " #to "(%rbx)\n"
+CELL_CALL(0, "")
+CELL_CALL(1, MOVE(16, 24))
+CELL_CALL(2, MOVE(24, 32) MOVE(16, 24))
+CELL_CALL(3, MOVE(32, 40) MOVE(24, 32) MOVE(16, 24))
+
 /* A routine: U0 distance of the instruction from the function's first word in bytes, U1 the routine's place in the table. */
 ASM(routine, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\njmp CONT\n")
 /* A routine that may push a frame, which is then called from here: S1 the size of the frame, S0 where the result goes. */

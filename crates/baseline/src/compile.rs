@@ -1046,7 +1046,7 @@ impl Compiler<'_> {
                 self.calling(Routine::CallHost, 1, resume);
             }
             Op::CallCInt | Op::CallCFloat | Op::CallCVoid => self.calling(Routine::CallC, 1, resume),
-            Op::CellCall => self.calling(Routine::CellCall, 2, resume),
+            Op::CellCall => self.cell_call(resume),
             Op::CellCallSpread => self.calling(Routine::CellCallSpread, 2, resume),
             Op::TailCall => self.tail(Routine::TailCall),
             Op::TailClosure => self.tail(Routine::TailClosure),
@@ -1426,6 +1426,28 @@ impl Compiler<'_> {
         let (stencil, values) = self.pushing(routine);
         self.asm.plain(stencil, &values);
         resume.push((self.at + words, self.asm.here()));
+        self.reload();
+    }
+
+    /// A dynamic call: of the callee that the site saw first in place, else by the routine.
+    fn cell_call(&mut self, resume: &mut Vec<(u32, u32)>) {
+        let (dst, callee, arguments) = (self.a(), self.b(), self.c());
+        let Some(site) = self.feedback(self.second().wide()).filter(|_| arguments <= 3) else {
+            self.calling(Routine::CellCall, 2, resume);
+            return;
+        };
+        self.flush();
+        let back = (self.at + 2) * 8;
+        let size = self.window as i32 * 8;
+        let values = Values {
+            s: [i32::from(callee) * 8, size, i32::from(dst) * 8, back as i32, site, 0],
+            u: [u32::from(arguments) + 1, 0],
+            ..Values::default()
+        };
+        if self.asm.emit(f::CELL_CALL.at([usize::from(arguments)]), &values, None) {
+            self.slow(Routine::CellCall, EMPTY);
+        }
+        resume.push((self.at + 2, self.asm.here()));
         self.reload();
     }
 

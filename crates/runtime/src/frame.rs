@@ -53,6 +53,9 @@ pub struct FunctionEntry {
     pub heat: u32,
     /// At this heat the driver looks at the function again.
     pub threshold: u32,
+    /// For functions that dynamic calls enter without conversions, with a closure in front of the arguments: the number of
+    /// parameters plus one. 0 for others.
+    pub simple: u32,
 }
 
 impl FunctionEntry {
@@ -70,6 +73,7 @@ impl FunctionEntry {
         native: std::ptr::null(),
         heat: 0,
         threshold: u32::MAX,
+        simple: 0,
     };
 
     /// The frame size in bytes.

@@ -341,6 +341,11 @@ impl Instance {
                 native: self.context.uncompiled,
                 heat: 0,
                 threshold: self.tiers.map_or(u32::MAX, |t| t.threshold),
+                simple: if meta.plain && meta.environment && matches!(meta.result, Some(ValueType::Cell(_))) {
+                    meta.params.len() as u32 + 1
+                } else {
+                    0
+                },
             };
         }
         resize(&mut self.globals, b.globals as usize + module.globals.len(), 0);

@@ -46,6 +46,7 @@ layout! {
     FUNCTION_HEADER = offset_of!(FunctionEntry, header);
     FUNCTION_START = offset_of!(FunctionEntry, start);
     FUNCTION_NATIVE = offset_of!(FunctionEntry, native);
+    FUNCTION_SIMPLE = offset_of!(FunctionEntry, simple);
     STATUS_CONTINUE = Status::Continue;
     STATUS_RELOAD = Status::Reload;
     STATUS_EXIT = Status::Exit;

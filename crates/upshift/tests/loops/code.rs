@@ -7,6 +7,17 @@ use upshift::bytecode::{ANY, Module, Span, SwitchKey};
 use crate::programs::{Genes, Program, Stmt};
 use crate::shared::{ANY_T, Shared};
 
+/// A loop around.
+#[derive(Clone, Copy)]
+pub struct Around {
+    /// Where a turn ends.
+    next: Label,
+    /// Where the loop is left.
+    out: Label,
+    /// The counter and the header, where the header tests: a turn may go back from anywhere.
+    start: Option<(Reg, Label)>,
+}
+
 /// A program that becomes code.
 pub struct Lower<'a> {
     pub f: FunctionBuilder,
@@ -33,13 +44,13 @@ pub struct Lower<'a> {
     pub text: Reg,
     pub other_text: Reg,
     pub closure: Reg,
+    pub boxed: [Reg; 3],
     pub record: Reg,
     pub ref_int: Reg,
     pub ref_float: Reg,
     /// What caught values go into.
     pub caught: Reg,
-    /// Of the loops around: where the next turn starts, and where the loop is left.
-    pub loops: Vec<(Label, Label)>,
+    pub loops: Vec<Around>,
     pub handlers: usize,
     pub line: u32,
 }
@@ -205,6 +216,11 @@ impl Lower<'_> {
                     (0, _) => self.f.return_int(i),
                     (1, _) => {
                         let t = self.f.int();
+                        let j = if self.traps(*a) { t } else { j };
+                        if j == t {
+                            // Too much for most.
+                            self.f.load_int(t, i64::MAX);
+                        }
                         self.f.int_add_checked(t, i, j);
                         self.f.return_int(t);
                     }
@@ -215,8 +231,17 @@ impl Lower<'_> {
                     }
                     (_, true) => self.f.return_int(j),
                     (_, false) => {
-                        let (next, out) = self.loops[self.loops.len() - 1 - d % self.loops.len()];
-                        self.f.jump(if a % 2 == 0 { next } else { out });
+                        let Around { next, out, start } =
+                            self.loops[self.loops.len() - 1 - d % self.loops.len()];
+                        match (start, a % 4) {
+                            // A second way back.
+                            (Some((counter, top)), 0 | 1) => {
+                                self.f.int_add_imm(counter, counter, 1);
+                                self.f.jump_loop(top);
+                            }
+                            (_, 0 | 2) => self.f.jump(next),
+                            _ => self.f.jump(out),
+                        }
                     }
                 }
             }
@@ -232,7 +257,7 @@ impl Lower<'_> {
         let (top, next, out) = (self.f.label(), self.f.label(), self.f.label());
         let (i, limit, t) = (self.f.int(), self.f.int(), self.f.int());
         let (x, high, one, y) = (self.f.float(), self.f.float(), self.f.float(), self.f.float());
-        let kind = kind % 18;
+        let kind = if kind % 5 == 0 { 2 } else { kind % 18 };
         self.line();
         // By kind it counts an int up, or down, or a float up.
         let (down, floating) = (matches!(kind, 1 | 7), kind >= 13);
@@ -259,7 +284,7 @@ impl Lower<'_> {
         if kind == 2 {
             self.f.int_le_branch(limit, i, out);
         }
-        self.loops.push((next, out));
+        self.loops.push(Around { next, out, start: (kind == 2).then_some((i, top)) });
         self.block(body);
         self.loops.pop();
         self.f.bind(next);
@@ -427,6 +452,7 @@ fn lower(m: &mut ModuleBuilder, s: &Shared, program: &Program) {
         text: f.cell(s.string),
         other_text: f.cell(s.string),
         closure: f.cell(s.closure),
+        boxed: s.boxed_types.map(|ty| f.cell(ty)),
         record: f.cell(s.record_type),
         ref_int: f.cell(s.ref_int),
         ref_float: f.cell(s.ref_float),
@@ -476,6 +502,10 @@ fn lower(m: &mut ModuleBuilder, s: &Shared, program: &Program) {
     lower.f.map_string_set(lower.string_map, lower.other_text, lower.cells[0]);
     lower.f.cell_move(FunctionBuilder::cell_arguments(1)[0], lower.cells[0]);
     lower.f.closure_new(lower.closure, s.captured);
+    for (closure, callee) in lower.boxed.into_iter().zip(s.boxed) {
+        lower.f.cell_move(FunctionBuilder::cell_arguments(1)[0], lower.cells[1]);
+        lower.f.closure_new(closure, callee);
+    }
     lower.call(&[Int, Float, ANY_T], &[lower.ints[0], lower.floats[0], lower.cells[1]], false);
     lower.f.record_new(lower.record, s.record);
     lower.f.ref_int_new(lower.ref_int, lower.ints[0]);

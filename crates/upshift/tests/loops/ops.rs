@@ -21,7 +21,7 @@ macro_rules! choose {
 
 impl Lower<'_> {
     /// Whether this place may trap.
-    fn traps(&self, n: usize) -> bool {
+    pub fn traps(&self, n: usize) -> bool {
         (self.risky || self.handlers > 0) && n.is_multiple_of(3)
     }
 
@@ -409,7 +409,28 @@ impl Lower<'_> {
                     _ => self.f.cell_field_get(c, r, policy, name, site),
                 }
             }
-            9 | 10 => {
+            9 => {
+                // A call of a value as it is: of one of two, or of one that takes two arguments.
+                let [one, other, two] = self.boxed;
+                let (o, r, out) = (self.f.cell(ANY), self.f.cell(self.s.results), self.f.label());
+                let count = 1 + (n / 13 % 3) as u16 / 2;
+                self.f.cell_move(o, if count == 1 { one } else { two });
+                if n / 39 % 4 == 0 && count == 1 {
+                    self.f.int_gt_imm_branch(i, 2, out);
+                    self.f.cell_move(o, other);
+                    self.f.bind(out);
+                }
+                for (k, w) in FunctionBuilder::cell_arguments(count.into()).into_iter().enumerate() {
+                    let c = self.cell(a + k);
+                    self.f.cell_move(w, c);
+                }
+                let site = self.f.feedback();
+                self.f.cell_call(r, o, count, NumberPolicy::default(), site);
+                self.f.cell_cast(self.cell(d), r, ANY);
+                self.f.free(o);
+                self.f.free(r);
+            }
+            10 => {
                 // A call of a value: the argument is unboxed, and the result boxed. Where it is no int, that traps.
                 let (c, r) = (self.f.cell(ANY), self.f.cell(self.s.results));
                 self.f.box_int(c, i);

@@ -40,6 +40,9 @@ pub struct Shared {
     pub looping: FuncId,
     pub push: FuncId,
     pub captured: FuncId,
+    /// Closures whose parameters and results are cells: two of one parameter, one of two.
+    pub boxed: [FuncId; 3],
+    pub boxed_types: [CellType; 3],
     pub source: u32,
 }
 
@@ -162,6 +165,29 @@ impl Shared {
         f.int_sub(a, a, b);
         f.return_int(a);
         f.finish(m);
+        let one = m.signature(&[ANY_T], Some(ANY_T));
+        let two = m.signature(&[ANY_T, ANY_T], Some(ANY_T));
+        let signatures = [one, one, two];
+        let boxed_types = signatures.map(|s| m.module.types.cell(HeapType::Closure(s)));
+        let mut number = 0;
+        let boxed = signatures.map(|signature| {
+            number += 1;
+            let callee = m.declare(&format!("boxed{number}"), signature, Some(vec![ANY]));
+            let mut f = m.define(callee);
+            let (a, c, n, out) = (f.param(0), f.cell(ANY), f.int(), f.label());
+            let last = f.param(if signature == two { 1 } else { 0 });
+            f.global_int_get(n, global_int);
+            f.int_add_imm(n, n, number);
+            f.global_int_set(n, global_int);
+            f.capture_get(c, 0);
+            f.int_and_imm(n, n, 1);
+            f.if_branch(n, out);
+            f.return_cell(if number == 1 { c } else { a });
+            f.bind(out);
+            f.return_cell(last);
+            f.finish(m);
+            callee
+        });
         function(m, "globals", &[], Some(Int), |_, f| {
             let (a, b, x) = (f.int(), f.int(), f.float());
             let number = f.label();
@@ -204,6 +230,8 @@ impl Shared {
             looping,
             push,
             captured,
+            boxed,
+            boxed_types,
             source,
         }
     }

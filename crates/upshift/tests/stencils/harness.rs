@@ -162,6 +162,8 @@ pub enum Bits {
     Are(u64),
     /// A float that is no number: which one is the processor's business.
     Nan,
+    /// Anything.
+    Any,
 }
 
 /// What the holes of a stencil are filled with.
@@ -173,6 +175,10 @@ pub struct Holes {
     pub q: u64,
     /// `B0`.
     pub b: u8,
+    /// `U0` and `U1`.
+    pub u: [u32; 2],
+    /// `LIT_CALL`: the two words of a header.
+    pub call: [u64; 2],
 }
 
 impl Holes {
@@ -261,6 +267,22 @@ impl Machine {
         self.memory.as_ptr().expose_provenance() as u64 + at as u64
     }
 
+    /// The address of a slot.
+    pub fn slot_address(&self, slot: usize) -> u64 {
+        self.frame.as_ptr().expose_provenance() as u64 + displacement(slot) as u64
+    }
+
+    /// Puts a function without arguments into code memory: it returns the address of its frame. What it may change by the
+    /// convention of calls it leaves alone.
+    pub fn callee(&mut self) -> u64 {
+        let mut block = self.code.allocate(4).expect("room");
+        assert!(block.write(0, &[0x4C, 0x89, 0xE8, 0xC3])); // mov rax, r13; ret
+        block.publish();
+        let address = block.address().addr() as u64;
+        self.blocks.push(block);
+        address
+    }
+
     /// Puts a stencil into code memory.
     pub fn place(&mut self, stencil: Stencil, holes: &Holes) -> Code {
         let (code, hot) = stencil.code();
@@ -270,6 +292,8 @@ impl Machine {
         text.push(0xE9);
         text.extend_from_slice(&[0; 4]);
         text.extend_from_slice(&code[hot..]);
+        let literal = text.len();
+        text.extend(holes.call.iter().flat_map(|word| word.to_le_bytes()));
         let mut block = self.code.allocate(text.len()).expect("room");
         let moved = |offset: usize| if offset < hot { offset } else { offset + JUMP };
         let distance_out = |exit: usize, at: usize| {
@@ -286,6 +310,11 @@ impl Machine {
                 HoleKind::S0 | HoleKind::S1 | HoleKind::S2 | HoleKind::S3 | HoleKind::S4 | HoleKind::S5 => {
                     fill(at, i64::from(holes.s[hole.kind as usize].wrapping_add(hole.addend)));
                 }
+                HoleKind::U0 | HoleKind::U1 => {
+                    let value = holes.u[hole.kind as usize - HoleKind::U0 as usize];
+                    fill(at, i64::from(value.wrapping_add(hole.addend as u32)));
+                }
+                HoleKind::LitCall => fill(at, (literal as i64 + i64::from(hole.addend)) - (at + 4) as i64),
                 HoleKind::Q0 => wide = Some((at, holes.q.wrapping_add(i64::from(hole.addend) as u64))),
                 HoleKind::B0 => byte = Some(at),
                 // Where a stencil ends, its code does not jump there but falls through.
@@ -389,6 +418,7 @@ impl Machine {
         for &(place, bits) in writes {
             match bits {
                 Bits::Are(bits) => want.set(place, bits),
+                Bits::Any => want.set(place, got.get(place)),
                 Bits::Nan => {
                     let bits = got.get(place);
                     assert!(f64::from_bits(bits).is_nan(), "{}: {place:?} is {bits:#x}, no NaN", told());

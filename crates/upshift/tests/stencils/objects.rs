@@ -35,7 +35,7 @@ pub fn names() -> Vec<&'static str> {
         BOX_FLOAT UNBOX_INT UNBOX_BOOL UNBOX_FLOAT UNBOX_NUMBER CELL_ADD CELL_ADD_P CELL_SUB CELL_SUB_P CELL_MUL \
         CELL_MUL_P CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K CELL_NE_K CELL_INDEX_GET CELL_FIELD_GET CHECK_RESULTS IS_BRANCH IS_HOLE_BRANCH \
         IS_NOT_BRANCH IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD ALLOCATE MAP_INT_GET MAP_INT_SET MAP_INT_HAS MAP_STRING_GET MAP_STRING_SET STRING_LEN STRING_GET STRING_EQ_BRANCH STRING_NE_BRANCH \
-        STRING_EQ STRING_NE CLEAR_1 CLEAR_2 CLEAR_4 RESULT ADD_TO_WINDOW";
+        STRING_EQ STRING_NE CLEAR_1 CLEAR_2 CLEAR_4 RESULT ADD_TO_WINDOW CELL_CALL";
     names.split_ascii_whitespace().collect()
 }
 
@@ -1290,4 +1290,79 @@ fn slots_are_cleared_and_results_taken() {
     let code = m.place(family::RESULT.at([]), &Holes::slots([D, L, L]));
     m.check(code, &[], Exit::Next, &[(Place::Slot(D), Bits::Are(RUBBISH))], || "RESULT".into());
     m.covered("RESULT", 1);
+}
+
+#[test]
+fn dynamic_calls() {
+    /// The size of the frame of the caller, as a slot: where the callee's frame begins.
+    const FRAME: usize = 8;
+    const META: u64 = 1;
+    /// Where the result goes.
+    const R: usize = 28;
+    let mut m = Machine::new();
+    let closure = m.address(OBJECT);
+    header(&mut m, OBJECT, ObjectKind::Closure, gc::OLD, 0);
+    m.base.set(Place::Memory(OBJECT + layout("HEADER_META"), 4), META);
+    m.base.set(Place::Slot(L), closure);
+    // The table of functions begins at the start of memory, so the function's entry is where buffers stand elsewhere.
+    let entry = (META as usize) << layout("FUNCTION_SHIFT");
+    let (functions, native) = (m.address(0), m.callee());
+    m.base.set(Place::context("CTX_FUNCTIONS"), functions);
+    m.base.set(Place::word(entry + layout("FUNCTION_NATIVE")), native);
+    let simple = Place::Memory(entry + layout("FUNCTION_SIMPLE"), 4);
+    let id = Place::Memory(FEEDBACK + 8 + std::mem::offset_of!(Feedback, ids), 4);
+    m.base.set(id, META);
+    let requested = Place::Memory(CONTEXT + layout("HEAP_REQUESTED"), 1);
+    m.base.set(requested, 0);
+    let (limit, frame) = (Place::context("CTX_STACK_LIMIT"), m.slot_address(FRAME));
+    // There has to be room for all of the callee's frame.
+    m.base.set(Place::Memory(entry + layout("FUNCTION_LINK") + 4, 4), 64);
+    m.base.set(limit, frame + 64);
+    let call = [0x7FFF_0123_4560, 0x0000_0100_0000_0003];
+    for arguments in 0..4 {
+        // The size of a frame is the distance of the next one, which begins in a slot here.
+        let holes = Holes { call, u: [arguments + 1, 0], ..Holes::slots([L, FRAME, R]) }.with(4, 8);
+        let arguments = arguments as usize;
+        let code = m.place(family::CELL_CALL.at([arguments]), &holes);
+        m.base.set(simple, arguments as u64 + 1);
+        let what = || format!("CELL_CALL with {arguments} arguments");
+        // The header, then the closure in front of the arguments; registers are anybody's.
+        let mut writes = vec![
+            (Place::Slot(FRAME), Bits::Are(call[0])),
+            (Place::Slot(FRAME + 1), Bits::Are(call[1])),
+            (Place::Slot(FRAME + 2), Bits::Are(closure)),
+            (Place::Slot(R), Bits::Are(frame)),
+        ];
+        for argument in 0..arguments {
+            let value = m.base.get(Place::Slot(FRAME + 2 + argument));
+            writes.push((Place::Slot(FRAME + 3 + argument), Bits::Are(value)));
+        }
+        writes.extend((0..6).map(|r| (Place::Int(r), Bits::Any)));
+        writes.extend((0..8).map(|r| (Place::Float(r), Bits::Any)));
+        for budget in [1, 2, 1 << 40] {
+            let writes = [&writes[..], &[(Place::Budget, Bits::Are(budget - 1))]].concat();
+            m.check(code, &[(Place::Budget, budget)], Exit::Next, &writes, what);
+        }
+        // No budget, no room, a collection that is due, another function than the site saw, one whose arguments need
+        // more than to be moved, and what is no function.
+        let cold = [
+            (Place::Budget, 0),
+            (Place::Budget, u64::MAX),
+            (limit, frame + 56),
+            (limit, 0),
+            (requested, 1),
+            (id, META + 1),
+            (simple, 0),
+            (simple, arguments as u64),
+            (simple, arguments as u64 + 2),
+            (Place::Memory(OBJECT + layout("HEADER_KIND"), 1), ObjectKind::Record as u64),
+        ];
+        for input in cold {
+            m.check(code, &[input], Exit::Cold, &[], what);
+        }
+        for cell in cells(&m).into_iter().filter(|&c| !Value::from_bits(c).is_object()) {
+            m.check(code, &[(Place::Slot(L), cell)], Exit::Cold, &[], what);
+        }
+    }
+    m.covered("CELL_CALL", 4);
 }
