@@ -6,16 +6,22 @@
 //!
 //! * `harness.rs`: runs a stencil.
 //! * `scalars.rs`: families of ints and floats, against `upshift_runtime::scalar`.
-//! * `objects.rs`: families on lists, records, globals and cells, against `upshift_runtime::value` and memory that the test
-//!   lays out by `upshift_runtime::layout`.
+//! * `lists.rs`, `objects.rs`, `cells.rs`: families on what lives in the heap and on cells, against
+//!   `upshift_runtime::value` and memory that the test lays out (`memory.rs`).
 //!
 //! What the compiler makes of stencils is the business of `loops.rs`; the stubs and calls, which need a whole instance, are
 //! run by `execution.rs`.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 
+#[path = "stencils/cells.rs"]
+mod cells;
 #[path = "stencils/harness.rs"]
 mod harness;
+#[path = "stencils/lists.rs"]
+mod lists;
+#[path = "stencils/memory.rs"]
+mod memory;
 #[path = "stencils/objects.rs"]
 mod objects;
 #[path = "stencils/scalars.rs"]
@@ -70,7 +76,7 @@ fn families() -> BTreeMap<&'static str, (usize, Vec<usize>)> {
 fn every_family_is_tested_or_has_a_reason_not_to_be() {
     let families = families();
     let mut seen = BTreeMap::new();
-    let lists = scalars::names().into_iter().chain(objects::names());
+    let lists = [scalars::names(), lists::names(), objects::names(), cells::names()].concat().into_iter();
     for name in lists.chain(CONTROL.iter().map(|c| c.0)) {
         assert!(families.contains_key(name), "{name} is no family");
         assert!(seen.insert(name, ()).is_none(), "{name} stands in two lists");

@@ -155,6 +155,13 @@ pub enum Exit {
     Return,
 }
 
+impl Exit {
+    /// That of a branch.
+    pub fn taken(yes: bool) -> Exit {
+        if yes { Exit::Taken } else { Exit::Next }
+    }
+}
+
 /// What a place holds afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bits {
