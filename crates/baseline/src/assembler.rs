@@ -355,7 +355,7 @@ impl Assembler {
         self.fixups.push((at, label));
     }
 
-    /// Loads or stores registers between two states.
+    /// Reads a register from its slot.
     pub fn load(&mut self, reg: usize, slot: u16) {
         use crate::regs::INTS;
         if reg < INTS {
@@ -430,7 +430,7 @@ impl Assembler {
             let job = self.jobs[i].clone();
             let here = self.here();
             self.job_places.push(here);
-            self.job(i as u32, &job, exposed, &mut machine);
+            self.job(&job, exposed, &mut machine);
             i += 1;
         }
         let number =
@@ -506,7 +506,7 @@ impl Assembler {
         }
     }
 
-    fn job(&mut self, number: u32, job: &Cold, exposed: &[bool], machine: &mut Machine) {
+    fn job(&mut self, job: &Cold, exposed: &[bool], machine: &mut Machine) {
         match *job {
             Cold::Exit { pc, ref regs } => {
                 self.store_all(regs);
@@ -559,6 +559,5 @@ impl Assembler {
                 self.jump(target);
             }
         }
-        let _ = number;
     }
 }

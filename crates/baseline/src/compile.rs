@@ -10,7 +10,7 @@ use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Effects, Immediate, NumberPolicy, Op, TruthMask, Word};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::FunctionEntry;
-use upshift_runtime::linked::FunctionMeta;
+use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 use upshift_runtime::object::{Closure, ObjectKind, Record, Ref};
 use upshift_runtime::value::Value;
 
@@ -44,6 +44,20 @@ pub trait Facts {
     fn captures(&self, function: u32) -> Option<u32>;
     /// Cells, raw words and tag of the records of a shape.
     fn shape(&self, shape: u32) -> Option<(u32, u32, u16)>;
+}
+
+/// What is known of a module alone.
+impl Facts for LinkedModule {
+    fn header(&self, function: u32) -> Option<u32> {
+        self.function(function).map(|m| m.layout.header() * 8)
+    }
+    fn captures(&self, function: u32) -> Option<u32> {
+        self.function(function).map(|m| m.captures.len() as u32)
+    }
+    fn shape(&self, shape: u32) -> Option<(u32, u32, u16)> {
+        let i = shape.checked_sub(self.bases.shapes)?;
+        self.shapes.get(i as usize).map(|s| (s.cells, s.raws, s.tag))
+    }
 }
 
 /// The function is beyond what offsets in machine code reach: more than 2^27 words, or a number beyond 2^25.
@@ -593,7 +607,7 @@ impl Compiler<'_> {
         Label::Job(self.asm.jobs.len() as u32 - 1)
     }
 
-    /// A branch on ints. `loops`: backwards, charging the budget.
+    /// A forward branch on ints.
     fn branch_ii(&mut self, family: Family<2>, a: u16, b: u16, distance: i64) {
         self.write_exposed();
         let label = self.branch_label(self.target(distance));

@@ -154,11 +154,11 @@ impl Driver {
 
     /// Looks at a function that reached its threshold.
     fn consider(&mut self, instance: &mut Instance, index: u32, cause: Cause) {
+        let uncompiled = instance.context.uncompiled;
         let Some(entry) = instance.entry_mut(index) else { return };
-        if entry.native != entry_uncompiled(instance_context(instance)) {
+        if entry.native != uncompiled {
             return;
         }
-        let Some(entry) = instance.entry_mut(index) else { return };
         // SAFETY: the entry is of a loaded function.
         let meta = unsafe { entry.meta() };
         let seen = *entry;
@@ -243,7 +243,7 @@ impl Driver {
             return false;
         }
         self.backoff = self.backoff.saturating_mul(2).min(1 << 16);
-        let uncompiled = entry_uncompiled(instance_context(instance));
+        let uncompiled = instance.context.uncompiled;
         for i in 0..self.code.len() {
             if self.code[i].take().is_none() {
                 continue;
@@ -304,22 +304,6 @@ impl Facts for Loaded<'_> {
     }
 }
 
-/// What is known of a module alone.
-struct Linked<'a>(&'a LinkedModule);
-
-impl Facts for Linked<'_> {
-    fn header(&self, function: u32) -> Option<u32> {
-        self.0.function(function).map(|m| m.layout.header() * 8)
-    }
-    fn captures(&self, function: u32) -> Option<u32> {
-        self.0.function(function).map(|m| m.captures.len() as u32)
-    }
-    fn shape(&self, shape: u32) -> Option<(u32, u32, u16)> {
-        let i = shape.checked_sub(self.0.bases.shapes)?;
-        self.0.shapes.get(i as usize).map(|s| (s.cells, s.raws, s.tag))
-    }
-}
-
 /// Compiles all functions of a module, for looking at.
 pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
     let mut scratch = upshift_baseline::Scratch::default();
@@ -327,7 +311,7 @@ pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
         .iter()
         .map(|meta| {
             let code = &module.code[meta.start as usize..];
-            let input = upshift_baseline::Input { meta, code, facts: &Linked(module), map: true, pin: true };
+            let input = upshift_baseline::Input { meta, code, facts: module, map: true, pin: true };
             let machine = upshift_baseline::compile(input, &mut scratch).ok()?;
             Some(MachineCode {
                 name: meta.name.to_string(),
@@ -339,14 +323,6 @@ pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
             })
         })
         .collect()
-}
-
-fn instance_context(instance: &Instance) -> &Context {
-    &instance.context
-}
-
-fn entry_uncompiled(context: &Context) -> *const u8 {
-    context.uncompiled
 }
 
 // Routines and this entry have one convention: see `upshift_baseline::SUPPORTED`.
