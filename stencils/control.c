@@ -236,3 +236,61 @@ ASM(stub_return,
     "popq %rax\n"
     "movq " TEXT(CTX_RESULT) "(%r12), %rax\n"
     "ret\n")
+
+/* ---- Optimized code, which has the System V convention: rdi rsi rdx rcx r8 in, rax rdx out ---- */
+
+#define SAVE "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
+#define RESTORE "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\n"
+/* Calls native code: context, the callee's frame, budget, address, the callee's number -> the result's bits, budget. */
+ASM(stub_opt_call,
+    SAVE
+    "movq %rdi, %r12\n"
+    "movq %rsi, %r13\n"
+    "movq %rdx, %r14\n"
+    "movl %r8d, %eax\n"
+    "call *%rcx\n"
+    "movq %r14, %rdx\n" RESTORE "ret\n")
+/* Leaves: context, status, budget. */
+ASM(stub_opt_leave,
+    "movq %rdi, %r12\n"
+    "movq %rdx, %r14\n"
+    "movl %esi, %eax\n"
+    "jmp STUB_LEAVE\n")
+/* Leaves at an exit: context, frame, budget, the exit. */
+ASM(stub_opt_exit,
+    "movq %rdi, %r12\n"
+    "movq %rdx, %r14\n"
+    "movq %rsi, " TEXT(CTX_FP) "(%r12)\n"
+    "movq %rcx, " TEXT(CTX_RESULT) "(%r12)\n"
+    LEAVE(STATUS_DEOPT))
+/* The slow half of returns: context, frame, budget, entry, result -> result, budget. */
+ASM(stub_opt_return,
+    "pushq %r12\n"
+    "movq %rdi, %r12\n"
+    "movq %rdx, " BUDGET "\n"
+    "movq %rcx, %rdx\n"
+    "movq %r8, %rcx\n"
+    "movq " TEXT(CTX_ROUTINES) "(%r12), %rax\n"
+    "call *" TEXT(ROUTINE_RETURN) "(%rax)\n"
+    "movq " BUDGET ", %rdx\n"
+    "testl %eax, %eax\n"
+    "jne 1f\n"
+    "movq " TEXT(CTX_RESULT) "(%r12), %rax\n"
+    "popq %r12\n"
+    "ret\n"
+    "1: movq %rdx, %r14\n"
+    "jmp STUB_LEAVE\n")
+/* From native code into optimized code, in front of each function: STUB_OPT is where that begins. Native frames are not
+ * aligned, so it aligns. */
+ASM(opt_entry,
+    "pushq %rbp\n"
+    "movq %rsp, %rbp\n"
+    "andq $-16, %rsp\n"
+    "movq %r12, %rdi\n"
+    "movq %r13, %rsi\n"
+    "movq %r14, %rdx\n"
+    "call STUB_OPT\n"
+    "movq %rdx, %r14\n"
+    "movq %rbp, %rsp\n"
+    "popq %rbp\n"
+    "ret\n")

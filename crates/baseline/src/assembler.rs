@@ -3,8 +3,9 @@
 //! The hot part grows from the front; what is cold (slow paths, exits, edges of branches that need code) is queued as
 //! [`Cold`] jobs and emitted behind the hot part when that is complete. Behind both stands the tail: thunks and literals.
 
+use upshift_runtime::routine::Routine;
+
 use crate::regs::Regs;
-use crate::routine::Routine;
 use crate::table::{HoleKind, Stencil, family};
 
 /// A stub of the code memory that functions jump to.
@@ -322,7 +323,7 @@ impl Assembler {
             HoleKind::StubExit => self.stubs.push((position, Stub::Exit)),
             HoleKind::StubReturn => self.stubs.push((position, Stub::Return)),
             // Inside stencils only; `parts` handles these.
-            HoleKind::Cont | HoleKind::HotPart | HoleKind::ColdPart => {
+            HoleKind::Cont | HoleKind::HotPart | HoleKind::ColdPart | HoleKind::StubOpt => {
                 debug_assert!(false, "a hole of the hot part that is none")
             }
         }

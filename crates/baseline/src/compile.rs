@@ -17,7 +17,7 @@ use upshift_runtime::value::Value;
 use crate::analysis::{Analysis, Deaths, analyse, op_at};
 use crate::assembler::{Assembler, Cold, Label, Machine, UNSET, Values, Way, slots};
 use crate::regs::{ALL, EMPTY, FREE, INTS, Regs};
-use crate::routine::Routine;
+use upshift_runtime::routine::Routine;
 use crate::table::{Family, Stencil, family as f};
 
 /// What is compiled.

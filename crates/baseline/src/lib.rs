@@ -21,11 +21,10 @@ mod analysis;
 mod assembler;
 mod compile;
 mod regs;
-mod routine;
 mod stubs;
 pub mod table;
 
 pub use assembler::{Machine, Stub, Way};
 pub use compile::{Facts, Input, Scratch, TooLarge, compile};
-pub use routine::Routine;
-pub use stubs::Stubs;
+pub use stubs::{Stubs, optimized_entry};
+pub use upshift_runtime::routine::Routine;

@@ -12,7 +12,23 @@ pub struct Stubs {
     pub enter: u32,
     /// The entry of functions without machine code.
     pub uncompiled: u32,
+    /// `extern "sysv64" fn(context, frame of the callee, budget, address, number of the callee) -> (bits, budget)`: native code,
+    /// called from optimized code.
+    pub call: u32,
+    /// `extern "sysv64" fn(context, status, budget) -> !`.
+    pub leave: u32,
+    /// `extern "sysv64" fn(context, frame, budget, exit) -> !`: leaves with the exit as the context's result.
+    pub deopt: u32,
+    /// `extern "sysv64" fn(context, frame, budget, entry, bits) -> (bits, budget)`: a return with flags.
+    pub slow_return: u32,
     places: [u32; 4],
+}
+
+/// What stands in front of optimized code: the way in from native code. The distance to the code goes where the second part says.
+pub fn optimized_entry() -> (&'static [u8], usize) {
+    let stencil = family::OPT_ENTRY.at([]);
+    let place = stencil.holes().find(|h| h.kind == HoleKind::StubOpt).map_or(0, |h| h.offset);
+    (stencil.code().0, place)
 }
 
 impl Stubs {
@@ -23,7 +39,16 @@ impl Stubs {
 
     /// Makes them.
     pub fn new() -> Stubs {
-        let mut stubs = Stubs { text: Vec::new(), enter: 0, uncompiled: 0, places: [0; 4] };
+        let mut stubs = Stubs {
+            text: Vec::new(),
+            enter: 0,
+            uncompiled: 0,
+            call: 0,
+            leave: 0,
+            deopt: 0,
+            slow_return: 0,
+            places: [0; 4],
+        };
         let mut holes = Vec::new();
         let mut add = |text: &mut Vec<u8>, stencil: Stencil| {
             while !text.len().is_multiple_of(16) {
@@ -42,6 +67,10 @@ impl Stubs {
             add(&mut stubs.text, family::STUB_EXIT.at([])),
             add(&mut stubs.text, family::STUB_RETURN.at([])),
         ];
+        stubs.call = add(&mut stubs.text, family::STUB_OPT_CALL.at([]));
+        stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
+        stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
+        stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
         for (at, kind) in holes {
             let stub = match kind {
                 HoleKind::StubLeave => Stub::Leave,
@@ -65,5 +94,50 @@ impl Stubs {
 impl Default for Stubs {
     fn default() -> Stubs {
         Stubs::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_into_optimized_code() {
+        let (text, place) = optimized_entry();
+        let before = [
+            0x55, // push rbp
+            0x48, 0x89, 0xE5, // mov rbp, rsp
+            0x48, 0x83, 0xE4, 0xF0, // and rsp, -16
+            0x4C, 0x89, 0xE7, // mov rdi, r12
+            0x4C, 0x89, 0xEE, // mov rsi, r13
+            0x4C, 0x89, 0xF2, // mov rdx, r14
+            0xE8, // call
+        ];
+        let behind = [
+            0x49, 0x89, 0xD6, // mov r14, rdx
+            0x48, 0x89, 0xEC, // mov rsp, rbp
+            0x5D, // pop rbp
+            0xC3, // ret
+        ];
+        assert_eq!(text[..place], before);
+        assert_eq!(text[place + 4..], behind);
+    }
+
+    #[test]
+    fn stubs_stand_apart_and_refer_to_each_other() {
+        let stubs = Stubs::new();
+        let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt, stubs.slow_return];
+        let shared = [Stub::Leave, Stub::Routine, Stub::Exit, Stub::Return].map(|stub| stubs.place(stub));
+        let mut all: Vec<u32> = places.into_iter().chain(shared).collect();
+        assert!(all.iter().all(|place| place.is_multiple_of(16)));
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 10);
+        // The one that is a jump to the way out and nothing before but moves.
+        let leave = &stubs.text[stubs.leave as usize..];
+        let moves = [0x49, 0x89, 0xFC, 0x49, 0x89, 0xD6, 0x89, 0xF0, 0xE9];
+        assert_eq!(leave[..9], moves);
+        let distance = i32::from_le_bytes([leave[9], leave[10], leave[11], leave[12]]);
+        assert_eq!((stubs.leave as i32 + 13).wrapping_add(distance), stubs.place(Stub::Leave) as i32);
     }
 }

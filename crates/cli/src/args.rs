@@ -19,9 +19,12 @@ Commands:
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
   dump --baseline FILE print the machine code of the baseline compiler beside bytecode and source lines
+  dump --ssa FILE      print the form that the optimizer makes of a program before it runs; with --passes after each pass
+  dump --optimized FILE print the optimized machine code of a program before it runs
 
 Options of run and test:
   --tier TIER          interp, baseline, optimized or auto (default)
+  --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
   --code-cache SIZE    most memory for machine code (default 64M)
   --perf FORMAT        tell a profiler or debugger about machine code: map (perf) or gdb; may be repeated
@@ -96,6 +99,14 @@ pub struct Options {
     pub verbose: bool,
     /// Dump machine code instead of bytecode.
     pub baseline: bool,
+    /// `dump --ssa`.
+    pub ssa: bool,
+    /// `dump --ssa --passes`: after each pass.
+    pub passes: bool,
+    /// `dump --optimized`.
+    pub optimized: bool,
+    /// Whether the program waits for the optimizing compiler.
+    pub sync: bool,
     /// Report phase times.
     pub time: bool,
     /// Most bytes of the heap.
@@ -144,6 +155,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("trace-tiers") => options.trace_tiers = true,
             Long("verbose") => options.verbose = true,
             Long("baseline") => options.baseline = true,
+            Long("ssa") => options.ssa = true,
+            Long("passes") => options.passes = true,
+            Long("optimized") => options.optimized = true,
+            Long("sync") => options.sync = true,
             Long("code-cache") => {
                 options.code_cache = Some(size("--code-cache", &text(&mut parser)?)?);
             }
@@ -194,9 +209,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         "run" => Command::Run(options),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
-        _ if bytecode || options.baseline => Command::Dump(options),
+        _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),
         _ => {
-            return Err("`upshift dump` needs to know what to print: --bytecode or --baseline".to_string());
+            return Err("`upshift dump` needs to know what to print: --bytecode, --baseline, --ssa or --optimized".to_string());
         }
     })
 }

@@ -89,6 +89,7 @@ fn config(options: &Options) -> Config {
     if let Some(bytes) = options.code_cache {
         config.tiers.code_cache = bytes;
     }
+    config.tiers.sync = options.sync;
     config.profile.clone_from(&options.perf);
     config
 }
@@ -308,6 +309,16 @@ fn dump(options: &Options) -> u8 {
         Err(code) => return code,
     };
     let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    if options.ssa || options.optimized {
+        let engine = session::engine(config(options));
+        return match session::load(&engine, &compiled.module, &mut phases) {
+            Ok(code) => {
+                say(&if options.ssa { code.ssa(options.passes) } else { code.optimized_code() });
+                OK
+            }
+            Err(error) => load_failed(&error),
+        };
+    }
     if options.baseline {
         let engine = session::engine(config(options));
         let code = match session::load(&engine, &compiled.module, &mut phases) {

@@ -29,10 +29,22 @@ enum Mode {
     OnePage,
     /// Little memory: the same outcome as the interpreter with as little.
     Memory,
+    /// Every function optimized at its first call.
+    Optimized,
+    /// Likewise, with a collection at every opportunity.
+    OptimizedStress,
+    /// Likewise, and every guard leaves now and then although it holds.
+    OptimizedDeopt,
+    /// Both.
+    OptimizedDeoptStress,
+    /// Every loop is optimized alone and entered at its first turn.
+    Osr,
+    /// Functions and loops move up through all tiers in the middle of their work, and down again.
+    Everything,
 }
 
 impl Mode {
-    const ALL: [(Mode, &str); 7] = [
+    const ALL: [(Mode, &str); 13] = [
         (Mode::Plain, ""),
         (Mode::Stress, " (stress)"),
         (Mode::Baseline, " (baseline)"),
@@ -40,10 +52,19 @@ impl Mode {
         (Mode::Tiny, " (tiny thresholds)"),
         (Mode::OnePage, " (a page of code)"),
         (Mode::Memory, " (little memory)"),
+        (Mode::Optimized, " (optimized)"),
+        (Mode::OptimizedStress, " (optimized, stress)"),
+        (Mode::OptimizedDeopt, " (optimized, deopt)"),
+        (Mode::OptimizedDeoptStress, " (optimized, deopt, stress)"),
+        (Mode::Osr, " (every loop)"),
+        (Mode::Everything, " (all tiers)"),
     ];
 
     fn stress(self) -> bool {
-        matches!(self, Mode::Stress | Mode::BaselineStress)
+        matches!(
+            self,
+            Mode::Stress | Mode::BaselineStress | Mode::OptimizedStress | Mode::OptimizedDeoptStress
+        )
     }
 
     fn config(self) -> Config {
@@ -56,6 +77,28 @@ impl Mode {
             Mode::Tiny | Mode::OnePage => {
                 config.tiers.baseline_heat = 3;
                 config.tiers.quantum = 3;
+                config.tiers.optimize_heat = u32::MAX;
+            }
+            Mode::Optimized | Mode::OptimizedStress => config.tier = Tier::Optimized,
+            Mode::OptimizedDeopt | Mode::OptimizedDeoptStress => {
+                config.tier = Tier::Optimized;
+                config.tiers.deopt_stress = true;
+            }
+            Mode::Osr => {
+                config.tiers.baseline_heat = 1;
+                config.tiers.quantum = 1;
+                config.tiers.sample = 1;
+                config.tiers.optimize_heat = 0;
+                config.tiers.optimize_functions = false;
+                config.tiers.sync = true;
+            }
+            Mode::Everything => {
+                config.tiers.baseline_heat = 2;
+                config.tiers.quantum = 3;
+                config.tiers.sample = 3;
+                config.tiers.optimize_heat = 3;
+                config.tiers.deopt_stress = true;
+                config.tiers.sync = true;
             }
         }
         if self == Mode::OnePage {

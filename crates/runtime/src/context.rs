@@ -43,6 +43,10 @@ pub struct Context {
     pub uncompiled: *const u8,
     /// What the driver of the tiers keeps for this instance; null where only the interpreter runs.
     pub tiers: *mut (),
+    /// Optimized functions leave where their stack pointer is below it; 0 where they run on the caller's stack.
+    pub native_limit: usize,
+    /// By function number: where its optimized code takes arguments in registers; null where there is none.
+    pub fast: *const *const u8,
 }
 
 /// A routine's address, in the table that machine code calls through.
@@ -77,6 +81,8 @@ pub enum Status {
     Switch = 6,
     /// At the start of the frame that the context says, which was pushed for the instruction; its return continues behind.
     Call = 7,
+    /// In the interpreter: machine code left at the exit that the context's result names.
+    Deopt = 8,
 }
 
 /// A routine: the meaning of an op that is no pure function of scalars.

@@ -34,6 +34,13 @@ pub const REFILL: i64 = 10_000;
 /// How much of the native stack must be left for a call into the guest.
 const NATIVE_RESERVE: usize = 96 << 10;
 
+/// So much native stack is left below machine code for routines and host functions: what these need themselves, and the
+/// return addresses of as many calls as a refill of the budget allows.
+pub const NATIVE_ROOM: usize = (96 << 10) + 8 * REFILL as usize;
+
+/// And so much more for optimized functions that call nothing and so do not look.
+const NATIVE_LEAVES: usize = 64 << 10;
+
 /// How an instance is set up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -136,6 +143,8 @@ pub struct Instance {
     native: Option<corosensei::stack::DefaultStack>,
     /// The lowest native stack address that guest calls may reach; 0 while not on the own stack.
     native_limit: usize,
+    /// By function number: optimized code that takes its arguments in registers.
+    fast: Vec<*const u8>,
     functions: Vec<FunctionEntry>,
     globals: Vec<u64>,
     cell_globals: Vec<u32>,
@@ -238,6 +247,8 @@ impl Instance {
                 routines: std::ptr::null(),
                 uncompiled: std::ptr::null(),
                 tiers: std::ptr::null_mut(),
+                native_limit: 0,
+                fast: std::ptr::null(),
             },
             heap: HeapCell(UnsafeCell::new(heap)),
             io: RefCell::new(Io::new(grants)),
@@ -246,6 +257,7 @@ impl Instance {
             native: Some(native.ok_or_else(no_stack)?),
             native_limit: 0,
             functions: vec![FunctionEntry::NONE],
+            fast: vec![std::ptr::null()],
             globals: Vec::new(),
             cell_globals: Vec::new(),
             constants: Vec::new(),
@@ -294,6 +306,8 @@ impl Instance {
             (top as usize - self.context.functions as usize) / size_of::<FunctionEntry>()
         };
         self.context.functions = self.functions.as_ptr();
+        self.fast.resize(self.functions.len(), std::ptr::null());
+        self.context.fast = self.fast.as_ptr();
         self.context.globals = self.globals.as_mut_ptr();
         self.context.constants = self.constants.as_ptr();
         self.context.feedback = self.feedback.as_mut_ptr();
@@ -719,6 +733,13 @@ impl Instance {
         }
     }
 
+    /// Says where optimized code of a function takes its arguments in registers; null where there is none any more.
+    pub fn set_fast(&mut self, index: u32, address: *const u8) {
+        if let Some(place) = self.fast.get_mut(index as usize) {
+            *place = address;
+        }
+    }
+
     /// Puts another address where functions without machine code have theirs.
     pub fn replace_uncompiled(&mut self, address: *const u8) {
         let old = std::mem::replace(&mut self.context.uncompiled, address);
@@ -811,10 +832,12 @@ impl Instance {
             None => f(self),
             Some(mut stack) => {
                 self.native_limit = stack.limit().get() + NATIVE_RESERVE;
+                self.context.native_limit = self.native_limit + NATIVE_ROOM + NATIVE_LEAVES;
                 let this = &raw mut *self;
                 // SAFETY: `self` is borrowed for the whole call; the closure runs before it returns.
                 let result = corosensei::on_stack(&mut stack, || f(unsafe { &mut *this }));
                 self.native_limit = 0;
+                self.context.native_limit = 0;
                 self.native = Some(stack);
                 result
             }

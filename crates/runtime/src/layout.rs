@@ -37,6 +37,8 @@ layout! {
     CTX_RESULT = offset_of!(Context, result);
     CTX_NATIVE_BASE = offset_of!(Context, native_base);
     CTX_ROUTINES = offset_of!(Context, routines);
+    CTX_NATIVE_LIMIT = offset_of!(Context, native_limit);
+    CTX_FAST = offset_of!(Context, fast);
     HEAP_TOP = offset_of!(Instance, heap) + HEAP_TOP;
     HEAP_END = offset_of!(Instance, heap) + HEAP_END;
     HEAP_REQUESTED = offset_of!(Instance, heap) + HEAP_REQUESTED;
@@ -54,6 +56,7 @@ layout! {
     STATUS_INTERPRET = Status::Interpret;
     STATUS_RETURNED = Status::Returned;
     STATUS_CALL = Status::Call;
+    STATUS_DEOPT = Status::Deopt;
     ROUTINE_RETURN = 0;
     HEADER_KIND = offset_of!(Header, kind);
     HEADER_GC = offset_of!(Header, gc);

@@ -17,6 +17,7 @@ pub mod list;
 pub mod map;
 pub mod object;
 pub mod record;
+pub mod routine;
 pub mod scalar;
 pub mod stack;
 pub mod string;

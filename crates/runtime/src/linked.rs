@@ -225,6 +225,11 @@ impl LinkedModule {
         guests.iter().rposition(|f| &*f.name == name).map(|i| self.bases.functions + i as u32)
     }
 
+    /// The engine's tables of types and signatures.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The number of cells that the module needs in the constant table.
     pub fn constant_count(&self) -> usize {
         self.strings.len() + self.names.len()
@@ -361,6 +366,11 @@ impl TablesInner {
         self.name_texts.push((kind, text.into()));
         self.names.insert((kind, text.to_string()), id);
         Value::name(kind, id)
+    }
+
+    /// The signature with an engine-wide number.
+    pub fn signature_at(&self, id: SigId) -> Option<&Signature> {
+        self.signatures.get(id.index())
     }
 
     fn union(&mut self, mut shapes: Vec<ShapeId>) -> UnionId {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use upshift_bytecode::verifier;
+use upshift_optimizer::build::Options;
 use upshift_runtime::context::InterruptHandle;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::heap::{HeapConfig, HeapStats};
@@ -51,11 +52,47 @@ pub struct TierConfig {
     pub quantum: u16,
     /// Whether loops keep variables in registers; off for tests.
     pub pin: bool,
+    /// What has baseline code is optimized when its calls and the turns of its loops grow by this; `u32::MAX` for never.
+    pub optimize_heat: u32,
+    /// Whether whole functions are optimized.
+    pub optimize_functions: bool,
+    /// Whether loops are optimized alone, to be entered while they turn.
+    pub optimize_loops: bool,
+    /// So many units of budget in machine code are one sample, 1 to 10,000.
+    pub sample: u16,
+    /// Whether the program waits for the optimizing compiler, so that runs repeat.
+    pub sync: bool,
+    /// After so many failed assumptions optimized code is retired.
+    pub failures: u32,
+    /// And compiled again at most so often.
+    pub retries: u32,
+    /// The most instructions of functions that are inlined.
+    pub inline_callee: u32,
+    /// How often a function is inlined into itself.
+    pub inline_recursion: u32,
+    /// Whether every guard of optimized code leaves now and then although it holds: for tests.
+    pub deopt_stress: bool,
 }
 
 impl Default for TierConfig {
     fn default() -> Self {
-        TierConfig { baseline_heat: 2, eager: false, code_cache: 64 << 20, quantum: 31, pin: true }
+        TierConfig {
+            baseline_heat: 2,
+            eager: false,
+            code_cache: 64 << 20,
+            quantum: 31,
+            pin: true,
+            optimize_heat: 30_000,
+            optimize_functions: true,
+            optimize_loops: true,
+            sample: 9_973,
+            sync: false,
+            failures: 8,
+            retries: 6,
+            inline_callee: Options::default().callee,
+            inline_recursion: Options::default().recursion,
+            deopt_stress: false,
+        }
     }
 }
 
@@ -156,6 +193,18 @@ impl Module {
         tiers::disassemble(&self.0)
     }
 
+    /// The SSA form that the optimizing compiler makes of each of its functions before anything ran, as text: as it is lowered, or
+    /// with `every_pass` as it is built and after each pass. For looking at.
+    pub fn ssa(&self, every_pass: bool) -> String {
+        tiers::ssa(&self.0, every_pass)
+    }
+
+    /// The optimized code of each of its functions before anything ran, as text: the code generator's form, then machine code. For
+    /// looking at.
+    pub fn optimized_code(&self) -> String {
+        tiers::optimized_text(&self.0)
+    }
+
     /// The names of its functions.
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.0.functions[..self.0.guest_functions as usize].iter().map(|f| &*f.name)
@@ -179,6 +228,7 @@ impl Engine {
             Tier::Interpreter | Tier::Auto => {}
             Tier::Baseline if upshift_baseline::SUPPORTED => {}
             Tier::Baseline => return Err(LoadError::absent("baseline")),
+            Tier::Optimized if upshift_baseline::SUPPORTED => {}
             Tier::Optimized => return Err(LoadError::absent("optimized")),
         }
         verifier::verify(module).map_err(LoadError::verify)?;
@@ -224,8 +274,17 @@ impl Engine {
         let tiers = match self.0.config.tier {
             Tier::Interpreter => None,
             _ if !upshift_baseline::SUPPORTED => None,
-            Tier::Baseline => Some(TierConfig { baseline_heat: 1, eager: true, ..self.0.config.tiers }),
-            Tier::Optimized | Tier::Auto => Some(self.0.config.tiers),
+            Tier::Baseline => {
+                Some(TierConfig { baseline_heat: 1, eager: true, optimize_heat: u32::MAX, ..self.0.config.tiers })
+            }
+            Tier::Optimized => Some(TierConfig {
+                baseline_heat: 1,
+                eager: true,
+                optimize_heat: 0,
+                sync: true,
+                ..self.0.config.tiers
+            }),
+            Tier::Auto => Some(self.0.config.tiers),
         };
         let run = if tiers.is_some() { tiers::run } else { upshift_interpreter::run };
         let mut inner = upshift_runtime::instance::Instance::new(

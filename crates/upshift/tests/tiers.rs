@@ -96,7 +96,7 @@ fn short_runs_compile_nothing() {
         assert_eq!(i.call(&double, (4,)).expect("no trap"), 8);
     }
     // Unless this machine was very slow between these lines, it was too early.
-    let events: Vec<_> = i.tier_events().map(|e| e.what).collect();
+    let events: Vec<_> = i.tier_events().map(|e| e.what.clone()).collect();
     assert!(events.len() == 1, "{events:?}");
 }
 

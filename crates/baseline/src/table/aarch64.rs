@@ -16,9 +16,9 @@ pub const CODE: usize = 167688;
 /// The number of stencils.
 pub const COUNT: usize = 13595;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0xffc3974bd83d381;
+pub const HASH: u64 = 0x96230c7873364822;
 /// The layout that the sources were compiled for.
-pub const LAYOUT: u64 = 0x818c3cb3ae83b38b;
+pub const LAYOUT: u64 = 0xe1597daee4aeb9a9;
 /// The compiler.
 pub const COMPILER: &str = "Debian clang version 19.1.7 (3~deb12u1)";
 /// The families of x86-64 that are not here.
@@ -31,6 +31,7 @@ pub const MISSING: &[&str] = &[
     "charge",
     "charge_jump",
     "exit_thunk",
+    "opt_entry",
     "result",
     "return_float",
     "return_int",
@@ -47,6 +48,10 @@ pub const MISSING: &[&str] = &[
     "stub_enter",
     "stub_exit",
     "stub_leave",
+    "stub_opt_call",
+    "stub_opt_exit",
+    "stub_opt_leave",
+    "stub_opt_return",
     "stub_return",
     "stub_routine",
     "stub_uncompiled",
@@ -105,6 +110,8 @@ pub enum HoleKind {
     StubExit,
     /// `STUB_RETURN` in the sources.
     StubReturn,
+    /// `STUB_OPT` in the sources.
+    StubOpt,
     /// `HOT_PART` in the sources.
     HotPart,
     /// `COLD_PART` in the sources.
@@ -138,6 +145,7 @@ impl HoleKind {
         HoleKind::StubRoutine,
         HoleKind::StubExit,
         HoleKind::StubReturn,
+        HoleKind::StubOpt,
         HoleKind::HotPart,
         HoleKind::ColdPart,
     ];

@@ -10,15 +10,15 @@ pub static TABLE: &[u8] = &ALIGNED.0;
 struct Aligned<B: ?Sized>(B);
 static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("x86_64.bin"));
 /// Where the holes start.
-pub const HOLES: usize = 163644;
+pub const HOLES: usize = 163704;
 /// Where the code starts.
-pub const CODE: usize = 169386;
+pub const CODE: usize = 169470;
 /// The number of stencils.
-pub const COUNT: usize = 13637;
+pub const COUNT: usize = 13642;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0xb071856dcda04c47;
+pub const HASH: u64 = 0xceb58c70c2f59a14;
 /// The layout that the sources were compiled for.
-pub const LAYOUT: u64 = 0x818c3cb3ae83b38b;
+pub const LAYOUT: u64 = 0xe1597daee4aeb9a9;
 /// The compiler.
 pub const COMPILER: &str = "Debian clang version 19.1.7 (3~deb12u1)";
 
@@ -74,6 +74,8 @@ pub enum HoleKind {
     StubExit,
     /// `STUB_RETURN` in the sources.
     StubReturn,
+    /// `STUB_OPT` in the sources.
+    StubOpt,
     /// `HOT_PART` in the sources.
     HotPart,
     /// `COLD_PART` in the sources.
@@ -107,6 +109,7 @@ impl HoleKind {
         HoleKind::StubRoutine,
         HoleKind::StubExit,
         HoleKind::StubReturn,
+        HoleKind::StubOpt,
         HoleKind::HotPart,
         HoleKind::ColdPart,
     ];
@@ -289,41 +292,46 @@ pub mod family {
     pub const MAP_INT_SET: Family<1> = Family { base: 13520, dims: [7] };
     pub const MAP_STRING_GET: Family<0> = Family { base: 13527, dims: [] };
     pub const MAP_STRING_SET: Family<0> = Family { base: 13528, dims: [] };
-    pub const RESULT: Family<0> = Family { base: 13529, dims: [] };
-    pub const RETURN_FLOAT: Family<1> = Family { base: 13530, dims: [8] };
-    pub const RETURN_INT: Family<1> = Family { base: 13538, dims: [6] };
-    pub const RETURN_SLOT: Family<0> = Family { base: 13544, dims: [] };
-    pub const RETURN_SUM: Family<0> = Family { base: 13545, dims: [] };
-    pub const RETURN_THUNK: Family<0> = Family { base: 13546, dims: [] };
-    pub const RETURN_VOID: Family<0> = Family { base: 13547, dims: [] };
-    pub const ROUTINE: Family<0> = Family { base: 13548, dims: [] };
-    pub const ROUTINE_BRANCH: Family<0> = Family { base: 13549, dims: [] };
-    pub const ROUTINE_CALL: Family<0> = Family { base: 13550, dims: [] };
-    pub const ROUTINE_CALL_VOID: Family<0> = Family { base: 13551, dims: [] };
-    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13552, dims: [] };
-    pub const SIDE_EXIT: Family<0> = Family { base: 13553, dims: [] };
-    pub const STORE_FLOAT: Family<1> = Family { base: 13554, dims: [8] };
-    pub const STORE_INT: Family<1> = Family { base: 13562, dims: [6] };
-    pub const STRING_EQ: Family<0> = Family { base: 13568, dims: [] };
-    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13569, dims: [] };
-    pub const STRING_GET: Family<1> = Family { base: 13570, dims: [7] };
-    pub const STRING_LEN: Family<1> = Family { base: 13577, dims: [6] };
-    pub const STRING_NE: Family<0> = Family { base: 13583, dims: [] };
-    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13584, dims: [] };
-    pub const STUB_ENTER: Family<0> = Family { base: 13585, dims: [] };
-    pub const STUB_EXIT: Family<0> = Family { base: 13586, dims: [] };
-    pub const STUB_LEAVE: Family<0> = Family { base: 13587, dims: [] };
-    pub const STUB_RETURN: Family<0> = Family { base: 13588, dims: [] };
-    pub const STUB_ROUTINE: Family<0> = Family { base: 13589, dims: [] };
-    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13590, dims: [] };
-    pub const THUNK: Family<0> = Family { base: 13591, dims: [] };
-    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13592, dims: [] };
-    pub const TUPLE_GET: Family<1> = Family { base: 13593, dims: [7] };
-    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13600, dims: [] };
-    pub const UNBOX_BOOL: Family<1> = Family { base: 13601, dims: [6] };
-    pub const UNBOX_FLOAT: Family<1> = Family { base: 13607, dims: [8] };
-    pub const UNBOX_INT: Family<1> = Family { base: 13615, dims: [6] };
-    pub const UNBOX_NUMBER: Family<1> = Family { base: 13621, dims: [8] };
-    pub const UNLESS_BRANCH: Family<1> = Family { base: 13629, dims: [7] };
-    pub const WATCH_BRANCH: Family<0> = Family { base: 13636, dims: [] };
+    pub const OPT_ENTRY: Family<0> = Family { base: 13529, dims: [] };
+    pub const RESULT: Family<0> = Family { base: 13530, dims: [] };
+    pub const RETURN_FLOAT: Family<1> = Family { base: 13531, dims: [8] };
+    pub const RETURN_INT: Family<1> = Family { base: 13539, dims: [6] };
+    pub const RETURN_SLOT: Family<0> = Family { base: 13545, dims: [] };
+    pub const RETURN_SUM: Family<0> = Family { base: 13546, dims: [] };
+    pub const RETURN_THUNK: Family<0> = Family { base: 13547, dims: [] };
+    pub const RETURN_VOID: Family<0> = Family { base: 13548, dims: [] };
+    pub const ROUTINE: Family<0> = Family { base: 13549, dims: [] };
+    pub const ROUTINE_BRANCH: Family<0> = Family { base: 13550, dims: [] };
+    pub const ROUTINE_CALL: Family<0> = Family { base: 13551, dims: [] };
+    pub const ROUTINE_CALL_VOID: Family<0> = Family { base: 13552, dims: [] };
+    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13553, dims: [] };
+    pub const SIDE_EXIT: Family<0> = Family { base: 13554, dims: [] };
+    pub const STORE_FLOAT: Family<1> = Family { base: 13555, dims: [8] };
+    pub const STORE_INT: Family<1> = Family { base: 13563, dims: [6] };
+    pub const STRING_EQ: Family<0> = Family { base: 13569, dims: [] };
+    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13570, dims: [] };
+    pub const STRING_GET: Family<1> = Family { base: 13571, dims: [7] };
+    pub const STRING_LEN: Family<1> = Family { base: 13578, dims: [6] };
+    pub const STRING_NE: Family<0> = Family { base: 13584, dims: [] };
+    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13585, dims: [] };
+    pub const STUB_ENTER: Family<0> = Family { base: 13586, dims: [] };
+    pub const STUB_EXIT: Family<0> = Family { base: 13587, dims: [] };
+    pub const STUB_LEAVE: Family<0> = Family { base: 13588, dims: [] };
+    pub const STUB_OPT_CALL: Family<0> = Family { base: 13589, dims: [] };
+    pub const STUB_OPT_EXIT: Family<0> = Family { base: 13590, dims: [] };
+    pub const STUB_OPT_LEAVE: Family<0> = Family { base: 13591, dims: [] };
+    pub const STUB_OPT_RETURN: Family<0> = Family { base: 13592, dims: [] };
+    pub const STUB_RETURN: Family<0> = Family { base: 13593, dims: [] };
+    pub const STUB_ROUTINE: Family<0> = Family { base: 13594, dims: [] };
+    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13595, dims: [] };
+    pub const THUNK: Family<0> = Family { base: 13596, dims: [] };
+    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13597, dims: [] };
+    pub const TUPLE_GET: Family<1> = Family { base: 13598, dims: [7] };
+    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13605, dims: [] };
+    pub const UNBOX_BOOL: Family<1> = Family { base: 13606, dims: [6] };
+    pub const UNBOX_FLOAT: Family<1> = Family { base: 13612, dims: [8] };
+    pub const UNBOX_INT: Family<1> = Family { base: 13620, dims: [6] };
+    pub const UNBOX_NUMBER: Family<1> = Family { base: 13626, dims: [8] };
+    pub const UNLESS_BRANCH: Family<1> = Family { base: 13634, dims: [7] };
+    pub const WATCH_BRANCH: Family<0> = Family { base: 13641, dims: [] };
 }

@@ -8,6 +8,7 @@
 mod calls;
 mod data;
 mod dynamic;
+pub mod helpers;
 mod native;
 
 pub use calls::*;
@@ -298,7 +299,10 @@ routines! {
 }
 
 /// Where a branch that charged the budget continues: behind the loop header. `None` for other instructions.
-unsafe fn loop_target(pc: *const Word) -> Option<*const Word> {
+///
+/// # Safety
+/// The pc is at an instruction of verified code.
+pub unsafe fn loop_target(pc: *const Word) -> Option<*const Word> {
     // SAFETY: the pc is at a verified instruction.
     unsafe {
         let op = upshift_bytecode::Op::from_number((*pc).op())?;

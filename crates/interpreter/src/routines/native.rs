@@ -9,9 +9,7 @@ use super::{
     Site, hash_switch, int_switch, loop_target, note_results, routines, string_equal, string_switch,
 };
 
-/// So much native stack is left below machine code for routines and host functions: what these need themselves, and the
-/// return addresses of as many calls as a refill of the budget allows.
-pub const NATIVE_ROOM: usize = (96 << 10) + 8 * upshift_runtime::instance::REFILL as usize;
+pub use upshift_runtime::instance::NATIVE_ROOM;
 
 /// The answer of a branch.
 fn branch(yes: bool) -> Status {

@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use upshift_baseline::{Facts, Input, Machine, Scratch, Stub, Stubs, TooLarge};
+use upshift_optimizer::lower::{Compiler, Stub as OptStub};
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 
 use crate::code_memory::{CodeBlock, CodeMemory, Purpose, Unavailable};
 use crate::engine::TierConfig;
 use crate::profile::{CodeInfo, Format, Frame, Profiler, Registration};
+use crate::tiers::optimized::{self, Background, Done, Inbox, Job, OptimizedCode};
 
 /// Functions take whole cache lines, so all begin at the start of one: in the middle of a line the same code of fib took a
 /// seventh longer on Zen 5.
@@ -89,6 +93,51 @@ impl Memory {
         self.block.address().wrapping_add(self.stubs.enter as usize)
     }
 
+    /// Puts optimized code into memory. `code` gives addresses of functions' bytecode.
+    pub fn place_optimized(
+        &self,
+        done: Done,
+        cap: usize,
+        code: impl Fn(u32) -> Option<usize>,
+    ) -> Option<OptimizedCode> {
+        let mut machine = done.machine.ok()?;
+        let thunk = upshift_baseline::optimized_entry();
+        let len = (thunk.0.len().next_multiple_of(LINE) + machine.text.len()).next_multiple_of(LINE);
+        if self.memory.used() + len > cap + self.block.len().next_multiple_of(16) {
+            return None;
+        }
+        let mut block = self.memory.allocate(len)?;
+        let stub = |stub| {
+            let place = match stub {
+                OptStub::Call => self.stubs.call,
+                OptStub::Leave => self.stubs.leave,
+                OptStub::Exit => self.stubs.deopt,
+                OptStub::Return => self.stubs.slow_return,
+            };
+            self.block.offset() + place as usize
+        };
+        let (text, body) = optimized::link(&mut machine, thunk, block.offset(), stub, code)?;
+        if !block.write(0, &text) {
+            return None;
+        }
+        block.publish();
+        let entry = block.address();
+        let fast = if machine.fast { entry.wrapping_add(body) } else { std::ptr::null() };
+        let taken = vec![0; machine.exits.len()];
+        Some(OptimizedCode {
+            block,
+            index: done.index,
+            start: done.start,
+            entry,
+            fast,
+            exits: machine.exits,
+            taken,
+            failures: 0,
+            entered: 0,
+            left: 0,
+        })
+    }
+
     /// Puts the code of a function into memory.
     fn place(&self, machine: &mut Machine, bytecode: usize, cap: usize) -> Option<Code> {
         if self.memory.used() + machine.text.len() > cap + self.block.len().next_multiple_of(16) {
@@ -117,10 +166,13 @@ impl Memory {
 /// Tells profilers and debuggers of the stubs.
 fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<Registration> {
     // Who calls from a stub, and how it finds its own caller, is in `stencils/control.c`; numbers are DWARF's for x86-64. The
-    // way in has pushed six registers and a word of the context, the others keep the stack pointer in rbp.
+    // way in has pushed six registers and a word of the context, the call from optimized code the same registers, its return
+    // r12; the others keep the stack pointer in rbp.
     const RBP: u16 = 6;
     const SAVED: &[(u16, u32)] = &[(RBP, 16), (3, 24), (12, 32), (13, 40), (14, 48), (15, 56)];
     let enter = Frame { register: RSP, size: 64, saved: SAVED };
+    let call = Frame { register: RSP, size: 56, saved: SAVED };
+    let slow_return = Frame { register: RSP, size: 16, saved: &[(12, 16)] };
     let kept = |size| Frame { register: RBP, size, saved: &[] };
     let mut all = [
         ("stub.enter", stubs.enter, Some(enter)),
@@ -129,6 +181,10 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.routine", stubs.place(Stub::Routine), Some(kept(8))),
         ("stub.exit", stubs.place(Stub::Exit), None),
         ("stub.return", stubs.place(Stub::Return), Some(kept(16))),
+        ("stub.opt_call", stubs.call, Some(call)),
+        ("stub.opt_leave", stubs.leave, None),
+        ("stub.opt_exit", stubs.deopt, None),
+        ("stub.opt_return", stubs.slow_return, Some(slow_return)),
     ];
     all.sort_unstable_by_key(|stub| stub.1);
     let ends = all[1..].iter().map(|stub| stub.1).chain([stubs.text.len() as u32]).collect::<Vec<_>>();
@@ -202,24 +258,60 @@ struct Known {
 }
 
 /// What an engine knows of machine code.
-#[derive(Debug)]
 pub struct Machinery {
     config: TierConfig,
     profiler: Option<Profiler>,
     memory: OnceLock<Result<Memory, Unavailable>>,
     known: Mutex<Known>,
+    background: OnceLock<Option<Background>>,
+    /// The code generator of those who wait for it.
+    compiler: Mutex<Option<Compiler>>,
+    /// How many times optimized code was asked for.
+    number: AtomicU32,
+}
+
+impl std::fmt::Debug for Machinery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machinery").field("config", &self.config).field("memory", &self.memory).finish_non_exhaustive()
+    }
 }
 
 impl Machinery {
     /// With the engine's configuration.
     pub fn new(config: TierConfig, profile: &[Format]) -> Machinery {
         let profiler = (!profile.is_empty()).then(|| Profiler::new(profile));
-        Machinery { config, profiler, memory: OnceLock::new(), known: Mutex::default() }
+        Machinery {
+            config,
+            profiler,
+            memory: OnceLock::new(),
+            known: Mutex::default(),
+            background: OnceLock::new(),
+            compiler: Mutex::new(None),
+            number: AtomicU32::new(0),
+        }
     }
 
     /// The memory, which is mapped now if it was not yet.
     pub fn memory(&self) -> Result<&Memory, &Unavailable> {
         self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())).as_ref()
+    }
+
+    /// A number that no other optimized code has.
+    pub fn next_number(&self) -> u32 {
+        self.number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks for optimized code: now, or some time. Whether anybody will answer.
+    pub fn optimize(&self, job: Job, inbox: &Arc<Inbox>, sync: bool) -> Option<Option<Done>> {
+        if sync {
+            let mut compiler = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
+            if compiler.is_none() {
+                *compiler = Compiler::new();
+            }
+            return Some(Some(optimized::compile(compiler.as_mut()?, &job)));
+        }
+        self.background.get_or_init(Background::start).as_ref()?.ask(job, inbox);
+        Some(None)
     }
 
     /// Why profilers and debuggers were told less than was asked for.

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use upshift_optimizer::ir::Reason;
+
 /// How many events an instance keeps.
 pub const CAPACITY: usize = 4096;
 
@@ -19,7 +21,7 @@ pub enum Cause {
 }
 
 /// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum What {
     /// The baseline compiler made machine code.
@@ -46,6 +48,31 @@ pub enum What {
     NoRoom,
     /// The function is beyond what machine code can address.
     TooLarge,
+    /// It is hot: the optimizing compiler was asked.
+    Hot,
+    /// The optimizing compiler made machine code.
+    Optimized {
+        /// Bytes of machine code.
+        bytes: u32,
+        /// Instructions of SSA that were lowered.
+        instructions: u32,
+        /// How long it took.
+        time: Duration,
+        /// Whether it is of one loop.
+        osr: bool,
+    },
+    /// The optimizing compiler made none.
+    Refused {
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// An assumption of optimized code failed: the interpreter went on.
+    Deoptimized {
+        /// Which kind of assumption.
+        reason: Reason,
+    },
+    /// Optimized code whose assumptions failed too often was given up.
+    Retired,
     /// There is no executable memory here: everything stays in the interpreter.
     NoMemory,
 }
@@ -75,7 +102,7 @@ impl fmt::Display for Event {
             Cause::Calls => "calls",
             Cause::Loop => "loop",
         };
-        match self.what {
+        match &self.what {
             What::Compiled { bytes, instructions, time } => write!(
                 f,
                 ": baseline after {} ({cause}): {instructions} instructions, {bytes} bytes, {:.1} us",
@@ -94,6 +121,16 @@ impl fmt::Display for Event {
             What::Evicted => write!(f, ": back to the interpreter, its code made room"),
             What::NoRoom => write!(f, ": interpreter, no room in code memory"),
             What::TooLarge => write!(f, ": interpreter, too large for machine code"),
+            What::Hot => write!(f, ": hot after {}", self.heat),
+            What::Optimized { bytes, instructions, time, osr } => write!(
+                f,
+                ": optimized{}: {instructions} instructions, {bytes} bytes, {:.1} us",
+                if *osr { " loop" } else { "" },
+                time.as_secs_f64() * 1e6
+            ),
+            What::Refused { reason } => write!(f, ": not optimized: {reason}"),
+            What::Deoptimized { reason } => write!(f, ": left optimized code: {}", reason.name()),
+            What::Retired => write!(f, ": optimized code retired"),
             What::NoMemory => write!(f, ": interpreter, no executable memory"),
         }
     }

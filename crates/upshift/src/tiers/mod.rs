@@ -11,6 +11,7 @@
 
 mod code;
 pub mod events;
+mod optimized;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,12 +20,18 @@ use upshift_baseline::Facts;
 use upshift_interpreter::routines;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
-use upshift_runtime::instance::{Instance, REFILL, TierHooks};
+use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
+use upshift_runtime::routine::Routine;
+use upshift_optimizer::build::{Options, Start};
+use upshift_optimizer::helper::Helper as OptHelper;
+use upshift_optimizer::ir::Reason;
+use upshift_bytecode::{Effects, Op, Word};
 
 pub use code::Machinery;
 use code::{Code, Outcome};
 use events::{Cause, Event, Ring, What};
+use optimized::{Job, Optimized, World};
 
 use crate::engine::TierConfig;
 
@@ -37,14 +44,39 @@ const SHARE: u32 = 80;
 /// What compiling an instruction costs, estimated.
 const COST: Duration = Duration::from_nanos(50);
 
-macro_rules! table {
+/// The routines by number, as [`Routine`] has them, then the helpers of optimized code, then its charge.
+struct Table([Helper; Routine::ALL.len() + OptHelper::ALL.len() + 1]);
+
+macro_rules! routine_table {
     ($($name:ident $function:ident,)*) => {
-        /// The routines by number, as `upshift_baseline::Routine` has them.
-        struct Table([Helper; upshift_baseline::Routine::ALL.len()]);
-        static TABLE: Table = Table([$(routines::$function as *const () as Helper),*]);
+        const ROUTINES: [Helper; Routine::ALL.len()] = [$(routines::$function as *const () as Helper),*];
     };
 }
-upshift_baseline::for_each_routine!(table);
+upshift_runtime::for_each_routine!(routine_table);
+
+macro_rules! helper_table {
+    ($($name:ident $function:ident,)*) => {
+        const HELPERS: [Helper; OptHelper::ALL.len()] = [$(routines::helpers::$function as *const () as Helper),*];
+    };
+}
+upshift_optimizer::for_each_helper!(helper_table);
+
+static TABLE: Table = {
+    let mut table = [std::ptr::null(); Routine::ALL.len() + OptHelper::ALL.len() + 1];
+    let mut i = 0;
+    while i < ROUTINES.len() {
+        table[i] = ROUTINES[i];
+        i += 1;
+    }
+    table[Routine::NativeBudget as usize] = budget as *const () as Helper;
+    let mut i = 0;
+    while i < HELPERS.len() {
+        table[ROUTINES.len() + i] = HELPERS[i];
+        i += 1;
+    }
+    table[ROUTINES.len() + HELPERS.len()] = poll as *const () as Helper;
+    Table(table)
+};
 
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
@@ -69,6 +101,7 @@ pub struct Driver {
     backoff: u32,
     events: Ring,
     counters: Counters,
+    optimized: Optimized,
 }
 
 /// What an instance's tiers did so far.
@@ -89,6 +122,18 @@ pub struct Counters {
     pub exits: u64,
     /// Functions whose code was given up.
     pub evicted: u64,
+    /// Functions and loops that optimized code was made for.
+    pub optimized: u64,
+    /// The time that it took, in nanoseconds, on whichever thread.
+    pub optimize_nanos: u64,
+    /// Entries into optimized code of a loop, from the driver.
+    pub osr_entries: u64,
+    /// Exits of optimized code by an assumption that failed.
+    pub deopts: u64,
+    /// Other exits of optimized code: traps, ends of loops that were compiled alone.
+    pub left: u64,
+    /// Optimized code that was retired.
+    pub retired: u64,
 }
 
 // SAFETY: the pointer leads into the code memory, which the machinery keeps.
@@ -108,6 +153,7 @@ impl Driver {
             backoff: 1,
             events: Ring::default(),
             counters: Counters::default(),
+            optimized: Optimized::default(),
         });
         instance.set_tiers(TierHooks {
             uncompiled: &raw const NOWHERE,
@@ -153,10 +199,11 @@ impl Driver {
     }
 
     /// Looks at a function that reached its threshold.
-    fn consider(&mut self, instance: &mut Instance, index: u32, cause: Cause) {
+    fn consider(&mut self, instance: &mut Instance, index: u32, cause: Cause, word: Option<u32>) {
         let uncompiled = instance.context.uncompiled;
         let Some(entry) = instance.entry_mut(index) else { return };
         if entry.native != uncompiled {
+            self.consider_optimizing(instance, index, cause, word);
             return;
         }
         // SAFETY: the entry is of a loaded function.
@@ -195,6 +242,7 @@ impl Driver {
             }
         }
         self.spent += started.elapsed();
+        let made = matches!(outcome, Outcome::Made(..) | Outcome::Shared(_));
         match outcome {
             Outcome::Made(code, time) => {
                 self.counters.compiled += 1;
@@ -222,6 +270,9 @@ impl Driver {
                 }
             }
         }
+        if made && self.config.optimize_heat == 0 {
+            self.consider_optimizing(instance, index, cause, word);
+        }
     }
 
     fn put(&mut self, instance: &mut Instance, index: u32, code: Arc<Code>) {
@@ -229,8 +280,10 @@ impl Driver {
         if self.code.len() <= i {
             self.code.resize(i + 1, None);
         }
+        let optimize = self.config.optimize_heat;
         if let Some(entry) = instance.entry_mut(index) {
             entry.native = code.entry();
+            entry.threshold = entry.heat.saturating_add(optimize);
         }
         self.code[i] = Some(code);
     }
@@ -244,6 +297,15 @@ impl Driver {
         }
         self.backoff = self.backoff.saturating_mul(2).min(1 << 16);
         let uncompiled = instance.context.uncompiled;
+        for (_, code) in self.optimized.live.drain() {
+            instance.set_fast(code.index, std::ptr::null());
+            if let Some(entry) = instance.entry_mut(code.index) {
+                entry.native = uncompiled;
+            }
+            self.counters.evicted += 1;
+        }
+        self.optimized.loops.clear();
+        self.optimized.functions.clear();
         for i in 0..self.code.len() {
             if self.code[i].take().is_none() {
                 continue;
@@ -261,13 +323,312 @@ impl Driver {
     }
 
     /// Where machine code goes on at an instruction of a function, if it does.
-    fn target(&self, entry: &FunctionEntry, pc: *const upshift_bytecode::Word) -> Option<*const u8> {
-        let code = self.code.get(entry.index() as usize)?.as_ref()?;
+    fn target(
+        &mut self,
+        entry: &FunctionEntry,
+        pc: *const Word,
+        uncompiled: *const u8,
+    ) -> Option<*const u8> {
         if pc == entry.code || pc == entry.start {
-            return Some(code.entry());
+            return (entry.native != uncompiled).then_some(entry.native);
         }
-        let word = (pc as usize).wrapping_sub(entry.code as usize) / 8;
-        code.resume(u32::try_from(word).ok()?)
+        let word = u32::try_from((pc as usize).wrapping_sub(entry.code as usize) / 8).ok()?;
+        if let Some(number) = self.optimized.loops.get(&(entry.index(), word))
+            && let Some(code) = self.optimized.live.get_mut(number)
+        {
+            code.entered = code.entered.saturating_add(1);
+            self.counters.osr_entries += 1;
+            return Some(code.entry);
+        }
+        let code = self.code.get(entry.index() as usize)?.as_ref()?;
+        code.resume(word)
+    }
+
+    // ---- Tier 2 ----
+
+    /// Looks at a function with machine code that has become hot, at a place behind a loop header or anywhere.
+    fn consider_optimizing(&mut self, instance: &mut Instance, index: u32, cause: Cause, word: Option<u32>) {
+        self.finish(instance);
+        let heat = self.config.optimize_heat;
+        let attempts = self.optimized.functions.entry(index).or_default();
+        let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
+        let Some(entry) = instance.entry_mut(index) else { return };
+        entry.threshold = if exhausted { u32::MAX } else { entry.heat.saturating_add(heat) };
+        if exhausted {
+            return;
+        }
+        let whole = self.config.optimize_functions && !attempts.asked.contains(&Start::Function);
+        let start = match word {
+            Some(word) if self.config.optimize_loops => {
+                let start = Start::Loop(word - 1);
+                match attempts.asked.contains(&start) {
+                    false => start,
+                    true if whole => Start::Function,
+                    true => return,
+                }
+            }
+            _ if whole => Start::Function,
+            _ => return,
+        };
+        self.ask(instance, index, start, cause);
+    }
+
+    /// Looks at a function that has become hot while native frames are on the stack: nothing may be evicted.
+    fn consider_from_inside(&mut self, instance: &mut Instance, index: u32) {
+        let uncompiled = instance.context.uncompiled;
+        if instance.entry(index).is_some_and(|e| e.native != uncompiled) {
+            self.consider_optimizing(instance, index, Cause::Calls, None);
+        }
+    }
+
+    fn ask(&mut self, instance: &mut Instance, index: u32, start: Start, cause: Cause) {
+        if !self.optimized.functions.entry(index).or_default().asked.insert(start) {
+            return;
+        }
+        let machinery = self.machinery.clone();
+        let number = machinery.next_number();
+        let modules = instance.modules().to_vec();
+        let feedback = modules.iter().map(|m| instance.feedback(m).to_vec()).collect();
+        let options = Options {
+            callee: self.config.inline_callee,
+            recursion: self.config.inline_recursion,
+            unseen: !self.config.eager,
+            ..Options::default()
+        };
+        let job = Job {
+            world: World { modules, feedback, failed: self.optimized.failed.clone() },
+            index,
+            start,
+            options,
+            number,
+            stress: self.config.deopt_stress,
+        };
+        if let Some(entry) = instance.entry(index).copied() {
+            self.note(&entry, cause, What::Hot);
+        }
+        match machinery.optimize(job, &self.optimized.inbox, self.config.sync) {
+            None => self.config.optimize_heat = u32::MAX,
+            Some(None) => self.optimized.pending += 1,
+            Some(Some(done)) => self.installed(instance, done),
+        }
+    }
+
+    /// Takes results of the compiler.
+    fn finish(&mut self, instance: &mut Instance) {
+        if self.optimized.waits() {
+            for done in self.optimized.inbox.take() {
+                self.optimized.pending -= 1;
+                self.installed(instance, done);
+            }
+        }
+    }
+
+    fn installed(&mut self, instance: &mut Instance, done: optimized::Done) {
+        let Some(seen) = instance.entry(done.index).copied() else { return };
+        let (index, start, number, time) = (done.index, done.start, done.number, done.time);
+        self.counters.optimize_nanos += time.as_nanos() as u64;
+        let instructions = done.instructions;
+        if let Err(reason) = &done.machine {
+            let reason = reason.clone();
+            self.note(&seen, Cause::Calls, What::Refused { reason: reason.into() });
+            return;
+        }
+        let machinery = self.machinery.clone();
+        let Ok(memory) = machinery.memory() else { return };
+        let addresses = |function| instance.entry(function).map(|e| e.code.expose_provenance());
+        let Some(code) = memory.place_optimized(done, self.config.code_cache, addresses) else {
+            self.note(&seen, Cause::Calls, What::NoRoom);
+            return;
+        };
+        self.counters.optimized += 1;
+        let bytes = code.block.len() as u32;
+        self.note(&seen, Cause::Calls, What::Optimized { bytes, instructions, time, osr: matches!(start, Start::Loop(_)) });
+        match start {
+            Start::Function => {
+                let attempts = self.optimized.functions.entry(index).or_default();
+                attempts.current = Some(number);
+                if let Some(entry) = instance.entry_mut(index) {
+                    entry.native = code.entry;
+                }
+                instance.set_fast(index, code.fast);
+            }
+            Start::Loop(header) => {
+                self.optimized.loops.insert((index, header + 1), number);
+            }
+        }
+        self.optimized.live.insert(number, code);
+    }
+
+    /// Counts an exit, and retires code that fails too often.
+    fn left(&mut self, instance: &mut Instance, number: u32, exit: u32, reason: Reason, place: &optimized::Place) {
+        let Some(code) = self.optimized.live.get_mut(&number) else { return };
+        if let Some(taken) = code.taken.get_mut(exit as usize) {
+            *taken = taken.saturating_add(1);
+        }
+        let index = code.index;
+        if reason == Reason::Region {
+            self.counters.left += 1;
+            code.left = code.left.saturating_add(1);
+            if code.left == 2
+                && let Start::Loop(header) = code.start
+            {
+                self.widen(instance, index, header);
+            }
+            return;
+        }
+        if reason.is_trap() {
+            self.counters.left += 1;
+            return;
+        }
+        self.counters.deopts += 1;
+        code.failures += 1;
+        let often = code.failures >= self.config.failures;
+        let start = code.start;
+        // SAFETY: the place is at an instruction of a loaded function.
+        let (function, word) = unsafe {
+            let entry = &*place.entry;
+            (entry.index(), place.pc.offset_from(entry.code) as u32)
+        };
+        if reason != Reason::Unseen {
+            Arc::make_mut(&mut self.optimized.failed).insert((function, word));
+        }
+        if let Some(entry) = instance.entry(index).copied() {
+            self.note(&entry, Cause::Calls, What::Deoptimized { reason });
+        }
+        if !often || self.config.deopt_stress {
+            return;
+        }
+        // Code of before stays where it is: native frames may return into it.
+        self.counters.retired += 1;
+        let attempts = self.optimized.functions.entry(index).or_default();
+        attempts.retired += 1;
+        attempts.asked.remove(&start);
+        match start {
+            Start::Loop(header) => {
+                self.optimized.loops.remove(&(index, header + 1));
+            }
+            Start::Function if attempts.current == Some(number) => {
+                attempts.current = None;
+                instance.set_fast(index, std::ptr::null());
+                let uncompiled = instance.context.uncompiled;
+                let baseline = self.code.get(index as usize).and_then(Option::as_ref).map(|c| c.entry());
+                if let Some(entry) = instance.entry_mut(index) {
+                    entry.native = baseline.unwrap_or(uncompiled);
+                }
+            }
+            Start::Function => {}
+        }
+        if let Some(entry) = instance.entry_mut(index) {
+            entry.threshold = entry.heat.saturating_add(self.config.optimize_heat);
+            let entry = *entry;
+            self.note(&entry, Cause::Calls, What::Retired);
+        }
+    }
+
+    /// A loop that was compiled alone is left again and again: asks for the outermost loop around it, or the function.
+    fn widen(&mut self, instance: &mut Instance, index: u32, header: u32) {
+        let Some(module) = instance.module_of(index).cloned() else { return };
+        let Some(meta) = module.function(index) else { return };
+        let code = &module.code[meta.start as usize..][..meta.len as usize];
+        match upshift_optimizer::flow::outermost(code, header) {
+            Some(outer) if outer != header && self.config.optimize_loops => {
+                self.ask(instance, index, Start::Loop(outer), Cause::Loop);
+            }
+            _ if self.config.optimize_functions => self.ask(instance, index, Start::Function, Cause::Loop),
+            _ => {}
+        }
+    }
+
+    /// Makes a function warmer by a portion of the budget; whether it is to be looked at.
+    fn sample(&mut self, instance: &mut Instance, index: u32, portion: u32) -> bool {
+        let Some(entry) = instance.entry_mut(index) else { return false };
+        entry.heat = entry.heat.saturating_add(portion);
+        entry.heat >= entry.threshold
+    }
+
+    /// The function that an instruction calls, where its number says so.
+    unsafe fn called(pc: *const Word) -> Option<u32> {
+        // SAFETY: the pc is at an instruction.
+        let word = unsafe { *pc };
+        match Op::from_number(word.op())? {
+            Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm => Some(word.wide()),
+            _ => None,
+        }
+    }
+}
+
+/// The budget is used up in machine code: as the interpreter's routine, and a sample for the tiers.
+///
+/// # Safety
+/// See [`upshift_runtime::context::Routine`].
+unsafe extern "C" fn budget(
+    ctx: *mut Context,
+    fp: *mut u64,
+    pc: *const Word,
+    entry: *const FunctionEntry,
+) -> Status {
+    // SAFETY: passed on; references are let go before code runs.
+    unsafe {
+        let status = routines::native_budget(ctx, fp, pc, entry);
+        if status != Status::Continue {
+            return status;
+        }
+        let driver = (*ctx).tiers.cast::<Driver>();
+        let instance = &mut *ctx.cast::<Instance>();
+        let portion = (*driver).config.sample.into();
+        let mut look = (*driver).optimized.waits();
+        if let Some(callee) = Driver::called(pc)
+            && (*driver).sample(instance, callee, portion)
+        {
+            (*driver).consider_from_inside(instance, callee);
+        }
+        look |= (*driver).sample(instance, (*entry).index(), portion);
+        if !look {
+            return Status::Continue;
+        }
+        let op = Op::from_number((*pc).op()).unwrap_or(Op::Nop);
+        (*ctx).pc = if op == Op::LoopHeader {
+            pc.add(1)
+        } else if let Some(target) = routines::loop_target(pc) {
+            target
+        } else {
+            if !op.effects().has(Effects::CALL) {
+                return Status::Continue;
+            }
+            // The call charges again.
+            (*ctx).budget += 1;
+            pc
+        };
+        (*ctx).fp = fp;
+        (*ctx).entry = (*ctx).functions.add((*entry).index() as usize);
+        Status::Switch
+    }
+}
+
+/// The budget is used up in optimized code, at a charge that its table of exits describes. Gives a status.
+///
+/// # Safety
+/// The context is live, `fp` the root frame of the code that the exit is of.
+unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
+    // SAFETY: by the contract.
+    unsafe {
+        let driver = (*ctx).tiers.cast::<Driver>();
+        let Some(code) = (&(*driver).optimized.live).get(&((exit >> 32) as u32)) else {
+            return Status::Continue as u64;
+        };
+        let place = optimized::complete(ctx, fp, &code.exits[exit as u32 as usize], false);
+        let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
+        if status == Status::Continue {
+            let instance = &mut *ctx.cast::<Instance>();
+            (*driver).finish(instance);
+            let portion = (*driver).config.sample.into();
+            if let Some(callee) = Driver::called(place.pc)
+                && (*driver).sample(instance, callee, portion)
+            {
+                (*driver).consider_from_inside(instance, callee);
+            }
+        }
+        status as u64
     }
 }
 
@@ -304,6 +665,51 @@ impl Facts for Loaded<'_> {
     }
 }
 
+/// What each function of a module becomes before anything ran: gives the SSA form to `f`, under the pass's name.
+fn each_form(module: &Arc<LinkedModule>, mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function)) {
+    let world = World { modules: vec![module.clone()], feedback: Vec::new(), failed: Arc::default() };
+    let options = Options { unseen: false, ..Options::default() };
+    for meta in &module.functions[..module.guest_functions as usize] {
+        if let Ok(mut func) = upshift_optimizer::build::build(&world, meta.index, Start::Function, options) {
+            upshift_optimizer::passes::optimize_with(&mut func, &mut |pass, func| f(&world, meta.index, pass, func));
+            f(&world, meta.index, "", &func);
+        }
+    }
+}
+
+pub(crate) fn ssa(module: &Arc<LinkedModule>, every_pass: bool) -> String {
+    let mut out = String::new();
+    each_form(module, |_, _, pass, func| {
+        if every_pass && !pass.is_empty() {
+            out.push_str(&format!("; {pass}\n"));
+        }
+        if every_pass != pass.is_empty() {
+            out.push_str(&upshift_optimizer::text::print(func));
+            out.push('\n');
+        }
+    });
+    out
+}
+
+pub(crate) fn optimized_text(module: &Arc<LinkedModule>) -> String {
+    let mut out = String::new();
+    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new() else { return out };
+    each_form(module, |world, index, pass, func| {
+        if pass.is_empty() {
+            out.push_str(&format!("; {}\n", func.name));
+            let mut show = |clif: &str, code: &str| {
+                out.push_str(clif);
+                out.push_str(code);
+                out.push('\n');
+            };
+            if let Err(error) = compiler.compile(world, func, index, 0, false, Some(&mut show)) {
+                out.push_str(&format!("; {error}\n"));
+            }
+        }
+    });
+    out
+}
+
 /// Compiles all functions of a module, for looking at.
 pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
     let mut scratch = upshift_baseline::Scratch::default();
@@ -325,6 +731,19 @@ pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
         .collect()
 }
 
+/// Why a function is looked at where it stands, and the word where that is behind the header of a loop.
+unsafe fn where_at(entry: &FunctionEntry, pc: *const Word) -> (Cause, Option<u32>) {
+    // SAFETY: the pc is at an instruction of the function's code.
+    unsafe {
+        let word = pc.offset_from(entry.code);
+        let behind = word > 0 && (*pc.sub(1)).op() == Op::LoopHeader as u16;
+        match behind {
+            true => (Cause::Loop, Some(word as u32)),
+            false => (Cause::Calls, None),
+        }
+    }
+}
+
 // Routines and this entry have one convention: see `upshift_baseline::SUPPORTED`.
 type Enter = unsafe extern "C" fn(*mut Context, *mut u64, *const u8) -> u32;
 
@@ -335,7 +754,7 @@ type Enter = unsafe extern "C" fn(*mut Context, *mut u64, *const u8) -> u32;
 pub unsafe fn run(
     ctx: *mut Context,
     fp: *mut u64,
-    pc: *const upshift_bytecode::Word,
+    pc: *const Word,
     entry: *const FunctionEntry,
 ) -> RunEnd {
     let (mut fp, mut pc, mut entry) = (fp, pc, entry);
@@ -346,8 +765,12 @@ pub unsafe fn run(
         let instance = ctx.cast::<Instance>();
         let mut interpret = false;
         let mut came_back = false;
+        // After the end of a loop that was compiled alone the next loop may be one, too.
+        let mut look_soon = false;
         loop {
-            let mut target = if interpret { None } else { (*driver).target(&*entry, pc) };
+            (*driver).finish(&mut *instance);
+            let uncompiled = (*ctx).uncompiled;
+            let mut target = if interpret { None } else { (*driver).target(&*entry, pc, uncompiled) };
             interpret = false;
             if std::mem::take(&mut came_back) && target.is_none() {
                 // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
@@ -355,15 +778,16 @@ pub unsafe fn run(
                 if let Some(entry) = (*instance).entry_mut(index) {
                     entry.heat = entry.heat.saturating_add(1);
                     if entry.heat >= entry.threshold {
-                        (*driver).consider(&mut *instance, index, Cause::Calls);
-                        target = (*driver).target(&*(*ctx).functions.add(index as usize), pc);
+                        (*driver).consider(&mut *instance, index, Cause::Calls, None);
+                        let entry = *(*ctx).functions.add(index as usize);
+                        target = (*driver).target(&entry, pc, (*ctx).uncompiled);
                     }
                 }
             }
             if let Some(target) = target
-                && (*instance).native_room().is_none_or(|room| room >= routines::NATIVE_ROOM + 4096)
+                && (*instance).native_room().is_none_or(|room| room >= routines::NATIVE_ROOM + (80 << 10))
             {
-                (*instance).set_quantum(REFILL);
+                (*instance).set_quantum((*driver).config.sample.into());
                 (*driver).counters.entered += 1;
                 // The table may move while code runs.
                 let index = (*entry).index();
@@ -390,14 +814,36 @@ pub unsafe fn run(
                     came_back = true;
                     continue;
                 }
+                if status == Status::Deopt as u32 {
+                    let id = (*ctx).result;
+                    let (number, exit) = ((id >> 32) as u32, id as u32);
+                    let Some(code) = (&(*driver).optimized.live).get(&number) else {
+                        debug_assert!(false, "code in use is kept");
+                        return RunEnd::Unwound;
+                    };
+                    let place = optimized::complete(ctx, (*ctx).fp, &code.exits[exit as usize], true);
+                    (*driver).left(&mut *instance, number, exit, place.reason, &place);
+                    (fp, pc, entry) = (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
+                    look_soon = place.reason == Reason::Region;
+                    interpret = !matches!(place.reason, Reason::Region | Reason::Native);
+                    continue;
+                }
                 if status == Status::Interpret as u32 {
                     (*driver).counters.exits += 1;
                     interpret = true;
                 }
                 (fp, pc, entry) = ((*ctx).fp, (*ctx).pc, (*ctx).entry);
+                if status == Status::Switch as u32 {
+                    let index = (*entry).index();
+                    if (*entry).heat >= (*entry).threshold {
+                        let (cause, word) = where_at(&*entry, pc);
+                        (*driver).consider(&mut *instance, index, cause, word);
+                        entry = (*ctx).functions.add(index as usize);
+                    }
+                }
                 continue;
             }
-            let quantum = i64::from((*driver).config.quantum);
+            let quantum = if std::mem::take(&mut look_soon) { 1 } else { i64::from((*driver).config.quantum) };
             (*instance).set_quantum(quantum);
             match upshift_interpreter::run(ctx, fp, pc, entry) {
                 RunEnd::Switch => {
@@ -405,6 +851,7 @@ pub unsafe fn run(
                     let index = (*entry).index();
                     // At the start of a function the call was counted; elsewhere a loop used its portion up, or a frame
                     // came back.
+                    let (_, word) = where_at(&*entry, pc);
                     let cause = if pc == (*entry).code { Cause::Calls } else { Cause::Loop };
                     if cause == Cause::Loop
                         && let Some(entry) = (*instance).entry_mut(index)
@@ -412,7 +859,7 @@ pub unsafe fn run(
                         entry.heat = entry.heat.saturating_add(quantum as u32);
                     }
                     if (*entry).heat >= (*entry).threshold {
-                        (*driver).consider(&mut *instance, index, cause);
+                        (*driver).consider(&mut *instance, index, cause, word);
                     }
                 }
                 end => return end,

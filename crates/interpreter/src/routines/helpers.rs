@@ -1,0 +1,125 @@
+//! Helpers: what optimized code calls with values in registers. They neither collect, nor trap, nor leave. The list, with types
+//! and effects, is `upshift_optimizer::helper`; the order there is that of the engine's table.
+
+use upshift_bytecode::{TruthMask, Word};
+use upshift_runtime::context::Context;
+use upshift_runtime::instance::Instance;
+use upshift_runtime::linked::type_of_code;
+use upshift_runtime::map;
+use upshift_runtime::object::Buffer;
+use upshift_runtime::scalar;
+use upshift_runtime::string;
+use upshift_runtime::value::Value;
+
+/// Defines helpers, with the one contract.
+macro_rules! helpers {
+    ($($(#[$doc:meta])* $name:ident($($param:ident: $ty:ty),*) $(-> $result:ty)? $body:block)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// A live context of an instance that this thread runs; cells are live and of the kind that the name says.
+        pub unsafe extern "C" fn $name($($param: $ty),*) $(-> $result)? {
+            // SAFETY: by the contract; references to the instance end with the call.
+            #[allow(unused_unsafe, reason = "some bodies need none")]
+            unsafe { $body }
+        }
+    )*};
+}
+
+/// The instance of a context.
+macro_rules! instance {
+    ($ctx:ident) => {
+        (&mut *$ctx.cast::<Instance>())
+    };
+}
+
+helpers! {
+    /// fmod.
+    float_rem(a: f64, b: f64) -> f64 { scalar::float_rem(a, b) }
+    /// Power.
+    float_pow(a: f64, b: f64) -> f64 { scalar::float_pow(a, b) }
+    /// The angle of the point (b, a).
+    float_atan2(a: f64, b: f64) -> f64 { scalar::float_atan2(a, b) }
+    /// To the nearest integral value, halves away from zero.
+    float_round(a: f64) -> f64 { scalar::float_round(a) }
+    /// Sine.
+    float_sin(a: f64) -> f64 { scalar::float_sin(a) }
+    /// Cosine.
+    float_cos(a: f64) -> f64 { scalar::float_cos(a) }
+    /// Tangent.
+    float_tan(a: f64) -> f64 { scalar::float_tan(a) }
+    /// Arcsine.
+    float_asin(a: f64) -> f64 { scalar::float_asin(a) }
+    /// Arccosine.
+    float_acos(a: f64) -> f64 { scalar::float_acos(a) }
+    /// Arctangent.
+    float_atan(a: f64) -> f64 { scalar::float_atan(a) }
+    /// Exponential.
+    float_exp(a: f64) -> f64 { scalar::float_exp(a) }
+    /// Natural logarithm.
+    float_log(a: f64) -> f64 { scalar::float_log(a) }
+    /// Binary logarithm.
+    float_log2(a: f64) -> f64 { scalar::float_log2(a) }
+    /// Decimal logarithm.
+    float_log10(a: f64) -> f64 { scalar::float_log10(a) }
+
+    /// The write barrier behind the test of the bit.
+    write_barrier(ctx: *mut Context, object: Value) { instance!(ctx).heap.write_barrier_slow(object.as_ptr()) }
+    /// The write barrier of a buffer's slot, behind the test of the bit.
+    write_barrier_slot(ctx: *mut Context, buffer: *mut Buffer, slot: *mut Value) {
+        instance!(ctx).heap.write_barrier_slot_slow(buffer, slot)
+    }
+
+    /// Whether two strings have the same bytes.
+    string_equal(a: Value, b: Value) -> i64 { i64::from(string::equal(a, b)) }
+    /// The order of two strings: -1, 0 or 1.
+    string_compare(a: Value, b: Value) -> i64 { string::compare(a, b) as i64 }
+    /// The number of scalars.
+    string_len(s: Value) -> i64 { string::len(s) as i64 }
+    /// The number of bytes.
+    string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
+    /// A scalar by its position, or -1.
+    string_code_at(ctx: *mut Context, s: Value, i: i64) -> i64 {
+        string::code_at(&mut instance!(ctx).heap, s, i).unwrap_or(-1)
+    }
+    /// A scalar as a string, or hole where there is none.
+    string_char(ctx: *mut Context, s: Value, i: i64) -> Value {
+        string::get(&mut instance!(ctx).heap, s, i).unwrap_or(Value::HOLE)
+    }
+
+    /// The value at a key, or nil.
+    map_int_get(m: Value, key: i64) -> Value { map::int_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
+    /// Whether there is a key.
+    map_int_has(m: Value, key: i64) -> i64 { i64::from(map::int_get(m.as_ptr(), key).is_some()) }
+    /// The value at a key, or nil.
+    map_string_get(m: Value, key: Value) -> Value { map::string_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
+    /// Whether there is a key.
+    map_string_has(m: Value, key: Value) -> i64 { i64::from(map::string_get(m.as_ptr(), key).is_some()) }
+    /// Replaces the value at a key, which needs no memory; else 0, and nothing is done.
+    map_int_replace(ctx: *mut Context, m: Value, key: i64, value: Value) -> i64 {
+        // The search remembers where it found the key, so the second one is a comparison.
+        let m = m.as_ptr();
+        i64::from(map::int_get(m, key).is_some() && map::int_set(&mut instance!(ctx).heap, m, key, value).is_ok())
+    }
+    /// As [`map_int_replace`].
+    map_string_replace(ctx: *mut Context, m: Value, key: Value, value: Value) -> i64 {
+        let m = m.as_ptr();
+        i64::from(map::string_get(m, key).is_some() && map::string_set(&mut instance!(ctx).heap, m, key, value).is_ok())
+    }
+
+    /// Whether a cell is true under a mask.
+    cell_truthy(a: Value, mask: i64) -> i64 { i64::from(super::truthy(a, TruthMask(mask as u16))) }
+    /// The number of a cell's kind.
+    cell_kind(a: Value) -> i64 { a.kind() as i64 }
+    /// Whether two cells are the same value.
+    cell_identical(a: Value, b: Value) -> i64 { i64::from(a.identical(b)) }
+    /// Whether a cell is of a type.
+    cell_test(ctx: *mut Context, a: Value, ty: i64) -> i64 { i64::from((*ctx.cast::<Instance>()).is(a, type_of_code(ty as u32))) }
+
+    /// The distance that a switch over strings continues at.
+    switch_string_at(ctx: *mut Context, table: *const Word, key: Value) -> i64 { super::string_switch(ctx, table, key) }
+    /// The distance that a switch over words continues at.
+    switch_hash_at(table: *const Word, key: i64) -> i64 { super::hash_switch(table, key as u64) }
+    /// The distance that a switch over ints continues at.
+    switch_int_at(table: *const Word, key: i64) -> i64 { super::int_switch(table, key) }
+}

@@ -1,0 +1,1688 @@
+//! One arm per op of the bytecode.
+
+use std::collections::HashMap;
+
+use upshift_bytecode::ops::Role;
+use upshift_bytecode::{
+    Effects, Immediate, Inst as Bytecode, Kind, NumberPolicy, Op as Code, OperandKind, TruthMask, ValueType,
+};
+use upshift_runtime::context::Context;
+use upshift_runtime::object::{
+    Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple, list_bits,
+};
+use upshift_runtime::routine::Routine;
+use upshift_runtime::value::Value as Cell;
+use std::mem::offset_of;
+
+use super::{Builder, Edge, Frame, type_of};
+use crate::flow::{self, Slots};
+use crate::helper::Helper;
+use crate::ir::{
+    Block, Class, Cond, InstData, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target, Type, Value, Width,
+};
+
+/// Which memory the elements of lists of a storage kind are, how wide they are, and the routine that appends where there is no room.
+#[derive(Clone, Copy)]
+struct Elements {
+    class: Class,
+    width: Width,
+    ty: Type,
+}
+
+const INTS: Elements = Elements { class: Class::Ints, width: Width::Int, ty: Type::Int };
+const FLOATS: Elements = Elements { class: Class::Floats, width: Width::Float, ty: Type::Float };
+const BOOLS: Elements = Elements { class: Class::Bools, width: Width::U8, ty: Type::Int };
+const CELLS: Elements = Elements { class: Class::Cells, width: Width::Cell, ty: Type::Cell };
+
+const INT: u16 = 1 << Kind::Int as u16;
+const FLOAT: u16 = 1 << Kind::Float as u16;
+
+/// How two numbers of dynamic ops are combined.
+#[derive(Clone, Copy)]
+enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+}
+
+type Headers = HashMap<u32, (Block, Vec<(u32, Type)>)>;
+
+impl<'a> Builder<'a> {
+    /// A branch: the ways go on in blocks of their own.
+    pub(super) fn branch(
+        &mut self,
+        frame: &mut Frame<'a>,
+        inst: &Bytecode,
+        edges: &mut [Vec<Edge>],
+        headers: &Headers,
+    ) {
+        let at = self.word;
+        let next = at + inst.op.words() as u32;
+        let back = inst.op.effects().has(Effects::LOOP);
+        let o = inst.operands;
+        let targets = flow::targets(frame.guest.code, at, inst);
+        let target = targets.first().copied().unwrap_or(next);
+        match inst.op {
+            Code::Jump => return self.flow_to(frame, target, edges),
+            Code::JumpLoop => return self.back(frame, target, headers),
+            Code::IntSwitch | Code::CellSwitch | Code::StringSwitch => {
+                return self.switch(frame, inst, edges);
+            }
+            Code::IntAddOrJump | Code::IntSubOrJump | Code::IntMulOrJump => {
+                let (a, b) = (self.int(o[1]), self.int(o[2]));
+                let (test, op) = match inst.op {
+                    Code::IntAddOrJump => (Op::IaddOverflows, Op::Iadd),
+                    Code::IntSubOrJump => (Op::IsubOverflows, Op::Isub),
+                    _ => (Op::ImulOverflows, Op::Imul),
+                };
+                let overflows = self.binary(test, a, b);
+                let [jumps, goes] = self.split(overflows, [true, false]);
+                let env = self.env.clone();
+                self.way(frame, jumps, target, false, edges, headers);
+                self.env = env;
+                self.cur = goes;
+                self.dead = false;
+                let v = self.binary(op, a, b);
+                self.set(o[0], v);
+                self.way(frame, goes, next, false, edges, headers);
+                return;
+            }
+            _ => {}
+        }
+        if inst.op == Code::IntForLoop {
+            let (i, one) = (self.int(o[0]), self.iconst(1));
+            let i = self.binary(Op::Iadd, i, one);
+            self.set(o[0], i);
+        }
+        let cond = self.condition(frame, inst);
+        if self.dead {
+            return;
+        }
+        let [taken, not] = self.split(cond, [false, false]);
+        let env = self.env.clone();
+        self.way(frame, taken, target, back, edges, headers);
+        self.env = env;
+        self.way(frame, not, next, false, edges, headers);
+    }
+
+    /// The condition of a branch, 1 where it jumps.
+    fn condition(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) -> Value {
+        let o = inst.operands;
+        let ints = |c: &mut Self, cond| {
+            let (a, b) = (c.int(o[0]), c.int(o[1]));
+            c.icmp(cond, a, b)
+        };
+        let imm = |c: &mut Self, cond| {
+            let (a, b) = (c.int(o[0]), c.iconst(o[1]));
+            c.icmp(cond, a, b)
+        };
+        let floats = |c: &mut Self, cond| {
+            let (a, b) = (c.float(o[0]), c.float(o[1]));
+            c.fcmp(cond, a, b)
+        };
+        match inst.op {
+            Code::IfBranch | Code::IfLoop => {
+                let (a, zero) = (self.int(o[0]), self.iconst(0));
+                self.icmp(Cond::Ne, a, zero)
+            }
+            Code::UnlessBranch | Code::UnlessLoop => {
+                let (a, zero) = (self.int(o[0]), self.iconst(0));
+                self.icmp(Cond::Eq, a, zero)
+            }
+            Code::IntEqBranch | Code::IntEqLoop => ints(self, Cond::Eq),
+            Code::IntNeBranch | Code::IntNeLoop => ints(self, Cond::Ne),
+            Code::IntLtBranch | Code::IntLtLoop | Code::IntForLoop => ints(self, Cond::Lt),
+            Code::IntLeBranch | Code::IntLeLoop => ints(self, Cond::Le),
+            Code::IntEqImmBranch | Code::IntEqImmLoop => imm(self, Cond::Eq),
+            Code::IntNeImmBranch | Code::IntNeImmLoop => imm(self, Cond::Ne),
+            Code::IntLtImmBranch | Code::IntLtImmLoop => imm(self, Cond::Lt),
+            Code::IntLeImmBranch | Code::IntLeImmLoop => imm(self, Cond::Le),
+            Code::IntGtImmBranch | Code::IntGtImmLoop => imm(self, Cond::Gt),
+            Code::IntGeImmBranch | Code::IntGeImmLoop => imm(self, Cond::Ge),
+            Code::FloatEqBranch | Code::FloatEqLoop => floats(self, Cond::Eq),
+            Code::FloatNeBranch | Code::FloatNeLoop => floats(self, Cond::Ne),
+            Code::FloatLtBranch | Code::FloatLtLoop => floats(self, Cond::Lt),
+            Code::FloatLeBranch | Code::FloatLeLoop => floats(self, Cond::Le),
+            Code::FloatNotLtBranch | Code::FloatNotLtLoop => floats(self, Cond::Ge),
+            Code::FloatNotLeBranch | Code::FloatNotLeLoop => floats(self, Cond::Gt),
+            Code::WatchBranch => {
+                let table = self.context(offset_of!(Context, watches));
+                let bumped = self.load(Class::Watch, Width::U32, table, o[0] as usize * 4);
+                let zero = self.iconst(0);
+                self.icmp(Cond::Ne, bumped, zero)
+            }
+            Code::TruthyBranch => {
+                let a = self.cell(o[0]);
+                self.truthy(a, o[1])
+            }
+            Code::FalsyBranch => {
+                let a = self.cell(o[0]);
+                let t = self.truthy(a, o[1]);
+                self.not(t)
+            }
+            Code::IsBranch | Code::IsNotBranch => {
+                let a = self.cell(o[0]);
+                let what = if o[1] == Immediate::Hole as i64 {
+                    Cell::HOLE.bits()
+                } else {
+                    Cell::NIL.bits() - Immediate::Nil as u64 + o[1] as u64
+                };
+                let what = self.cconst(Cell::from_bits(what));
+                let same = self.binary(Op::Same, a, what);
+                if inst.op == Code::IsBranch { same } else { self.not(same) }
+            }
+            Code::StringEqBranch | Code::StringNeBranch => {
+                let (a, b) = (self.cell(o[0]), self.cell(o[1]));
+                let same = self.string_equal(a, b);
+                if inst.op == Code::StringEqBranch { same } else { self.not(same) }
+            }
+            // Every op that branches is above or in `branch`.
+            _ => {
+                self.exit(frame, Reason::Always);
+                self.iconst_nowhere()
+            }
+        }
+    }
+
+    /// A value where nothing is reached any more: the block has ended, so it stands in no block.
+    fn iconst_nowhere(&mut self) -> Value {
+        let (_, v) = self.func.make(InstData::new(Op::Iconst, &[]));
+        v.unwrap_or(Value::from_u32_checked(0))
+    }
+
+    fn not(&mut self, a: Value) -> Value {
+        let zero = self.iconst(0);
+        self.icmp(Cond::Eq, a, zero)
+    }
+
+    fn context(&mut self, offset: usize) -> Value {
+        self.def(InstData::new(Op::Context, &[]).imm(offset as i64))
+    }
+
+    fn switch(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, edges: &mut [Vec<Edge>]) {
+        let at = self.word;
+        let distance = inst.operands[1] as u32;
+        let (cases, value) = match inst.op {
+            Code::IntSwitch => {
+                let (cases, _) = flow::switch(frame.guest.code, at, distance);
+                (cases, self.int(inst.operands[0]))
+            }
+            Code::CellSwitch => {
+                let (cases, _) = flow::switch(frame.guest.code, at, distance);
+                let cell = self.cell(inst.operands[0]);
+                (cases, self.unary(Op::Bits, cell))
+            }
+            _ => {
+                // The helper finds the distance of the target.
+                let (keys, default) = flow::switch(frame.guest.code, at, distance);
+                let mut cases: Vec<(i64, i64)> =
+                    keys.iter().map(|k| (k.1, k.1)).filter(|k| k.0 != default).collect();
+                cases.sort_unstable();
+                cases.dedup();
+                let place = i64::from(frame.guest.meta.index) << 32 | i64::from(at + distance);
+                let table = self.def(InstData::new(Op::Code, &[]).imm(place));
+                let cell = self.cell(inst.operands[0]);
+                (cases, self.helper(Helper::StringSwitch, &[table, cell]))
+            }
+        };
+        let (_, default) = flow::switch(frame.guest.code, at, distance);
+        let words: Vec<u32> =
+            cases.iter().map(|c| c.1).chain([default]).map(|d| (i64::from(at) + d) as u32).collect();
+        let blocks: Vec<Block> = words.iter().map(|_| self.add_block(false)).collect();
+        let number = self.func.cases.len() as i64;
+        self.func.cases.push(cases.iter().map(|c| c.0).collect());
+        let targets: Vec<Target> = blocks.iter().map(|&b| Target::new(b)).collect();
+        self.push(InstData::new(Op::Switch, &[value]).imm(number).targets(targets));
+        let env = self.env.clone();
+        for (&block, &word) in blocks.iter().zip(&words) {
+            self.env.clone_from(&env);
+            self.cur = block;
+            self.dead = false;
+            self.flow_to(frame, word, edges);
+        }
+        self.dead = true;
+    }
+
+    // ---- Routines and helpers ----
+
+    /// What a routine of an op may do.
+    fn effects(op: Code) -> SiteEffects {
+        let e = op.effects();
+        let calls = e.has(Effects::CALL);
+        SiteEffects {
+            writes: calls || e.has(Effects::WRITE),
+            reads: true,
+            collects: e.collects(),
+            calls,
+        }
+    }
+
+    /// The register that an instruction defines.
+    fn destination(inst: &Bytecode) -> Option<(u32, Type)> {
+        flow::registers(inst).find(|r| r.1 != Role::Use).map(|(slot, _, bank)| (slot, type_of(bank)))
+    }
+
+    /// The site of a routine that does an instruction.
+    fn routine_site(&mut self, frame: &Frame<'a>, inst: &Bytecode, routine: Routine) -> Site {
+        let dst = Self::destination(inst);
+        let effects = Self::effects(inst.op);
+        self.site(SiteData {
+            routine: routine as u32,
+            kind: if effects.calls { RoutineKind::Call } else { RoutineKind::Plain },
+            slot: dst.map_or(u32::MAX, |d| frame.base + d.0),
+            result: dst.map(|d| d.1),
+            callee: 0,
+            params: Box::default(),
+            header: 0,
+            effects,
+        })
+    }
+
+    /// Does an instruction by its routine.
+    pub(super) fn routine(&mut self, frame: &Frame<'a>, inst: &Bytecode, routine: Routine) -> Option<Value> {
+        let site = self.routine_site(frame, inst, routine);
+        if self.func.sites[site].kind == RoutineKind::Call {
+            self.calls = true;
+            self.reach(frame.base + frame.guest.meta.layout.size());
+        }
+        let state = self.state(frame);
+        let v = self.push(InstData::new(Op::Routine, &[]).state(state).site(site));
+        if let (Some(v), Some((slot, _))) = (v, Self::destination(inst)) {
+            self.set(i64::from(slot), v);
+        }
+        v
+    }
+
+    /// Notes that frames reach to a slot.
+    pub(super) fn reach(&mut self, slot: u32) {
+        self.extent = self.extent.max(slot);
+    }
+
+    pub(super) fn helper(&mut self, helper: Helper, args: &[Value]) -> Value {
+        let info = helper.info();
+        let site = self.site(SiteData {
+            routine: u32::MAX,
+            kind: RoutineKind::Plain,
+            slot: u32::MAX,
+            result: info.result,
+            callee: 0,
+            params: Box::default(),
+            header: 0,
+            effects: SiteEffects { writes: info.writes, reads: info.reads, collects: false, calls: false },
+        });
+        self.def(InstData::new(Op::Helper, args).imm(helper as i64).site(site))
+    }
+
+    /// Where two ways meet: `make` appends to each, in the block that it is given, and gives the value.
+    fn join(
+        &mut self,
+        cond: Value,
+        ty: Type,
+        cold: [bool; 2],
+        first: impl FnOnce(&mut Self) -> Option<Value>,
+        second: impl FnOnce(&mut Self) -> Option<Value>,
+    ) -> Value {
+        let [a, b] = self.split(cond, cold);
+        let mut ends = Vec::new();
+        self.cur = a;
+        if let Some(v) = first(self) {
+            ends.push((self.cur, v));
+        }
+        self.cur = b;
+        if let Some(v) = second(self) {
+            ends.push((self.cur, v));
+        }
+        let after = self.add_block(false);
+        let result = self.func.add_param(after, ty);
+        for (block, v) in ends {
+            self.cur = block;
+            self.goto(after, &[v]);
+        }
+        self.cur = after;
+        self.dead = false;
+        result
+    }
+
+    /// As [`Builder::join`], without a value.
+    fn meet(&mut self, cond: Value, cold: [bool; 2], first: impl FnOnce(&mut Self), second: impl FnOnce(&mut Self)) {
+        let [a, b] = self.split(cond, cold);
+        let after = self.func.blocks.push(Default::default());
+        self.cur = a;
+        first(self);
+        self.goto(after, &[]);
+        self.cur = b;
+        second(self);
+        self.goto(after, &[]);
+        self.func.layout.push(after);
+        self.cur = after;
+    }
+
+    // ---- Cells ----
+
+    fn truthy(&mut self, a: Value, mask: i64) -> Value {
+        let yes = self.cconst(Cell::TRUE);
+        let is_true = self.binary(Op::Same, a, yes);
+        self.join(
+            is_true,
+            Type::Int,
+            [false, false],
+            |c| Some(c.iconst(1)),
+            |c| {
+                let no = c.cconst(Cell::FALSE);
+                let is_false = c.binary(Op::Same, a, no);
+                let falsy = TruthMask(mask as u16).has(TruthMask::FALSE);
+                Some(c.join(
+                    is_false,
+                    Type::Int,
+                    [false, true],
+                    |c| Some(c.iconst(i64::from(!falsy))),
+                    |c| {
+                        let mask = c.iconst(mask);
+                        Some(c.helper(Helper::CellTruthy, &[a, mask]))
+                    },
+                ))
+            },
+        )
+    }
+
+    fn string_equal(&mut self, a: Value, b: Value) -> Value {
+        let same = self.binary(Op::Same, a, b);
+        self.join(
+            same,
+            Type::Int,
+            [false, false],
+            |c| Some(c.iconst(1)),
+            |c| {
+                // Inline ones are equal only if their bits are.
+                let (x, y) = (c.unary(Op::IsObject, a), c.unary(Op::IsObject, b));
+                let both = c.binary(Op::Iand, x, y);
+                Some(c.join(
+                    both,
+                    Type::Int,
+                    [false, false],
+                    |c| Some(c.helper(Helper::StringEqual, &[a, b])),
+                    |c| Some(c.iconst(0)),
+                ))
+            },
+        )
+    }
+
+    /// Leaves unless a cell is an object of a kind.
+    fn guard_kind(&mut self, frame: &Frame<'a>, a: Value, kind: ObjectKind, reason: Reason) {
+        let object = self.unary(Op::IsObject, a);
+        self.guard(frame, object, reason);
+        let k = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
+        let wanted = self.iconst(kind as i64);
+        let is = self.icmp(Cond::Eq, k, wanted);
+        self.guard(frame, is, reason);
+    }
+
+    fn box_int(&mut self, frame: &Frame<'a>, inst: &Bytecode, a: Value) -> Value {
+        let site = self.routine_site(frame, inst, Routine::BoxInt);
+        let state = self.state(frame);
+        self.def(InstData::new(Op::BoxInt, &[a]).state(state).site(site))
+    }
+
+    /// Leaves unless an int has 48 bits.
+    fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
+        let sixteen = self.iconst(16);
+        let up = self.binary(Op::Ishl, a, sixteen);
+        let down = self.binary(Op::IshrS, up, sixteen);
+        let fits = self.icmp(Cond::Eq, down, a);
+        self.guard(frame, fits, Reason::Wide);
+    }
+
+    /// The float in a cell that was seen to be of one kind of number.
+    fn number(&mut self, frame: &Frame<'a>, a: Value, kinds: u16) -> Value {
+        if kinds == FLOAT {
+            let is = self.unary(Op::IsFloat, a);
+            self.guard(frame, is, Reason::Kind);
+            return self.unary(Op::CellFloat, a);
+        }
+        if kinds == INT {
+            let is = self.unary(Op::IsSmall, a);
+            self.guard(frame, is, Reason::Kind);
+            let i = self.unary(Op::SmallInt, a);
+            return self.unary(Op::FfromInt, i);
+        }
+        let is = self.unary(Op::IsFloat, a);
+        self.join(
+            is,
+            Type::Float,
+            [false, false],
+            |c| Some(c.unary(Op::CellFloat, a)),
+            |c| {
+                let small = c.unary(Op::IsSmall, a);
+                c.guard(frame, small, Reason::Kind);
+                let i = c.unary(Op::SmallInt, a);
+                Some(c.unary(Op::FfromInt, i))
+            },
+        )
+    }
+
+    /// Whether assumptions may be made at the instruction.
+    pub(super) fn may_assume(&self, frame: &Frame<'a>) -> bool {
+        self.options.speculate && !self.facts.failed(frame.guest.meta.index, self.word)
+    }
+
+    fn arithmetic(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, what: Arithmetic, routine: Routine) {
+        let o = inst.operands;
+        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
+        let seen = self.facts.feedback(o[4] as u32);
+        let (l, r) = (seen.left, seen.right);
+        let numbers = INT | FLOAT;
+        let plain = l != 0
+            && r != 0
+            && (l | r) & !numbers == 0
+            && !policy.has(NumberPolicy::WRAP32)
+            && (policy.has(NumberPolicy::PROMOTE) || (l == r && l != numbers));
+        if !plain || !self.may_assume(frame) {
+            if l == 0 && self.options.unseen && self.may_assume(frame) {
+                return self.exit(frame, Reason::Unseen);
+            }
+            self.routine(frame, inst, routine);
+            return;
+        }
+        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+        let ints = |c: &mut Self, frame: &Frame<'a>| {
+            let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
+            // Small ints: sums and differences stay within 64 bits.
+            let v = match what {
+                Arithmetic::Add => c.binary(Op::Iadd, x, y),
+                Arithmetic::Sub => c.binary(Op::Isub, x, y),
+                Arithmetic::Mul => {
+                    let state = c.state(frame);
+                    c.def(InstData::new(Op::ImulExit, &[x, y]).imm(Reason::Wide as i64).state(state))
+                }
+            };
+            c.guard_fits(frame, v);
+            c.unary(Op::BoxSmall, v)
+        };
+        let floats = |c: &mut Self, frame: &Frame<'a>| {
+            let (x, y) = (c.number(frame, a, l), c.number(frame, b, r));
+            let op = match what {
+                Arithmetic::Add => Op::Fadd,
+                Arithmetic::Sub => Op::Fsub,
+                Arithmetic::Mul => Op::Fmul,
+            };
+            let v = c.binary(op, x, y);
+            c.unary(Op::BoxFloat, v)
+        };
+        let v = if l == INT && r == INT {
+            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+            self.guard(frame, x, Reason::Kind);
+            self.guard(frame, y, Reason::Kind);
+            ints(self, frame)
+        } else if l & INT == 0 || r & INT == 0 {
+            floats(self, frame)
+        } else {
+            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+            let both = self.binary(Op::Iand, x, y);
+            let frame = &*frame;
+            self.join(both, Type::Cell, [false, false], |c| Some(ints(c, frame)), |c| Some(floats(c, frame)))
+        };
+        self.set(o[0], v);
+    }
+
+    fn comparison(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, cond: Cond, routine: Routine) {
+        let o = inst.operands;
+        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
+        let seen = self.facts.feedback(o[4] as u32);
+        let (l, r) = (seen.left, seen.right);
+        let assume = self.may_assume(frame);
+        if l == 0 && self.options.unseen && assume {
+            return self.exit(frame, Reason::Unseen);
+        }
+        let equality = matches!(cond, Cond::Eq | Cond::Ne);
+        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+        let text = 1 << Kind::String as u16;
+        let v = if assume && l == INT && r == INT {
+            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+            self.guard(frame, x, Reason::Kind);
+            self.guard(frame, y, Reason::Kind);
+            let (x, y) = (self.unary(Op::SmallInt, a), self.unary(Op::SmallInt, b));
+            self.icmp(cond, x, y)
+        } else if assume
+            && (l | r) & !(INT | FLOAT) == 0
+            && (l == FLOAT && r == FLOAT
+                || !equality && policy.has(NumberPolicy::PROMOTE) && (l & INT == 0 || r & INT == 0))
+        {
+            let (x, y) = (self.number(frame, a, l), self.number(frame, b, r));
+            self.fcmp(cond, x, y)
+        } else if assume && equality && l == text && r == text {
+            // Strings: inline ones, or objects of text.
+            for v in [a, b] {
+                let bits = self.unary(Op::Bits, v);
+                let shift = self.iconst(48);
+                let tag = self.binary(Op::IshrU, bits, shift);
+                let short = self.iconst(upshift_runtime::value::TAG_SHORT_STRING as i64);
+                let is_short = self.icmp(Cond::Eq, tag, short);
+                let frame = &*frame;
+                self.meet(
+                    is_short,
+                    [false, false],
+                    |_| {},
+                    |c| c.guard_kind(frame, v, ObjectKind::String, Reason::Kind),
+                );
+            }
+            let same = self.string_equal(a, b);
+            if cond == Cond::Eq { same } else { self.not(same) }
+        } else {
+            self.routine(frame, inst, routine);
+            return;
+        };
+        self.set(o[0], v);
+    }
+
+    fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(inst.operands[4] as u32);
+        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0 {
+            self.routine(frame, inst, Routine::CellFieldGet);
+            return;
+        }
+        let object = self.cell(o[1]);
+        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
+        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
+        let wanted = self.iconst(i64::from(seen.ids[0]));
+        let is = self.icmp(Cond::Eq, shape, wanted);
+        self.guard(frame, is, Reason::Shape);
+        let offset = Record::FIELDS + 8 * seen.slots[0].slot as usize;
+        let v = match seen.slots[0].kind {
+            1 => {
+                let v = self.load(Class::Field, Width::Int, object, offset);
+                self.box_int_of_dynamic(frame, v)
+            }
+            2 => {
+                let v = self.load(Class::Field, Width::Int, object, offset);
+                self.unary(Op::BoxBool, v)
+            }
+            3 => {
+                let v = self.load(Class::Field, Width::Float, object, offset);
+                self.unary(Op::BoxFloat, v)
+            }
+            _ => self.load(Class::Field, Width::Cell, object, offset),
+        };
+        self.set(o[0], v);
+    }
+
+    /// An int as a cell in an op whose routine does more than boxing: wide ones leave.
+    fn box_int_of_dynamic(&mut self, frame: &Frame<'a>, v: Value) -> Value {
+        self.guard_fits(frame, v);
+        self.unary(Op::BoxSmall, v)
+    }
+
+    fn index_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(o[4] as u32);
+        let list = 1 << Kind::List as u16;
+        if !self.may_assume(frame) || seen.left != list || seen.right != INT {
+            self.routine(frame, inst, Routine::CellIndexGet);
+            return;
+        }
+        let (object, key) = (self.cell(o[1]), self.cell(o[2]));
+        let is = self.unary(Op::IsObject, object);
+        self.guard(frame, is, Reason::Kind);
+        let small = self.unary(Op::IsSmall, key);
+        self.guard(frame, small, Reason::Kind);
+        let i = self.unary(Op::SmallInt, key);
+        let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
+        let first = self.iconst(ObjectKind::ListInt as i64);
+        let from = self.binary(Op::Isub, kind, first);
+        let four = self.iconst(4);
+        let is_list = self.icmp(Cond::Ult, from, four);
+        self.guard(frame, is_list, Reason::Kind);
+        let len = self.load(Class::Len, Width::Int, object, offset_of!(List, len));
+        let inside = self.icmp(Cond::Ult, i, len);
+        self.guard(frame, inside, Reason::Kind);
+        let cells = self.iconst(ObjectKind::ListCell as i64);
+        let of_cells = self.icmp(Cond::Eq, kind, cells);
+        let frame = &*frame;
+        let v = self.join(
+            of_cells,
+            Type::Cell,
+            [false, false],
+            |c| Some(c.element(object, i, CELLS)),
+            |c| {
+                let ints = c.iconst(ObjectKind::ListInt as i64);
+                let of_ints = c.icmp(Cond::Eq, kind, ints);
+                Some(c.join(
+                    of_ints,
+                    Type::Cell,
+                    [false, false],
+                    |c| {
+                        let v = c.element(object, i, INTS);
+                        Some(c.box_int_of_dynamic(frame, v))
+                    },
+                    |c| {
+                        let floats = c.iconst(ObjectKind::ListFloat as i64);
+                        let of_floats = c.icmp(Cond::Eq, kind, floats);
+                        Some(c.join(
+                            of_floats,
+                            Type::Cell,
+                            [false, false],
+                            |c| {
+                                let v = c.element(object, i, FLOATS);
+                                Some(c.unary(Op::BoxFloat, v))
+                            },
+                            |c| {
+                                let v = c.element(object, i, BOOLS);
+                                Some(c.unary(Op::BoxBool, v))
+                            },
+                        ))
+                    },
+                ))
+            },
+        );
+        self.set(o[0], v);
+    }
+
+    fn unbox_int(&mut self, frame: &Frame<'a>, a: Value) -> Value {
+        let small = self.unary(Op::IsSmall, a);
+        if self.may_assume(frame) {
+            self.guard(frame, small, Reason::Kind);
+            return self.unary(Op::SmallInt, a);
+        }
+        self.join(
+            small,
+            Type::Int,
+            [false, true],
+            |c| Some(c.unary(Op::SmallInt, a)),
+            |c| {
+                c.guard_kind(frame, a, ObjectKind::WideInt, Reason::Mismatch);
+                Some(c.load(
+                    Class::Fixed,
+                    Width::Int,
+                    a,
+                    offset_of!(upshift_runtime::object::WideInt, value),
+                ))
+            },
+        )
+    }
+
+    // ---- Lists ----
+
+    fn element(&mut self, list: Value, i: Value, e: Elements) -> Value {
+        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
+        self.load_at(e.class, e.width, buffer, i, Buffer::DATA)
+    }
+
+    /// The position that an index means, which is in the list.
+    fn position(&mut self, frame: &Frame<'a>, list: Value, i: Value, relative: bool) -> Value {
+        let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
+        let i = if relative { self.from_end(i, len) } else { i };
+        let inside = self.icmp(Cond::Ult, i, len);
+        self.guard(frame, inside, Reason::Bounds);
+        i
+    }
+
+    /// A position that counts from the end where it is negative.
+    fn from_end(&mut self, i: Value, len: Value) -> Value {
+        let zero = self.iconst(0);
+        let negative = self.icmp(Cond::Lt, i, zero);
+        let back = self.binary(Op::Iadd, i, len);
+        self.def(InstData::new(Op::SelectInt, &[negative, back, i]))
+    }
+
+    fn list_get(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, relative: bool) {
+        let o = inst.operands;
+        let (list, i) = (self.cell(o[1]), self.int(o[2]));
+        let i = self.position(frame, list, i, relative);
+        let v = self.element(list, i, e);
+        self.set(o[0], v);
+    }
+
+    fn list_set(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, relative: bool) {
+        let o = inst.operands;
+        let (list, i) = (self.cell(o[0]), self.int(o[1]));
+        let v = self.get(o[2], e.ty);
+        let i = self.position(frame, list, i, relative);
+        self.store_element(list, i, v, e);
+    }
+
+    fn store_element(&mut self, list: Value, i: Value, v: Value, e: Elements) {
+        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
+        let op = if e.ty == Type::Cell { Op::StoreCellAt } else { Op::StoreAt };
+        let v = if e.width == Width::U8 { self.truth(v) } else { v };
+        self.push(InstData::new(op, &[buffer, i, v]).imm(Buffer::DATA as i64).access(e.class, e.width));
+    }
+
+    /// 1 where an int is not 0.
+    fn truth(&mut self, v: Value) -> Value {
+        let zero = self.iconst(0);
+        self.icmp(Cond::Ne, v, zero)
+    }
+
+    /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.
+    fn push_element(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, routine: Routine, append: bool) {
+        let o = inst.operands;
+        let (list, v) = if append { (self.cell(o[1]), self.get(o[2], e.ty)) } else { (self.cell(o[0]), self.get(o[1], e.ty)) };
+        let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
+        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
+        let room = self.load(Class::Capacity, Width::Int, buffer, offset_of!(Buffer, capacity));
+        let mut fits = self.icmp(Cond::Ult, len, room);
+        if append {
+            let bits = self.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
+            let shared = self.iconst(i64::from(list_bits::SHARED));
+            let is_shared = self.binary(Op::Iand, bits, shared);
+            let alone = self.not(is_shared);
+            fits = self.binary(Op::Iand, fits, alone);
+        }
+        let fast = |c: &mut Self| {
+            c.store_element(list, len, v, e);
+            let one = c.iconst(1);
+            let longer = c.binary(Op::Iadd, len, one);
+            c.store(Class::Len, Width::Int, list, longer, offset_of!(List, len));
+        };
+        if append {
+            let result = self.join(
+                fits,
+                Type::Cell,
+                [false, true],
+                |c| {
+                    fast(c);
+                    Some(list)
+                },
+                |c| c.routine(frame, inst, routine),
+            );
+            self.set(o[0], result);
+        } else {
+            self.meet(fits, [false, true], fast, |c| {
+                c.routine(frame, inst, routine);
+            });
+        }
+    }
+
+    /// A new object from values.
+    fn alloc(&mut self, frame: &Frame<'a>, inst: &Bytecode, header: u64, words: &[Value], routine: Routine) {
+        let site = self.routine_site(frame, inst, routine);
+        let state = self.state(frame);
+        let v = self.def(InstData::new(Op::Alloc, words).imm(header as i64).state(state).site(site));
+        self.set(inst.operands[0], v);
+    }
+
+    // ---- Ops ----
+
+    fn set_unary(&mut self, inst: &Bytecode, op: Op, from: Type) {
+        let a = self.get(inst.operands[1], from);
+        let v = self.unary(op, a);
+        self.set(inst.operands[0], v);
+    }
+
+    fn set_ints(&mut self, inst: &Bytecode, op: Op) {
+        let (a, b) = (self.int(inst.operands[1]), self.int(inst.operands[2]));
+        let v = self.binary(op, a, b);
+        self.set(inst.operands[0], v);
+    }
+
+    fn set_imm(&mut self, inst: &Bytecode, op: Op) {
+        let (a, b) = (self.int(inst.operands[1]), self.iconst(inst.operands[2]));
+        let v = self.binary(op, a, b);
+        self.set(inst.operands[0], v);
+    }
+
+    fn checked(&mut self, frame: &Frame<'a>, op: Op, a: Value, b: Value) -> Value {
+        let state = self.state(frame);
+        self.def(InstData::new(op, &[a, b]).imm(Reason::Overflow as i64).state(state))
+    }
+
+    fn set_checked(&mut self, frame: &Frame<'a>, inst: &Bytecode, op: Op, immediate: bool) {
+        let o = inst.operands;
+        let a = self.int(o[1]);
+        let b = if immediate { self.iconst(o[2]) } else { self.int(o[2]) };
+        let v = self.checked(frame, op, a, b);
+        self.set(o[0], v);
+    }
+
+    fn set_icmp(&mut self, inst: &Bytecode, cond: Cond, immediate: bool) {
+        let o = inst.operands;
+        let a = self.int(o[1]);
+        let b = if immediate { self.iconst(o[2]) } else { self.int(o[2]) };
+        let v = self.icmp(cond, a, b);
+        self.set(o[0], v);
+    }
+
+    fn set_floats(&mut self, inst: &Bytecode, op: Op) {
+        let (a, b) = (self.float(inst.operands[1]), self.float(inst.operands[2]));
+        let v = self.binary(op, a, b);
+        self.set(inst.operands[0], v);
+    }
+
+    fn set_fcmp(&mut self, inst: &Bytecode, cond: Cond) {
+        let (a, b) = (self.float(inst.operands[1]), self.float(inst.operands[2]));
+        let v = self.fcmp(cond, a, b);
+        self.set(inst.operands[0], v);
+    }
+
+    fn set_fcall(&mut self, inst: &Bytecode, helper: Helper, two: bool) {
+        let o = inst.operands;
+        let a = self.float(o[1]);
+        let data = if two {
+            let b = self.float(o[2]);
+            InstData::new(Op::Fcall2, &[a, b])
+        } else {
+            InstData::new(Op::Fcall1, &[a])
+        };
+        let v = self.def(data.imm(helper as i64));
+        self.set(o[0], v);
+    }
+
+    /// Leaves where a float divisor is zero.
+    fn guard_divisor(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let (b, zero) = (self.float(inst.operands[2]), self.fconst(0.0));
+        let is = self.fcmp(Cond::Ne, b, zero);
+        self.guard(frame, is, Reason::Division);
+    }
+
+    fn literal(&self, frame: &Frame<'a>, inst: &Bytecode) -> i64 {
+        frame.guest.code.get(self.word as usize + inst.operands[1] as usize).map_or(0, |w| w.0 as i64)
+    }
+
+    /// One instruction that does not branch.
+    #[expect(clippy::too_many_lines, reason = "one arm per op")]
+    pub(super) fn inst(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, after: &Slots) {
+        let o = inst.operands;
+        match inst.op {
+            Code::Nop | Code::LoopHeader => {}
+            Code::TierEntry => self.exit(frame, Reason::Always),
+            Code::FrameClear => {
+                let hole = self.cconst(Cell::HOLE);
+                for slot in flow::cleared(frame.guest.meta, inst) {
+                    self.set(i64::from(slot), hole);
+                }
+            }
+            Code::IntMove | Code::IntLocalGet => {
+                let v = self.int(o[1]);
+                self.set(o[0], v);
+            }
+            Code::FloatMove | Code::FloatLocalGet => {
+                let v = self.float(o[1]);
+                self.set(o[0], v);
+            }
+            Code::CellMove | Code::CellLocalGet => {
+                let v = self.cell(o[1]);
+                self.set(o[0], v);
+            }
+            Code::IntLocalSet => {
+                let v = self.int(o[1]);
+                self.set(o[0], v);
+            }
+            Code::FloatLocalSet => {
+                let v = self.float(o[1]);
+                self.set(o[0], v);
+            }
+            Code::CellLocalSet => {
+                let v = self.cell(o[1]);
+                self.set(o[0], v);
+            }
+            Code::IntConst => {
+                let v = self.iconst(o[1]);
+                self.set(o[0], v);
+            }
+            Code::IntConstWide => {
+                let v = self.literal(frame, inst);
+                let v = self.iconst(v);
+                self.set(o[0], v);
+            }
+            Code::FloatConst => {
+                let v = self.literal(frame, inst);
+                let v = self.def(InstData::new(Op::Fconst, &[]).imm(v));
+                self.set(o[0], v);
+            }
+            Code::CellConst => {
+                let v = self.literal(frame, inst);
+                let v = self.cconst(Cell::from_bits(v as u64));
+                self.set(o[0], v);
+            }
+            Code::StringConst | Code::NameConst => {
+                let v = self.def(InstData::new(Op::Constant, &[]).imm(o[1]));
+                self.set(o[0], v);
+            }
+            Code::IntAdd => self.set_ints(inst, Op::Iadd),
+            Code::IntSub => self.set_ints(inst, Op::Isub),
+            Code::IntMul => self.set_ints(inst, Op::Imul),
+            Code::IntAddChecked => self.set_checked(frame, inst, Op::IaddExit, false),
+            Code::IntSubChecked => self.set_checked(frame, inst, Op::IsubExit, false),
+            Code::IntMulChecked => self.set_checked(frame, inst, Op::ImulExit, false),
+            Code::IntAddImmChecked => self.set_checked(frame, inst, Op::IaddExit, true),
+            Code::IntMulImmChecked => self.set_checked(frame, inst, Op::ImulExit, true),
+            Code::IntAddImm => self.set_imm(inst, Op::Iadd),
+            Code::IntNeg => {
+                let (zero, a) = (self.iconst(0), self.int(o[1]));
+                let v = self.binary(Op::Isub, zero, a);
+                self.set(o[0], v);
+            }
+            Code::IntNegChecked => {
+                let (zero, a) = (self.iconst(0), self.int(o[1]));
+                let v = self.checked(frame, Op::IsubExit, zero, a);
+                self.set(o[0], v);
+            }
+            Code::IntAbsChecked => {
+                let a = self.int(o[1]);
+                let least = self.iconst(i64::MIN);
+                let fits = self.icmp(Cond::Ne, a, least);
+                self.guard(frame, fits, Reason::Overflow);
+                let zero = self.iconst(0);
+                let negated = self.binary(Op::Isub, zero, a);
+                let v = self.binary(Op::Imax, a, negated);
+                self.set(o[0], v);
+            }
+            Code::IntDiv | Code::IntRem => {
+                let (a, b) = (self.int(o[1]), self.int(o[2]));
+                let zero = self.iconst(0);
+                let some = self.icmp(Cond::Ne, b, zero);
+                self.guard(frame, some, Reason::Division);
+                if inst.op == Code::IntDiv {
+                    let (least, minus) = (self.iconst(i64::MIN), self.iconst(-1));
+                    let x = self.icmp(Cond::Ne, a, least);
+                    let y = self.icmp(Cond::Ne, b, minus);
+                    let fits = self.binary(Op::Ior, x, y);
+                    self.guard(frame, fits, Reason::Overflow);
+                    let v = self.binary(Op::Idiv, a, b);
+                    self.set(o[0], v);
+                } else {
+                    let v = self.binary(Op::Irem, a, b);
+                    self.set(o[0], v);
+                }
+            }
+            Code::IntDivImm => self.set_imm(inst, Op::Idiv),
+            Code::IntRemImm => self.set_imm(inst, Op::Irem),
+            Code::IntAnd => self.set_ints(inst, Op::Iand),
+            Code::IntOr => self.set_ints(inst, Op::Ior),
+            Code::IntXor => self.set_ints(inst, Op::Ixor),
+            Code::IntShl => self.set_ints(inst, Op::Ishl),
+            Code::IntShrS => self.set_ints(inst, Op::IshrS),
+            Code::IntShrU => self.set_ints(inst, Op::IshrU),
+            Code::IntAndImm => self.set_imm(inst, Op::Iand),
+            Code::IntShlImm => self.set_imm(inst, Op::Ishl),
+            Code::IntShrSImm => self.set_imm(inst, Op::IshrS),
+            Code::IntExtend32 => self.set_unary(inst, Op::Iextend32, Type::Int),
+            Code::IntMin => self.set_ints(inst, Op::Imin),
+            Code::IntMax => self.set_ints(inst, Op::Imax),
+            Code::BoolNot => {
+                let a = self.int(o[1]);
+                let v = self.not(a);
+                self.set(o[0], v);
+            }
+            Code::IntEq => self.set_icmp(inst, Cond::Eq, false),
+            Code::IntNe => self.set_icmp(inst, Cond::Ne, false),
+            Code::IntLt => self.set_icmp(inst, Cond::Lt, false),
+            Code::IntLe => self.set_icmp(inst, Cond::Le, false),
+            Code::IntEqImm => self.set_icmp(inst, Cond::Eq, true),
+            Code::IntNeImm => self.set_icmp(inst, Cond::Ne, true),
+            Code::IntLtImm => self.set_icmp(inst, Cond::Lt, true),
+            Code::IntLeImm => self.set_icmp(inst, Cond::Le, true),
+            Code::IntGtImm => self.set_icmp(inst, Cond::Gt, true),
+            Code::IntGeImm => self.set_icmp(inst, Cond::Ge, true),
+
+            Code::FloatAdd => self.set_floats(inst, Op::Fadd),
+            Code::FloatSub => self.set_floats(inst, Op::Fsub),
+            Code::FloatMul => self.set_floats(inst, Op::Fmul),
+            Code::FloatDiv => self.set_floats(inst, Op::Fdiv),
+            Code::FloatDivChecked => {
+                self.guard_divisor(frame, inst);
+                self.set_floats(inst, Op::Fdiv);
+            }
+            Code::FloatRem => self.set_fcall(inst, Helper::FloatRem, true),
+            Code::FloatRemChecked => {
+                self.guard_divisor(frame, inst);
+                self.set_fcall(inst, Helper::FloatRem, true);
+            }
+            Code::FloatMin => self.set_floats(inst, Op::Fmin),
+            Code::FloatMax => self.set_floats(inst, Op::Fmax),
+            Code::FloatPow => self.set_fcall(inst, Helper::FloatPow, true),
+            Code::FloatAtan2 => self.set_fcall(inst, Helper::FloatAtan2, true),
+            Code::FloatNeg => self.set_unary(inst, Op::Fneg, Type::Float),
+            Code::FloatAbs => self.set_unary(inst, Op::Fabs, Type::Float),
+            Code::FloatSqrt => self.set_unary(inst, Op::Fsqrt, Type::Float),
+            Code::FloatFloor => self.set_unary(inst, Op::Ffloor, Type::Float),
+            Code::FloatCeil => self.set_unary(inst, Op::Fceil, Type::Float),
+            Code::FloatTrunc => self.set_unary(inst, Op::Ftrunc, Type::Float),
+            Code::FloatRound => self.set_fcall(inst, Helper::FloatRound, false),
+            Code::FloatSin => self.set_fcall(inst, Helper::FloatSin, false),
+            Code::FloatCos => self.set_fcall(inst, Helper::FloatCos, false),
+            Code::FloatTan => self.set_fcall(inst, Helper::FloatTan, false),
+            Code::FloatAsin => self.set_fcall(inst, Helper::FloatAsin, false),
+            Code::FloatAcos => self.set_fcall(inst, Helper::FloatAcos, false),
+            Code::FloatAtan => self.set_fcall(inst, Helper::FloatAtan, false),
+            Code::FloatExp => self.set_fcall(inst, Helper::FloatExp, false),
+            Code::FloatLog => self.set_fcall(inst, Helper::FloatLog, false),
+            Code::FloatLog2 => self.set_fcall(inst, Helper::FloatLog2, false),
+            Code::FloatLog10 => self.set_fcall(inst, Helper::FloatLog10, false),
+            Code::FloatEq => self.set_fcmp(inst, Cond::Eq),
+            Code::FloatNe => self.set_fcmp(inst, Cond::Ne),
+            Code::FloatLt => self.set_fcmp(inst, Cond::Lt),
+            Code::FloatLe => self.set_fcmp(inst, Cond::Le),
+            Code::FloatFromInt => self.set_unary(inst, Op::FfromInt, Type::Int),
+            Code::IntFromFloat => {
+                let a = self.float(o[1]);
+                let (low, high) = (self.fconst(-9_223_372_036_854_775_808.0), self.fconst(9_223_372_036_854_775_808.0));
+                let x = self.fcmp(Cond::Le, low, a);
+                self.guard(frame, x, Reason::Overflow);
+                let y = self.fcmp(Cond::Lt, a, high);
+                self.guard(frame, y, Reason::Overflow);
+                self.set_unary(inst, Op::IfromFloat, Type::Float);
+            }
+            Code::FloatFromBits => self.set_unary(inst, Op::FfromBits, Type::Int),
+            Code::IntFromBits => self.set_unary(inst, Op::IfromBits, Type::Float),
+
+            Code::Trap | Code::Throw => self.exit(frame, Reason::Always),
+            Code::CallInt
+            | Code::CallFloat
+            | Code::CallCell
+            | Code::CallVoid
+            | Code::CallIntAddImm => self.call_static(frame, inst, after),
+            Code::CallClosureInt | Code::CallClosureFloat | Code::CallClosureCell | Code::CallClosureVoid => {
+                self.call_closure(frame, inst, after);
+            }
+            Code::CallHostInt | Code::CallHostFloat | Code::CallHostCell | Code::CallHostVoid => {
+                self.routine(frame, inst, Routine::CallHost);
+            }
+            Code::CallCInt | Code::CallCFloat | Code::CallCVoid => {
+                self.routine(frame, inst, Routine::CallC);
+            }
+            Code::CellCall => self.cell_call(frame, inst, after),
+            Code::CellCallSpread => {
+                self.routine(frame, inst, Routine::CellCallSpread);
+            }
+            // The driver goes on with the callee.
+            Code::TailCall | Code::TailClosure | Code::TailCell | Code::TailCellSpread => {
+                self.exit(frame, Reason::Region);
+            }
+            Code::ReturnInt => {
+                let v = self.int(o[0]);
+                self.ret(frame, Some(v));
+            }
+            Code::ReturnIntAddChecked => {
+                let (a, b) = (self.int(o[0]), self.int(o[1]));
+                let v = self.checked(frame, Op::IaddExit, a, b);
+                self.ret(frame, Some(v));
+            }
+            Code::ReturnFloat => {
+                let v = self.float(o[0]);
+                self.ret(frame, Some(v));
+            }
+            Code::ReturnCell => {
+                let v = self.cell(o[0]);
+                let results = match frame.guest.meta.result {
+                    Some(ValueType::Cell(ty)) => self.facts.may_be_results(ty),
+                    _ => false,
+                };
+                if results {
+                    // None and many are noted at the call: the interpreter's return does it.
+                    let bits = self.unary(Op::Bits, v);
+                    let none = self.iconst(Cell::NONE.bits() as i64);
+                    let many = self.iconst(Cell::MANY.bits() as i64);
+                    let x = self.icmp(Cond::Ne, bits, none);
+                    let y = self.icmp(Cond::Ne, bits, many);
+                    let one = self.binary(Op::Iand, x, y);
+                    self.guard(frame, one, Reason::Results);
+                }
+                self.ret(frame, Some(v));
+            }
+            Code::ReturnVoid => self.ret(frame, None),
+            Code::ResultsClear => {
+                self.routine(frame, inst, Routine::ResultsClear);
+            }
+            Code::ResultsPush => {
+                self.routine(frame, inst, Routine::ResultsPush);
+            }
+            Code::ResultsLen => {
+                self.routine(frame, inst, Routine::ResultsLen);
+            }
+            Code::ResultsGet => {
+                self.routine(frame, inst, Routine::ResultsGet);
+            }
+
+            Code::CellAdd => self.arithmetic(frame, inst, Arithmetic::Add, Routine::CellAdd),
+            Code::CellSub => self.arithmetic(frame, inst, Arithmetic::Sub, Routine::CellSub),
+            Code::CellMul => self.arithmetic(frame, inst, Arithmetic::Mul, Routine::CellMul),
+            Code::CellDiv => {
+                self.routine(frame, inst, Routine::CellDiv);
+            }
+            Code::CellRem => {
+                self.routine(frame, inst, Routine::CellRem);
+            }
+            Code::CellNeg => {
+                self.routine(frame, inst, Routine::CellNeg);
+            }
+            Code::CellEq => self.comparison(frame, inst, Cond::Eq, Routine::CellEq),
+            Code::CellNe => self.comparison(frame, inst, Cond::Ne, Routine::CellNe),
+            Code::CellLt => self.comparison(frame, inst, Cond::Lt, Routine::CellLt),
+            Code::CellLe => self.comparison(frame, inst, Cond::Le, Routine::CellLe),
+            Code::CellIdentical => {
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                let v = self.helper(Helper::CellIdentical, &[a, b]);
+                self.set(o[0], v);
+            }
+            Code::CellTruthy => {
+                let a = self.cell(o[1]);
+                let v = self.truthy(a, o[2]);
+                self.set(o[0], v);
+            }
+            Code::CellKind => {
+                let a = self.cell(o[1]);
+                let v = self.helper(Helper::CellKind, &[a]);
+                self.set(o[0], v);
+            }
+            Code::CellTest => {
+                let (a, ty) = (self.cell(o[1]), self.iconst(o[2]));
+                let v = self.helper(Helper::CellTest, &[a, ty]);
+                self.set(o[0], v);
+            }
+            Code::CellCast => {
+                let (a, ty) = (self.cell(o[1]), self.iconst(o[2]));
+                let is = self.helper(Helper::CellTest, &[a, ty]);
+                self.guard(frame, is, Reason::Mismatch);
+                self.set(o[0], a);
+            }
+            Code::CellIndexGet => self.index_get(frame, inst),
+            Code::CellIndexSet => {
+                self.routine(frame, inst, Routine::CellIndexSet);
+            }
+            Code::CellFieldGet => self.field_get(frame, inst),
+            Code::CellFieldSet => {
+                self.routine(frame, inst, Routine::CellFieldSet);
+            }
+
+            Code::BoxInt => {
+                let a = self.int(o[1]);
+                let v = self.box_int(frame, inst, a);
+                self.set(o[0], v);
+            }
+            Code::BoxFloat => self.set_unary(inst, Op::BoxFloat, Type::Float),
+            Code::BoxBool => self.set_unary(inst, Op::BoxBool, Type::Int),
+            Code::UnboxInt => {
+                let a = self.cell(o[1]);
+                let v = self.unbox_int(frame, a);
+                self.set(o[0], v);
+            }
+            Code::UnboxFloat => {
+                let a = self.cell(o[1]);
+                let is = self.unary(Op::IsFloat, a);
+                self.guard(frame, is, Reason::Mismatch);
+                let v = self.unary(Op::CellFloat, a);
+                self.set(o[0], v);
+            }
+            Code::UnboxNumber => {
+                let a = self.cell(o[1]);
+                let is = self.unary(Op::IsFloat, a);
+                let frame = &*frame;
+                let v = self.join(
+                    is,
+                    Type::Float,
+                    [false, false],
+                    |c| Some(c.unary(Op::CellFloat, a)),
+                    |c| {
+                        let i = c.unbox_int(frame, a);
+                        Some(c.unary(Op::FfromInt, i))
+                    },
+                );
+                self.set(o[0], v);
+            }
+            Code::UnboxBool => {
+                let a = self.cell(o[1]);
+                let bits = self.unary(Op::Bits, a);
+                let no = self.iconst(Cell::FALSE.bits() as i64);
+                let v = self.binary(Op::Isub, bits, no);
+                let one = self.iconst(1);
+                let is = self.icmp(Cond::Ule, v, one);
+                self.guard(frame, is, Reason::Mismatch);
+                self.set(o[0], v);
+            }
+
+            Code::StringLen => {
+                let s = self.cell(o[1]);
+                let v = self.string_len(s);
+                self.set(o[0], v);
+            }
+            Code::StringByteLen => {
+                let s = self.cell(o[1]);
+                let v = self.helper(Helper::StringByteLen, &[s]);
+                self.set(o[0], v);
+            }
+            Code::StringGet | Code::StringGetRel => {
+                let (s, mut i) = (self.cell(o[1]), self.int(o[2]));
+                if inst.op == Code::StringGetRel {
+                    let len = self.string_len(s);
+                    i = self.from_end(i, len);
+                }
+                let v = self.helper(Helper::StringChar, &[s, i]);
+                let hole = self.cconst(Cell::HOLE);
+                let outside = self.binary(Op::Same, v, hole);
+                let inside = self.not(outside);
+                self.guard(frame, inside, Reason::Bounds);
+                self.set(o[0], v);
+            }
+            Code::StringCodeAt => {
+                let (s, i) = (self.cell(o[1]), self.int(o[2]));
+                let len = self.string_len(s);
+                let inside = self.icmp(Cond::Ult, i, len);
+                self.guard(frame, inside, Reason::Bounds);
+                let v = self.helper(Helper::StringCodeAt, &[s, i]);
+                self.set(o[0], v);
+            }
+            Code::StringConcat => {
+                self.routine(frame, inst, Routine::StringConcat);
+            }
+            Code::StringSlice => {
+                self.routine(frame, inst, Routine::StringSlice);
+            }
+            Code::StringFromCode => {
+                self.routine(frame, inst, Routine::StringFromCode);
+            }
+            Code::StringFromInt => {
+                self.routine(frame, inst, Routine::StringFromInt);
+            }
+            Code::StringContains => {
+                self.routine(frame, inst, Routine::StringContains);
+            }
+            Code::StringCompare => {
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                let v = self.helper(Helper::StringCompare, &[a, b]);
+                self.set(o[0], v);
+            }
+            Code::StringEq | Code::StringNe => {
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                let same = self.string_equal(a, b);
+                let v = if inst.op == Code::StringEq { same } else { self.not(same) };
+                self.set(o[0], v);
+            }
+
+            Code::ListLen => {
+                let l = self.cell(o[1]);
+                let v = self.load(Class::Len, Width::Int, l, offset_of!(List, len));
+                self.set(o[0], v);
+            }
+            Code::ListShare => self.list_share(o[0]),
+            Code::ListCopy => {
+                self.routine(frame, inst, Routine::ListCopy);
+            }
+            Code::ListSlice => {
+                self.routine(frame, inst, Routine::ListSlice);
+            }
+            Code::ListConcat => {
+                self.routine(frame, inst, Routine::ListConcat);
+            }
+            Code::ListIntNew => {
+                self.routine(frame, inst, Routine::ListIntNew);
+            }
+            Code::ListFloatNew => {
+                self.routine(frame, inst, Routine::ListFloatNew);
+            }
+            Code::ListBoolNew => {
+                self.routine(frame, inst, Routine::ListBoolNew);
+            }
+            Code::ListCellNew => {
+                self.routine(frame, inst, Routine::ListCellNew);
+            }
+            Code::ListIntGet => self.list_get(frame, inst, INTS, false),
+            Code::ListIntGetRel => self.list_get(frame, inst, INTS, true),
+            Code::ListIntSet => self.list_set(frame, inst, INTS, false),
+            Code::ListIntSetRel => self.list_set(frame, inst, INTS, true),
+            Code::ListIntPush => self.push_element(frame, inst, INTS, Routine::ListIntPush, false),
+            Code::ListIntAppend => self.push_element(frame, inst, INTS, Routine::ListIntAppend, true),
+            Code::ListFloatGet => self.list_get(frame, inst, FLOATS, false),
+            Code::ListFloatGetRel => self.list_get(frame, inst, FLOATS, true),
+            Code::ListFloatSet => self.list_set(frame, inst, FLOATS, false),
+            Code::ListFloatSetRel => self.list_set(frame, inst, FLOATS, true),
+            Code::ListFloatPush => self.push_element(frame, inst, FLOATS, Routine::ListFloatPush, false),
+            Code::ListFloatAppend => self.push_element(frame, inst, FLOATS, Routine::ListFloatAppend, true),
+            Code::ListBoolGet => self.list_get(frame, inst, BOOLS, false),
+            Code::ListBoolGetRel => self.list_get(frame, inst, BOOLS, true),
+            Code::ListBoolSet => self.list_set(frame, inst, BOOLS, false),
+            Code::ListBoolSetRel => self.list_set(frame, inst, BOOLS, true),
+            Code::ListBoolPush => self.push_element(frame, inst, BOOLS, Routine::ListBoolPush, false),
+            Code::ListBoolAppend => self.push_element(frame, inst, BOOLS, Routine::ListBoolAppend, true),
+            Code::ListCellGet => self.list_get(frame, inst, CELLS, false),
+            Code::ListCellGetRel => self.list_get(frame, inst, CELLS, true),
+            Code::ListCellSet => self.list_set(frame, inst, CELLS, false),
+            Code::ListCellSetRel => self.list_set(frame, inst, CELLS, true),
+            Code::ListCellPush => self.push_element(frame, inst, CELLS, Routine::ListCellPush, false),
+            Code::ListCellAppend => self.push_element(frame, inst, CELLS, Routine::ListCellAppend, true),
+
+            Code::MapNew => {
+                self.routine(frame, inst, Routine::MapNew);
+            }
+            Code::MapLen => {
+                let m = self.cell(o[1]);
+                let v = self.load(Class::Map, Width::U32, m, offset_of!(MapObject, len));
+                self.set(o[0], v);
+            }
+            Code::MapKeys => {
+                self.routine(frame, inst, Routine::MapKeys);
+            }
+            Code::MapValues => {
+                self.routine(frame, inst, Routine::MapValues);
+            }
+            Code::MapIntGet | Code::MapIntHas => {
+                let (m, k) = (self.cell(o[1]), self.int(o[2]));
+                let helper = if inst.op == Code::MapIntGet { Helper::MapIntGet } else { Helper::MapIntHas };
+                let v = self.helper(helper, &[m, k]);
+                self.set(o[0], v);
+            }
+            Code::MapStringGet | Code::MapStringHas => {
+                let (m, k) = (self.cell(o[1]), self.cell(o[2]));
+                let helper =
+                    if inst.op == Code::MapStringGet { Helper::MapStringGet } else { Helper::MapStringHas };
+                let v = self.helper(helper, &[m, k]);
+                self.set(o[0], v);
+            }
+            Code::MapIntSet | Code::MapStringSet => {
+                let (m, v) = (self.cell(o[0]), self.cell(o[2]));
+                let (helper, routine, k) = if inst.op == Code::MapIntSet {
+                    (Helper::MapIntReplace, Routine::MapIntSet, self.int(o[1]))
+                } else {
+                    (Helper::MapStringReplace, Routine::MapStringSet, self.cell(o[1]))
+                };
+                let done = self.helper(helper, &[m, k, v]);
+                let frame = &*frame;
+                self.meet(done, [false, false], |_| {}, |c| {
+                    c.routine(frame, inst, routine);
+                });
+            }
+            Code::MapIntRemove => {
+                self.routine(frame, inst, Routine::MapIntRemove);
+            }
+            Code::MapStringRemove => {
+                self.routine(frame, inst, Routine::MapStringRemove);
+            }
+            Code::MapCellGet => {
+                self.routine(frame, inst, Routine::MapCellGet);
+            }
+            Code::MapCellHas => {
+                self.routine(frame, inst, Routine::MapCellHas);
+            }
+            Code::MapCellSet => {
+                self.routine(frame, inst, Routine::MapCellSet);
+            }
+            Code::MapCellRemove => {
+                self.routine(frame, inst, Routine::MapCellRemove);
+            }
+
+            Code::RecordNew => {
+                let Some(shape) = self.facts.shape(o[1] as u32) else {
+                    self.routine(frame, inst, Routine::RecordNew);
+                    return;
+                };
+                let header = ObjectKind::Record as u64 | u64::from(shape.tag) << 16 | (o[1] as u64) << 32;
+                let window = frame.guest.meta.layout.size();
+                let mut fields: Vec<(u32, Type)> =
+                    shape.fields.iter().map(|f| (f.slot, type_of(f.ty.bank()))).collect();
+                fields.sort_unstable_by_key(|f| f.0);
+                let (cells, raws) = (shape.cells, shape.raws);
+                if cells + raws > 64 {
+                    self.routine(frame, inst, Routine::RecordNew);
+                    return;
+                }
+                let words: Vec<Value> = fields
+                    .iter()
+                    .map(|&(slot, ty)| {
+                        let place = if slot < cells { raws + 2 + slot } else { slot - cells };
+                        self.get(i64::from(window + place), ty)
+                    })
+                    .collect();
+                self.alloc(frame, inst, header, &words, Routine::RecordNew);
+            }
+            Code::RecordIntGet | Code::RecordFloatGet | Code::RecordCellGet => {
+                let width = match inst.op {
+                    Code::RecordIntGet => Width::Int,
+                    Code::RecordFloatGet => Width::Float,
+                    _ => Width::Cell,
+                };
+                let r = self.cell(o[1]);
+                let v = self.load(Class::Field, width, r, Record::FIELDS + 8 * o[2] as usize);
+                self.set(o[0], v);
+            }
+            Code::RecordIntSet => {
+                let (r, v) = (self.cell(o[0]), self.int(o[2]));
+                self.store(Class::Field, Width::Int, r, v, Record::FIELDS + 8 * o[1] as usize);
+            }
+            Code::RecordFloatSet => {
+                let (r, v) = (self.cell(o[0]), self.float(o[2]));
+                self.store(Class::Field, Width::Float, r, v, Record::FIELDS + 8 * o[1] as usize);
+            }
+            Code::RecordCellSet => {
+                let (r, v) = (self.cell(o[0]), self.cell(o[2]));
+                self.store_cell(Class::Field, r, v, Record::FIELDS + 8 * o[1] as usize);
+            }
+            Code::RecordCopy => {
+                self.routine(frame, inst, Routine::RecordCopy);
+            }
+            Code::RecordTag => {
+                let r = self.cell(o[1]);
+                let v = self.load(Class::Fixed, Width::U16, r, offset_of!(Header, bits));
+                self.set(o[0], v);
+            }
+
+            Code::ClosureNew => {
+                let Some(captures) = self.facts.function(o[1] as u32).map(|g| g.meta.captures.len() as u32)
+                else {
+                    self.routine(frame, inst, Routine::ClosureNew);
+                    return;
+                };
+                let header = ObjectKind::Closure as u64 | u64::from(captures) << 16 | (o[1] as u64) << 32;
+                let window = frame.guest.meta.layout.size();
+                let words: Vec<Value> = (0..captures).map(|i| self.cell(i64::from(window + 2 + i))).collect();
+                if captures > 64 {
+                    self.routine(frame, inst, Routine::ClosureNew);
+                    return;
+                }
+                self.alloc(frame, inst, header, &words, Routine::ClosureNew);
+            }
+            Code::CaptureGet => {
+                let closure = self.cell(i64::from(frame.guest.meta.layout.first_cell()));
+                let v = self.load(Class::Fixed, Width::Cell, closure, Closure::CAPTURES + 8 * o[1] as usize);
+                self.set(o[0], v);
+            }
+            Code::RefIntNew => {
+                let v = self.int(o[1]);
+                self.alloc(frame, inst, ObjectKind::RefInt as u64, &[v], Routine::RefRawNew);
+            }
+            Code::RefFloatNew => {
+                let v = self.float(o[1]);
+                self.alloc(frame, inst, ObjectKind::RefFloat as u64, &[v], Routine::RefRawNew);
+            }
+            Code::RefCellNew => {
+                self.routine(frame, inst, Routine::RefCellNew);
+            }
+            Code::RefIntGet | Code::RefFloatGet | Code::RefCellGet => {
+                let width = match inst.op {
+                    Code::RefIntGet => Width::Int,
+                    Code::RefFloatGet => Width::Float,
+                    _ => Width::Cell,
+                };
+                let r = self.cell(o[1]);
+                let v = self.load(Class::Ref, width, r, offset_of!(Ref, content));
+                self.set(o[0], v);
+            }
+            Code::RefIntSet => {
+                let (r, v) = (self.cell(o[0]), self.int(o[1]));
+                self.store(Class::Ref, Width::Int, r, v, offset_of!(Ref, content));
+            }
+            Code::RefFloatSet => {
+                let (r, v) = (self.cell(o[0]), self.float(o[1]));
+                self.store(Class::Ref, Width::Float, r, v, offset_of!(Ref, content));
+            }
+            Code::RefCellSet => {
+                let (r, v) = (self.cell(o[0]), self.cell(o[1]));
+                self.store_cell(Class::Ref, r, v, offset_of!(Ref, content));
+            }
+
+            Code::GlobalIntGet | Code::GlobalFloatGet | Code::GlobalCellGet => {
+                let width = match inst.op {
+                    Code::GlobalIntGet => Width::Int,
+                    Code::GlobalFloatGet => Width::Float,
+                    _ => Width::Cell,
+                };
+                let table = self.context(offset_of!(Context, globals));
+                let v = self.load(Class::Global, width, table, 8 * o[1] as usize);
+                if width == Width::Cell {
+                    let hole = self.cconst(Cell::HOLE);
+                    let unset = self.binary(Op::Same, v, hole);
+                    let is = self.not(unset);
+                    self.guard(frame, is, Reason::Uninitialized);
+                }
+                self.set(o[0], v);
+            }
+            Code::GlobalIntSet | Code::GlobalFloatSet | Code::GlobalCellSet => {
+                let (width, ty) = match inst.op {
+                    Code::GlobalIntSet => (Width::Int, Type::Int),
+                    Code::GlobalFloatSet => (Width::Float, Type::Float),
+                    _ => (Width::Cell, Type::Cell),
+                };
+                let v = self.get(o[0], ty);
+                let table = self.context(offset_of!(Context, globals));
+                // Globals are roots: no barrier.
+                self.store(Class::Global, width, table, v, 8 * o[1] as usize);
+            }
+
+            Code::TupleNew => {
+                self.routine(frame, inst, Routine::TupleNew);
+            }
+            Code::TupleLen => {
+                let t = self.cell(o[1]);
+                let v = self.load(Class::Fixed, Width::U32, t, offset_of!(Tuple, len));
+                self.set(o[0], v);
+            }
+            Code::TupleGet => {
+                let (t, i) = (self.cell(o[1]), self.int(o[2]));
+                let len = self.load(Class::Fixed, Width::U32, t, offset_of!(Tuple, len));
+                let inside = self.icmp(Cond::Ult, i, len);
+                self.guard(frame, inside, Reason::Bounds);
+                let v = self.load_at(Class::Tuple, Width::Cell, t, i, Tuple::CELLS);
+                self.set(o[0], v);
+            }
+            Code::TupleSet => {
+                self.routine(frame, inst, Routine::TupleSet);
+            }
+            Code::TupleBits => {
+                let t = self.cell(o[1]);
+                let v = self.load(Class::Bits, Width::U16, t, offset_of!(Header, bits));
+                self.set(o[0], v);
+            }
+            Code::TupleSetBits => {
+                let t = self.cell(o[0]);
+                let bits = self.load(Class::Bits, Width::U16, t, offset_of!(Header, bits));
+                let more = self.iconst(o[1]);
+                let v = self.binary(Op::Ior, bits, more);
+                self.store(Class::Bits, Width::U16, t, v, offset_of!(Header, bits));
+            }
+            Code::TrailMark => {
+                self.routine(frame, inst, Routine::TrailMark);
+            }
+            Code::TrailUndo => {
+                self.routine(frame, inst, Routine::TrailUndo);
+            }
+            Code::RefCellSetTrailed => {
+                self.routine(frame, inst, Routine::RefCellSetTrailed);
+            }
+            Code::RecordCellSetTrailed => {
+                self.routine(frame, inst, Routine::RecordCellSetTrailed);
+            }
+            Code::TupleSetTrailed => {
+                self.routine(frame, inst, Routine::TupleSetTrailed);
+            }
+
+            // Branches have a function of their own.
+            Code::Jump
+            | Code::JumpLoop
+            | Code::IfBranch
+            | Code::UnlessBranch
+            | Code::IntEqBranch
+            | Code::IntNeBranch
+            | Code::IntLtBranch
+            | Code::IntLeBranch
+            | Code::IntEqImmBranch
+            | Code::IntNeImmBranch
+            | Code::IntLtImmBranch
+            | Code::IntLeImmBranch
+            | Code::IntGtImmBranch
+            | Code::IntGeImmBranch
+            | Code::FloatEqBranch
+            | Code::FloatNeBranch
+            | Code::FloatLtBranch
+            | Code::FloatLeBranch
+            | Code::FloatNotLtBranch
+            | Code::FloatNotLeBranch
+            | Code::IfLoop
+            | Code::UnlessLoop
+            | Code::IntEqLoop
+            | Code::IntNeLoop
+            | Code::IntLtLoop
+            | Code::IntLeLoop
+            | Code::IntEqImmLoop
+            | Code::IntNeImmLoop
+            | Code::IntLtImmLoop
+            | Code::IntLeImmLoop
+            | Code::IntGtImmLoop
+            | Code::IntGeImmLoop
+            | Code::FloatEqLoop
+            | Code::FloatNeLoop
+            | Code::FloatLtLoop
+            | Code::FloatLeLoop
+            | Code::FloatNotLtLoop
+            | Code::FloatNotLeLoop
+            | Code::IntForLoop
+            | Code::IntSwitch
+            | Code::CellSwitch
+            | Code::StringSwitch
+            | Code::WatchBranch
+            | Code::IntAddOrJump
+            | Code::IntSubOrJump
+            | Code::IntMulOrJump
+            | Code::TruthyBranch
+            | Code::FalsyBranch
+            | Code::IsBranch
+            | Code::IsNotBranch
+            | Code::StringEqBranch
+            | Code::StringNeBranch => self.exit(frame, Reason::Always),
+        }
+        debug_assert!(inst.op.info().operands.iter().all(|o| o.kind != OperandKind::Label), "not a branch");
+    }
+
+    fn store_cell(&mut self, class: Class, base: Value, value: Value, offset: usize) {
+        self.push(
+            InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell),
+        );
+    }
+
+    fn string_len(&mut self, s: Value) -> Value {
+        let object = self.unary(Op::IsObject, s);
+        self.join(
+            object,
+            Type::Int,
+            [false, false],
+            |c| Some(c.load(Class::Fixed, Width::U32, s, offset_of!(Header, meta))),
+            |c| Some(c.helper(Helper::StringLen, &[s])),
+        )
+    }
+
+    fn list_share(&mut self, slot: i64) {
+        let l = self.cell(slot);
+        let object = self.unary(Op::IsObject, l);
+        self.meet(
+            object,
+            [false, false],
+            |c| {
+                let kind = c.load(Class::Fixed, Width::U8, l, offset_of!(Header, kind));
+                let first = c.iconst(ObjectKind::ListInt as i64);
+                let from = c.binary(Op::Isub, kind, first);
+                let four = c.iconst(4);
+                let list = c.icmp(Cond::Ult, from, four);
+                c.meet(
+                    list,
+                    [false, false],
+                    |c| {
+                        let bits = c.load(Class::Bits, Width::U16, l, offset_of!(Header, bits));
+                        let shared = c.iconst(i64::from(list_bits::SHARED));
+                        let v = c.binary(Op::Ior, bits, shared);
+                        c.store(Class::Bits, Width::U16, l, v, offset_of!(Header, bits));
+                    },
+                    |_| {},
+                );
+            },
+            |_| {},
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! Functions of the runtime that optimized code calls with values in registers.
+//!
+//! They neither collect, nor trap, nor leave. The engine has them in the table behind `Context::routines`, after the routines, in
+//! this order.
+
+use crate::ir::Type;
+
+/// A parameter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Param {
+    /// The context.
+    Context,
+    /// A value.
+    Of(Type),
+}
+
+/// What is known of a helper.
+#[derive(Debug)]
+pub struct HelperInfo {
+    /// The name of the function.
+    pub name: &'static str,
+    /// The parameters.
+    pub params: &'static [Param],
+    /// The result.
+    pub result: Option<Type>,
+    /// Whether it reads memory that others write.
+    pub reads: bool,
+    /// Whether it writes memory that others read.
+    pub writes: bool,
+}
+
+macro_rules! param {
+    (context) => {
+        Param::Context
+    };
+    (int) => {
+        Param::Of(Type::Int)
+    };
+    (float) => {
+        Param::Of(Type::Float)
+    };
+    (cell) => {
+        Param::Of(Type::Cell)
+    };
+    (ptr) => {
+        Param::Of(Type::Ptr)
+    };
+}
+
+macro_rules! result {
+    (none) => {
+        None
+    };
+    (int) => {
+        Some(Type::Int)
+    };
+    (float) => {
+        Some(Type::Float)
+    };
+    (cell) => {
+        Some(Type::Cell)
+    };
+}
+
+macro_rules! helpers {
+    ($($(#[$doc:meta])* $name:ident $function:ident [$($param:tt),*] -> $result:tt $reads:literal $writes:literal;)*) => {
+        /// A helper, as machine code names it.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[repr(u32)]
+        pub enum Helper { $($(#[$doc])* $name,)* }
+
+        impl Helper {
+            /// All helpers in the order of their numbers.
+            pub const ALL: &'static [Helper] = &[$(Helper::$name),*];
+
+            /// What is known of it.
+            pub fn info(self) -> &'static HelperInfo {
+                static INFOS: &[HelperInfo] = &[$(HelperInfo {
+                    name: stringify!($function),
+                    params: &[$(param!($param)),*],
+                    result: result!($result),
+                    reads: $reads,
+                    writes: $writes,
+                }),*];
+                &INFOS[self as usize]
+            }
+        }
+
+        /// Calls the macro `$m` with all pairs of helper and function.
+        #[macro_export]
+        macro_rules! for_each_helper {
+            ($m:ident) => { $m! { $($name $function,)* } };
+        }
+
+        /// Calls the macro `$m` with all functions, what they take and what they give: `context`, `int`, `float`, `cell`, `ptr`,
+        /// `none`.
+        #[macro_export]
+        macro_rules! for_each_helper_signature {
+            ($m:ident) => { $m! { $($function [$($param),*] -> $result,)* } };
+        }
+    };
+}
+
+helpers! {
+    /// fmod.
+    FloatRem float_rem [float, float] -> float false false;
+    /// Power.
+    FloatPow float_pow [float, float] -> float false false;
+    /// The angle of a point.
+    FloatAtan2 float_atan2 [float, float] -> float false false;
+    /// To the nearest integral value, halves away from zero.
+    FloatRound float_round [float] -> float false false;
+    /// Sine.
+    FloatSin float_sin [float] -> float false false;
+    /// Cosine.
+    FloatCos float_cos [float] -> float false false;
+    /// Tangent.
+    FloatTan float_tan [float] -> float false false;
+    /// Arcsine.
+    FloatAsin float_asin [float] -> float false false;
+    /// Arccosine.
+    FloatAcos float_acos [float] -> float false false;
+    /// Arctangent.
+    FloatAtan float_atan [float] -> float false false;
+    /// Exponential.
+    FloatExp float_exp [float] -> float false false;
+    /// Natural logarithm.
+    FloatLog float_log [float] -> float false false;
+    /// Binary logarithm.
+    FloatLog2 float_log2 [float] -> float false false;
+    /// Decimal logarithm.
+    FloatLog10 float_log10 [float] -> float false false;
+    /// The slow half of the write barrier of an object.
+    WriteBarrier write_barrier [context, cell] -> none false false;
+    /// The slow half of the write barrier of a slot of a buffer.
+    WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none false false;
+    /// Whether two strings have the same bytes.
+    StringEqual string_equal [cell, cell] -> int false false;
+    /// The order of two strings, as the op says.
+    StringCompare string_compare [cell, cell] -> int false false;
+    /// The number of scalars.
+    StringLen string_len [cell] -> int false false;
+    /// The number of bytes.
+    StringByteLen string_byte_len [cell] -> int false false;
+    /// A scalar by its position, which is in the string.
+    StringCodeAt string_code_at [context, cell, int] -> int false false;
+    /// A scalar as a string, or hole where there is none.
+    StringChar string_char [context, cell, int] -> cell false false;
+    /// The value at a key, or nil.
+    MapIntGet map_int_get [cell, int] -> cell true false;
+    /// Whether there is a key.
+    MapIntHas map_int_has [cell, int] -> int true false;
+    /// The value at a key, or nil.
+    MapStringGet map_string_get [cell, cell] -> cell true false;
+    /// Whether there is a key.
+    MapStringHas map_string_has [cell, cell] -> int true false;
+    /// Replaces the value at a key; 0 where there is no such key.
+    MapIntReplace map_int_replace [context, cell, int, cell] -> int true true;
+    /// Replaces the value at a key; 0 where there is no such key.
+    MapStringReplace map_string_replace [context, cell, cell, cell] -> int true true;
+    /// Whether a cell is true under a mask.
+    CellTruthy cell_truthy [cell, int] -> int true false;
+    /// The number of a cell's kind.
+    CellKind cell_kind [cell] -> int false false;
+    /// Whether two cells are the same value.
+    CellIdentical cell_identical [cell, cell] -> int false false;
+    /// Whether a cell is of a type.
+    CellTest cell_test [context, cell, int] -> int true false;
+    /// The distance that a switch over strings continues at.
+    StringSwitch switch_string_at [context, ptr, cell] -> int true false;
+    /// The distance that a switch over words continues at.
+    HashSwitch switch_hash_at [ptr, int] -> int false false;
+    /// The distance that a switch over ints continues at.
+    IntSwitch switch_int_at [ptr, int] -> int false false;
+}

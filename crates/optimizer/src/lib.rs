@@ -1,0 +1,23 @@
+//! Tier 2: the optimizing compiler.
+//!
+//! From linked bytecode and feedback to machine code:
+//!
+//! * `flow.rs`: what is known of the bytecode: blocks, loops, liveness.
+//! * `build/`: bytecode to SSA, with inlining and speculation.
+//! * `ops.rs`, `ir.rs`: the SSA form.
+//! * `cfg.rs`: its shape: dominators, loops.
+//! * `passes/`: what makes it better.
+//! * `lower/`: SSA to machine code by Cranelift.
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod cfg;
+pub mod eval;
+pub mod flow;
+pub mod helper;
+pub mod ir;
+pub mod lower;
+pub mod ops;
+pub mod passes;
+pub mod text;
+pub mod verify;

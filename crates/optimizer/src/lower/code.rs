@@ -1,0 +1,184 @@
+//! Cranelift itself: settings, the two functions of a compilation, and what is left to be linked.
+
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir as clif;
+use cranelift_codegen::isa::OwnedTargetIsa;
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::FunctionBuilderContext;
+
+use super::{CODE, Exit, Kind, OWN, STUBS, body, entry};
+use crate::build::Facts;
+use crate::ir::Function;
+
+/// The stubs of the code memory that optimized code calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Stub {
+    /// Native code with its arguments in the frame.
+    Call,
+    /// Out, with a status.
+    Leave,
+    /// Out, at an exit.
+    Exit,
+    /// The slow half of returns.
+    Return,
+}
+
+/// What a place in the code refers to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// A distance of 32 bits to the body.
+    Body,
+    /// A distance of 32 bits to a stub.
+    Stub(Stub),
+    /// The address of a function's bytecode, 64 bits.
+    Code(u32),
+}
+
+/// A place to fill in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reloc {
+    /// Where it is in the text.
+    pub at: u32,
+    /// To what.
+    pub target: Target,
+    /// What is added.
+    pub addend: i64,
+}
+
+/// Machine code before it is placed.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The bytes: the body, then the entry.
+    pub text: Vec<u8>,
+    /// Where the entry begins: context, frame, budget -> bits of the result, budget.
+    pub entry: u32,
+    /// Whether the body takes its arguments in registers: functions, not loops.
+    pub fast: bool,
+    /// Places to fill in.
+    pub relocs: Vec<Reloc>,
+    /// Where it leaves.
+    pub exits: Vec<Exit>,
+    /// Instructions of Cranelift's form.
+    pub clif: u32,
+}
+
+/// Cranelift with its memory.
+#[allow(missing_debug_implementations, reason = "Cranelift's contexts have none")]
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    context: cranelift_codegen::Context,
+    builder: FunctionBuilderContext,
+}
+
+impl Compiler {
+    /// For this machine; `None` where Cranelift does not know it.
+    pub fn new() -> Option<Compiler> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            ("regalloc_algorithm", "backtracking"),
+            ("is_pic", "false"),
+            ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("unwind_info", "false"),
+            ("enable_probestack", "false"),
+            ("enable_heap_access_spectre_mitigation", "false"),
+            ("enable_table_access_spectre_mitigation", "false"),
+        ] {
+            flags.set(name, value).ok()?;
+        }
+        let builder = cranelift_native::builder().ok()?;
+        let isa = builder.finish(settings::Flags::new(flags)).ok()?;
+        Some(Compiler {
+            isa,
+            context: cranelift_codegen::Context::new(),
+            builder: FunctionBuilderContext::new(),
+        })
+    }
+
+    /// Compiles a function or loop. `number` is what exits call this code.
+    ///
+    /// # Errors
+    /// What Cranelift says: a limit of its own, or an error of ours.
+    pub fn compile(
+        &mut self,
+        facts: &dyn Facts,
+        func: &Function,
+        index: u32,
+        number: u32,
+        stress: bool,
+        mut observe: Option<&mut dyn FnMut(&str, &str)>,
+    ) -> Result<Machine, String> {
+        let mut machine = Machine {
+            text: Vec::new(),
+            entry: 0,
+            fast: func.osr.is_none(),
+            relocs: Vec::new(),
+            exits: Vec::new(),
+            clif: 0,
+        };
+        let config = self.isa.frontend_config();
+        self.context.clear();
+        machine.exits =
+            body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config);
+        machine.clif = self.context.func.dfg.num_insts() as u32;
+        self.emit(&mut machine, &mut observe)?;
+        if machine.fast {
+            while !machine.text.len().is_multiple_of(16) {
+                machine.text.push(0xCC);
+            }
+            machine.entry = machine.text.len() as u32;
+            self.context.clear();
+            entry(func, &mut self.context.func, &mut self.builder, config);
+            self.emit(&mut machine, &mut None)?;
+        }
+        Ok(machine)
+    }
+
+    fn emit(
+        &mut self,
+        machine: &mut Machine,
+        observe: &mut Option<&mut dyn FnMut(&str, &str)>,
+    ) -> Result<(), String> {
+        let base = machine.text.len() as u32;
+        let before = match observe {
+            Some(_) => {
+                self.context.set_disasm(true);
+                self.context.func.display().to_string()
+            }
+            None => String::new(),
+        };
+        let compiled = self
+            .context
+            .compile(&*self.isa, &mut ControlPlane::default())
+            .map_err(|e| format!("{:?}", e.inner))?;
+        machine.text.extend_from_slice(compiled.code_buffer());
+        let relocs: Vec<_> = compiled.buffer.relocs().to_vec();
+        let text = compiled.vcode.clone().unwrap_or_default();
+        let func = &self.context.func;
+        for reloc in relocs {
+            let cranelift_codegen::FinalizedRelocTarget::ExternalName(clif::ExternalName::User(name)) =
+                reloc.target
+            else {
+                return Err(format!("a reference to {:?}", reloc.target));
+            };
+            let name = &func.params.user_named_funcs()[name];
+            let target = match (name.namespace, reloc.kind) {
+                (OWN, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Body,
+                (STUBS, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Stub(match name.index {
+                    0 => Stub::Call,
+                    1 => Stub::Leave,
+                    2 => Stub::Exit,
+                    _ => Stub::Return,
+                }),
+                (CODE, Kind::Abs8) => Target::Code(name.index),
+                (_, kind) => return Err(format!("a relocation of kind {kind:?}")),
+            };
+            machine.relocs.push(Reloc { at: base + reloc.offset, target, addend: reloc.addend });
+        }
+        if let Some(observe) = observe {
+            observe(&before, &text);
+        }
+        Ok(())
+    }
+}

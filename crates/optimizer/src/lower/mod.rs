@@ -1,0 +1,1614 @@
+//! From SSA to machine code by Cranelift.
+//!
+//! Every function becomes a *body*, which takes context, frame, budget and the arguments in registers and gives result and budget; and
+//! an *entry* around it, which has the same frame in memory as the other tiers. A loop that is compiled alone has no arguments and
+//! is its own entry.
+//!
+//! **Frames.** Guest frames are the truth at every call: before it, what the interpreter would find in the frames ([`StateData`]) is
+//! stored, headers of inlined frames included, so that native frames may be given up whenever something leaves. So no
+//! status is checked after a call, and roots are exact: a cell that is used behind a collecting instruction is read again from the slot
+//! that was written before it. What a slot is known to hold already is not stored again.
+//!
+//! **Exits** store what is not constant; the engine writes the rest by the table ([`Exit`]).
+//!
+//! The budget is a variable that calls take and give.
+
+mod code;
+
+use std::collections::HashMap;
+
+use cranelift_codegen::binemit::Reloc as Kind;
+use cranelift_codegen::ir as clif;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_entity::{EntitySet, SecondaryMap};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variable};
+use std::mem::offset_of;
+use upshift_runtime::context::{Context, Status};
+use upshift_runtime::frame::FunctionEntry;
+use upshift_runtime::heap::{HEAP_END, HEAP_REQUESTED, HEAP_TOP};
+use upshift_runtime::instance::Instance;
+use upshift_runtime::object::{Header, gc};
+use upshift_runtime::routine::Routine;
+use upshift_runtime::value as cells;
+
+pub use code::{Compiler, Machine, Reloc, Stub, Target};
+
+use crate::build::Facts;
+use crate::flow;
+use crate::helper::{Helper, Param};
+use crate::ir::{
+    Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, StateData, Type, Value, Width,
+};
+
+/// Names of functions of this compilation, of stubs, and of guest code in external names.
+const OWN: u32 = 0;
+const STUBS: u32 = 1;
+const CODE: u32 = 2;
+
+/// One frame of an exit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExitFrame {
+    /// The function.
+    pub function: u32,
+    /// The instruction: for the innermost frame the one to go on with, for the others their call.
+    pub word: u32,
+    /// Where the frame begins, in slots from the root's start.
+    pub base: u32,
+    /// The slots that machine code has written, from the root's start, in order.
+    pub live: Box<[u32]>,
+}
+
+/// Where machine code leaves for the interpreter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exit {
+    /// Why.
+    pub reason: Reason,
+    /// The frames, the innermost first.
+    pub frames: Box<[ExitFrame]>,
+    /// Slots with constants, which the engine writes.
+    pub constants: Box<[(u32, u64)]>,
+}
+
+/// What a slot is known to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    /// Nothing is known.
+    Unknown,
+    /// Some valid cell.
+    Valid,
+    /// A value.
+    Value(Value),
+}
+
+struct Lowering<'a, 'f> {
+    facts: &'a dyn Facts,
+    func: &'a Function,
+    b: FunctionBuilder<'f>,
+    values: SecondaryMap<Value, Option<clif::Value>>,
+    /// Comparisons before they are extended.
+    bools: SecondaryMap<Value, Option<clif::Value>>,
+    vars: SecondaryMap<Value, Option<Variable>>,
+    blocks: SecondaryMap<Block, Option<clif::Block>>,
+    budget: Variable,
+    ctx: clif::Value,
+    fp: clif::Value,
+    /// What root-relative slots hold.
+    held: Vec<Held>,
+    ends: SecondaryMap<Block, Option<Vec<Held>>>,
+    exits: Vec<Exit>,
+    exit_blocks: HashMap<(State, Reason), clif::Block>,
+    /// Exit blocks that are still to be filled: with state, reason.
+    pending: Vec<(clif::Block, State, Reason)>,
+    /// The number that the engine knows this code by.
+    number: u32,
+    /// Whether guards leave now and then although they hold.
+    stress: bool,
+    index: u32,
+    header: u32,
+    signatures: HashMap<Vec<u8>, clif::SigRef>,
+    stubs: [Option<clif::FuncRef>; 4],
+    own: Option<clif::FuncRef>,
+    codes: HashMap<(u32, u32), clif::GlobalValue>,
+    /// Slots that hold what they held when a loop was entered, for as long as it is live.
+    unmoved: HashMap<u32, Value>,
+}
+
+/// The offset from the context of a field of the heap.
+const fn heap(field: usize) -> usize {
+    offset_of!(Instance, heap) + field
+}
+
+fn trusted() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+fn clif_type(ty: Type) -> clif::Type {
+    if ty == Type::Float { types::F64 } else { types::I64 }
+}
+
+/// The signature of a body.
+fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> clif::Signature {
+    let mut signature = clif::Signature::new(call);
+    for _ in 0..3 {
+        signature.params.push(clif::AbiParam::new(types::I64));
+    }
+    if func.osr.is_none() {
+        for &param in &func.blocks[func.entry()].params {
+            signature.params.push(clif::AbiParam::new(clif_type(func.ty(param))));
+        }
+    }
+    match func.result {
+        Some(_) if func.osr.is_some() => signature.returns.push(clif::AbiParam::new(types::I64)),
+        Some(ty) => signature.returns.push(clif::AbiParam::new(clif_type(ty))),
+        None => {
+            if func.osr.is_some() {
+                signature.returns.push(clif::AbiParam::new(types::I64));
+            }
+        }
+    }
+    signature.returns.push(clif::AbiParam::new(types::I64));
+    signature
+}
+
+const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::SystemV;
+
+/// Builds the body of a function; gives its exits.
+fn body(
+    facts: &dyn Facts,
+    func: &Function,
+    index: u32,
+    number: u32,
+    stress: bool,
+    target: &mut clif::Function,
+    context: &mut FunctionBuilderContext,
+    config: TargetFrontendConfig,
+) -> Vec<Exit> {
+    target.signature = body_signature(func, CALL);
+    let mut b = FunctionBuilder::new(target, context);
+    let entry = b.create_block();
+    b.append_block_params_for_function_params(entry);
+    b.switch_to_block(entry);
+    let params = b.block_params(entry).to_vec();
+    let budget = b.declare_var(types::I64);
+    b.def_var(budget, params[2]);
+    let slots = func
+        .states
+        .values()
+        .flat_map(|s| s.slots.iter().map(|s| s.0 + 1))
+        .chain(func.params.iter().map(|p| p + 1))
+        .max()
+        .unwrap_or(0)
+        .max(facts.function(index).map_or(0, |g| g.meta.layout.size()));
+    let header = facts.function(index).map_or(0, |g| g.meta.layout.header());
+    let mut l = Lowering {
+        facts,
+        func,
+        b,
+        values: SecondaryMap::new(),
+        bools: SecondaryMap::new(),
+        vars: SecondaryMap::new(),
+        blocks: SecondaryMap::new(),
+        budget,
+        ctx: params[0],
+        fp: params[1],
+        held: vec![Held::Unknown; slots as usize],
+        ends: SecondaryMap::new(),
+        exits: Vec::new(),
+        exit_blocks: HashMap::new(),
+        pending: Vec::new(),
+        number,
+        stress,
+        index,
+        header,
+        signatures: HashMap::new(),
+        stubs: [None; 4],
+        own: None,
+        codes: HashMap::new(),
+        unmoved: HashMap::new(),
+    };
+    l.declare_moved();
+    l.find_unmoved();
+    for &block in &func.layout {
+        let clif = l.b.create_block();
+        l.blocks[block] = Some(clif);
+        if func.blocks[block].cold {
+            l.b.set_cold_block(clif);
+        }
+    }
+    // The entry's parameters: arguments, or what the frame holds.
+    let first = func.entry();
+    let mut arguments = Vec::new();
+    for (i, (&param, &slot)) in func.blocks[first].params.iter().zip(&func.params).enumerate() {
+        let v = if func.osr.is_some() {
+            l.b.ins().load(clif_type(func.ty(param)), trusted(), l.fp, slot as i32 * 8)
+        } else {
+            params[3 + i]
+        };
+        arguments.push(v);
+    }
+    let start = l.clif_block(first);
+    for (&param, &v) in func.blocks[first].params.iter().zip(&arguments) {
+        l.values[param] = Some(v);
+        if let Some(var) = l.vars[param] {
+            l.b.def_var(var, v);
+        }
+    }
+    l.enter_frame();
+    l.b.ins().jump(start, &[]);
+    let mut order: SecondaryMap<Block, u32> = SecondaryMap::with_default(u32::MAX);
+    for (i, &block) in func.layout.iter().enumerate() {
+        order[block] = i as u32;
+    }
+    let mut predecessors: SecondaryMap<Block, Vec<Block>> = SecondaryMap::new();
+    for &block in &func.layout {
+        for next in func.successors(block) {
+            predecessors[next].push(block);
+        }
+    }
+    for &block in &func.layout {
+        l.block(block, block == first, &predecessors[block], &order);
+    }
+    l.fill_exits();
+    l.b.seal_all_blocks();
+    let exits = std::mem::take(&mut l.exits);
+    l.b.finalize(config);
+    exits
+}
+
+/// Builds the entry of a function: arguments from the frame, the body, the result's bits.
+fn entry(
+    func: &Function,
+    target: &mut clif::Function,
+    context: &mut FunctionBuilderContext,
+    config: TargetFrontendConfig,
+) {
+    let mut signature = clif::Signature::new(CALL);
+    for _ in 0..3 {
+        signature.params.push(clif::AbiParam::new(types::I64));
+    }
+    for _ in 0..2 {
+        signature.returns.push(clif::AbiParam::new(types::I64));
+    }
+    target.signature = signature;
+    let mut b = FunctionBuilder::new(target, context);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let mut arguments = b.block_params(block).to_vec();
+    let fp = arguments[1];
+    for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
+        arguments.push(b.ins().load(clif_type(func.ty(param)), trusted(), fp, slot as i32 * 8));
+    }
+    let signature = b.import_signature(body_signature(func, CALL));
+    let name = b.func.declare_imported_user_function(clif::UserExternalName { namespace: OWN, index: 0 });
+    let body = b.import_function(clif::ExtFuncData {
+        name: clif::ExternalName::user(name),
+        signature,
+        colocated: true,
+        patchable: false,
+    });
+    let call = b.ins().call(body, &arguments);
+    let results = b.inst_results(call).to_vec();
+    let bits = match (func.result, results.as_slice()) {
+        (Some(Type::Float), [v, _]) => b.ins().bitcast(types::I64, MemFlagsData::new(), *v),
+        (Some(_), [v, _]) => *v,
+        _ => b.ins().iconst(types::I64, cells::Value::NIL.bits() as i64),
+    };
+    let budget = results[results.len() - 1];
+    b.ins().return_(&[bits, budget]);
+    b.seal_all_blocks();
+    b.finalize(config);
+}
+
+impl Lowering<'_, '_> {
+    // ---- Values ----
+
+    /// Finds the cells that may move while they are in use, and makes variables of them.
+    fn declare_moved(&mut self) {
+        let mut moved = EntitySet::<Value>::new();
+        for &block in &self.func.layout {
+            for &inst in &self.func.blocks[block].insts {
+                let data = &self.func.insts[inst];
+                if !collects(self.func, inst) {
+                    continue;
+                }
+                if let Some(state) = data.state.expand() {
+                    self.func.each_state_value(state, |v| {
+                        if may_be_object(self.func, v) {
+                            moved.insert(v);
+                        }
+                    });
+                }
+            }
+        }
+        for value in moved.iter() {
+            self.vars[value] = Some(self.b.declare_var(types::I64));
+        }
+    }
+
+    fn define(&mut self, value: Value, v: clif::Value) {
+        self.values[value] = Some(v);
+        if let Some(var) = self.vars[value] {
+            self.b.def_var(var, v);
+        }
+    }
+
+    fn value(&mut self, value: Value) -> clif::Value {
+        if let Some(var) = self.vars[value] {
+            return self.b.use_var(var);
+        }
+        match self.values[value] {
+            Some(v) => v,
+            // Only where the form is broken, which the verifier finds.
+            None => {
+                debug_assert!(false, "{value} is used before it is defined");
+                match self.func.ty(value) {
+                    Type::Float => self.b.ins().f64const(0.0),
+                    _ => self.b.ins().iconst(types::I64, 0),
+                }
+            }
+        }
+    }
+
+    /// A condition: a comparison as it is, else whether an int is not 0.
+    fn condition(&mut self, value: Value) -> clif::Value {
+        match self.bools[value] {
+            Some(b) => b,
+            None => self.value(value),
+        }
+    }
+
+    /// The bits of a value.
+    fn bits(&mut self, value: Value) -> clif::Value {
+        let v = self.value(value);
+        if self.func.ty(value) == Type::Float {
+            self.b.ins().bitcast(types::I64, MemFlagsData::new(), v)
+        } else {
+            v
+        }
+    }
+
+    fn iconst(&mut self, v: i64) -> clif::Value {
+        self.b.ins().iconst(types::I64, v)
+    }
+
+    fn load64(&mut self, base: clif::Value, offset: usize) -> clif::Value {
+        self.b.ins().load(types::I64, trusted(), base, offset as i32)
+    }
+
+    fn clif_block(&mut self, block: Block) -> clif::Block {
+        match self.blocks[block] {
+            Some(b) => b,
+            None => {
+                let b = self.b.create_block();
+                self.blocks[block] = Some(b);
+                b
+            }
+        }
+    }
+
+    fn cold_block(&mut self) -> clif::Block {
+        let block = self.b.create_block();
+        self.b.set_cold_block(block);
+        block
+    }
+
+    // ---- Callees ----
+
+    fn signature(&mut self, params: &[Type], returns: &[Type]) -> clif::SigRef {
+        let key: Vec<u8> = params.iter().chain(returns).map(|&t| u8::from(t == Type::Float)).chain([params.len() as u8]).collect();
+        if let Some(&s) = self.signatures.get(&key) {
+            return s;
+        }
+        let mut signature = clif::Signature::new(CALL);
+        signature.params.extend(params.iter().map(|&t| clif::AbiParam::new(clif_type(t))));
+        signature.returns.extend(returns.iter().map(|&t| clif::AbiParam::new(clif_type(t))));
+        let s = self.b.import_signature(signature);
+        self.signatures.insert(key, s);
+        s
+    }
+
+    fn external(&mut self, namespace: u32, index: u32, signature: clif::SigRef) -> clif::FuncRef {
+        let name = self.b.func.declare_imported_user_function(clif::UserExternalName { namespace, index });
+        self.b.import_function(clif::ExtFuncData {
+            name: clif::ExternalName::user(name),
+            signature,
+            colocated: true,
+            patchable: false,
+        })
+    }
+
+    fn stub(&mut self, stub: Stub) -> clif::FuncRef {
+        if let Some(f) = self.stubs[stub as usize] {
+            return f;
+        }
+        let int = |n| vec![Type::Int; n];
+        let (params, returns) = match stub {
+            Stub::Call => (int(5), int(2)),
+            Stub::Leave => (int(3), int(0)),
+            Stub::Exit => (int(4), int(0)),
+            Stub::Return => (int(5), int(2)),
+        };
+        let signature = self.signature(&params, &returns);
+        let f = self.external(STUBS, stub as u32, signature);
+        self.stubs[stub as usize] = Some(f);
+        f
+    }
+
+    /// Leaves with a status.
+    fn leave(&mut self, status: clif::Value) {
+        let stub = self.stub(Stub::Leave);
+        let budget = self.b.use_var(self.budget);
+        self.b.ins().call(stub, &[self.ctx, status, budget]);
+        self.b.ins().trap(clif::TrapCode::unwrap_user(1));
+    }
+
+    /// The address of a word of a function's code.
+    fn code(&mut self, function: u32, word: u32) -> clif::Value {
+        let gv = match self.codes.get(&(function, word)) {
+            Some(&gv) => gv,
+            None => {
+                let name =
+                    self.b.func.declare_imported_user_function(clif::UserExternalName { namespace: CODE, index: function });
+                let gv = self.b.create_global_value(clif::GlobalValueData::Symbol {
+                    name: clif::ExternalName::user(name),
+                    offset: (i64::from(word) * 8).into(),
+                    colocated: false,
+                    tls: false,
+                });
+                self.codes.insert((function, word), gv);
+                gv
+            }
+        };
+        self.b.ins().symbol_value(types::I64, gv)
+    }
+
+    /// The entry of a function in the instance's table.
+    fn entry_of(&mut self, function: u32) -> clif::Value {
+        let table = self.load64(self.ctx, offset_of!(Context, functions));
+        self.b.ins().iadd_imm_s(table, i64::from(function) << FunctionEntry::SHIFT)
+    }
+
+    // ---- Frames ----
+
+    fn address(&mut self, slot: u32) -> clif::Value {
+        if slot == 0 { self.fp } else { self.b.ins().iadd_imm_s(self.fp, i64::from(slot) * 8) }
+    }
+
+    fn store_slot(&mut self, slot: u32, v: clif::Value) {
+        self.b.ins().store(trusted(), v, self.fp, slot as i32 * 8);
+    }
+
+    /// What the frame holds when it is entered: the collector reads all its cells, so they are made valid if anything here runs it.
+    fn enter_frame(&mut self) {
+        let func = self.func;
+        if func.osr.is_some() {
+            for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
+                self.held[slot as usize] = Held::Value(param);
+            }
+            for slot in self.cells_of(self.index, 0) {
+                if let Some(h) = self.held.get_mut(slot as usize)
+                    && *h == Held::Unknown
+                {
+                    *h = Held::Valid;
+                }
+            }
+            return;
+        }
+        let any = func.layout.iter().any(|&b| func.blocks[b].insts.iter().any(|&i| collects(func, i)));
+        if !any {
+            return;
+        }
+        let mut hole = None;
+        for slot in self.cells_of(self.index, 0) {
+            let param = func.params.iter().position(|&p| p == slot);
+            match param.map(|i| func.blocks[func.entry()].params[i]) {
+                Some(p) => {
+                    let v = self.value(p);
+                    self.store_slot(slot, v);
+                    self.held[slot as usize] = Held::Value(p);
+                }
+                None => {
+                    let zero = match hole {
+                        Some(v) => v,
+                        None => *hole.insert(self.iconst(cells::Value::HOLE.bits() as i64)),
+                    };
+                    self.store_slot(slot, zero);
+                    self.held[slot as usize] = Held::Valid;
+                }
+            }
+        }
+    }
+
+    /// The cell slots of a function's frame at a base.
+    fn cells_of(&self, function: u32, base: u32) -> Vec<u32> {
+        let Some(guest) = self.facts.function(function) else { return Vec::new() };
+        let l = &guest.meta.layout;
+        (l.first_cell()..l.first_raw()).chain(l.first_spilled_cell()..l.size()).map(|s| base + s).collect()
+    }
+
+    /// The end of a frame: where its window begins, from the root's start.
+    fn end_of(&self, state: &StateData) -> u32 {
+        state.end
+    }
+
+    /// Stores what the interpreter would find in the frames. With `window` also what stands in the innermost frame's window.
+    fn flush(&mut self, state: State, window: bool) {
+        let func = self.func;
+        let mut chain = Vec::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            chain.push(s);
+            next = func.states[s].parent.expand();
+        }
+        for (depth, &s) in chain.iter().enumerate().rev() {
+            let data = &func.states[s];
+            let end = if depth == 0 && window { u32::MAX } else { self.end_of(data) };
+            for &(slot, value) in data.slots.iter().filter(|s| s.0 < end) {
+                let i = slot as usize;
+                if self.held[i] == Held::Value(value) {
+                    continue;
+                }
+                let v = self.value(value);
+                self.store_slot(slot, v);
+                self.held[i] = Held::Value(value);
+            }
+            for slot in self.cells_of(data.function, data.base) {
+                let i = slot as usize;
+                if i >= self.held.len() {
+                    self.held.resize(i + 1, Held::Unknown);
+                }
+                if self.held[i] == Held::Unknown {
+                    let hole = self.iconst(cells::Value::HOLE.bits() as i64);
+                    self.store_slot(slot, hole);
+                    self.held[i] = Held::Valid;
+                }
+            }
+            // The header of a frame above the root: return pc and the caller's link.
+            if let Some(parent) = data.parent.expand() {
+                let outer = &func.states[parent];
+                let place = data.base + self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
+                self.store_header(place, outer.function, outer.word);
+            }
+        }
+    }
+
+    /// Writes the header of a frame that a function's instruction calls.
+    fn store_header(&mut self, place: u32, function: u32, word: u32) {
+        let (words, size) = self.facts.function(function).map_or((1, 0), |g| {
+            let words = flow::decode(g.code, word).map_or(1, |i| i.op.words() as u32);
+            (words, g.meta.layout.size())
+        });
+        let back = self.code(function, word + words);
+        self.store_slot(place, back);
+        let link = self.iconst((u64::from(function) | u64::from(size * 8) << 32) as i64);
+        self.store_slot(place + 1, link);
+        for i in [place as usize, place as usize + 1] {
+            if let Some(h) = self.held.get_mut(i) {
+                *h = Held::Unknown;
+            }
+        }
+    }
+
+    /// After what may have collected: cells are read again, and nothing is known of what lies behind the frame. What stood in the
+    /// slot of a result is gone, and so are the arguments in the window after a call; else the collector treats these as roots, too.
+    fn reload(&mut self, state: State, result: u32, calls: bool) {
+        let func = self.func;
+        let end = self.end_of(&func.states[state]) as usize;
+        for h in self.held.iter_mut().skip(end) {
+            *h = Held::Unknown;
+        }
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            let limit = if s == state && !calls { u32::MAX } else { self.end_of(data) };
+            for &(slot, value) in data.slots.iter().filter(|s| s.0 < limit && s.0 != result) {
+                if let Some(var) = self.vars[value] {
+                    let v = self.b.ins().load(types::I64, trusted(), self.fp, slot as i32 * 8);
+                    self.b.def_var(var, v);
+                }
+            }
+            next = data.parent.expand();
+        }
+    }
+
+    // ---- Exits ----
+
+    fn exit_block(&mut self, state: State, reason: Reason) -> clif::Block {
+        if let Some(&block) = self.exit_blocks.get(&(state, reason)) {
+            return block;
+        }
+        let block = self.cold_block();
+        self.exit_blocks.insert((state, reason), block);
+        self.pending.push((block, state, reason));
+        block
+    }
+
+    fn fill_exits(&mut self) {
+        for (block, state, reason) in std::mem::take(&mut self.pending) {
+            self.b.switch_to_block(block);
+            self.leave_at(state, reason);
+        }
+    }
+
+    /// Stores what is not constant, and registers the exit; gives its number.
+    fn exit_state(&mut self, state: State, reason: Reason) -> i64 {
+        let func = self.func;
+        let mut frames = Vec::new();
+        let mut constants = Vec::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            let mut live = Vec::with_capacity(data.slots.len());
+            for &(slot, value) in &data.slots {
+                live.push(slot);
+                match constant(func, value) {
+                    Some(bits) => constants.push((slot, bits)),
+                    None => {
+                        // Parameters of a loop are in the frame as they came.
+                        if self.unmoved.get(&slot) == Some(&value) {
+                            continue;
+                        }
+                        let v = self.value(value);
+                        self.store_slot(slot, v);
+                    }
+                }
+            }
+            live.sort_unstable();
+            frames.push(ExitFrame {
+                function: data.function,
+                word: data.word,
+                base: data.base,
+                live: live.into_boxed_slice(),
+            });
+            next = data.parent.expand();
+        }
+        let number = self.exits.len();
+        self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into() });
+        (u64::from(self.number) << 32 | number as u64) as i64
+    }
+
+    /// Finds the parameters of a loop whose slots nothing else is ever stored to.
+    fn find_unmoved(&mut self) {
+        let func = self.func;
+        if func.osr.is_none() {
+            return;
+        }
+        for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
+            self.unmoved.insert(slot, param);
+        }
+        for &(slot, value) in func.states.values().flat_map(|s| &s.slots) {
+            if self.unmoved.get(&slot).is_some_and(|&v| v != value) {
+                self.unmoved.remove(&slot);
+            }
+        }
+        for site in func.sites.values() {
+            self.unmoved.remove(&site.slot);
+        }
+    }
+
+    fn leave_at(&mut self, state: State, reason: Reason) {
+        let id = self.exit_state(state, reason);
+        let stub = self.stub(Stub::Exit);
+        let id = self.iconst(id);
+        let budget = self.b.use_var(self.budget);
+        self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
+        self.b.ins().trap(clif::TrapCode::unwrap_user(1));
+    }
+
+    /// Leaves where a condition holds.
+    fn exit_if(&mut self, cond: clif::Value, state: State, reason: Reason) {
+        let exit = self.exit_block(state, reason);
+        let next = self.b.create_block();
+        self.b.ins().brif(cond, exit, &[], next, &[]);
+        self.b.switch_to_block(next);
+    }
+
+    /// Leaves where a condition does not hold.
+    fn exit_unless(&mut self, cond: clif::Value, state: State, reason: Reason) {
+        let exit = self.exit_block(state, reason);
+        let next = self.b.create_block();
+        self.b.ins().brif(cond, next, &[], exit, &[]);
+        self.b.switch_to_block(next);
+    }
+
+    // ---- Blocks ----
+
+    fn block(
+        &mut self,
+        block: Block,
+        first: bool,
+        predecessors: &[Block],
+        order: &SecondaryMap<Block, u32>,
+    ) {
+        let func = self.func;
+        let clif = self.clif_block(block);
+        self.b.switch_to_block(clif);
+        if !first {
+            let mut held: Option<Vec<Held>> = None;
+            let forward = predecessors.iter().all(|&p| order[p] < order[block]);
+            for &p in predecessors {
+                match (&mut held, &self.ends[p]) {
+                    (_, None) => {}
+                    (None, Some(end)) => held = Some(end.clone()),
+                    (Some(held), Some(end)) => {
+                        for (i, h) in held.iter_mut().enumerate() {
+                            let other = end.get(i).copied().unwrap_or(Held::Unknown);
+                            *h = self.both(*h, other);
+                        }
+                    }
+                }
+            }
+            let mut held = held.unwrap_or_default();
+            if !forward {
+                // The header of a loop: its body may write any slot; cells of the root frame stay valid.
+                let root = self.cells_of(self.index, 0);
+                for (i, h) in held.iter_mut().enumerate() {
+                    let valid = *h != Held::Unknown && root.binary_search(&(i as u32)).is_ok();
+                    *h = if valid { Held::Valid } else { Held::Unknown };
+                }
+            }
+            held.resize(held.len().max(self.held.len()), Held::Unknown);
+            self.held = held;
+            for &param in &func.blocks[block].params {
+                let v = self.b.append_block_param(clif, clif_type(func.ty(param)));
+                self.values[param] = Some(v);
+            }
+            for &param in &func.blocks[block].params {
+                if let (Some(var), Some(v)) = (self.vars[param], self.values[param]) {
+                    self.b.def_var(var, v);
+                }
+            }
+        }
+        for &inst in &func.blocks[block].insts {
+            self.inst(inst);
+        }
+        self.ends[block] = Some(self.held.clone());
+    }
+
+    /// What is known where two ways meet.
+    fn both(&self, a: Held, b: Held) -> Held {
+        match (a, b) {
+            _ if a == b => a,
+            _ if self.is_cell(a) && self.is_cell(b) => Held::Valid,
+            _ => Held::Unknown,
+        }
+    }
+
+    fn is_cell(&self, held: Held) -> bool {
+        match held {
+            Held::Unknown => false,
+            Held::Valid => true,
+            Held::Value(v) => self.func.ty(v) == Type::Cell,
+        }
+    }
+
+    fn target_args(&mut self, target: &crate::ir::Target) -> (clif::Block, Vec<clif::BlockArg>) {
+        let block = self.clif_block(target.block);
+        let args = target.args.iter().map(|&v| clif::BlockArg::Value(self.value(v))).collect();
+        (block, args)
+    }
+
+    // ---- Instructions ----
+
+    #[expect(clippy::too_many_lines, reason = "one arm per op")]
+    fn inst(&mut self, inst: Inst) {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let result = data.result.expand();
+        let state = data.state.expand();
+        let arg = |i: usize| data.args[i];
+        macro_rules! binary {
+            ($method:ident) => {{
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                Some(self.b.ins().$method(a, b))
+            }};
+        }
+        macro_rules! unary {
+            ($method:ident) => {{
+                let a = self.value(arg(0));
+                Some(self.b.ins().$method(a))
+            }};
+        }
+        macro_rules! boolean {
+            ($e:expr) => {{
+                let b = $e;
+                if let Some(r) = result {
+                    self.bools[r] = Some(b);
+                }
+                Some(self.b.ins().uextend(types::I64, b))
+            }};
+        }
+        let v = match data.op {
+            Op::Iconst | Op::Cconst => Some(self.iconst(data.imm)),
+            Op::Fconst => Some(self.b.ins().f64const(f64::from_bits(data.imm as u64))),
+            Op::Iadd => binary!(iadd),
+            Op::Isub => binary!(isub),
+            Op::Imul => binary!(imul),
+            Op::Imulh => binary!(smulhi),
+            Op::Idiv => binary!(sdiv),
+            Op::Irem => binary!(srem),
+            Op::Iand => binary!(band),
+            Op::Ior => binary!(bor),
+            Op::Ixor => binary!(bxor),
+            Op::Ishl => binary!(ishl),
+            Op::IshrS => binary!(sshr),
+            Op::IshrU => binary!(ushr),
+            Op::Imin => binary!(smin),
+            Op::Imax => binary!(smax),
+            Op::Iextend32 => {
+                let a = self.value(arg(0));
+                let low = self.b.ins().ireduce(types::I32, a);
+                Some(self.b.ins().sextend(types::I64, low))
+            }
+            Op::Icmp => {
+                let cc = int_cc(data.cond());
+                boolean!({
+                    let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                    self.b.ins().icmp(cc, a, b)
+                })
+            }
+            Op::Fcmp => {
+                let cc = float_cc(data.cond());
+                boolean!({
+                    let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                    self.b.ins().fcmp(cc, a, b)
+                })
+            }
+            Op::IaddExit | Op::IsubExit | Op::ImulExit => {
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                let (v, overflow) = match data.op {
+                    Op::IaddExit => self.b.ins().sadd_overflow(a, b),
+                    Op::IsubExit => self.b.ins().ssub_overflow(a, b),
+                    _ => self.b.ins().smul_overflow(a, b),
+                };
+                if let Some(state) = state {
+                    self.exit_if(overflow, state, data.reason());
+                }
+                Some(v)
+            }
+            Op::IaddOverflows | Op::IsubOverflows | Op::ImulOverflows => boolean!({
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                match data.op {
+                    Op::IaddOverflows => self.b.ins().sadd_overflow(a, b).1,
+                    Op::IsubOverflows => self.b.ins().ssub_overflow(a, b).1,
+                    _ => self.b.ins().smul_overflow(a, b).1,
+                }
+            }),
+            Op::SelectInt | Op::SelectFloat | Op::SelectCell => {
+                let c = self.condition(arg(0));
+                let (a, b) = (self.value(arg(1)), self.value(arg(2)));
+                Some(self.b.ins().select(c, a, b))
+            }
+            Op::Fadd => binary!(fadd),
+            Op::Fsub => binary!(fsub),
+            Op::Fmul => binary!(fmul),
+            Op::Fdiv => binary!(fdiv),
+            Op::Fmin | Op::Fmax => {
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                let c = if data.op == Op::Fmin {
+                    self.b.ins().fcmp(FloatCC::LessThan, b, a)
+                } else {
+                    self.b.ins().fcmp(FloatCC::LessThan, a, b)
+                };
+                Some(self.b.ins().select(c, b, a))
+            }
+            Op::Fneg => unary!(fneg),
+            Op::Fabs => unary!(fabs),
+            Op::Fsqrt => unary!(sqrt),
+            Op::Ffloor => unary!(floor),
+            Op::Fceil => unary!(ceil),
+            Op::Ftrunc => unary!(trunc),
+            Op::Fcall1 | Op::Fcall2 => self.helper(inst),
+            Op::FfromInt => {
+                let a = self.value(arg(0));
+                Some(self.b.ins().fcvt_from_sint(types::F64, a))
+            }
+            Op::IfromFloat => {
+                let a = self.value(arg(0));
+                Some(self.b.ins().fcvt_to_sint_sat(types::I64, a))
+            }
+            Op::FfromBits => {
+                let a = self.value(arg(0));
+                Some(self.b.ins().bitcast(types::F64, MemFlagsData::new(), a))
+            }
+            Op::IfromBits => {
+                let a = self.value(arg(0));
+                Some(self.b.ins().bitcast(types::I64, MemFlagsData::new(), a))
+            }
+
+            Op::BoxFloat => {
+                let a = self.value(arg(0));
+                let bits = self.b.ins().bitcast(types::I64, MemFlagsData::new(), a);
+                let nan = self.b.ins().fcmp(FloatCC::Unordered, a, a);
+                let canonical = self.iconst(cells::CANONICAL_NAN as i64);
+                let bits = self.b.ins().select(nan, canonical, bits);
+                Some(self.b.ins().iadd_imm_s(bits, cells::FLOAT_OFFSET as i64))
+            }
+            Op::BoxBool => {
+                let is = match self.bools[arg(0)] {
+                    Some(b) => self.b.ins().uextend(types::I64, b),
+                    None => {
+                        let a = self.value(arg(0));
+                        let zero = self.iconst(0);
+                        let b = self.b.ins().icmp(IntCC::NotEqual, a, zero);
+                        self.b.ins().uextend(types::I64, b)
+                    }
+                };
+                Some(self.b.ins().iadd_imm_s(is, cells::Value::FALSE.bits() as i64))
+            }
+            Op::BoxSmall => {
+                let a = self.value(arg(0));
+                Some(self.box_small(a))
+            }
+            Op::BoxInt => self.box_int(inst),
+            Op::Bits => Some(self.value(arg(0))),
+            Op::IsSmall => boolean!({
+                let a = self.value(arg(0));
+                let tag = self.iconst((cells::TAG_INT << 48) as i64);
+                self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, a, tag)
+            }),
+            Op::IsFloat => boolean!({
+                let a = self.value(arg(0));
+                let from = self.b.ins().iadd_imm_s(a, (cells::FLOAT_OFFSET as i64).wrapping_neg());
+                let last = self.iconst((cells::FLOAT_LAST - cells::FLOAT_OFFSET) as i64);
+                self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, from, last)
+            }),
+            Op::IsObject => boolean!({
+                let a = self.value(arg(0));
+                let from = self.b.ins().iadd_imm_s(a, -1);
+                let end = self.iconst((cells::ADDRESS_END - 1) as i64);
+                self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
+            }),
+            Op::SmallInt => {
+                let a = self.value(arg(0));
+                let up = self.b.ins().ishl_imm_u(a, 16);
+                Some(self.b.ins().sshr_imm_u(up, 16))
+            }
+            Op::CellFloat => {
+                let a = self.value(arg(0));
+                let bits = self.b.ins().iadd_imm_s(a, (cells::FLOAT_OFFSET as i64).wrapping_neg());
+                Some(self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits))
+            }
+            Op::Same => boolean!({
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                self.b.ins().icmp(IntCC::Equal, a, b)
+            }),
+
+            Op::Context => Some(self.load64(self.ctx, data.imm as usize)),
+            Op::Constant => {
+                let table = self.load64(self.ctx, offset_of!(Context, constants));
+                Some(self.load64(table, data.imm as usize * 8))
+            }
+            Op::Code => Some(self.code((data.imm >> 32) as u32, data.imm as u32)),
+            Op::Load | Op::LoadAt => {
+                let base = self.value(arg(0));
+                let width = data.access.map_or(Width::Int, |a| a.width);
+                let base = if data.op == Op::LoadAt { self.index(base, arg(1), width) } else { base };
+                let offset = data.imm as i32;
+                Some(match width {
+                    Width::U8 => self.b.ins().uload8(types::I64, trusted(), base, offset),
+                    Width::U16 => self.b.ins().uload16(types::I64, trusted(), base, offset),
+                    Width::U32 => self.b.ins().uload32(trusted(), base, offset),
+                    Width::Float => self.b.ins().load(types::F64, trusted(), base, offset),
+                    Width::Int | Width::Cell | Width::Ptr => {
+                        self.b.ins().load(types::I64, trusted(), base, offset)
+                    }
+                })
+            }
+            Op::Store | Op::StoreAt => {
+                let base = self.value(arg(0));
+                let width = data.access.map_or(Width::Int, |a| a.width);
+                let (base, value) = if data.op == Op::StoreAt {
+                    (self.index(base, arg(1), width), arg(2))
+                } else {
+                    (base, arg(1))
+                };
+                let v = self.value(value);
+                let offset = data.imm as i32;
+                match width {
+                    Width::U8 => self.b.ins().istore8(trusted(), v, base, offset),
+                    Width::U16 => self.b.ins().istore16(trusted(), v, base, offset),
+                    Width::U32 => self.b.ins().istore32(trusted(), v, base, offset),
+                    _ => self.b.ins().store(trusted(), v, base, offset),
+                };
+                None
+            }
+            Op::StoreCell | Op::StoreCellAt => {
+                let object = self.value(arg(0));
+                let (place, value, helper) = if data.op == Op::StoreCellAt {
+                    (self.index(object, arg(1), Width::Cell), arg(2), Helper::WriteBarrierSlot)
+                } else {
+                    (object, arg(1), Helper::WriteBarrier)
+                };
+                let v = self.value(value);
+                self.b.ins().store(trusted(), v, place, data.imm as i32);
+                if may_be_object(func, value) {
+                    let bits = self.b.ins().uload8(types::I64, trusted(), object, offset_of!(Header, gc) as i32);
+                    let bit = self.b.ins().band_imm_s(bits, i64::from(gc::BARRIER));
+                    let slow = self.cold_block();
+                    let next = self.b.create_block();
+                    self.b.ins().brif(bit, slow, &[], next, &[]);
+                    self.b.switch_to_block(slow);
+                    let args = if data.op == Op::StoreCellAt {
+                        let slot = self.b.ins().iadd_imm_s(place, data.imm);
+                        vec![object, slot]
+                    } else {
+                        vec![object]
+                    };
+                    self.call_helper(helper, &args);
+                    self.b.ins().jump(next, &[]);
+                    self.b.switch_to_block(next);
+                }
+                None
+            }
+
+            Op::Guard => {
+                let c = self.condition(arg(0));
+                if let Some(state) = state {
+                    if self.stress {
+                        // By the budget, so that runs repeat.
+                        let budget = self.b.use_var(self.budget);
+                        let mixed = self.b.ins().iadd_imm_s(budget, i64::from(inst.as_u32() * 5));
+                        let low = self.b.ins().band_imm_s(mixed, 7);
+                        let zero = self.iconst(0);
+                        let now = self.b.ins().icmp(IntCC::Equal, low, zero);
+                        self.exit_if(now, state, data.reason());
+                    }
+                    self.exit_unless(c, state, data.reason());
+                }
+                None
+            }
+            Op::Stack => {
+                if let Some(state) = state {
+                    let end = self.address(data.imm as u32);
+                    let limit = self.load64(self.ctx, offset_of!(Context, stack_limit));
+                    let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
+                    self.exit_if(full, state, Reason::Stack);
+                    let sp = self.b.ins().get_stack_pointer(types::I64);
+                    let limit = self.load64(self.ctx, offset_of!(Context, native_limit));
+                    let low = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
+                    self.exit_if(low, state, Reason::Native);
+                }
+                None
+            }
+            Op::Poll | Op::Charge => {
+                if let Some(state) = state {
+                    self.poll(state);
+                }
+                None
+            }
+            Op::Call | Op::CallClosure => self.call(inst),
+            Op::Routine => self.routine(inst),
+            Op::Helper => self.helper(inst),
+            Op::Alloc => self.alloc(inst),
+
+            Op::Jump => {
+                let (block, args) = self.target_args(&data.targets[0]);
+                self.b.ins().jump(block, &args);
+                None
+            }
+            Op::Branch => {
+                let c = self.condition(arg(0));
+                let (a, x) = self.target_args(&data.targets[0]);
+                let (b, y) = self.target_args(&data.targets[1]);
+                self.b.ins().brif(c, a, &x, b, &y);
+                None
+            }
+            Op::Switch => {
+                let v = self.value(arg(0));
+                let mut switch = Switch::new();
+                let mut edges = Vec::new();
+                let last = data.targets.len() - 1;
+                for (i, target) in data.targets.iter().enumerate() {
+                    let (block, args) = self.target_args(target);
+                    let block = if args.is_empty() {
+                        block
+                    } else {
+                        let edge = self.b.create_block();
+                        edges.push((edge, block, args));
+                        edge
+                    };
+                    if i < last {
+                        switch.set_entry(u128::from(func.cases[data.imm as usize][i] as u64), block);
+                    } else {
+                        std::mem::take(&mut switch).emit(&mut self.b, v, block);
+                    }
+                }
+                for (edge, block, args) in edges {
+                    self.b.switch_to_block(edge);
+                    self.b.ins().jump(block, &args);
+                }
+                None
+            }
+            Op::Return => {
+                self.ret(data.args.first().copied());
+                None
+            }
+            Op::Exit => {
+                if let Some(state) = state {
+                    let block = self.exit_block(state, data.reason());
+                    self.b.ins().jump(block, &[]);
+                }
+                None
+            }
+        };
+        if let (Some(r), Some(v)) = (result, v) {
+            self.define(r, v);
+        }
+    }
+
+    fn index(&mut self, base: clif::Value, index: Value, width: Width) -> clif::Value {
+        let i = self.value(index);
+        let i = if width.bytes() == 8 {
+            self.b.ins().ishl_imm_u(i, 3)
+        } else {
+            self.b.ins().imul_imm_s(i, i64::from(width.bytes()))
+        };
+        self.b.ins().iadd(base, i)
+    }
+
+    fn box_small(&mut self, a: clif::Value) -> clif::Value {
+        // The upper 16 bits of an inline int are ones.
+        self.b.ins().bor_imm_s(a, (cells::TAG_INT << 48) as i64)
+    }
+
+    // ---- Calls ----
+
+    fn call_helper(&mut self, helper: Helper, args: &[clif::Value]) -> Option<clif::Value> {
+        let info = helper.info();
+        let mut types = Vec::new();
+        let mut values = Vec::new();
+        let mut rest = args.iter();
+        for p in info.params {
+            match p {
+                Param::Context => {
+                    types.push(Type::Int);
+                    values.push(self.ctx);
+                }
+                Param::Of(ty) => {
+                    types.push(*ty);
+                    values.extend(rest.next());
+                }
+            }
+        }
+        let returns: Vec<Type> = info.result.into_iter().collect();
+        let signature = self.signature(&types, &returns);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let number = Routine::ALL.len() + helper as usize;
+        let address = self.load64(table, number * 8);
+        let call = self.b.ins().call_indirect(signature, address, &values);
+        self.b.inst_results(call).first().copied()
+    }
+
+    fn helper(&mut self, inst: Inst) -> Option<clif::Value> {
+        let data = &self.func.insts[inst];
+        let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
+        let helper = Helper::ALL[data.imm as usize];
+        self.call_helper(helper, &args)
+    }
+
+    /// Charges one unit; where the budget is used up the routine refills it or leaves.
+    fn poll(&mut self, state: State) {
+        let budget = self.b.use_var(self.budget);
+        let less = self.b.ins().iadd_imm_s(budget, -1);
+        self.b.def_var(self.budget, less);
+        let zero = self.iconst(0);
+        let used = self.b.ins().icmp(IntCC::SignedLessThan, less, zero);
+        let slow = self.cold_block();
+        let next = self.b.create_block();
+        self.b.ins().brif(used, slow, &[], next, &[]);
+        self.b.switch_to_block(slow);
+        let id = self.exit_state(state, Reason::Region);
+        let id = self.iconst(id);
+        let signature = self.signature(&[Type::Int; 3], &[Type::Int]);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
+        let call = self.b.ins().call_indirect(signature, address, &[self.ctx, self.fp, id]);
+        let status = self.b.inst_results(call)[0];
+        let left = self.cold_block();
+        let back = self.cold_block();
+        self.b.ins().brif(status, left, &[], back, &[]);
+        self.b.switch_to_block(left);
+        // The routine left the budget in the context.
+        let budget = self.load64(self.ctx, offset_of!(Context, budget));
+        self.b.def_var(self.budget, budget);
+        self.leave(status);
+        self.b.switch_to_block(back);
+        let budget = self.load64(self.ctx, offset_of!(Context, budget));
+        self.b.def_var(self.budget, budget);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(next);
+        self.completed(state);
+    }
+
+    /// The engine may have completed the frames of a state: what slots hold is known only where that is the same.
+    fn completed(&mut self, state: State) {
+        let func = self.func;
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            for slot in self.cells_of(data.function, data.base) {
+                if let Some(h) = self.held.get_mut(slot as usize)
+                    && matches!(*h, Held::Value(_))
+                    && !data.slots.iter().any(|&(k, _)| k == slot)
+                {
+                    *h = Held::Valid;
+                }
+            }
+            for &(slot, value) in &data.slots {
+                if let Some(&h) = self.held.get(slot as usize) {
+                    self.held[slot as usize] = self.both(h, Held::Value(value));
+                }
+            }
+            next = data.parent.expand();
+        }
+    }
+
+    fn from_bits(&mut self, ty: Type, bits: clif::Value) -> clif::Value {
+        if ty == Type::Float { self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits) } else { bits }
+    }
+
+    /// A call of a function: in registers where it is optimized, through its frame where it is not.
+    fn call(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
+        let site = &func.sites[site];
+        self.flush(state, false);
+        let st = &func.states[state];
+        let base = self.end_of(st);
+        self.store_header(site.header, st.function, st.word);
+        let frame = self.address(base);
+        let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
+        let result = site.result;
+        let closure = data.op == Op::CallClosure;
+        let mut types = vec![Type::Int; 3];
+        types.extend(data.args.iter().map(|&v| func.ty(v)));
+        let mut returns: Vec<Type> = result.into_iter().collect();
+        returns.push(Type::Int);
+        let budget = self.b.use_var(self.budget);
+        let mut all = vec![self.ctx, frame, budget];
+        all.extend(&args);
+        let own = !closure && site.callee == self.index && func.osr.is_none();
+        let done = self.b.create_block();
+        let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
+        let left = self.b.append_block_param(done, types::I64);
+        if own {
+            let signature = self.signature(&types, &returns);
+            let f = match self.own {
+                Some(f) => f,
+                None => {
+                    let f = self.external(OWN, 0, signature);
+                    *self.own.insert(f)
+                }
+            };
+            let call = self.b.ins().call(f, &all);
+            let results: Vec<clif::BlockArg> =
+                self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
+            self.b.ins().jump(done, &results);
+        } else {
+            let index = if closure {
+                self.b.ins().uload32(trusted(), args[0], offset_of!(Header, meta) as i32)
+            } else {
+                self.iconst(i64::from(site.callee))
+            };
+            let table = self.load64(self.ctx, offset_of!(Context, fast));
+            let fast = if closure {
+                let offset = self.b.ins().ishl_imm_u(index, 3);
+                let place = self.b.ins().iadd(table, offset);
+                self.load64(place, 0)
+            } else {
+                self.load64(table, site.callee as usize * 8)
+            };
+            let quick = self.b.create_block();
+            let slow = self.cold_block();
+            self.b.ins().brif(fast, quick, &[], slow, &[]);
+            self.b.switch_to_block(quick);
+            let signature = self.signature(&types, &returns);
+            let call = self.b.ins().call_indirect(signature, fast, &all);
+            let results: Vec<clif::BlockArg> =
+                self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
+            self.b.ins().jump(done, &results);
+            // Through the frame.
+            self.b.switch_to_block(slow);
+            for (&slot, &v) in site.params.iter().zip(&args) {
+                self.store_slot(slot, v);
+            }
+            let functions = self.load64(self.ctx, offset_of!(Context, functions));
+            let offset = self.b.ins().ishl_imm_u(index, i64::from(FunctionEntry::SHIFT));
+            let entry = self.b.ins().iadd(functions, offset);
+            let native = self.load64(entry, offset_of!(FunctionEntry, native));
+            let stub = self.stub(Stub::Call);
+            let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
+            let results = self.b.inst_results(call).to_vec();
+            let mut out = Vec::new();
+            if let Some(ty) = result {
+                out.push(clif::BlockArg::Value(self.from_bits(ty, results[0])));
+            }
+            out.push(clif::BlockArg::Value(results[1]));
+            self.b.ins().jump(done, &out);
+        }
+        self.b.switch_to_block(done);
+        self.b.def_var(self.budget, left);
+        self.reload(state, u32::MAX, true);
+        value
+    }
+
+    /// Runs the interpreter's routine for the state's instruction.
+    fn routine(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
+        let site = &func.sites[site];
+        self.flush(state, true);
+        let calls = site.kind == RoutineKind::Call;
+        let status = self.run_routine(state, site.routine, calls);
+        let done = self.b.create_block();
+        let ty = site.result;
+        let value = ty.map(|ty| self.b.append_block_param(done, clif_type(ty)));
+        let other = self.cold_block();
+        let good = self.b.create_block();
+        self.b.ins().brif(status, other, &[], good, &[]);
+        self.b.switch_to_block(other);
+        if calls {
+            self.reload_budget();
+            let is = self.b.ins().icmp_imm_s(IntCC::Equal, status, Status::Call as i64);
+            let pushed = self.cold_block();
+            let left = self.cold_block();
+            self.b.ins().brif(is, pushed, &[], left, &[]);
+            self.b.switch_to_block(pushed);
+            let frame = self.load64(self.ctx, offset_of!(Context, fp));
+            let entry = self.load64(self.ctx, offset_of!(Context, entry));
+            let index = self.b.ins().uload32(trusted(), entry, offset_of!(FunctionEntry, link) as i32);
+            let native = self.load64(entry, offset_of!(FunctionEntry, native));
+            let budget = self.b.use_var(self.budget);
+            let stub = self.stub(Stub::Call);
+            let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
+            let results = self.b.inst_results(call).to_vec();
+            self.b.def_var(self.budget, results[1]);
+            let out: Vec<clif::BlockArg> =
+                ty.iter().map(|&ty| clif::BlockArg::Value(self.from_bits(ty, results[0]))).collect();
+            self.b.ins().jump(done, &out);
+            self.b.switch_to_block(left);
+        }
+        self.leave(status);
+        self.b.switch_to_block(good);
+        if calls {
+            self.reload_budget();
+        }
+        let out: Vec<clif::BlockArg> = ty
+            .iter()
+            .map(|&ty| {
+                let v = self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8);
+                clif::BlockArg::Value(v)
+            })
+            .collect();
+        self.b.ins().jump(done, &out);
+        self.b.switch_to_block(done);
+        if site.effects.collects {
+            self.reload(state, site.slot, calls);
+        } else {
+            let end = self.end_of(&func.states[state]) as usize;
+            self.held.iter_mut().skip(end).for_each(|h| *h = Held::Unknown);
+        }
+        // A frame that was pushed gave its result in a register, so the slot holds it on one way only; a cell there is valid.
+        if let Some(h) = self.held.get_mut(site.slot as usize) {
+            *h = match (data.result.expand(), ty) {
+                (Some(v), _) if !calls => Held::Value(v),
+                (_, Some(Type::Cell)) => Held::Valid,
+                _ => Held::Unknown,
+            };
+        }
+        value
+    }
+
+    fn reload_budget(&mut self) {
+        let budget = self.load64(self.ctx, offset_of!(Context, budget));
+        self.b.def_var(self.budget, budget);
+    }
+
+    /// Calls a routine for the instruction of a state; gives the status.
+    fn run_routine(&mut self, state: State, routine: u32, calls: bool) -> clif::Value {
+        let st = &self.func.states[state];
+        if calls {
+            let budget = self.b.use_var(self.budget);
+            self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+        }
+        let frame = self.address(st.base);
+        let pc = self.code(st.function, st.word);
+        let entry = self.entry_of(st.function);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, routine as usize * 8);
+        let mut signature = clif::Signature::new(CALL);
+        signature.params.extend([clif::AbiParam::new(types::I64); 4]);
+        signature.returns.push(clif::AbiParam::new(types::I32));
+        let key = b"routine".to_vec();
+        let signature = match self.signatures.get(&key) {
+            Some(&s) => s,
+            None => {
+                let s = self.b.import_signature(signature);
+                self.signatures.insert(key, s);
+                s
+            }
+        };
+        let call = self.b.ins().call_indirect(signature, address, &[self.ctx, frame, pc, entry]);
+        let status = self.b.inst_results(call)[0];
+        self.b.ins().uextend(types::I64, status)
+    }
+
+    /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.
+    fn slow_alloc(&mut self, inst: Inst, done: clif::Block) {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return };
+        let site = &func.sites[site];
+        let held = self.held.clone();
+        self.flush(state, true);
+        let status = self.run_routine(state, site.routine, false);
+        let left = self.cold_block();
+        let good = self.cold_block();
+        self.b.ins().brif(status, left, &[], good, &[]);
+        self.b.switch_to_block(left);
+        self.leave(status);
+        self.b.switch_to_block(good);
+        let v = self.b.ins().load(types::I64, trusted(), self.fp, site.slot as i32 * 8);
+        self.reload(state, site.slot, false);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        // The other way knows what was known before; what this one changed holds on neither.
+        let slow = std::mem::replace(&mut self.held, held);
+        self.held.resize(slow.len(), Held::Unknown);
+        for (i, h) in slow.into_iter().enumerate() {
+            self.held[i] = self.both(self.held[i], h);
+        }
+        if let Some(h) = self.held.get_mut(site.slot as usize)
+            && *h != Held::Unknown
+        {
+            *h = Held::Valid;
+        }
+    }
+
+    fn box_int(&mut self, inst: Inst) -> Option<clif::Value> {
+        let a = self.func.insts[inst].args[0];
+        let a = self.value(a);
+        let up = self.b.ins().ishl_imm_u(a, 16);
+        let down = self.b.ins().sshr_imm_u(up, 16);
+        let fits = self.b.ins().icmp(IntCC::Equal, down, a);
+        let small = self.b.create_block();
+        let wide = self.cold_block();
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(fits, small, &[], wide, &[]);
+        self.b.switch_to_block(small);
+        let v = self.box_small(a);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(wide);
+        self.slow_alloc(inst, done);
+        self.b.switch_to_block(done);
+        Some(result)
+    }
+
+    fn alloc(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let size = (8 + 8 * data.args.len() as i64).max(upshift_runtime::object::MIN_OBJECT as i64);
+        let top = self.load64(self.ctx, heap(HEAP_TOP));
+        let end = self.load64(self.ctx, heap(HEAP_END));
+        let next = self.b.ins().iadd_imm_s(top, size);
+        let requested =
+            self.b.ins().uload8(types::I64, trusted(), self.ctx, heap(HEAP_REQUESTED) as i32);
+        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
+        let full = self.b.ins().uextend(types::I64, full);
+        let either = self.b.ins().bor(full, requested);
+        let fast = self.b.create_block();
+        let slow = self.cold_block();
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(either, slow, &[], fast, &[]);
+        self.b.switch_to_block(fast);
+        self.b.ins().store(trusted(), next, self.ctx, heap(HEAP_TOP) as i32);
+        let header = self.iconst(data.imm);
+        self.b.ins().store(trusted(), header, top, 0);
+        for (i, &v) in data.args.iter().enumerate() {
+            let v = self.value(v);
+            self.b.ins().store(trusted(), v, top, 8 + 8 * i as i32);
+        }
+        self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
+        self.b.switch_to_block(slow);
+        self.slow_alloc(inst, done);
+        self.b.switch_to_block(done);
+        Some(result)
+    }
+
+    /// Returns; flags in the header take the slow way.
+    fn ret(&mut self, value: Option<Value>) {
+        let func = self.func;
+        let ty = func.result;
+        let bits = match value {
+            Some(v) => self.bits(v),
+            None => self.iconst(cells::Value::NIL.bits() as i64),
+        };
+        let v = value.map(|v| self.value(v));
+        let flags = self.b.ins().uload8(types::I64, trusted(), self.fp, self.header as i32 * 8);
+        let flags = self.b.ins().band_imm_s(flags, upshift_runtime::frame::FLAGS as i64);
+        let slow = self.cold_block();
+        let fast = self.b.create_block();
+        self.b.ins().brif(flags, slow, &[], fast, &[]);
+        self.b.switch_to_block(fast);
+        let budget = self.b.use_var(self.budget);
+        if func.osr.is_some() {
+            self.b.ins().return_(&[bits, budget]);
+        } else {
+            let mut out: Vec<clif::Value> = v.into_iter().collect();
+            out.push(budget);
+            self.b.ins().return_(&out);
+        }
+        self.b.switch_to_block(slow);
+        let entry = self.entry_of(self.index);
+        let stub = self.stub(Stub::Return);
+        let call = self.b.ins().call(stub, &[self.ctx, self.fp, budget, entry, bits]);
+        let results = self.b.inst_results(call).to_vec();
+        if func.osr.is_some() {
+            self.b.ins().return_(&[results[0], results[1]]);
+        } else {
+            let mut out = Vec::new();
+            if let Some(ty) = ty {
+                out.push(self.from_bits(ty, results[0]));
+            }
+            out.push(results[1]);
+            self.b.ins().return_(&out);
+        }
+    }
+}
+
+/// Whether an instruction may run the collector.
+fn collects(func: &Function, inst: Inst) -> bool {
+    let data = &func.insts[inst];
+    match data.op {
+        Op::Alloc | Op::BoxInt | Op::Call | Op::CallClosure => true,
+        Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].effects.collects),
+        _ => false,
+    }
+}
+
+/// Whether a cell may be an object, which a collection may move.
+fn may_be_object(func: &Function, value: Value) -> bool {
+    func.ty(value) == Type::Cell
+        && func.def(value).is_none_or(|d| {
+            !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall)
+        })
+}
+
+/// The bits of a constant.
+fn constant(func: &Function, value: Value) -> Option<u64> {
+    let def = func.def(value)?;
+    matches!(def.op, Op::Iconst | Op::Fconst | Op::Cconst).then_some(def.imm as u64)
+}
+
+fn int_cc(cond: Cond) -> IntCC {
+    match cond {
+        Cond::Eq => IntCC::Equal,
+        Cond::Ne => IntCC::NotEqual,
+        Cond::Lt => IntCC::SignedLessThan,
+        Cond::Le => IntCC::SignedLessThanOrEqual,
+        Cond::Gt => IntCC::SignedGreaterThan,
+        Cond::Ge => IntCC::SignedGreaterThanOrEqual,
+        Cond::Ult => IntCC::UnsignedLessThan,
+        Cond::Ule => IntCC::UnsignedLessThanOrEqual,
+        Cond::Ugt => IntCC::UnsignedGreaterThan,
+        Cond::Uge => IntCC::UnsignedGreaterThanOrEqual,
+    }
+}
+
+fn float_cc(cond: Cond) -> FloatCC {
+    match cond {
+        Cond::Eq => FloatCC::Equal,
+        Cond::Ne => FloatCC::NotEqual,
+        Cond::Lt | Cond::Ult => FloatCC::LessThan,
+        Cond::Le | Cond::Ule => FloatCC::LessThanOrEqual,
+        Cond::Gt | Cond::Ugt => FloatCC::UnorderedOrGreaterThan,
+        Cond::Ge | Cond::Uge => FloatCC::UnorderedOrGreaterThanOrEqual,
+    }
+}

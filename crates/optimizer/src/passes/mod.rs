@@ -1,0 +1,276 @@
+//! The passes over the SSA form, and their order.
+//!
+//! A pass is a free function over one [`Function`], which it leaves well-formed, and says how much it changed. Passes know rules of the
+//! form and nothing of source languages. What each needs and leaves is in its file:
+//!
+//! * `params.rs`: block parameters that are always the same, blocks and branches that are not needed.
+//! * `fold.rs`: constants and algebraic rules.
+//! * `memory.rs`: which memory may have changed between two instructions.
+//! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
+//! * `licm.rs`: what does not change in a loop.
+//! * `dce.rs`: what nobody uses.
+//!
+//! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
+//! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
+//! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
+
+pub mod dce;
+pub mod fold;
+pub mod gvn;
+pub mod licm;
+mod memory;
+pub mod params;
+
+use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
+
+use crate::ir::{Access, Function, Inst, InstData, Op, Type, Value};
+
+/// A pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// The name, as options and tests write it.
+    pub name: &'static str,
+    /// Runs it; gives how much it changed.
+    pub run: fn(&mut Function) -> usize,
+}
+
+macro_rules! passes {
+    ($($(#[$doc:meta])* $constant:ident $name:literal $run:path;)*) => {
+        $($(#[$doc])* pub const $constant: Pass = Pass { name: $name, run: $run };)*
+        /// All passes.
+        pub const PASSES: &[Pass] = &[$($constant),*];
+    };
+}
+
+passes! {
+    /// Parameters and blocks that are not needed.
+    PARAMS "params" params::run;
+    /// Constants and algebraic rules.
+    FOLD "fold" fold::run;
+    /// What was computed before.
+    GVN "gvn" gvn::run;
+    /// What does not change in a loop.
+    LICM "licm" licm::run;
+    /// What nobody uses.
+    DCE "dce" dce::run;
+}
+
+/// What [`optimize`] runs, in this order.
+pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, LICM, GVN, DCE, PARAMS];
+
+/// Runs the pipeline.
+pub fn optimize(func: &mut Function) {
+    optimize_with(func, &mut |_, _| {});
+}
+
+/// Runs the pipeline and shows the function to an observer: first as it is, under the name `build`, then after each pass under the
+/// pass's name.
+pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Function)) {
+    observer("build", func);
+    check(func, "build");
+    for pass in PIPELINE {
+        run(func, pass);
+        observer(pass.name, func);
+    }
+}
+
+/// Runs the pass with this name; false where there is none.
+pub fn run_named(func: &mut Function, name: &str) -> bool {
+    let Some(pass) = PASSES.iter().find(|p| p.name == name) else { return false };
+    run(func, pass);
+    true
+}
+
+/// Runs one pass; verifies what it left in debug builds.
+fn run(func: &mut Function, pass: &Pass) -> usize {
+    let changed = (pass.run)(func);
+    check(func, pass.name);
+    changed
+}
+
+/// In debug builds: the form is whole.
+fn check(func: &Function, after: &str) {
+    if cfg!(debug_assertions)
+        && let Err(error) = crate::verify::verify(func)
+    {
+        panic!("after {after}: {error}\n{}", crate::text::print(func));
+    }
+}
+
+/// Values that others stand for. A value may stand for one that is itself replaced later.
+#[derive(Debug, Default)]
+pub(crate) struct Replacements {
+    map: SecondaryMap<Value, PackedOption<Value>>,
+    count: usize,
+}
+
+impl Replacements {
+    /// For the values of a function.
+    pub(crate) fn new(func: &Function) -> Replacements {
+        Replacements { map: SecondaryMap::with_capacity(func.values.len()), count: 0 }
+    }
+
+    /// From now on `with` stands for `value`.
+    pub(crate) fn replace(&mut self, value: Value, with: Value) {
+        debug_assert!(self.map[value].is_none() && self.get(with) != value, "{value} is replaced twice");
+        self.map[value] = with.into();
+        self.count += 1;
+    }
+
+    /// What stands for a value in the end.
+    pub(crate) fn get(&self, value: Value) -> Value {
+        let mut at = value;
+        while let Some(next) = self.map[at].expand() {
+            at = next;
+        }
+        at
+    }
+
+    /// How many values are replaced.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Replaces the operands of an instruction and the arguments of its targets, but not its frame state.
+    pub(crate) fn apply_to(&self, data: &mut InstData) {
+        if self.count == 0 {
+            return;
+        }
+        data.args.iter_mut().for_each(|v| *v = self.get(*v));
+        data.targets.iter_mut().flat_map(|t| t.args.iter_mut()).for_each(|v| *v = self.get(*v));
+    }
+
+    /// Makes every lookup one step.
+    fn compress(&mut self) {
+        let mut path = Vec::new();
+        for value in self.map.keys() {
+            let mut at = value;
+            while let Some(next) = self.map[at].expand() {
+                path.push(at);
+                at = next;
+            }
+            path.drain(..).for_each(|v| self.map[v] = at.into());
+        }
+    }
+
+    /// Replaces everywhere.
+    pub(crate) fn apply(&mut self, func: &mut Function) {
+        if self.count > 0 {
+            self.compress();
+            func.replace(|v| self.get(v));
+        }
+    }
+
+    /// Replaces in frame states, after [`Replacements::apply_to`] saw all instructions.
+    pub(crate) fn apply_to_states(&mut self, func: &mut Function) {
+        if self.count > 0 {
+            self.compress();
+            for state in func.states.values_mut() {
+                state.slots.iter_mut().for_each(|(_, v)| *v = self.get(*v));
+            }
+        }
+    }
+}
+
+/// What memory an instruction changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Writes {
+    /// None.
+    Nothing,
+    /// What its access says.
+    Access(Access),
+    /// All but what never changes and what only guest code changes.
+    Memory,
+    /// All but what never changes.
+    Everything,
+}
+
+/// What memory an instruction changes.
+pub(crate) fn writes(func: &Function, data: &InstData) -> Writes {
+    let info = data.op.info();
+    if info.stores {
+        return data.access.map_or(Writes::Everything, Writes::Access);
+    }
+    if !info.site {
+        return Writes::Nothing;
+    }
+    match data.site.expand().map(|s| func.sites[s].effects) {
+        Some(e) if e.calls => Writes::Everything,
+        Some(e) if e.writes => Writes::Memory,
+        Some(_) => Writes::Nothing,
+        None => Writes::Everything,
+    }
+}
+
+/// Whether an instruction may run the collector.
+pub(crate) fn collects(func: &Function, data: &InstData) -> bool {
+    data.op.info().site && data.site.expand().is_none_or(|s| func.sites[s].effects.collects)
+}
+
+/// Whether an instruction may be left out where its result is not used.
+pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
+    let info = data.op.info();
+    if info.pure || info.fixed || info.loads || matches!(data.op, Op::BoxInt | Op::Alloc) {
+        return true;
+    }
+    // Helpers never leave.
+    data.op == Op::Helper && data.result.is_some() && writes(func, data) == Writes::Nothing
+}
+
+/// Whether a cell may be an object, which the collector moves.
+pub(crate) fn may_be_object(func: &Function, value: Value) -> bool {
+    func.ty(value) == Type::Cell
+        && func.def(value).is_none_or(|d| !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall))
+}
+
+/// Whether an int is 0 or 1, as far as its definition says.
+pub(crate) fn is_bool(func: &Function, value: Value) -> bool {
+    bool_within(func, value, 3)
+}
+
+fn bool_within(func: &Function, value: Value, depth: u32) -> bool {
+    let Some(data) = func.def(value) else { return false };
+    match data.op {
+        Op::Iconst => matches!(data.imm, 0 | 1),
+        Op::Icmp
+        | Op::Fcmp
+        | Op::IsSmall
+        | Op::IsFloat
+        | Op::IsObject
+        | Op::Same
+        | Op::IaddOverflows
+        | Op::IsubOverflows
+        | Op::ImulOverflows => true,
+        Op::Iand if depth > 0 => data.args.iter().any(|&a| bool_within(func, a, depth - 1)),
+        Op::Ior | Op::Ixor | Op::Imin | Op::Imax if depth > 0 => {
+            data.args.iter().all(|&a| bool_within(func, a, depth - 1))
+        }
+        Op::SelectInt if depth > 0 => data.args[1..].iter().all(|&a| bool_within(func, a, depth - 1)),
+        _ => false,
+    }
+}
+
+/// The instructions of a block while they are written anew.
+#[derive(Debug, Default)]
+pub(crate) struct Rewriter {
+    /// What is written so far.
+    pub(crate) insts: Vec<Inst>,
+}
+
+impl Rewriter {
+    /// Appends a new instruction that defines a value.
+    pub(crate) fn def(&mut self, func: &mut Function, data: InstData) -> Value {
+        let (inst, value) = func.make(data);
+        self.insts.push(inst);
+        match value {
+            Some(value) => value,
+            None => unreachable!("internal error: an instruction without a result where one is needed"),
+        }
+    }
+
+    /// Appends an int constant.
+    pub(crate) fn int(&mut self, func: &mut Function, value: i64) -> Value {
+        self.def(func, InstData::new(Op::Iconst, &[]).imm(value))
+    }
+}

@@ -1,0 +1,376 @@
+//! Tier 2 of an instance: what is compiled when, the thread that does it, and the ways out of optimized code.
+//!
+//! A function or loop is asked for when samples find it: wherever machine code refills its budget, the running function, and the
+//! callee where that is at a call, grow warmer by what the budget was. The job carries a snapshot: modules, and what feedback
+//! sites saw. Results wait in the instance's inbox until the driver runs, at the latest at the next refill.
+//!
+//! An exit completes the interpreter's frames by its table and counts. Assumptions that failed are kept and not made again; code
+//! that left too often by them is retired, and its function may be compiled again a limited number of times.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
+use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start};
+use upshift_optimizer::ir::{Function, Reason};
+use upshift_optimizer::lower::{Compiler, Exit, Machine, Stub as OptStub, Target};
+use upshift_optimizer::passes;
+use upshift_runtime::context::Context;
+use upshift_runtime::feedback::Feedback;
+use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
+use upshift_runtime::linked::LinkedModule;
+use upshift_runtime::record::Shape;
+
+use crate::code_memory::CodeBlock;
+
+/// What a compilation knows: loaded modules, feedback, failed assumptions.
+#[derive(Debug)]
+pub struct World {
+    /// The modules.
+    pub modules: Vec<Arc<LinkedModule>>,
+    /// The feedback of each module, in order.
+    pub feedback: Vec<Vec<Feedback>>,
+    /// Instructions whose assumption failed: function and word.
+    pub failed: Arc<HashSet<(u32, u32)>>,
+}
+
+impl World {
+    fn module(&self, index: u32) -> Option<&Arc<LinkedModule>> {
+        self.modules.iter().find(|m| {
+            let first = m.bases.functions;
+            (first..first + m.functions.len() as u32).contains(&index)
+        })
+    }
+
+    fn heap_type(&self, ty: CellType) -> Option<HeapType> {
+        let tables = self.modules.first()?.tables().lock();
+        tables.types.get(ty.id).cloned()
+    }
+}
+
+impl Facts for World {
+    fn function(&self, index: u32) -> Option<Guest<'_>> {
+        let module = self.module(index)?;
+        let meta = module.function(index)?;
+        let code = if meta.host.is_some() { &[][..] } else { &module.code[meta.start as usize..] };
+        Some(Guest { meta, code })
+    }
+
+    fn shape(&self, id: u32) -> Option<&Shape> {
+        self.modules.iter().find_map(|m| {
+            let i = id.checked_sub(m.bases.shapes)?;
+            m.shapes.get(i as usize).map(|s| &**s)
+        })
+    }
+
+    fn c_params(&self, index: u32) -> Option<Vec<CType>> {
+        self.modules.iter().find_map(|m| {
+            let i = index.checked_sub(m.bases.c_functions)?;
+            m.c_functions.get(i as usize).map(|c| c.params.clone())
+        })
+    }
+
+    fn closure_params(&self, ty: CellType) -> Option<Vec<ValueType>> {
+        let tables = self.modules.first()?.tables().lock();
+        match tables.types.get(ty.id)? {
+            HeapType::Closure(signature) => tables.signature_at(*signature).map(|s| s.params.clone()),
+            _ => None,
+        }
+    }
+
+    fn may_be_results(&self, ty: CellType) -> bool {
+        matches!(self.heap_type(ty), Some(HeapType::Results))
+    }
+
+    fn feedback(&self, site: u32) -> Feedback {
+        let found = self.modules.iter().zip(&self.feedback).find_map(|(m, sites)| {
+            let i = site.checked_sub(m.bases.feedback)?;
+            sites.get(i as usize)
+        });
+        found.copied().unwrap_or_default()
+    }
+
+    fn failed(&self, function: u32, word: u32) -> bool {
+        self.failed.contains(&(function, word))
+    }
+}
+
+/// Where results wait.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    done: Mutex<Vec<Done>>,
+    /// Whether there are any.
+    pub ready: AtomicBool,
+}
+
+impl Inbox {
+    /// Takes what is there.
+    pub fn take(&self) -> Vec<Done> {
+        self.ready.store(false, Ordering::Relaxed);
+        std::mem::take(&mut self.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, done: Done) {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+        self.ready.store(true, Ordering::Release);
+    }
+}
+
+/// What is to be compiled.
+#[derive(Debug)]
+pub struct Job {
+    /// What is known.
+    pub world: World,
+    /// The function.
+    pub index: u32,
+    /// All of it, or a loop.
+    pub start: Start,
+    /// How much is inlined.
+    pub options: Options,
+    /// What exits will call the code.
+    pub number: u32,
+    /// Whether every guard leaves now and then: for tests.
+    pub stress: bool,
+}
+
+/// A result.
+#[derive(Debug)]
+pub struct Done {
+    /// The function.
+    pub index: u32,
+    /// All of it, or a loop.
+    pub start: Start,
+    /// What exits call the code.
+    pub number: u32,
+    /// The code, or why there is none.
+    pub machine: Result<Machine, String>,
+    /// How long it took.
+    pub time: Duration,
+    /// Instructions of SSA that were lowered.
+    pub instructions: u32,
+}
+
+/// Builds, optimizes and lowers.
+pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
+    let started = Instant::now();
+    let mut instructions = 0;
+    let machine = match build::build(&job.world, job.index, job.start, job.options) {
+        Err(Refusal::Absent) => Err("there is no such function or loop".to_string()),
+        Err(Refusal::TooLarge) => Err("too large".to_string()),
+        Ok(mut func) => {
+            passes::optimize(&mut func);
+            instructions = count(&func);
+            compiler.compile(&job.world, &func, job.index, job.number, job.stress, None)
+        }
+    };
+    let (index, start, number) = (job.index, job.start, job.number);
+    Done { index, start, number, machine, time: started.elapsed(), instructions }
+}
+
+fn count(func: &Function) -> u32 {
+    func.layout.iter().map(|&b| func.blocks[b].insts.len() as u32).sum()
+}
+
+/// The thread that compiles, and its queue.
+#[derive(Debug)]
+pub struct Background {
+    queue: Mutex<Sender<(Job, Arc<Inbox>)>>,
+}
+
+impl Background {
+    /// Starts the thread; `None` where the system gives none, or the machine is unknown to the code generator.
+    pub fn start() -> Option<Background> {
+        let mut compiler = Compiler::new()?;
+        let (queue, jobs) = channel::<(Job, Arc<Inbox>)>();
+        std::thread::Builder::new()
+            .name("upshift-compiler".to_string())
+            .stack_size(16 << 20)
+            .spawn(move || {
+                while let Ok((job, inbox)) = jobs.recv() {
+                    // Whoever asked may be gone.
+                    if Arc::strong_count(&inbox) == 1 {
+                        continue;
+                    }
+                    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compile(&mut compiler, &job)));
+                    let done = attempt.unwrap_or_else(|_| Done {
+                        index: job.index,
+                        start: job.start,
+                        number: job.number,
+                        machine: Err("an internal error: this is a bug".to_string()),
+                        time: Duration::ZERO,
+                        instructions: 0,
+                    });
+                    inbox.put(done);
+                }
+            })
+            .ok()?;
+        Some(Background { queue: Mutex::new(queue) })
+    }
+
+    /// Asks for code.
+    pub fn ask(&self, job: Job, inbox: &Arc<Inbox>) {
+        // The thread lives as long as the queue.
+        let _ = self.queue.lock().unwrap_or_else(PoisonError::into_inner).send((job, inbox.clone()));
+    }
+}
+
+/// Optimized code in memory.
+#[derive(Debug)]
+pub struct OptimizedCode {
+    /// Where it is.
+    pub block: CodeBlock,
+    /// The function.
+    pub index: u32,
+    /// All of it, or a loop.
+    pub start: Start,
+    /// Where native code enters.
+    pub entry: *const u8,
+    /// Where optimized code enters, with arguments in registers.
+    pub fast: *const u8,
+    /// The ways out.
+    pub exits: Vec<Exit>,
+    /// How often each was taken.
+    pub taken: Vec<u32>,
+    /// How often assumptions failed, in all.
+    pub failures: u32,
+    /// How often it was entered by the driver.
+    pub entered: u32,
+    /// How often a loop that was compiled alone was left by its end.
+    pub left: u32,
+}
+
+/// Puts machine code where a block is, and fills in what it refers to. `stub` and `code` give addresses.
+pub fn link(
+    machine: &mut Machine,
+    thunk: (&[u8], usize),
+    base: usize,
+    stub: impl Fn(OptStub) -> usize,
+    code: impl Fn(u32) -> Option<usize>,
+) -> Option<(Vec<u8>, usize)> {
+    let body = thunk.0.len().next_multiple_of(64);
+    let mut text = thunk.0.to_vec();
+    text.resize(body, 0xCC);
+    text.extend_from_slice(&machine.text);
+    let entry = body + machine.entry as usize;
+    let distance = (entry as i64 - (thunk.1 as i64 + 4)) as i32;
+    text[thunk.1..thunk.1 + 4].copy_from_slice(&distance.to_le_bytes());
+    for reloc in &machine.relocs {
+        let at = body + reloc.at as usize;
+        match reloc.target {
+            Target::Body => {
+                let distance = (body as i64 + reloc.addend - at as i64) as i32;
+                text[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            }
+            Target::Stub(which) => {
+                let distance = (stub(which) as i64 + reloc.addend - (base + at) as i64) as i32;
+                text[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            }
+            Target::Code(function) => {
+                let address = code(function)? as i64 + reloc.addend;
+                text[at..at + 8].copy_from_slice(&address.to_le_bytes());
+            }
+        }
+    }
+    Some((text, body))
+}
+
+/// Where the interpreter goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The frame.
+    pub fp: *mut u64,
+    /// The instruction.
+    pub pc: *const Word,
+    /// The function.
+    pub entry: *const FunctionEntry,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Completes the interpreter's frames at an exit. With `leaving`, machine code is left for good, and the root's return looks at the
+/// tiers.
+///
+/// # Safety
+/// `fp` is the root frame of the code that has the exit, which has stored what the exit says.
+pub unsafe fn complete(ctx: *mut Context, fp: *mut u64, exit: &Exit, leaving: bool) -> Place {
+    // SAFETY: by the contract; slots are inside the frames that the code was checked to have room for.
+    unsafe {
+        for &(slot, bits) in &exit.constants {
+            *fp.add(slot as usize) = bits;
+        }
+        for (i, frame) in exit.frames.iter().enumerate() {
+            let entry = (*ctx).functions.add(frame.function as usize);
+            let layout = &(*entry).meta().layout;
+            let cells = (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size());
+            let mut live = frame.live.iter().copied().peekable();
+            for slot in cells {
+                let slot = frame.base + slot;
+                while live.next_if(|&l| l < slot).is_some() {}
+                if live.peek() != Some(&slot) {
+                    *fp.add(slot as usize) = 0;
+                }
+            }
+            let header = fp.add((frame.base + layout.header()) as usize);
+            match exit.frames.get(i + 1) {
+                Some(outer) => {
+                    let caller = (*ctx).functions.add(outer.function as usize);
+                    let call = (*caller).code.add(outer.word as usize);
+                    let words = Op::from_number((*call).op()).map_or(1, Op::words);
+                    *header = call.add(words).expose_provenance() as u64;
+                    *header.add(1) = (*caller).link;
+                }
+                None => {
+                    if leaving && *header & FLAGS == 0 {
+                        *header |= LONG;
+                    }
+                }
+            }
+        }
+        let inner = &exit.frames[0];
+        let entry = (*ctx).functions.add(inner.function as usize);
+        Place {
+            fp: fp.add(inner.base as usize),
+            pc: (*entry).code.add(inner.word as usize),
+            entry,
+            reason: exit.reason,
+        }
+    }
+}
+
+/// What an instance knows of its optimized code.
+#[derive(Debug, Default)]
+pub struct Optimized {
+    /// Results to come.
+    pub inbox: Arc<Inbox>,
+    /// Code by number.
+    pub live: HashMap<u32, OptimizedCode>,
+    /// Loops that are compiled alone, by function and the word behind the header.
+    pub loops: HashMap<(u32, u32), u32>,
+    /// The state of functions that were asked for.
+    pub functions: HashMap<u32, Attempts>,
+    /// Assumptions that failed.
+    pub failed: Arc<HashSet<(u32, u32)>>,
+    /// How many jobs are on their way.
+    pub pending: u32,
+}
+
+/// What was tried with a function.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// What was asked for and is on its way, is there, or is refused.
+    pub asked: HashSet<Start>,
+    /// The number of the function's code, where there is some.
+    pub current: Option<u32>,
+    /// How often its code was retired.
+    pub retired: u32,
+}
+
+impl Optimized {
+    /// Whether results wait.
+    pub fn waits(&self) -> bool {
+        self.inbox.ready.load(Ordering::Acquire)
+    }
+}
