@@ -17,8 +17,8 @@ use upshift_runtime::value::Value;
 use crate::analysis::{Analysis, Deaths, analyse, op_at};
 use crate::assembler::{Assembler, Cold, Label, Machine, UNSET, Values, Way, slots};
 use crate::regs::{ALL, EMPTY, FREE, INTS, Regs};
-use upshift_runtime::routine::Routine;
 use crate::table::{Family, Stencil, family as f};
+use upshift_runtime::routine::Routine;
 
 /// What is compiled.
 #[derive(Clone, Copy)]

@@ -211,7 +211,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),
         _ => {
-            return Err("`upshift dump` needs to know what to print: --bytecode, --baseline, --ssa or --optimized".to_string());
+            return Err(
+                "`upshift dump` needs to know what to print: --bytecode, --baseline, --ssa or --optimized"
+                    .to_string(),
+            );
         }
     })
 }

@@ -147,12 +147,7 @@ pub fn switch(code: &[Word], at: u32, distance: u32) -> (Vec<(i64, i64)>, i64) {
 }
 
 /// Calls `f` for the window slots (as operands number them) that an instruction reads beside its operands.
-pub fn window_reads(
-    facts: &dyn Facts,
-    meta: &FunctionMeta,
-    inst: &Inst,
-    mut f: impl FnMut(u32, Bank),
-) {
+pub fn window_reads(facts: &dyn Facts, meta: &FunctionMeta, inst: &Inst, mut f: impl FnMut(u32, Bank)) {
     let window = meta.layout.size();
     let mut params = |params: &[Param], but: Option<u32>| {
         for p in params.iter().filter(|p| Some(p.slot) != but) {

@@ -68,23 +68,51 @@ pub struct OpInfo {
 }
 
 macro_rules! operand {
-    (int) => { Operand::Of(Type::Int) };
-    (float) => { Operand::Of(Type::Float) };
-    (cell) => { Operand::Of(Type::Cell) };
-    (ptr) => { Operand::Of(Type::Ptr) };
-    (base) => { Operand::Base };
-    (any) => { Operand::Any };
-    (rest) => { Operand::Rest };
+    (int) => {
+        Operand::Of(Type::Int)
+    };
+    (float) => {
+        Operand::Of(Type::Float)
+    };
+    (cell) => {
+        Operand::Of(Type::Cell)
+    };
+    (ptr) => {
+        Operand::Of(Type::Ptr)
+    };
+    (base) => {
+        Operand::Base
+    };
+    (any) => {
+        Operand::Any
+    };
+    (rest) => {
+        Operand::Rest
+    };
 }
 
 macro_rules! result {
-    (none) => { Result::None };
-    (int) => { Result::Int };
-    (float) => { Result::Float };
-    (cell) => { Result::Cell };
-    (ptr) => { Result::Ptr };
-    (access) => { Result::Access };
-    (site) => { Result::Site };
+    (none) => {
+        Result::None
+    };
+    (int) => {
+        Result::Int
+    };
+    (float) => {
+        Result::Float
+    };
+    (cell) => {
+        Result::Cell
+    };
+    (ptr) => {
+        Result::Ptr
+    };
+    (access) => {
+        Result::Access
+    };
+    (site) => {
+        Result::Site
+    };
 }
 
 macro_rules! ops {

@@ -274,9 +274,12 @@ impl Engine {
         let tiers = match self.0.config.tier {
             Tier::Interpreter => None,
             _ if !upshift_baseline::SUPPORTED => None,
-            Tier::Baseline => {
-                Some(TierConfig { baseline_heat: 1, eager: true, optimize_heat: u32::MAX, ..self.0.config.tiers })
-            }
+            Tier::Baseline => Some(TierConfig {
+                baseline_heat: 1,
+                eager: true,
+                optimize_heat: u32::MAX,
+                ..self.0.config.tiers
+            }),
             Tier::Optimized => Some(TierConfig {
                 baseline_heat: 1,
                 eager: true,

@@ -38,7 +38,7 @@ use upshift::bytecode::text;
 use upshift::{Config, Engine, Grants, Instance, Limits, Tier};
 
 /// How many programs a run of the tests tries.
-const PROGRAMS: usize = 3000;
+const PROGRAMS: usize = 1000;
 /// How many of them are in a module.
 const BATCH: usize = 25;
 /// Nothing needs so much fuel.
@@ -134,8 +134,11 @@ fn difference(programs: &[Program], stress: bool, statistics: &mut Statistics) -
                 for (name, (instance, _)) in &mut others {
                     let got = run(instance, program, input, fuel_now);
                     if got != want {
-                        let text =
-                            format!("{name}, with {input:?} and fuel {fuel_now}: {got:#?}\nnot {want:#?}");
+                        let events: Vec<String> = instance.tier_events().map(|e| e.to_string()).collect();
+                        let events = &events[events.len().saturating_sub(12)..];
+                        let text = format!(
+                            "{name}, with {input:?} and fuel {fuel_now}: {got:#?}\nnot {want:#?}\nafter {events:#?}"
+                        );
                         return Some((i, text));
                     }
                 }

@@ -14,7 +14,8 @@ use upshift_runtime::routine::Routine;
 use super::{Builder, Env, Frame, Guest, type_of};
 use crate::flow::{self, Flow, Slots};
 use crate::ir::{
-    Class, Cond, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData, Target, Type, Value, Width,
+    Class, Cond, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData, Target, Type, Value,
+    Width,
 };
 use std::mem::offset_of;
 

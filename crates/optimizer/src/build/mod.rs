@@ -25,8 +25,8 @@ use upshift_runtime::value::Value as Cell;
 
 use crate::flow::{self, Flow, Slots};
 use crate::ir::{
-    Block, Class, Function, Inst, InstData, Op, Reason, Site, SiteData, State, StateData, Target, Type, Value,
-    Width,
+    Block, Class, Function, Inst, InstData, Op, Reason, Site, SiteData, State, StateData, Target, Type,
+    Value, Width,
 };
 
 /// A guest function: what is known of it, and the words from its first on (instructions, then literals).
@@ -402,8 +402,9 @@ impl<'a> Builder<'a> {
 
     /// A frame state at an instruction, with the slots that are live there.
     fn state_at(&mut self, frame: &Frame<'a>, word: u32, live: impl Iterator<Item = u32>) -> State {
-        let slots =
-            live.filter_map(|s| Some((frame.base + s, self.env.get(s as usize).copied().flatten()?))).collect();
+        let slots = live
+            .filter_map(|s| Some((frame.base + s, self.env.get(s as usize).copied().flatten()?)))
+            .collect();
         self.func.states.push(StateData {
             parent: frame.parent.into(),
             function: frame.guest.meta.index,
@@ -431,13 +432,18 @@ impl<'a> Builder<'a> {
                 continue;
             }
             let span = &flow.blocks[i];
-            let behind = span.start.checked_sub(1).filter(|&h| {
-                flow.loops.binary_search_by_key(&h, |l| l.header).is_ok()
-            });
-            let params = self.enter(incoming, span, behind.and_then(|h| {
-                let l = flow.loops.binary_search_by_key(&h, |l| l.header).ok()?;
-                Some(&flow.loops[l].writes)
-            }));
+            let behind = span
+                .start
+                .checked_sub(1)
+                .filter(|&h| flow.loops.binary_search_by_key(&h, |l| l.header).is_ok());
+            let params = self.enter(
+                incoming,
+                span,
+                behind.and_then(|h| {
+                    let l = flow.loops.binary_search_by_key(&h, |l| l.header).ok()?;
+                    Some(&flow.loops[l].writes)
+                }),
+            );
             if let Some(header) = behind {
                 headers.insert(header, (self.cur, params));
             }
@@ -509,12 +515,7 @@ impl<'a> Builder<'a> {
 
     /// Starts the block that several ways lead to: values that differ become parameters. `written`, for headers of loops: the slots
     /// that get parameters in any case. Gives these.
-    fn enter(
-        &mut self,
-        incoming: Vec<Edge>,
-        span: &flow::Span,
-        written: Option<&Slots>,
-    ) -> Vec<(u32, Type)> {
+    fn enter(&mut self, incoming: Vec<Edge>, span: &flow::Span, written: Option<&Slots>) -> Vec<(u32, Type)> {
         let block = self.func.add_block();
         let mut env: Env = vec![None; incoming[0].env.len()];
         let mut params = Vec::new();
@@ -551,14 +552,10 @@ impl<'a> Builder<'a> {
     }
 
     /// Back to the header of a loop: charges, and jumps behind it.
-    fn back(
-        &mut self,
-        frame: &Frame<'a>,
-        header: u32,
-        headers: &HashMap<u32, (Block, Vec<(u32, Type)>)>,
-    ) {
+    fn back(&mut self, frame: &Frame<'a>, header: u32, headers: &HashMap<u32, (Block, Vec<(u32, Type)>)>) {
         // What the instruction wrote is written: the charge comes after it.
-        let live = frame.flow.block_at(header + 1).map(|b| frame.flow.blocks[b].live.clone()).unwrap_or_default();
+        let live =
+            frame.flow.block_at(header + 1).map(|b| frame.flow.blocks[b].live.clone()).unwrap_or_default();
         let state = self.state_at(frame, self.word, live.iter());
         self.push(InstData::new(Op::Poll, &[]).state(state));
         match headers.get(&header) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use std::mem::offset_of;
 use upshift_bytecode::ops::Role;
 use upshift_bytecode::{
     Effects, Immediate, Inst as Bytecode, Kind, NumberPolicy, Op as Code, OperandKind, TruthMask, ValueType,
@@ -12,13 +13,13 @@ use upshift_runtime::object::{
 };
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
-use std::mem::offset_of;
 
 use super::{Builder, Edge, Frame, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
-    Block, Class, Cond, InstData, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target, Type, Value, Width,
+    Block, Class, Cond, InstData, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target, Type, Value,
+    Width,
 };
 
 /// Which memory the elements of lists of a storage kind are, how wide they are, and the routine that appends where there is no room.
@@ -249,12 +250,7 @@ impl<'a> Builder<'a> {
     fn effects(op: Code) -> SiteEffects {
         let e = op.effects();
         let calls = e.has(Effects::CALL);
-        SiteEffects {
-            writes: calls || e.has(Effects::WRITE),
-            reads: true,
-            collects: e.collects(),
-            calls,
-        }
+        SiteEffects { writes: calls || e.has(Effects::WRITE), reads: true, collects: e.collects(), calls }
     }
 
     /// The register that an instruction defines.
@@ -344,7 +340,13 @@ impl<'a> Builder<'a> {
     }
 
     /// As [`Builder::join`], without a value.
-    fn meet(&mut self, cond: Value, cold: [bool; 2], first: impl FnOnce(&mut Self), second: impl FnOnce(&mut Self)) {
+    fn meet(
+        &mut self,
+        cond: Value,
+        cold: [bool; 2],
+        first: impl FnOnce(&mut Self),
+        second: impl FnOnce(&mut Self),
+    ) {
         let [a, b] = self.split(cond, cold);
         let after = self.func.blocks.push(Default::default());
         self.cur = a;
@@ -577,7 +579,10 @@ impl<'a> Builder<'a> {
     fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
         let seen = self.facts.feedback(inst.operands[4] as u32);
-        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0 {
+        if !self.may_assume(frame)
+            || seen.cached != 1
+            || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0
+        {
             self.routine(frame, inst, Routine::CellFieldGet);
             return;
         }
@@ -690,12 +695,7 @@ impl<'a> Builder<'a> {
             |c| Some(c.unary(Op::SmallInt, a)),
             |c| {
                 c.guard_kind(frame, a, ObjectKind::WideInt, Reason::Mismatch);
-                Some(c.load(
-                    Class::Fixed,
-                    Width::Int,
-                    a,
-                    offset_of!(upshift_runtime::object::WideInt, value),
-                ))
+                Some(c.load(Class::Fixed, Width::Int, a, offset_of!(upshift_runtime::object::WideInt, value)))
             },
         )
     }
@@ -754,9 +754,20 @@ impl<'a> Builder<'a> {
     }
 
     /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.
-    fn push_element(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, routine: Routine, append: bool) {
+    fn push_element(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        e: Elements,
+        routine: Routine,
+        append: bool,
+    ) {
         let o = inst.operands;
-        let (list, v) = if append { (self.cell(o[1]), self.get(o[2], e.ty)) } else { (self.cell(o[0]), self.get(o[1], e.ty)) };
+        let (list, v) = if append {
+            (self.cell(o[1]), self.get(o[2], e.ty))
+        } else {
+            (self.cell(o[0]), self.get(o[1], e.ty))
+        };
         let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
         let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
         let room = self.load(Class::Capacity, Width::Int, buffer, offset_of!(Buffer, capacity));
@@ -1056,7 +1067,8 @@ impl<'a> Builder<'a> {
             Code::FloatFromInt => self.set_unary(inst, Op::FfromInt, Type::Int),
             Code::IntFromFloat => {
                 let a = self.float(o[1]);
-                let (low, high) = (self.fconst(-9_223_372_036_854_775_808.0), self.fconst(9_223_372_036_854_775_808.0));
+                let (low, high) =
+                    (self.fconst(-9_223_372_036_854_775_808.0), self.fconst(9_223_372_036_854_775_808.0));
                 let x = self.fcmp(Cond::Le, low, a);
                 self.guard(frame, x, Reason::Overflow);
                 let y = self.fcmp(Cond::Lt, a, high);
@@ -1067,11 +1079,9 @@ impl<'a> Builder<'a> {
             Code::IntFromBits => self.set_unary(inst, Op::IfromBits, Type::Float),
 
             Code::Trap | Code::Throw => self.exit(frame, Reason::Always),
-            Code::CallInt
-            | Code::CallFloat
-            | Code::CallCell
-            | Code::CallVoid
-            | Code::CallIntAddImm => self.call_static(frame, inst, after),
+            Code::CallInt | Code::CallFloat | Code::CallCell | Code::CallVoid | Code::CallIntAddImm => {
+                self.call_static(frame, inst, after)
+            }
             Code::CallClosureInt | Code::CallClosureFloat | Code::CallClosureCell | Code::CallClosureVoid => {
                 self.call_closure(frame, inst, after);
             }
@@ -1377,9 +1387,14 @@ impl<'a> Builder<'a> {
                 };
                 let done = self.helper(helper, &[m, k, v]);
                 let frame = &*frame;
-                self.meet(done, [false, false], |_| {}, |c| {
-                    c.routine(frame, inst, routine);
-                });
+                self.meet(
+                    done,
+                    [false, false],
+                    |_| {},
+                    |c| {
+                        c.routine(frame, inst, routine);
+                    },
+                );
             }
             Code::MapIntRemove => {
                 self.routine(frame, inst, Routine::MapIntRemove);
@@ -1642,9 +1657,7 @@ impl<'a> Builder<'a> {
     }
 
     fn store_cell(&mut self, class: Class, base: Value, value: Value, offset: usize) {
-        self.push(
-            InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell),
-        );
+        self.push(InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell));
     }
 
     fn string_len(&mut self, s: Value) -> Value {

@@ -38,9 +38,7 @@ pub use code::{Compiler, Machine, Reloc, Stub, Target};
 use crate::build::Facts;
 use crate::flow;
 use crate::helper::{Helper, Param};
-use crate::ir::{
-    Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, StateData, Type, Value, Width,
-};
+use crate::ir::{Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, StateData, Type, Value, Width};
 
 /// Names of functions of this compilation, of stubs, and of guest code in external names.
 const OWN: u32 = 0;
@@ -398,7 +396,12 @@ impl Lowering<'_, '_> {
     // ---- Callees ----
 
     fn signature(&mut self, params: &[Type], returns: &[Type]) -> clif::SigRef {
-        let key: Vec<u8> = params.iter().chain(returns).map(|&t| u8::from(t == Type::Float)).chain([params.len() as u8]).collect();
+        let key: Vec<u8> = params
+            .iter()
+            .chain(returns)
+            .map(|&t| u8::from(t == Type::Float))
+            .chain([params.len() as u8])
+            .collect();
         if let Some(&s) = self.signatures.get(&key) {
             return s;
         }
@@ -450,8 +453,10 @@ impl Lowering<'_, '_> {
         let gv = match self.codes.get(&(function, word)) {
             Some(&gv) => gv,
             None => {
-                let name =
-                    self.b.func.declare_imported_user_function(clif::UserExternalName { namespace: CODE, index: function });
+                let name = self.b.func.declare_imported_user_function(clif::UserExternalName {
+                    namespace: CODE,
+                    index: function,
+                });
                 let gv = self.b.create_global_value(clif::GlobalValueData::Symbol {
                     name: clif::ExternalName::user(name),
                     offset: (i64::from(word) * 8).into(),
@@ -569,7 +574,8 @@ impl Lowering<'_, '_> {
             // The header of a frame above the root: return pc and the caller's link.
             if let Some(parent) = data.parent.expand() {
                 let outer = &func.states[parent];
-                let place = data.base + self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
+                let place =
+                    data.base + self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
                 self.store_header(place, outer.function, outer.word);
             }
         }
@@ -687,6 +693,13 @@ impl Lowering<'_, '_> {
         for site in func.sites.values() {
             self.unmoved.remove(&site.slot);
         }
+        // Completing the frames at a charge clears the cells that are dead there.
+        for slot in self.cells_of(self.index, 0) {
+            let named = |s: &StateData| s.slots.iter().any(|&(k, _)| k == slot);
+            if self.unmoved.contains_key(&slot) && !func.states.values().filter(|s| s.base == 0).all(named) {
+                self.unmoved.remove(&slot);
+            }
+        }
     }
 
     fn leave_at(&mut self, state: State, reason: Reason) {
@@ -716,13 +729,7 @@ impl Lowering<'_, '_> {
 
     // ---- Blocks ----
 
-    fn block(
-        &mut self,
-        block: Block,
-        first: bool,
-        predecessors: &[Block],
-        order: &SecondaryMap<Block, u32>,
-    ) {
+    fn block(&mut self, block: Block, first: bool, predecessors: &[Block], order: &SecondaryMap<Block, u32>) {
         let func = self.func;
         let clif = self.clif_block(block);
         self.b.switch_to_block(clif);
@@ -1026,7 +1033,8 @@ impl Lowering<'_, '_> {
                 let v = self.value(value);
                 self.b.ins().store(trusted(), v, place, data.imm as i32);
                 if may_be_object(func, value) {
-                    let bits = self.b.ins().uload8(types::I64, trusted(), object, offset_of!(Header, gc) as i32);
+                    let bits =
+                        self.b.ins().uload8(types::I64, trusted(), object, offset_of!(Header, gc) as i32);
                     let bit = self.b.ins().band_imm_s(bits, i64::from(gc::BARRIER));
                     let slow = self.cold_block();
                     let next = self.b.create_block();
@@ -1497,8 +1505,7 @@ impl Lowering<'_, '_> {
         let top = self.load64(self.ctx, heap(HEAP_TOP));
         let end = self.load64(self.ctx, heap(HEAP_END));
         let next = self.b.ins().iadd_imm_s(top, size);
-        let requested =
-            self.b.ins().uload8(types::I64, trusted(), self.ctx, heap(HEAP_REQUESTED) as i32);
+        let requested = self.b.ins().uload8(types::I64, trusted(), self.ctx, heap(HEAP_REQUESTED) as i32);
         let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
         let full = self.b.ins().uextend(types::I64, full);
         let either = self.b.ins().bor(full, requested);
@@ -1576,9 +1583,9 @@ fn collects(func: &Function, inst: Inst) -> bool {
 /// Whether a cell may be an object, which a collection may move.
 fn may_be_object(func: &Function, value: Value) -> bool {
     func.ty(value) == Type::Cell
-        && func.def(value).is_none_or(|d| {
-            !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall)
-        })
+        && func
+            .def(value)
+            .is_none_or(|d| !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall))
 }
 
 /// The bits of a constant.

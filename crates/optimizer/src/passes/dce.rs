@@ -45,8 +45,7 @@ impl Marks {
 /// Runs the pass.
 pub fn run(func: &mut Function) -> usize {
     let cfg = Cfg::new(func);
-    let mut marks =
-        Marks { values: SecondaryMap::new(), states: SecondaryMap::new(), work: Vec::new() };
+    let mut marks = Marks { values: SecondaryMap::new(), states: SecondaryMap::new(), work: Vec::new() };
     marks.values.resize(func.values.len());
     for &block in &cfg.order {
         for &inst in &func.blocks[block].insts {

@@ -179,8 +179,20 @@ fn rules(func: &mut Function, out: &mut Rewriter, inst: Inst) -> Outcome {
     let mut rule = Rule { func, out, inst };
     let r = &mut rule;
     match op {
-        Op::Iadd | Op::Isub | Op::Imul | Op::Imulh | Op::Idiv | Op::Irem | Op::Iand | Op::Ior | Op::Ixor
-        | Op::Ishl | Op::IshrS | Op::IshrU | Op::Imin | Op::Imax => int_binary(r, op),
+        Op::Iadd
+        | Op::Isub
+        | Op::Imul
+        | Op::Imulh
+        | Op::Idiv
+        | Op::Irem
+        | Op::Iand
+        | Op::Ior
+        | Op::Ixor
+        | Op::Ishl
+        | Op::IshrS
+        | Op::IshrU
+        | Op::Imin
+        | Op::Imax => int_binary(r, op),
         Op::IaddExit | Op::IsubExit | Op::ImulExit => checked(r, op),
         Op::IaddOverflows | Op::IsubOverflows | Op::ImulOverflows => overflows(r, op),
         Op::Iextend32 => extend(r),
@@ -766,10 +778,9 @@ fn float_unary(r: &mut Rule<'_>, op: Op) -> Outcome {
             r.set_op(Op::Fabs, &[x])
         }
         // What is integral stays under rounding.
-        (
-            Op::Ffloor | Op::Fceil | Op::Ftrunc,
-            Some(Op::Ffloor | Op::Fceil | Op::Ftrunc | Op::FfromInt),
-        ) => Outcome::Value(a),
+        (Op::Ffloor | Op::Fceil | Op::Ftrunc, Some(Op::Ffloor | Op::Fceil | Op::Ftrunc | Op::FfromInt)) => {
+            Outcome::Value(a)
+        }
         _ => Outcome::Keep,
     }
 }
@@ -904,9 +915,8 @@ fn same(r: &mut Rule<'_>) -> Outcome {
     if a == b {
         return r.set_int(1);
     }
-    let constant = |r: &Rule<'_>, v| {
-        r.func.def(v).filter(|d| d.op == Op::Cconst).map(|d| Cell::from_bits(d.imm as u64))
-    };
+    let constant =
+        |r: &Rule<'_>, v| r.func.def(v).filter(|d| d.op == Op::Cconst).map(|d| Cell::from_bits(d.imm as u64));
     if constant(r, a).is_some() {
         (a, b) = (b, a);
     }

@@ -111,7 +111,10 @@ struct Table {
 
 impl Table {
     fn new(insts: usize) -> Table {
-        Table { slots: vec![u32::MAX; (2 * insts + 16).next_power_of_two()], entries: Vec::with_capacity(insts) }
+        Table {
+            slots: vec![u32::MAX; (2 * insts + 16).next_power_of_two()],
+            entries: Vec::with_capacity(insts),
+        }
     }
 
     fn find(&self, key: &Key) -> Result<Value, usize> {

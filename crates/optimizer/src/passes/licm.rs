@@ -154,7 +154,10 @@ impl Pass<'_> {
         }
         for exit in &data.exits {
             // Ways out that are seldom taken, or only leave, are as good as checks.
-            let to = self.func.terminator(exit.from).map(|i| self.func.insts[i].targets[exit.target as usize].block);
+            let to = self
+                .func
+                .terminator(exit.from)
+                .map(|i| self.func.insts[i].targets[exit.target as usize].block);
             let leaves = to.is_some_and(|b| {
                 let end = self.func.terminator(b).map(|i| self.func.insts[i].op);
                 self.func.blocks[b].cold || end == Some(Op::Exit)
@@ -164,11 +167,13 @@ impl Pass<'_> {
             }
         }
         let (state, at) = self.entry_state(id, before);
-        let mut hoist = Hoist { id, parts, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
+        let mut hoist =
+            Hoist { id, parts, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
         for &block in &data.blocks {
             if block != header {
                 // The chain of blocks that only lead to each other is one; other blocks may not be reached.
-                let chained = matches!(self.cfg.preds(block), [edge] if self.func.successors(edge.from).count() == 1);
+                let chained =
+                    matches!(self.cfg.preds(block), [edge] if self.func.successors(edge.from).count() == 1);
                 hoist.clean &= chained;
             }
             let insts = std::mem::take(&mut self.func.blocks[block].insts);
@@ -200,7 +205,8 @@ impl Pass<'_> {
         let on_way_back = |func: &Function, state: State| {
             data.latches.iter().flat_map(|&b| &func.blocks[b].insts).any(|&i| {
                 let other = &func.insts[i];
-                other.op == Op::Poll && other.state.expand().is_some_and(|s| place(func, s) == place(func, state))
+                other.op == Op::Poll
+                    && other.state.expand().is_some_and(|s| place(func, s) == place(func, state))
             })
         };
         for (at, &inst) in insts.iter().enumerate().rev().skip(1) {
@@ -306,7 +312,9 @@ impl Pass<'_> {
                 hoist.parts >> self.memory.part(access, data.imm) & 1 == 0
                     && (hoist.clean
                         || self.safe(hoist, data.args[0])
-                            && self.list_of(data.args[0]).is_some_and(|l| hoist.inside.contains(&(data.args[1], l))))
+                            && self
+                                .list_of(data.args[0])
+                                .is_some_and(|l| hoist.inside.contains(&(data.args[1], l))))
             }
             Op::Context => {
                 let access = crate::ir::Access { class: Class::Context, width: Width::Ptr };
@@ -372,7 +380,8 @@ impl Pass<'_> {
         // A check that a position is inside of a list.
         let data = &self.func.insts[inst];
         if data.op == Op::Guard
-            && let Some(test) = self.func.def(data.args[0]).filter(|d| d.op == Op::Icmp && d.cond() == Cond::Ult)
+            && let Some(test) =
+                self.func.def(data.args[0]).filter(|d| d.op == Op::Icmp && d.cond() == Cond::Ult)
             && let Some(len) = self.func.def(test.args[1]).filter(|d| d.op == Op::Load)
             && len.access.is_some_and(|a| a.class == Class::Len)
         {
@@ -415,7 +424,9 @@ fn fits(func: &Function, value: Value) -> bool {
     match data.op {
         Op::Iconst => upshift_runtime::value::Value::is_small(data.imm),
         Op::SmallInt | Op::Iextend32 => true,
-        Op::Load | Op::LoadAt => data.access.is_some_and(|a| matches!(a.width, Width::U8 | Width::U16 | Width::U32)),
+        Op::Load | Op::LoadAt => {
+            data.access.is_some_and(|a| matches!(a.width, Width::U8 | Width::U16 | Width::U32))
+        }
         _ => is_bool(func, value),
     }
 }

@@ -149,7 +149,13 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// Computes them.
-    pub(crate) fn new(func: &Function, memory: &Memory, cfg: &Cfg, doms: &Dominators, loops: &Loops) -> Entries {
+    pub(crate) fn new(
+        func: &Function,
+        memory: &Memory,
+        cfg: &Cfg,
+        doms: &Dominators,
+        loops: &Loops,
+    ) -> Entries {
         let mut masks: SecondaryMap<Block, Parts> = SecondaryMap::new();
         let mut of_loops: SecondaryMap<Loop, Parts> = SecondaryMap::new();
         for &block in &cfg.order {

@@ -7,6 +7,7 @@
 //! * `fold.rs`: constants and algebraic rules.
 //! * `memory.rs`: which memory may have changed between two instructions.
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
+//! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
 //! * `dce.rs`: what nobody uses.
 //!
@@ -20,6 +21,7 @@ pub mod gvn;
 pub mod licm;
 mod memory;
 pub mod params;
+pub mod ranges;
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
@@ -52,12 +54,14 @@ passes! {
     GVN "gvn" gvn::run;
     /// What does not change in a loop.
     LICM "licm" licm::run;
+    /// What ints can be.
+    RANGES "ranges" ranges::run;
     /// What nobody uses.
     DCE "dce" dce::run;
 }
 
 /// What [`optimize`] runs, in this order.
-pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, LICM, GVN, DCE, PARAMS];
+pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, LICM, RANGES, PARAMS, GVN, DCE, PARAMS];
 
 /// Runs the pipeline.
 pub fn optimize(func: &mut Function) {
@@ -221,7 +225,9 @@ pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
 /// Whether a cell may be an object, which the collector moves.
 pub(crate) fn may_be_object(func: &Function, value: Value) -> bool {
     func.ty(value) == Type::Cell
-        && func.def(value).is_none_or(|d| !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall))
+        && func
+            .def(value)
+            .is_none_or(|d| !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall))
 }
 
 /// Whether an int is 0 or 1, as far as its definition says.

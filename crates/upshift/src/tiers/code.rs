@@ -272,7 +272,10 @@ pub struct Machinery {
 
 impl std::fmt::Debug for Machinery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Machinery").field("config", &self.config).field("memory", &self.memory).finish_non_exhaustive()
+        f.debug_struct("Machinery")
+            .field("config", &self.config)
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
     }
 }
 

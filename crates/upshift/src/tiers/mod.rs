@@ -17,16 +17,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use upshift_baseline::Facts;
+use upshift_bytecode::{Effects, Op, Word};
 use upshift_interpreter::routines;
+use upshift_optimizer::build::{Options, Start};
+use upshift_optimizer::helper::Helper as OptHelper;
+use upshift_optimizer::ir::Reason;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
-use upshift_optimizer::build::{Options, Start};
-use upshift_optimizer::helper::Helper as OptHelper;
-use upshift_optimizer::ir::Reason;
-use upshift_bytecode::{Effects, Op, Word};
 
 pub use code::Machinery;
 use code::{Code, Outcome};
@@ -323,12 +323,7 @@ impl Driver {
     }
 
     /// Where machine code goes on at an instruction of a function, if it does.
-    fn target(
-        &mut self,
-        entry: &FunctionEntry,
-        pc: *const Word,
-        uncompiled: *const u8,
-    ) -> Option<*const u8> {
+    fn target(&mut self, entry: &FunctionEntry, pc: *const Word, uncompiled: *const u8) -> Option<*const u8> {
         if pc == entry.code || pc == entry.start {
             return (entry.native != uncompiled).then_some(entry.native);
         }
@@ -442,7 +437,11 @@ impl Driver {
         };
         self.counters.optimized += 1;
         let bytes = code.block.len() as u32;
-        self.note(&seen, Cause::Calls, What::Optimized { bytes, instructions, time, osr: matches!(start, Start::Loop(_)) });
+        self.note(
+            &seen,
+            Cause::Calls,
+            What::Optimized { bytes, instructions, time, osr: matches!(start, Start::Loop(_)) },
+        );
         match start {
             Start::Function => {
                 let attempts = self.optimized.functions.entry(index).or_default();
@@ -460,7 +459,14 @@ impl Driver {
     }
 
     /// Counts an exit, and retires code that fails too often.
-    fn left(&mut self, instance: &mut Instance, number: u32, exit: u32, reason: Reason, place: &optimized::Place) {
+    fn left(
+        &mut self,
+        instance: &mut Instance,
+        number: u32,
+        exit: u32,
+        reason: Reason,
+        place: &optimized::Place,
+    ) {
         let Some(code) = self.optimized.live.get_mut(&number) else { return };
         if let Some(taken) = code.taken.get_mut(exit as usize) {
             *taken = taken.saturating_add(1);
@@ -551,7 +557,9 @@ impl Driver {
         // SAFETY: the pc is at an instruction.
         let word = unsafe { *pc };
         match Op::from_number(word.op())? {
-            Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm => Some(word.wide()),
+            Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm => {
+                Some(word.wide())
+            }
             _ => None,
         }
     }
@@ -666,12 +674,17 @@ impl Facts for Loaded<'_> {
 }
 
 /// What each function of a module becomes before anything ran: gives the SSA form to `f`, under the pass's name.
-fn each_form(module: &Arc<LinkedModule>, mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function)) {
+fn each_form(
+    module: &Arc<LinkedModule>,
+    mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function),
+) {
     let world = World { modules: vec![module.clone()], feedback: Vec::new(), failed: Arc::default() };
     let options = Options { unseen: false, ..Options::default() };
     for meta in &module.functions[..module.guest_functions as usize] {
         if let Ok(mut func) = upshift_optimizer::build::build(&world, meta.index, Start::Function, options) {
-            upshift_optimizer::passes::optimize_with(&mut func, &mut |pass, func| f(&world, meta.index, pass, func));
+            upshift_optimizer::passes::optimize_with(&mut func, &mut |pass, func| {
+                f(&world, meta.index, pass, func)
+            });
             f(&world, meta.index, "", &func);
         }
     }
@@ -751,12 +764,7 @@ type Enter = unsafe extern "C" fn(*mut Context, *mut u64, *const u8) -> u32;
 ///
 /// # Safety
 /// As for [`upshift_interpreter::run`]; the instance's tiers are a [`Driver`].
-pub unsafe fn run(
-    ctx: *mut Context,
-    fp: *mut u64,
-    pc: *const Word,
-    entry: *const FunctionEntry,
-) -> RunEnd {
+pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *const FunctionEntry) -> RunEnd {
     let (mut fp, mut pc, mut entry) = (fp, pc, entry);
     // SAFETY: for the whole function: the context is an instance's, whose driver outlives the run; references to both are
     // let go before code runs. Frames are complete, and machine code of verified bytecode keeps them so.
@@ -823,7 +831,8 @@ pub unsafe fn run(
                     };
                     let place = optimized::complete(ctx, (*ctx).fp, &code.exits[exit as usize], true);
                     (*driver).left(&mut *instance, number, exit, place.reason, &place);
-                    (fp, pc, entry) = (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
+                    (fp, pc, entry) =
+                        (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
                     look_soon = place.reason == Reason::Region;
                     interpret = !matches!(place.reason, Reason::Region | Reason::Native);
                     continue;
@@ -843,7 +852,8 @@ pub unsafe fn run(
                 }
                 continue;
             }
-            let quantum = if std::mem::take(&mut look_soon) { 1 } else { i64::from((*driver).config.quantum) };
+            let quantum =
+                if std::mem::take(&mut look_soon) { 1 } else { i64::from((*driver).config.quantum) };
             (*instance).set_quantum(quantum);
             match upshift_interpreter::run(ctx, fp, pc, entry) {
                 RunEnd::Switch => {

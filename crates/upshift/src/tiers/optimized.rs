@@ -194,7 +194,9 @@ impl Background {
                     if Arc::strong_count(&inbox) == 1 {
                         continue;
                     }
-                    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| compile(&mut compiler, &job)));
+                    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                        compile(&mut compiler, &job)
+                    }));
                     let done = attempt.unwrap_or_else(|_| Done {
                         index: job.index,
                         start: job.start,
@@ -304,7 +306,8 @@ pub unsafe fn complete(ctx: *mut Context, fp: *mut u64, exit: &Exit, leaving: bo
         for (i, frame) in exit.frames.iter().enumerate() {
             let entry = (*ctx).functions.add(frame.function as usize);
             let layout = &(*entry).meta().layout;
-            let cells = (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size());
+            let cells =
+                (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size());
             let mut live = frame.live.iter().copied().peekable();
             for slot in cells {
                 let slot = frame.base + slot;
