@@ -280,6 +280,31 @@ ASM(stub_opt_return,
     "ret\n"
     "1: movq %rdx, %r14\n"
     "jmp STUB_LEAVE\n")
+/* Slow paths that keep every register, so that nothing is spilled where they are not taken: (context, three arguments, address).
+ * The first leaves where the function answers with a status other than 0, the budget being in the context. */
+#define KEEP                                                                                                           \
+    "pushq %rax\npushq %rcx\npushq %rdx\npushq %rsi\npushq %rdi\npushq %r8\npushq %r9\npushq %r10\npushq %r11\n"              \
+    "subq $256, %rsp\n"                                                                                                \
+    "movups %xmm0, (%rsp)\nmovups %xmm1, 16(%rsp)\nmovups %xmm2, 32(%rsp)\nmovups %xmm3, 48(%rsp)\n"                    \
+    "movups %xmm4, 64(%rsp)\nmovups %xmm5, 80(%rsp)\nmovups %xmm6, 96(%rsp)\nmovups %xmm7, 112(%rsp)\n"                 \
+    "movups %xmm8, 128(%rsp)\nmovups %xmm9, 144(%rsp)\nmovups %xmm10, 160(%rsp)\nmovups %xmm11, 176(%rsp)\n"            \
+    "movups %xmm12, 192(%rsp)\nmovups %xmm13, 208(%rsp)\nmovups %xmm14, 224(%rsp)\nmovups %xmm15, 240(%rsp)\n"
+#define UNKEEP                                                                                                         \
+    "movups (%rsp), %xmm0\nmovups 16(%rsp), %xmm1\nmovups 32(%rsp), %xmm2\nmovups 48(%rsp), %xmm3\n"                    \
+    "movups 64(%rsp), %xmm4\nmovups 80(%rsp), %xmm5\nmovups 96(%rsp), %xmm6\nmovups 112(%rsp), %xmm7\n"                 \
+    "movups 128(%rsp), %xmm8\nmovups 144(%rsp), %xmm9\nmovups 160(%rsp), %xmm10\nmovups 176(%rsp), %xmm11\n"            \
+    "movups 192(%rsp), %xmm12\nmovups 208(%rsp), %xmm13\nmovups 224(%rsp), %xmm14\nmovups 240(%rsp), %xmm15\n"          \
+    "addq $256, %rsp\n"                                                                                                \
+    "popq %r11\npopq %r10\npopq %r9\npopq %r8\npopq %rdi\npopq %rsi\npopq %rdx\npopq %rcx\npopq %rax\n"
+ASM(stub_opt_slow,
+    KEEP
+    "call *%r8\n"
+    "testl %eax, %eax\n"
+    "jne 1f\n" UNKEEP "ret\n"
+    "1: movq 288(%rsp), %r12\n"
+    "movq " BUDGET ", %r14\n"
+    "jmp STUB_LEAVE\n")
+ASM(stub_opt_quiet, KEEP "call *%r8\n" UNKEEP "ret\n")
 /* From native code into optimized code, in front of each function: STUB_OPT is where that begins. Native frames are not
  * aligned, so it aligns. */
 ASM(opt_entry,

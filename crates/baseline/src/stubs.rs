@@ -21,6 +21,11 @@ pub struct Stubs {
     pub deopt: u32,
     /// `extern "sysv64" fn(context, frame, budget, entry, bits) -> (bits, budget)`: a return with flags.
     pub slow_return: u32,
+    /// Keeps every register: `fn(context, three arguments, address)`, which leaves where the function answers with a status that is
+    /// not 0, the budget being in the context.
+    pub slow: u32,
+    /// Likewise, without an answer.
+    pub quiet: u32,
     places: [u32; 4],
 }
 
@@ -47,6 +52,8 @@ impl Stubs {
             leave: 0,
             deopt: 0,
             slow_return: 0,
+            slow: 0,
+            quiet: 0,
             places: [0; 4],
         };
         let mut holes = Vec::new();
@@ -71,6 +78,8 @@ impl Stubs {
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
         stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
+        stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
+        stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
         for (at, kind) in holes {
             let stub = match kind {
                 HoleKind::StubLeave => Stub::Leave,

@@ -303,3 +303,24 @@ fn small_address_spaces_and_forbidden_machine_code_are_no_errors() {
     assert!(errors.contains("0 functions compiled"), "{errors}");
     assert_eq!(errors.matches("note: no machine code: ").count(), 1, "{errors}");
 }
+
+#[test]
+fn the_forms_of_the_optimizer_are_shown() {
+    let path = program("forms", "fun twice(x: int): int { return x + x }\nprint(twice(21))");
+    let path = path.to_str().expect("plain");
+    let shown = |args: &[&str]| {
+        let output = upshift(&[&["dump"], args, &[path]].concat(), "");
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let ssa = shown(&["--ssa"]);
+    assert!(ssa.contains("twice") && ssa.contains("iadd"), "{ssa}");
+    let passes = shown(&["--ssa", "--passes"]);
+    assert!(passes.contains("; build\n") && passes.contains("; gvn\n"), "{passes}");
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        let code = shown(&["--optimized"]);
+        assert!(code.contains("; twice\n") && code.contains("block0"), "{code}");
+    }
+    check(&["dump", path], "", 2, "", &["--bytecode, --baseline, --ssa or --optimized"]);
+    check(&["run", "--sync", path], "", 0, "42\n", &[]);
+}

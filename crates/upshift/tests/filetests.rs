@@ -5,8 +5,8 @@
 //! ; trap name(0): division-by-zero
 //! ```
 //!
-//! Each runs as it is and with a collection at every allocation. Mutants of all of them run too: whatever the verifier
-//! accepts must neither crash nor hang, under small limits.
+//! Each runs as it is and with a collection at every allocation, as machine code several times, since optimized code is made of
+//! what was seen. Mutants of all of them run too: whatever the verifier accepts must neither crash nor hang, under small limits.
 
 mod common;
 
@@ -16,7 +16,7 @@ use upshift::bytecode::{
     Bank, CellConst, CellType, Immediate, Module, Op, SigId, TypeId, ValueType, text, verifier,
 };
 use upshift::tiers::Driver;
-use upshift::{Grants, InterruptHandle, Ret, TrapCode};
+use upshift::{Grants, InterruptHandle, Ret, Tier, TrapCode};
 use upshift_runtime::host::HostFunction;
 use upshift_runtime::instance::{Instance, InstanceConfig};
 use upshift_runtime::linked::{self, Tables};
@@ -92,13 +92,14 @@ fn call(line: &str) -> (&str, Vec<Value>, &str) {
 
 #[test]
 fn files_run_as_they_say() {
-    let mut checks = 0;
+    let (mut checks, mut optimized, mut left) = (0, 0, Vec::new());
+    let rounds = if common::native() { 10 } else { 1 };
     for (path, source) in files() {
         let module = text::parse(&source).unwrap_or_else(|e| panic!("{path}: {e}"));
         verifier::verify(&module).unwrap_or_else(|e| panic!("{path}: {e}"));
         for stress in [false, true] {
-            let (mut instance, _tiers, base, _) = instance(&module, stress, false);
-            for line in source.lines() {
+            let (mut instance, tiers, base, _) = instance(&module, stress, false);
+            for line in (0..rounds).flat_map(|_| source.lines()) {
                 let (line, traps) = match (line.strip_prefix("; run "), line.strip_prefix("; trap ")) {
                     (Some(line), _) => (line, false),
                     (_, Some(line)) => (line, true),
@@ -122,9 +123,21 @@ fn files_run_as_they_say() {
                     assert!(result.identical(expected), "{path}: {line}: {result:?}");
                 }
             }
+            let counters = tiers.map(|driver| driver.counters()).unwrap_or_default();
+            optimized += counters.optimized;
+            if counters.deopts > 0 {
+                left.push(path.rsplit('/').next().unwrap_or_default().to_owned());
+            }
         }
     }
     assert!(checks > 20, "{checks}");
+    // The tier that the binary is for ran.
+    assert_eq!(optimized > 0, matches!(common::tier(), Tier::Optimized | Tier::Auto), "{optimized}");
+    if common::tier() == Tier::Auto {
+        for probe in ["number-policies.txt", "pairs.txt"] {
+            assert!(left.iter().any(|file| file == probe), "no guard of {probe} left");
+        }
+    }
 }
 
 /// Xorshift: the same mutants in every run.

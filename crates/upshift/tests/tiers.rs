@@ -5,10 +5,10 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::function;
-use upshift::bytecode::ValueType::Int;
-use upshift::bytecode::builder::{ModuleBuilder, Reg};
-use upshift::bytecode::{Module, TrapCode};
-use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Tier, What};
+use upshift::bytecode::ValueType::{Cell, Float, Int};
+use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
+use upshift::bytecode::{ANY, FuncId, HeapType, Module, NumberPolicy, TrapCode, TrapSet};
+use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
 
 /// `double(x) = x + x`, and `sum(n)`, which adds the doubles of 0..n in a loop.
 fn sums() -> Module {
@@ -114,7 +114,9 @@ fn fuel_is_the_same_in_every_tier() {
     };
     for fuel in [0, 1, 100, 9_999, 39_999, 40_000, 40_001, 100_000] {
         let wanted = left(Tier::Interpreter, 32, fuel);
-        for (tier, quantum) in [(Tier::Baseline, 32), (Tier::Auto, 1), (Tier::Auto, 7), (Tier::Auto, 32)] {
+        for (tier, quantum) in
+            [(Tier::Baseline, 32), (Tier::Optimized, 32), (Tier::Auto, 1), (Tier::Auto, 7), (Tier::Auto, 32)]
+        {
             assert_eq!(left(tier, quantum, fuel), wanted, "{tier:?} {quantum} {fuel}");
         }
     }
@@ -191,9 +193,12 @@ fn a_million_frames_that_alternate_between_tiers() {
     let mut m = ModuleBuilder::new("deep");
     deep(&mut m);
     let module = m.finish();
-    // Room for both, for one, and for none.
-    for room in [64 << 20, 700, 100] {
+    // Room for both, for one, and for none; and optimized from the first call on.
+    for (tier, room) in
+        [(Tier::Auto, 64 << 20), (Tier::Auto, 700), (Tier::Auto, 100), (Tier::Optimized, 64 << 20)]
+    {
         let mut config = config();
+        config.tier = tier;
         config.tiers.code_cache = room;
         let mut i = instance(&module, config);
         let even = i.function::<(i64,), i64>("even").expect("the function");
@@ -202,6 +207,7 @@ fn a_million_frames_that_alternate_between_tiers() {
         }
         let made = i.tier_counters().compiled;
         assert!(if room == 100 { made == 0 } else { made > 0 }, "{room}: {made}");
+        assert!(tier != Tier::Optimized || i.tier_counters().optimized > 0, "{:?}", i.tier_counters());
     }
 }
 
@@ -223,7 +229,7 @@ fn endless_recursion_ends_alike_in_every_tier() {
     };
     let wanted = fail(Tier::Interpreter);
     assert_eq!(wanted.0, TrapCode::StackOverflow);
-    for tier in [Tier::Baseline, Tier::Auto] {
+    for tier in [Tier::Baseline, Tier::Optimized, Tier::Auto] {
         assert_eq!(fail(tier), wanted, "{tier:?}");
     }
 }
@@ -293,4 +299,500 @@ fn modules_that_come_and_go_leave_nothing() {
     }
     let grown = resident().saturating_sub(after_warm_up);
     assert!(grown < 2_000, "{grown} KB more after {rounds} rounds with {bytes} bytes of code");
+}
+
+// ---- Optimized code ----
+
+/// Everything soon, and the optimizer is waited for.
+fn hot() -> Config {
+    let mut config = config();
+    config.tiers.sync = true;
+    config.tiers.optimize_heat = 50;
+    config.tiers.sample = 7;
+    config
+}
+
+/// How often code was made for a function, or a loop of it.
+fn optimized(i: &Instance, name: &str, loops: bool) -> usize {
+    let made = |what: &What| matches!(what, What::Optimized { osr, .. } if *osr == loops);
+    i.tier_events().filter(|e| &*e.function == name && made(&e.what)).count()
+}
+
+fn counted(i: &Instance, what: &What) -> usize {
+    i.tier_events().filter(|e| e.what == *what).count()
+}
+
+#[test]
+fn a_hot_loop_is_entered_in_its_middle() {
+    let mut config = hot();
+    config.tiers.optimize_functions = false;
+    let mut i = instance(&sums(), config);
+    let sum = i.function::<(i64,), i64>("sum").expect("the function");
+    assert_eq!(i.call(&sum, (100_000,)).expect("no trap"), 9_999_900_000);
+    let c = i.tier_counters();
+    assert_eq!((optimized(&i, "sum", true), c.osr_entries, c.optimized, c.deopts), (1, 1, 1, 0), "{c:?}");
+}
+
+#[test]
+fn a_hot_function_is_optimized() {
+    let mut config = hot();
+    config.tiers.optimize_loops = false;
+    let mut i = instance(&sums(), config);
+    let sum = i.function::<(i64,), i64>("sum").expect("the function");
+    for n in 0..200 {
+        assert_eq!(i.call(&sum, (n,)).expect("no trap"), n * (n - 1), "{n}");
+    }
+    let c = i.tier_counters();
+    assert_eq!((optimized(&i, "sum", false), c.osr_entries, c.deopts), (1, 0, 0), "{c:?}");
+    assert!(counted(&i, &What::Hot) >= 1);
+}
+
+#[test]
+fn results_of_the_background_arrive() {
+    let mut config = hot();
+    config.tiers.sync = false;
+    let mut i = instance(&sums(), config);
+    let sum = i.function::<(i64,), i64>("sum").expect("the function");
+    let mut rounds = 0;
+    while i.tier_counters().optimized == 0 {
+        assert_eq!(i.call(&sum, (1_000,)).expect("no trap"), 999_000);
+        assert!(rounds < 1_000_000, "{:?}", i.tier_counters());
+        std::thread::yield_now();
+        rounds += 1;
+    }
+    assert_eq!(i.call(&sum, (100_000,)).expect("no trap"), 9_999_900_000);
+}
+
+/// `mix(n, k)`: n turns around `COUNT` dynamic sums, each of an int, but the one with number k of a float.
+fn mixes() -> Module {
+    let mut m = ModuleBuilder::new("mixes");
+    function(&mut m, "mix", &[Int, Int], Some(Float), |_, f| {
+        let (n, k, i, x, total, part) = (f.param(0), f.param(1), f.int(), f.float(), f.float(), f.float());
+        let sums: Vec<_> = (0..COUNT).map(|_| (f.cell(ANY), f.feedback())).collect();
+        let v = f.cell(ANY);
+        f.load_int(i, 0);
+        f.load_float(total, 0.0);
+        for (sum, _) in &sums {
+            f.box_int(*sum, i);
+        }
+        let top = f.label();
+        f.begin_loop(top);
+        for (j, &(sum, site)) in sums.iter().enumerate() {
+            let (float, add) = (f.label(), f.label());
+            f.int_eq_imm_branch(k, j as i16, float);
+            f.box_int(v, i);
+            f.jump(add);
+            f.bind(float);
+            f.load_float(x, 0.5);
+            f.box_float(v, x);
+            f.bind(add);
+            f.cell_add(sum, sum, v, NumberPolicy::WRAP64.with(NumberPolicy::PROMOTE), site);
+        }
+        f.int_for_loop(i, n, top);
+        for (sum, _) in sums {
+            f.unbox_number(part, sum);
+            f.float_add(total, total, part);
+        }
+        f.return_float(total);
+    });
+    m.finish()
+}
+
+/// Dynamic sums in `mix`.
+const COUNT: usize = 12;
+
+/// What `mix` gives.
+fn mixed(n: i64, k: i64) -> f64 {
+    let ints = COUNT as i64 - i64::from((0..COUNT as i64).contains(&k));
+    (ints * (n * (n - 1) / 2)) as f64 + if ints < COUNT as i64 { 0.5 * n as f64 } else { 0.0 }
+}
+
+#[test]
+fn a_wrong_guess_is_not_made_again() {
+    for loops in [false, true] {
+        let mut config = hot();
+        config.tiers.optimize_loops = loops;
+        config.tiers.optimize_functions = !loops;
+        config.tiers.failures = 2;
+        let mut i = instance(&mixes(), config);
+        let mix = i.function::<(i64, i64), f64>("mix").expect("the function");
+        let run = |i: &mut Instance, k| assert_eq!(i.call(&mix, (100, k)).expect("no trap"), mixed(100, k));
+        for _ in 0..20 {
+            run(&mut i, -1);
+        }
+        assert_eq!((optimized(&i, "mix", loops), i.tier_counters().deopts), (1, 0), "{loops}");
+        for _ in 0..20 {
+            run(&mut i, 3);
+        }
+        let c = i.tier_counters();
+        assert_eq!((c.deopts, c.retired, optimized(&i, "mix", loops)), (2, 1, 2), "{loops} {c:?}");
+        assert_eq!(counted(&i, &What::Retired), 1);
+        // The second code does not guess there, so it stays.
+        for round in 0..100 {
+            run(&mut i, if round % 2 == 0 { 3 } else { -1 });
+        }
+        assert_eq!((i.tier_counters().deopts, i.tier_counters().optimized), (2, 2), "{loops}");
+    }
+}
+
+#[test]
+fn code_is_made_again_a_limited_number_of_times() {
+    for loops in [false, true] {
+        let mut config = hot();
+        config.tiers.optimize_loops = loops;
+        config.tiers.optimize_functions = !loops;
+        config.tiers.failures = 1;
+        config.tiers.retries = 4;
+        let mut i = instance(&mixes(), config);
+        let mix = i.function::<(i64, i64), f64>("mix").expect("the function");
+        for k in -1..COUNT as i64 {
+            for _ in 0..20 {
+                assert_eq!(i.call(&mix, (100, k)).expect("no trap"), mixed(100, k), "{k}");
+            }
+        }
+        let c = i.tier_counters();
+        assert_eq!((c.optimized, c.retired, c.deopts), (5, 5, 5), "{loops} {c:?}");
+    }
+}
+
+/// `spin(n)`: counts in a global as long as it is not n.
+fn spins() -> Module {
+    let mut m = ModuleBuilder::new("spins");
+    let sig = m.signature(&[Int], None);
+    let tell = m.host("tell", sig);
+    let count = m.global("count", Int);
+    function(&mut m, "spin", &[Int], Some(Int), |_, f| {
+        let (n, i) = (f.param(0), f.int());
+        f.load_int(i, 0);
+        f.int_move(Reg::window(0), n);
+        f.call_host_void(tell);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_add_imm(i, i, 1);
+        f.global_int_set(i, count);
+        f.int_ne_loop(i, n, top);
+        f.return_int(i);
+    });
+    function(&mut m, "count", &[], Some(Int), |_, f| {
+        let r = f.int();
+        f.global_int_get(r, count);
+        f.return_int(r);
+    });
+    m.finish()
+}
+
+/// Where endless loops are optimized: forced, as a function, and alone.
+fn forced(tier: Tier) -> [Config; 3] {
+    let all = [(tier, true, true), (Tier::Auto, true, false), (Tier::Auto, false, true)];
+    all.map(|(tier, functions, loops)| {
+        let mut config = hot();
+        config.tier = tier;
+        config.tiers.optimize_functions = functions;
+        config.tiers.optimize_loops = loops;
+        config
+    })
+}
+
+#[test]
+fn fuel_stops_an_optimized_loop_where_it_stops_the_interpreter() {
+    let stop = |mut config: Config, fuel: u64| {
+        config
+            .hosts
+            .function("tell", |_: &mut HostContext<'_>, _: i64| -> Result<(), upshift::Trap> { Ok(()) });
+        let mut i = instance(&spins(), config);
+        let spin = i.function::<(i64,), i64>("spin").expect("the function");
+        let count = i.function::<(), i64>("count").expect("the function");
+        // Warm.
+        assert_eq!(i.call(&spin, (3_000,)).expect("no trap"), 3_000);
+        assert_eq!(i.call(&spin, (3_000,)).expect("no trap"), 3_000);
+        i.set_fuel(Some(fuel));
+        let code = i.call(&spin, (-1,)).expect_err("no end").code();
+        let left = i.fuel();
+        i.set_fuel(None);
+        let c = i.tier_counters();
+        ((code, left, i.call(&count, ()).expect("no trap")), c.optimized)
+    };
+    for fuel in [1, 2, 3, 100, 9_999, 123_456] {
+        let mut config = config();
+        config.tier = Tier::Interpreter;
+        let (wanted, _) = stop(config, fuel);
+        assert_eq!(wanted.0, TrapCode::OutOfFuel);
+        for (way, config) in forced(Tier::Optimized).into_iter().enumerate() {
+            let (got, optimized) = stop(config, fuel);
+            assert_eq!(got, wanted, "{way} {fuel}");
+            assert!(optimized > 0, "{way}");
+        }
+    }
+}
+
+#[test]
+fn interrupts_stop_an_optimized_loop() {
+    for (way, mut config) in forced(Tier::Optimized).into_iter().enumerate() {
+        let (sender, told) = std::sync::mpsc::channel();
+        config.hosts.function("tell", move |_: &mut HostContext<'_>, n: i64| -> Result<(), upshift::Trap> {
+            let _ = sender.send(n);
+            Ok(())
+        });
+        let mut i = instance(&spins(), config);
+        let spin = i.function::<(i64,), i64>("spin").expect("the function");
+        for _ in 0..2 {
+            assert_eq!(i.call(&spin, (3_000,)).expect("no trap"), 3_000);
+        }
+        assert!(i.tier_counters().optimized > 0, "{way}");
+        let handle = i.interrupt_handle();
+        let stopper = std::thread::spawn(move || {
+            while told.recv() != Ok(-1) {}
+            handle.interrupt();
+        });
+        assert_eq!(i.call(&spin, (-1,)).expect_err("no end").code(), TrapCode::Interrupted, "{way}");
+        stopper.join().expect("no panic");
+        assert_eq!(i.call(&spin, (3_000,)).expect("the interrupt was used up"), 3_000);
+    }
+}
+
+/// Variables of each sort in `frames`.
+const VARIABLES: usize = 6;
+
+/// `frames(n, at, way)`: a loop that changes ints, floats and cells by calls that are inlined twice; in turn `at` a guess of the
+/// innermost function fails (way 1), or it traps and the trap is caught here (way 2) or nowhere (way 3). Gives a hash of all
+/// variables.
+fn frames() -> Module {
+    let mut m = ModuleBuilder::new("frames");
+    m.module.catchable = TrapSet::default().with(TrapCode::DivisionByZero);
+    let string = m.module.types.cell(HeapType::String);
+    let text = m.string("a text that is an object");
+    let policy = NumberPolicy::WRAP64.with(NumberPolicy::PROMOTE);
+    // inner(sum, i, odd): the sum with i added, as a float where it is odd; traps where odd is 2 or 3.
+    let inner = function(&mut m, "inner", &[Cell(ANY), Int, Int], Some(Cell(ANY)), |_, f| {
+        let (sum, i, odd) = (f.param(0), f.param(1), f.param(2));
+        let (x, y, big, v, site) = (f.float(), f.int(), f.int(), f.cell(ANY), f.feedback());
+        let (float, divide, overflow, add) = (f.label(), f.label(), f.label(), f.label());
+        f.int_mul_imm_checked(y, i, 7);
+        f.int_eq_imm_branch(odd, 1, float);
+        f.int_eq_imm_branch(odd, 2, divide);
+        f.int_eq_imm_branch(odd, 3, overflow);
+        f.box_int(v, y);
+        f.jump(add);
+        f.bind(float);
+        f.load_float(x, 0.25);
+        f.box_float(v, x);
+        f.jump(add);
+        f.bind(divide);
+        f.load_int(big, 0);
+        f.int_div(y, y, big);
+        f.box_int(v, y);
+        f.jump(add);
+        f.bind(overflow);
+        f.load_int(big, i64::MAX);
+        f.int_add_checked(y, y, big);
+        f.int_add_checked(y, y, big);
+        f.box_int(v, y);
+        f.bind(add);
+        f.cell_add(v, sum, v, policy, site);
+        f.return_cell(v);
+    });
+    let middle = function(&mut m, "middle", &[Cell(ANY), Int, Int], Some(Cell(ANY)), |_, f| {
+        let (sum, i, odd) = (f.param(0), f.param(1), f.param(2));
+        let (a, r, keep) = (f.int(), f.cell(ANY), f.cell(string));
+        f.string_const(keep, text);
+        f.int_mul_imm_checked(a, i, 3);
+        let w = FunctionBuilder::arguments(&[Cell(ANY), Int, Int], false);
+        f.cell_move(w[0], sum);
+        f.int_move(w[1], i);
+        f.int_move(w[2], odd);
+        f.call_cell(r, inner);
+        // What lives across the call counts, too.
+        f.int_add_checked(a, a, i);
+        let len = f.int();
+        f.string_len(len, keep);
+        f.int_add_checked(a, a, len);
+        f.cell_move(w[0], r);
+        f.int_move(w[1], a);
+        f.load_int(a, 0);
+        f.int_move(w[2], a);
+        f.call_cell(r, inner);
+        f.return_cell(r);
+    });
+    function(&mut m, "frames", &[Int, Int, Int], Some(Int), |_, f| {
+        let (n, at, way) = (f.param(0), f.param(1), f.param(2));
+        let ints: Vec<_> = (0..VARIABLES).map(|_| f.int()).collect();
+        let floats: Vec<_> = (0..VARIABLES).map(|_| f.float()).collect();
+        let cells: Vec<_> = (0..VARIABLES).map(|_| f.cell(ANY)).collect();
+        let texts: Vec<_> = (0..VARIABLES).map(|_| f.cell(string)).collect();
+        let (i, odd, hash, bits, x, caught) = (f.int(), f.int(), f.int(), f.int(), f.float(), f.cell(ANY));
+        f.load_int(i, 0);
+        f.load_int(odd, 0);
+        for j in 0..VARIABLES {
+            f.load_int(ints[j], j as i64);
+            f.load_float(floats[j], j as f64 + 0.5);
+            f.box_int(cells[j], ints[j]);
+            f.string_const(texts[j], text);
+        }
+        let (top, same, start, end, target) = (f.label(), f.label(), f.label(), f.label(), f.label());
+        f.bind(start);
+        f.begin_loop(top);
+        f.load_int(odd, 0);
+        f.int_ne_branch(i, at, same);
+        f.int_move(odd, way);
+        f.bind(same);
+        for j in 0..VARIABLES {
+            f.int_mul_imm_checked(bits, i, j as i16 + 2);
+            f.int_xor(ints[j], ints[j], bits);
+            f.float_from_int(x, ints[j]);
+            f.float_add(floats[j], floats[j], x);
+            let w = FunctionBuilder::arguments(&[Cell(ANY), Int, Int], false);
+            f.cell_move(w[0], cells[j]);
+            f.int_move(w[1], ints[j]);
+            // The guess fails, or the trap comes, in the middle of the turn.
+            if j == VARIABLES / 2 {
+                f.int_move(w[2], odd);
+            } else {
+                f.load_int(bits, 0);
+                f.int_move(w[2], bits);
+            }
+            f.call_cell(cells[j], middle);
+        }
+        f.string_concat(texts[0], texts[0], texts[1]);
+        f.string_slice(texts[0], texts[0], ints[0], ints[1]);
+        f.int_for_loop(i, n, top);
+        f.bind(end);
+        let done = f.label();
+        f.jump(done);
+        f.bind_reachable(target);
+        f.handler(start, end, target, caught);
+        f.bind(done);
+        f.load_int(hash, 17);
+        let mix = |f: &mut FunctionBuilder, v: Reg| {
+            let factor = f.int();
+            f.load_int(factor, 1_000_003);
+            f.int_mul(hash, hash, factor);
+            f.int_xor(hash, hash, v);
+            f.free(factor);
+        };
+        for r in [n, at, way, i, odd] {
+            mix(f, r);
+        }
+        for j in 0..VARIABLES {
+            mix(f, ints[j]);
+            f.int_from_bits(bits, floats[j]);
+            mix(f, bits);
+            f.unbox_number(x, cells[j]);
+            f.int_from_bits(bits, x);
+            mix(f, bits);
+            f.string_len(bits, texts[j]);
+            mix(f, bits);
+        }
+        f.return_int(hash);
+    });
+    m.finish()
+}
+
+#[test]
+fn frames_after_an_exit_are_the_interpreters() {
+    let module = frames();
+    let run = |i: &mut Instance, n: i64, at: i64, way: i64| {
+        let f = i.function::<(i64, i64, i64), i64>("frames").expect("the function");
+        i.set_fuel(Some(1_000_000));
+        let result = i.call(&f, (n, at, way)).map_err(|e| format!("{e}\n{}", e.backtrace()));
+        (result, i.fuel())
+    };
+    for (stress, inline) in [(false, 80), (false, 0), (true, 80)] {
+        let make = |mut config: Config| {
+            config.gc_stress = stress;
+            config.tiers.inline_callee = inline;
+            // Code that fails stays, so that it fails again in the next run.
+            config.tiers.failures = u32::MAX;
+            instance(&module, config)
+        };
+        let mut interpreter = config();
+        interpreter.tier = Tier::Interpreter;
+        let mut interpreter = make(interpreter);
+        for (kind, config) in forced(Tier::Auto).into_iter().enumerate() {
+            let mut i = make(config);
+            for _ in 0..10 {
+                assert_eq!(run(&mut i, 30, -1, 0), run(&mut interpreter, 30, -1, 0), "{kind} {inline}");
+            }
+            let before = i.tier_counters();
+            assert!(before.optimized > 0, "{kind} {inline} {before:?}");
+            for way in 1..=3 {
+                // The run ends with the turn of the exit, some turns later, or much later.
+                for (n, at) in [(1, 0), (2, 1), (20, 19), (20, 10), (20, 0), (60, 59), (60, 30)] {
+                    let (got, want) = (run(&mut i, n, at, way), run(&mut interpreter, n, at, way));
+                    assert_eq!(got, want, "{kind} {inline} {stress}: {n} {at} {way}");
+                    assert_eq!(want.0.is_err(), way == 3);
+                }
+            }
+            let after = i.tier_counters();
+            // A loop alone, without what it calls, neither guesses nor traps.
+            if kind != 2 || inline > 0 {
+                assert!(after.deopts > before.deopts, "{kind} {inline} {after:?}");
+                assert!(after.left > before.left, "{kind} {inline} {after:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn code_is_retired_once_however_many_frames_it_has() {
+    // again(n, float) adds 1 to again(n - 1, float), each level in a run of its own, below which optimized frames wait. The
+    // innermost gives an int or a float, so on the way back the guess of each level fails.
+    let mut m = ModuleBuilder::new("again");
+    let sig = m.signature(&[Int, Int], Some(Cell(ANY)));
+    let deeper = m.host("deeper", sig);
+    function(&mut m, "again", &[Int, Int], Some(Cell(ANY)), |_, f| {
+        let (n, float) = (f.param(0), f.param(1));
+        let (r, one, raw, x, site) = (f.cell(ANY), f.cell(ANY), f.int(), f.float(), f.feedback());
+        let (further, ints) = (f.label(), f.label());
+        f.int_gt_imm_branch(n, 0, further);
+        f.box_int(r, n);
+        f.int_eq_imm_branch(float, 0, ints);
+        f.load_float(x, 0.5);
+        f.box_float(r, x);
+        f.bind(ints);
+        f.return_cell(r);
+        f.bind(further);
+        let w = FunctionBuilder::arguments(&[Int, Int], false);
+        f.int_add_imm(w[0], n, -1);
+        f.int_move(w[1], float);
+        f.call_host_cell(r, deeper);
+        f.load_int(raw, 1);
+        f.box_int(one, raw);
+        f.cell_add(r, r, one, NumberPolicy::WRAP64.with(NumberPolicy::PROMOTE), site);
+        f.return_cell(r);
+    });
+    function(&mut m, "top", &[Int, Int], Some(Float), |m, f| {
+        let (n, float, r, x) = (f.param(0), f.param(1), f.cell(ANY), f.float());
+        let again = m.module.functions.iter().position(|f| f.name == "again").expect("again");
+        let w = FunctionBuilder::arguments(&[Int, Int], false);
+        f.int_move(w[0], n);
+        f.int_move(w[1], float);
+        f.call_cell(r, FuncId(again as u32));
+        f.unbox_number(x, r);
+        f.return_float(x);
+    });
+    let mut config = hot();
+    config.tiers.optimize_loops = false;
+    config.tiers.inline_callee = 0;
+    config.tiers.failures = 2;
+    config.hosts.dynamic("deeper", |ctx, args| {
+        let mut given = Vec::new();
+        for k in 0..2 {
+            let value = args.val(ctx, k)?;
+            given.push(ctx.root(value));
+        }
+        ctx.call_named("again", &given).map(Ret::Root)
+    });
+    let mut i = instance(&m.finish(), config);
+    let top = i.function::<(i64, i64), f64>("top").expect("the function");
+    for _ in 0..100 {
+        assert_eq!(i.call(&top, (20, 0)).expect("no trap"), 20.0);
+    }
+    assert_eq!(optimized(&i, "again", false), 1, "{:?}", i.tier_counters());
+    assert_eq!(i.call(&top, (20, 1)).expect("no trap"), 20.5);
+    let c = i.tier_counters();
+    assert_eq!((c.deopts, c.retired), (20, 1), "{c:?}");
+    for _ in 0..100 {
+        assert_eq!(i.call(&top, (20, 1)).expect("no trap"), 20.5);
+    }
+    assert_eq!((optimized(&i, "again", false), i.tier_counters().retired), (2, 1));
 }

@@ -10,13 +10,13 @@ pub static TABLE: &[u8] = &ALIGNED.0;
 struct Aligned<B: ?Sized>(B);
 static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("x86_64.bin"));
 /// Where the holes start.
-pub const HOLES: usize = 163704;
+pub const HOLES: usize = 163728;
 /// Where the code starts.
-pub const CODE: usize = 169470;
+pub const CODE: usize = 169500;
 /// The number of stencils.
-pub const COUNT: usize = 13642;
+pub const COUNT: usize = 13644;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0xceb58c70c2f59a14;
+pub const HASH: u64 = 0xe3bb5c6bfe713882;
 /// The layout that the sources were compiled for.
 pub const LAYOUT: u64 = 0xe1597daee4aeb9a9;
 /// The compiler.
@@ -320,18 +320,20 @@ pub mod family {
     pub const STUB_OPT_CALL: Family<0> = Family { base: 13589, dims: [] };
     pub const STUB_OPT_EXIT: Family<0> = Family { base: 13590, dims: [] };
     pub const STUB_OPT_LEAVE: Family<0> = Family { base: 13591, dims: [] };
-    pub const STUB_OPT_RETURN: Family<0> = Family { base: 13592, dims: [] };
-    pub const STUB_RETURN: Family<0> = Family { base: 13593, dims: [] };
-    pub const STUB_ROUTINE: Family<0> = Family { base: 13594, dims: [] };
-    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13595, dims: [] };
-    pub const THUNK: Family<0> = Family { base: 13596, dims: [] };
-    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13597, dims: [] };
-    pub const TUPLE_GET: Family<1> = Family { base: 13598, dims: [7] };
-    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13605, dims: [] };
-    pub const UNBOX_BOOL: Family<1> = Family { base: 13606, dims: [6] };
-    pub const UNBOX_FLOAT: Family<1> = Family { base: 13612, dims: [8] };
-    pub const UNBOX_INT: Family<1> = Family { base: 13620, dims: [6] };
-    pub const UNBOX_NUMBER: Family<1> = Family { base: 13626, dims: [8] };
-    pub const UNLESS_BRANCH: Family<1> = Family { base: 13634, dims: [7] };
-    pub const WATCH_BRANCH: Family<0> = Family { base: 13641, dims: [] };
+    pub const STUB_OPT_QUIET: Family<0> = Family { base: 13592, dims: [] };
+    pub const STUB_OPT_RETURN: Family<0> = Family { base: 13593, dims: [] };
+    pub const STUB_OPT_SLOW: Family<0> = Family { base: 13594, dims: [] };
+    pub const STUB_RETURN: Family<0> = Family { base: 13595, dims: [] };
+    pub const STUB_ROUTINE: Family<0> = Family { base: 13596, dims: [] };
+    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13597, dims: [] };
+    pub const THUNK: Family<0> = Family { base: 13598, dims: [] };
+    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13599, dims: [] };
+    pub const TUPLE_GET: Family<1> = Family { base: 13600, dims: [7] };
+    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13607, dims: [] };
+    pub const UNBOX_BOOL: Family<1> = Family { base: 13608, dims: [6] };
+    pub const UNBOX_FLOAT: Family<1> = Family { base: 13614, dims: [8] };
+    pub const UNBOX_INT: Family<1> = Family { base: 13622, dims: [6] };
+    pub const UNBOX_NUMBER: Family<1> = Family { base: 13628, dims: [8] };
+    pub const UNLESS_BRANCH: Family<1> = Family { base: 13636, dims: [7] };
+    pub const WATCH_BRANCH: Family<0> = Family { base: 13643, dims: [] };
 }

@@ -22,6 +22,10 @@ pub enum Stub {
     Exit,
     /// The slow half of returns.
     Return,
+    /// A slow path that keeps all registers and may leave.
+    Slow,
+    /// A slow path that keeps all registers.
+    Quiet,
 }
 
 /// What a place in the code refers to.
@@ -169,7 +173,9 @@ impl Compiler {
                     0 => Stub::Call,
                     1 => Stub::Leave,
                     2 => Stub::Exit,
-                    _ => Stub::Return,
+                    3 => Stub::Return,
+                    4 => Stub::Slow,
+                    _ => Stub::Quiet,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),
                 (_, kind) => return Err(format!("a relocation of kind {kind:?}")),

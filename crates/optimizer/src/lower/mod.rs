@@ -106,11 +106,13 @@ struct Lowering<'a, 'f> {
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 4],
+    stubs: [Option<clif::FuncRef>; 6],
     own: Option<clif::FuncRef>,
     codes: HashMap<(u32, u32), clif::GlobalValue>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
+    /// Whether the block runs seldom.
+    cold: bool,
 }
 
 /// The offset from the context of a field of the heap.
@@ -201,10 +203,11 @@ fn body(
         index,
         header,
         signatures: HashMap::new(),
-        stubs: [None; 4],
+        stubs: [None; 6],
         own: None,
         codes: HashMap::new(),
         unmoved: HashMap::new(),
+        cold: false,
     };
     l.declare_moved();
     l.find_unmoved();
@@ -433,8 +436,15 @@ impl Lowering<'_, '_> {
             Stub::Leave => (int(3), int(0)),
             Stub::Exit => (int(4), int(0)),
             Stub::Return => (int(5), int(2)),
+            Stub::Slow | Stub::Quiet => (int(5), int(0)),
         };
-        let signature = self.signature(&params, &returns);
+        let signature = if matches!(stub, Stub::Slow | Stub::Quiet) {
+            let mut signature = clif::Signature::new(cranelift_codegen::isa::CallConv::PreserveAll);
+            signature.params.extend([clif::AbiParam::new(types::I64); 5]);
+            self.b.import_signature(signature)
+        } else {
+            self.signature(&params, &returns)
+        };
         let f = self.external(STUBS, stub as u32, signature);
         self.stubs[stub as usize] = Some(f);
         f
@@ -769,6 +779,7 @@ impl Lowering<'_, '_> {
                 }
             }
         }
+        self.cold = func.blocks[block].cold;
         for &inst in &func.blocks[block].insts {
             self.inst(inst);
         }
@@ -1040,13 +1051,11 @@ impl Lowering<'_, '_> {
                     let next = self.b.create_block();
                     self.b.ins().brif(bit, slow, &[], next, &[]);
                     self.b.switch_to_block(slow);
-                    let args = if data.op == Op::StoreCellAt {
-                        let slot = self.b.ins().iadd_imm_s(place, data.imm);
-                        vec![object, slot]
-                    } else {
-                        vec![object]
-                    };
-                    self.call_helper(helper, &args);
+                    let slot = self.b.ins().iadd_imm_s(place, data.imm);
+                    let table = self.load64(self.ctx, offset_of!(Context, routines));
+                    let address = self.load64(table, (Routine::ALL.len() + helper as usize) * 8);
+                    let stub = self.stub(Stub::Quiet);
+                    self.b.ins().call(stub, &[self.ctx, object, slot, slot, address]);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);
                 }
@@ -1211,22 +1220,11 @@ impl Lowering<'_, '_> {
         self.b.switch_to_block(slow);
         let id = self.exit_state(state, Reason::Region);
         let id = self.iconst(id);
-        let signature = self.signature(&[Type::Int; 3], &[Type::Int]);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
-        let call = self.b.ins().call_indirect(signature, address, &[self.ctx, self.fp, id]);
-        let status = self.b.inst_results(call)[0];
-        let left = self.cold_block();
-        let back = self.cold_block();
-        self.b.ins().brif(status, left, &[], back, &[]);
-        self.b.switch_to_block(left);
-        // The routine left the budget in the context.
-        let budget = self.load64(self.ctx, offset_of!(Context, budget));
-        self.b.def_var(self.budget, budget);
-        self.leave(status);
-        self.b.switch_to_block(back);
-        let budget = self.load64(self.ctx, offset_of!(Context, budget));
-        self.b.def_var(self.budget, budget);
+        let stub = self.stub(Stub::Slow);
+        self.b.ins().call(stub, &[self.ctx, self.fp, id, id, address]);
+        self.reload_budget();
         self.b.ins().jump(next, &[]);
         self.b.switch_to_block(next);
         self.completed(state);
@@ -1353,6 +1351,14 @@ impl Lowering<'_, '_> {
         let site = &func.sites[site];
         self.flush(state, true);
         let calls = site.kind == RoutineKind::Call;
+        if self.cold && !calls {
+            self.slow_routine(state, site.routine);
+            let value = site.result.map(|ty| {
+                self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8)
+            });
+            self.ran(inst, site.effects.collects, false);
+            return value;
+        }
         let status = self.run_routine(state, site.routine, calls);
         let done = self.b.create_block();
         let ty = site.result;
@@ -1396,21 +1402,30 @@ impl Lowering<'_, '_> {
             .collect();
         self.b.ins().jump(done, &out);
         self.b.switch_to_block(done);
-        if site.effects.collects {
+        self.ran(inst, site.effects.collects, calls);
+        value
+    }
+
+    /// After a routine: what may have moved, and what slots hold.
+    fn ran(&mut self, inst: Inst, collects: bool, calls: bool) {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return };
+        let site = &func.sites[site];
+        if collects {
             self.reload(state, site.slot, calls);
         } else {
-            let end = self.end_of(&func.states[state]) as usize;
+            let end = func.states[state].end as usize;
             self.held.iter_mut().skip(end).for_each(|h| *h = Held::Unknown);
         }
         // A frame that was pushed gave its result in a register, so the slot holds it on one way only; a cell there is valid.
         if let Some(h) = self.held.get_mut(site.slot as usize) {
-            *h = match (data.result.expand(), ty) {
+            *h = match (data.result.expand(), site.result) {
                 (Some(v), _) if !calls => Held::Value(v),
                 (_, Some(Type::Cell)) => Held::Valid,
                 _ => Held::Unknown,
             };
         }
-        value
     }
 
     fn reload_budget(&mut self) {
@@ -1447,6 +1462,20 @@ impl Lowering<'_, '_> {
         self.b.ins().uextend(types::I64, status)
     }
 
+    /// Calls a routine that neither calls nor branches, on a way that is seldom taken: it keeps all registers, and leaves by itself.
+    fn slow_routine(&mut self, state: State, routine: u32) {
+        let st = &self.func.states[state];
+        let budget = self.b.use_var(self.budget);
+        self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+        let frame = self.address(st.base);
+        let pc = self.code(st.function, st.word);
+        let entry = self.entry_of(st.function);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, routine as usize * 8);
+        let stub = self.stub(Stub::Slow);
+        self.b.ins().call(stub, &[self.ctx, frame, pc, entry, address]);
+    }
+
     /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.
     fn slow_alloc(&mut self, inst: Inst, done: clif::Block) {
         let func = self.func;
@@ -1455,13 +1484,7 @@ impl Lowering<'_, '_> {
         let site = &func.sites[site];
         let held = self.held.clone();
         self.flush(state, true);
-        let status = self.run_routine(state, site.routine, false);
-        let left = self.cold_block();
-        let good = self.cold_block();
-        self.b.ins().brif(status, left, &[], good, &[]);
-        self.b.switch_to_block(left);
-        self.leave(status);
-        self.b.switch_to_block(good);
+        self.slow_routine(state, site.routine);
         let v = self.b.ins().load(types::I64, trusted(), self.fp, site.slot as i32 * 8);
         self.reload(state, site.slot, false);
         self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);

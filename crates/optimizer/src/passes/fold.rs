@@ -880,6 +880,9 @@ fn of_cell(r: &mut Rule<'_>, op: Op) -> Outcome {
             _ => Outcome::Keep,
         };
     }
+    if made == Op::SelectCell {
+        return of_choice(r, op);
+    }
     let kind = match made {
         Op::BoxSmall => Op::IsSmall,
         Op::BoxFloat => Op::IsFloat,
@@ -906,6 +909,43 @@ fn of_cell(r: &mut Rule<'_>, op: Op) -> Outcome {
         (Op::IsSmall, Op::BoxInt, Some(x)) => r.set_fits(Cond::Eq, x),
         (Op::IsObject, Op::BoxInt, Some(x)) => r.set_fits(Cond::Ne, x),
         (Op::IsSmall | Op::IsFloat | Op::IsObject, ..) => r.set_bool(kind == op),
+        _ => Outcome::Keep,
+    }
+}
+
+/// What is asked of a choice of two boxes is a choice of what is known of them.
+fn of_choice(r: &mut Rule<'_>, op: Op) -> Outcome {
+    let Some(choice) = r.func.def(r.data().args[0]) else { return Outcome::Keep };
+    let c = choice.args[0];
+    let inner = |v: Value| r.func.def(v).and_then(|d| Some((d.op, *d.args.first()?)));
+    let (Some((a, x)), Some((b, y))) = (inner(choice.args[1]), inner(choice.args[2])) else { return Outcome::Keep };
+    let boxes = |op| matches!(op, Op::BoxSmall | Op::BoxFloat | Op::BoxBool);
+    if !boxes(a) || !boxes(b) {
+        return Outcome::Keep;
+    }
+    match op {
+        Op::IsObject => r.set_int(0),
+        Op::IsSmall | Op::IsFloat => {
+            let made = if op == Op::IsSmall { Op::BoxSmall } else { Op::BoxFloat };
+            match (a == made, b == made) {
+                (x, y) if x == y => r.set_bool(x),
+                (true, _) => r.set_icmp_with(Cond::Ne, c, 0),
+                (false, _) => r.set_icmp_with(Cond::Eq, c, 0),
+            }
+        }
+        // Of a cell that is something else any value will do.
+        Op::SmallInt => match (a == Op::BoxSmall, b == Op::BoxSmall) {
+            (true, true) => r.set_op(Op::SelectInt, &[c, x, y]),
+            (true, false) => Outcome::Value(x),
+            (false, true) => Outcome::Value(y),
+            (false, false) => r.set_int(0),
+        },
+        Op::CellFloat => match (a == Op::BoxFloat, b == Op::BoxFloat) {
+            (true, true) => r.set_op(Op::SelectFloat, &[c, x, y]),
+            (true, false) => Outcome::Value(x),
+            (false, true) => Outcome::Value(y),
+            (false, false) => r.set_float(0.0),
+        },
         _ => Outcome::Keep,
     }
 }

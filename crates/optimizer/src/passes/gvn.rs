@@ -36,20 +36,18 @@ pub fn run(func: &mut Function) -> usize {
     let loops = Loops::new(func, &cfg, &doms);
     let memory = Memory::new(func);
     let entries = Entries::new(func, &memory, &cfg, &doms, &loops);
+    let values = func.values.len();
     let mut pass = Pass {
         replaced: Replacements::new(func),
-        table: Table::new(func.insts.len()),
-        facts: Facts {
-            numbers: SecondaryMap::with_capacity(func.values.len()),
-            known: SecondaryMap::with_capacity(func.values.len()),
-            undo: Vec::new(),
-        },
-        leaders: SecondaryMap::with_capacity(func.values.len()),
-        blocks: SecondaryMap::with_capacity(func.values.len()),
-        valid: SecondaryMap::with_capacity(func.values.len()),
+        table: Table::new(values),
+        facts: Facts { numbers: sized(values), known: sized(values), undo: Vec::new() },
+        leaders: sized(values),
+        blocks: sized(values),
+        valid: sized(values),
         valid_undo: Vec::new(),
         versions: Versions::default(),
         block: func.entry(),
+        spare: Vec::new(),
         changed: 0,
         ended: false,
         func,
@@ -64,7 +62,7 @@ pub fn run(func: &mut Function) -> usize {
             scopes.pop();
         }
         scopes.push((block, pass.facts.undo.len(), pass.valid_undo.len()));
-        pass.versions.clone_from(entries.start(block));
+        pass.versions.enter(&entries, block);
         pass.block(&cfg, block);
     }
     let Pass { mut replaced, changed, ended, .. } = pass;
@@ -73,6 +71,13 @@ pub fn run(func: &mut Function) -> usize {
         relayout(func);
     }
     changed
+}
+
+/// A table with room for all values there are.
+fn sized<T: Clone + Default>(values: usize) -> SecondaryMap<Value, T> {
+    let mut map = SecondaryMap::new();
+    map.resize(values);
+    map
 }
 
 /// What a value is computed from.
@@ -232,6 +237,8 @@ struct Pass<'a> {
     valid_undo: Vec<(Value, Version)>,
     versions: Versions,
     block: Block,
+    /// Room for the instructions of a block.
+    spare: Vec<Inst>,
     changed: usize,
     ended: bool,
 }
@@ -306,9 +313,9 @@ impl Pass<'_> {
                 _ => {}
             }
         }
-        let insts = std::mem::take(&mut self.func.blocks[block].insts);
-        let mut out = Rewriter { insts: Vec::with_capacity(insts.len()) };
-        for inst in insts {
+        let mut insts = std::mem::take(&mut self.func.blocks[block].insts);
+        let mut out = Rewriter { insts: std::mem::take(&mut self.spare) };
+        for inst in insts.drain(..) {
             self.replaced.apply_to(&mut self.func.insts[inst]);
             self.use_facts(&mut out, inst);
             let outcome = self.simplified(&mut out, inst);
@@ -329,7 +336,10 @@ impl Pass<'_> {
                 }
             }
         }
-        self.func.blocks[block].insts = out.insts;
+        insts.extend_from_slice(&out.insts);
+        self.func.blocks[block].insts = insts;
+        out.insts.clear();
+        self.spare = out.insts;
     }
 
     /// The result of an instruction is another value.
@@ -350,39 +360,33 @@ impl Pass<'_> {
         let data = &self.func.insts[inst];
         let info = data.op.info();
         // What memory is reached from stays, and so does what is constant.
-        let skip = usize::from(info.loads || info.stores);
-        let count = data.args.len();
-        let total = count + data.targets.iter().map(|t| t.args.len()).sum::<usize>();
-        for i in skip..total {
-            let place = |data: &mut InstData, with: Option<Value>| -> Value {
-                let slot = if i < count {
-                    &mut data.args[i]
-                } else {
-                    let mut rest = i - count;
-                    let mut t = 0;
-                    while rest >= data.targets[t].args.len() {
-                        rest -= data.targets[t].args.len();
-                        t += 1;
-                    }
-                    &mut data.targets[t].args[rest]
-                };
-                *slot = with.unwrap_or(*slot);
-                *slot
-            };
-            let arg = place(&mut self.func.insts[inst], None);
-            let Some(bits) = self.facts.known(arg) else { continue };
-            let op = match self.func.ty(arg) {
-                Type::Int => Op::Iconst,
-                Type::Cell => Op::Cconst,
-                Type::Float | Type::Ptr => continue,
-            };
-            if self.func.def(arg).is_some_and(|d| d.op == op) {
-                continue;
+        for i in usize::from(info.loads || info.stores)..data.args.len() {
+            if let Some(constant) = self.as_constant(out, self.func.insts[inst].args[i]) {
+                self.func.insts[inst].args[i] = constant;
             }
-            let constant = self.constant(out, op, bits);
-            place(&mut self.func.insts[inst], Some(constant));
-            self.changed += 1;
         }
+        for t in 0..self.func.insts[inst].targets.len() {
+            for i in 0..self.func.insts[inst].targets[t].args.len() {
+                if let Some(constant) = self.as_constant(out, self.func.insts[inst].targets[t].args[i]) {
+                    self.func.insts[inst].targets[t].args[i] = constant;
+                }
+            }
+        }
+    }
+
+    /// The constant that a value is known to be.
+    fn as_constant(&mut self, out: &mut Rewriter, value: Value) -> Option<Value> {
+        let bits = self.facts.known(value)?;
+        let op = match self.func.ty(value) {
+            Type::Int => Op::Iconst,
+            Type::Cell => Op::Cconst,
+            Type::Float | Type::Ptr => return None,
+        };
+        if self.func.def(value).is_some_and(|d| d.op == op) {
+            return None;
+        }
+        self.changed += 1;
+        Some(self.constant(out, op, bits))
     }
 
     /// A constant that is defined here or before.
@@ -432,8 +436,8 @@ impl Pass<'_> {
             Op::BoxFloat => (Op::CellFloat, Op::IsFloat),
             // The negation is known.
             Op::Icmp | Op::Fcmp => {
-                let negated = InstData { imm: data.cond().negated() as i64, ..data.clone() };
-                let known = self.key(&negated).and_then(|key| self.table.find(&key).ok());
+                let negated = self.key(data).map(|key| Key { imm: Cond::ALL[key.imm as usize].negated() as i64, ..key });
+                let known = negated.and_then(|key| self.table.find(&key).ok());
                 let Some(known) = known.and_then(|n| self.facts.known[n]) else { return Outcome::Keep };
                 let result = data.result;
                 let truth = i64::from(known == 0);

@@ -125,93 +125,102 @@ impl Versions {
 
     /// An instruction changes parts.
     pub(crate) fn change(&mut self, parts: Parts, inst: Inst) {
-        self.set(parts, 2 * inst.index() as u32 + 2);
+        change(&mut self.0, parts, 2 * inst.index() as u32 + 2);
     }
 
-    fn set(&mut self, mut parts: Parts, version: Version) {
-        while parts != 0 {
-            let part = parts.trailing_zeros() as usize;
-            let Some(v) = self.0.get_mut(part) else { break };
-            *v = version;
-            parts &= parts - 1;
-        }
+    /// These are as at the start of a block.
+    pub(crate) fn enter(&mut self, entries: &Entries, block: Block) {
+        self.0.clear();
+        self.0.extend_from_slice(entries.start(block));
+    }
+}
+
+fn change(versions: &mut [Version], mut parts: Parts, version: Version) {
+    while parts != 0 {
+        let part = parts.trailing_zeros() as usize;
+        let Some(v) = versions.get_mut(part) else { break };
+        *v = version;
+        parts &= parts - 1;
     }
 }
 
 /// The versions at the start of each block.
 #[derive(Debug)]
 pub(crate) struct Entries {
-    blocks: SecondaryMap<Block, u32>,
-    versions: Vec<Versions>,
-    /// The parts that the blocks of each loop may change.
-    pub(crate) loops: SecondaryMap<Loop, Parts>,
+    positions: SecondaryMap<Block, u32>,
+    /// How many parts there are.
+    parts: usize,
+    /// By position and part.
+    starts: Vec<Version>,
 }
 
 impl Entries {
     /// Computes them.
-    pub(crate) fn new(
-        func: &Function,
-        memory: &Memory,
-        cfg: &Cfg,
-        doms: &Dominators,
-        loops: &Loops,
-    ) -> Entries {
-        let mut masks: SecondaryMap<Block, Parts> = SecondaryMap::new();
-        let mut of_loops: SecondaryMap<Loop, Parts> = SecondaryMap::new();
-        for &block in &cfg.order {
+    pub(crate) fn new(func: &Function, memory: &Memory, cfg: &Cfg, doms: &Dominators, loops: &Loops) -> Entries {
+        let parts = memory.parts();
+        let mut masks: SecondaryMap<Loop, Parts> = SecondaryMap::new();
+        let mut positions: SecondaryMap<Block, u32> = SecondaryMap::new();
+        // What changes something, with the position of its block.
+        let mut changes: Vec<(u32, Inst, Parts)> = Vec::new();
+        for (position, &block) in cfg.order.iter().enumerate() {
+            positions[block] = position as u32;
+            let first = changes.len();
             for &inst in &func.blocks[block].insts {
-                masks[block] |= memory.changes(func, &func.insts[inst]);
+                let parts = memory.changes(func, &func.insts[inst]);
+                if parts != 0 {
+                    changes.push((position as u32, inst, parts));
+                }
             }
-            let mut next = loops.innermost(block);
+            let mask = changes[first..].iter().fold(0, |m, c| m | c.2);
+            let mut next = loops.innermost(block).filter(|_| mask != 0);
             while let Some(id) = next {
-                of_loops[id] |= masks[block];
+                masks[id] |= mask;
                 next = loops.loops[id].parent.expand();
             }
         }
-        let mut this = Entries { blocks: SecondaryMap::new(), versions: Vec::new(), loops: of_loops };
-        // What each block leaves, by its position.
-        let mut ends: Vec<Versions> = Vec::with_capacity(cfg.order.len());
+        let mut starts = vec![0; parts * cfg.order.len()];
+        // What each block leaves.
+        let mut ends = starts.clone();
+        let mut changes = changes.into_iter().peekable();
         for (position, &block) in cfg.order.iter().enumerate() {
-            let fresh = 2 * position as u32 + 1;
-            let mut versions = Versions(vec![0; memory.parts()]);
+            let at = position * parts;
             let mut anew: Parts = 0;
             let mut first = true;
+            let start = &mut starts[at..at + parts];
             for edge in cfg.preds(block) {
                 if cfg.is_backward(edge.from, block) {
                     // A natural loop's way back changes what the loop changes; of other cycles nothing is known.
                     anew |= if doms.dominates(block, edge.from) {
-                        loops.innermost(block).map_or(!0, |id| this.loops[id])
+                        loops.innermost(block).map_or(!0, |id| masks[id])
                     } else {
                         !0
                     };
                     continue;
                 }
-                let end = &ends[cfg.position(edge.from)];
+                let from = cfg.position(edge.from) * parts;
+                let end = &ends[from..from + parts];
                 if first {
-                    versions.clone_from(end);
+                    start.copy_from_slice(end);
                     first = false;
                     continue;
                 }
-                for (part, (a, b)) in versions.0.iter().zip(&end.0).enumerate() {
+                for (part, (a, b)) in start.iter().zip(end).enumerate() {
                     anew |= Parts::from(a != b) << part;
                 }
             }
-            versions.set(anew, fresh);
-            this.blocks[block] = position as u32;
-            this.versions.push(versions.clone());
-            if masks[block] != 0 {
-                for &inst in &func.blocks[block].insts {
-                    let parts = memory.changes(func, &func.insts[inst]);
-                    versions.change(parts, inst);
-                }
+            change(start, anew, 2 * position as u32 + 1);
+            let end = &mut ends[at..at + parts];
+            end.copy_from_slice(start);
+            while let Some((_, inst, parts)) = changes.next_if(|c| c.0 == position as u32) {
+                change(end, parts, 2 * inst.index() as u32 + 2);
             }
-            ends.push(versions);
         }
-        this
+        Entries { positions, parts, starts }
     }
 
     /// The versions at the start of a reachable block.
-    pub(crate) fn start(&self, block: Block) -> &Versions {
-        &self.versions[self.blocks[block] as usize]
+    fn start(&self, block: Block) -> &[Version] {
+        let at = self.positions[block] as usize * self.parts;
+        &self.starts[at..at + self.parts]
     }
 }

@@ -9,6 +9,7 @@
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
+//! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `dce.rs`: what nobody uses.
 //!
 //! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
@@ -22,6 +23,7 @@ pub mod licm;
 mod memory;
 pub mod params;
 pub mod ranges;
+pub mod unbox;
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
@@ -56,12 +58,14 @@ passes! {
     LICM "licm" licm::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
+    /// Parameters that are boxes of numbers.
+    UNBOX "unbox" unbox::run;
     /// What nobody uses.
     DCE "dce" dce::run;
 }
 
 /// What [`optimize`] runs, in this order.
-pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, LICM, RANGES, PARAMS, GVN, DCE, PARAMS];
+pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, UNBOX, GVN, DCE, PARAMS, LICM, RANGES, PARAMS, GVN, DCE, PARAMS];
 
 /// Runs the pipeline.
 pub fn optimize(func: &mut Function) {
@@ -280,3 +284,6 @@ impl Rewriter {
         self.def(func, InstData::new(Op::Iconst, &[]).imm(value))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Block parameters, blocks and branches that are not needed.
 //!
 //! * A branch or switch on a constant, or whose ways are the same, is a jump.
+//! * A branch whose ways lead to one block and differ in few arguments is a jump with choices.
 //! * A way through a block that holds nothing but a jump leads where that jump leads.
-//! * A parameter that is the same value on all ways into its block is that value; one that is 1 or 0 by the condition of the branch
-//!   that the ways come from is that condition.
+//! * A parameter that is the same value on all ways into its block is that value.
 //! * A block with one way out joins the block that this leads to where that has no other way in.
 //!
 //! Unreachable blocks leave the layout, which is in reverse postorder afterwards. Needs nothing but a well-formed function; everything
@@ -15,12 +15,14 @@
 
 use cranelift_entity::SecondaryMap;
 
-use super::{Replacements, is_bool};
+use super::Replacements;
 use crate::cfg::Cfg;
-use crate::ir::{Block, Cond, Def, Function, InstData, Op, Target, Value};
+use crate::ir::{Block, Def, Function, InstData, Op, Target, Type, Value};
 
 /// How often the parts are repeated.
 const ROUNDS: usize = 6;
+/// How many arguments a choice replaces.
+const CHOICES: usize = 2;
 /// How often all parameters are looked at before giving up.
 const SWEEPS: usize = 24;
 
@@ -28,19 +30,19 @@ const SWEEPS: usize = 24;
 pub fn run(func: &mut Function) -> usize {
     let mut total = 0;
     for _ in 0..ROUNDS {
-        let mut changed = terminators(func);
-        changed += thread(func);
+        let branches = terminators(func);
+        let mut changed = branches + thread(func);
         let cfg = Cfg::new(func);
         changed += func.layout.len() - cfg.order.len();
         func.layout.clone_from(&cfg.order);
-        changed += same_params(func, &cfg);
-        changed += merge(func, &cfg);
+        let params = same_params(func, &cfg);
+        changed += params + merge(func, &cfg);
         total += changed;
-        if changed == 0 {
+        // Parameters that are constants decide branches; branches that are gone leave parameters with fewer ways in.
+        if branches + params == 0 {
             break;
         }
     }
-    relayout(func);
     total
 }
 
@@ -71,7 +73,7 @@ fn terminators(func: &mut Function) -> usize {
             },
             _ => None,
         };
-        if let Some(way) = way {
+        if let Some(way) = way.or_else(|| choices(func, block)) {
             let data = &mut func.insts[inst];
             let target = data.targets.swap_remove(way);
             *data = InstData::new(Op::Jump, &[]).targets([target]);
@@ -81,16 +83,82 @@ fn terminators(func: &mut Function) -> usize {
     changed
 }
 
+/// if c b(x) else b(y) = b(c ? x : y): the choices are made, and the first way is the one to go.
+fn choices(func: &mut Function, block: Block) -> Option<usize> {
+    let inst = func.terminator(block)?;
+    let data = &func.insts[inst];
+    if data.op != Op::Branch || data.targets[0].block != data.targets[1].block {
+        return None;
+    }
+    let cond = data.args[0];
+    let pairs = data.targets[0].args.iter().zip(&data.targets[1].args).enumerate();
+    let differ: Vec<(usize, Value, Value)> =
+        pairs.filter(|(_, (x, y))| x != y).map(|(i, (&x, &y))| (i, x, y)).collect();
+    if differ.len() > CHOICES || differ.iter().any(|&(_, x, _)| func.ty(x) == Type::Ptr) {
+        return None;
+    }
+    for (i, x, y) in differ {
+        let op = match func.ty(x) {
+            Type::Int => Op::SelectInt,
+            Type::Float => Op::SelectFloat,
+            Type::Cell | Type::Ptr => Op::SelectCell,
+        };
+        let (choice, result) = func.make(InstData::new(op, &[cond, x, y]));
+        let end = func.blocks[block].insts.len() - 1;
+        func.blocks[block].insts.insert(end, choice);
+        func.insts[inst].targets[0].args[i] = result?;
+    }
+    Some(0)
+}
+
 /// Ways through blocks that only jump.
 fn thread(func: &mut Function) -> usize {
-    // Where a block without parameters that only jumps leads to.
-    let next = |func: &Function, block: Block| -> Option<Target> {
-        let data = &func.blocks[block];
-        let [inst] = data.insts[..] else { return None };
-        let inst = &func.insts[inst];
-        let simple = data.params.is_empty() && inst.op == Op::Jump && inst.targets[0].block != block;
+    // Parameters that something else than the jump of their block uses.
+    let mut used: SecondaryMap<Value, bool> = SecondaryMap::new();
+    let alone = |func: &Function, block: Block| matches!(func.blocks[block].insts[..], [i] if func.insts[i].op == Op::Jump);
+    let mut any = false;
+    for &block in &func.layout {
+        any |= alone(func, block) && !func.blocks[block].params.is_empty();
+    }
+    if any {
+        let note = |used: &mut SecondaryMap<Value, bool>, v: Value, by: Option<Block>| {
+            if let Def::Param(block, _) = func.values[v].def
+                && by != Some(block)
+            {
+                used[v] = true;
+            }
+        };
+        for &block in &func.layout {
+            let by = alone(func, block).then_some(block);
+            for &inst in &func.blocks[block].insts {
+                let data = &func.insts[inst];
+                let args = data.args.iter().chain(data.targets.iter().flat_map(|t| &t.args));
+                args.for_each(|&v| note(&mut used, v, by));
+            }
+        }
+        for state in func.states.values() {
+            state.slots.iter().for_each(|&(_, v)| note(&mut used, v, None));
+        }
+    }
+    // Where a block that only jumps leads to.
+    let next = |func: &Function, target: &Target| -> Option<Target> {
+        let data = &func.blocks[target.block];
+        if !alone(func, target.block) || data.params.iter().any(|&p| used[p]) {
+            return None;
+        }
+        let mut to = func.insts[data.insts[0]].targets[0].clone();
         // A cold way stays one.
-        (simple && (!data.cold || func.blocks[inst.targets[0].block].cold)).then(|| inst.targets[0].clone())
+        if to.block == target.block || data.cold && !func.blocks[to.block].cold {
+            return None;
+        }
+        for arg in &mut to.args {
+            if let Def::Param(block, i) = func.values[*arg].def
+                && block == target.block
+            {
+                *arg = target.args[i as usize];
+            }
+        }
+        Some(to)
     };
     let mut changed = 0;
     for i in 0..func.layout.len() {
@@ -98,7 +166,7 @@ fn thread(func: &mut Function) -> usize {
         for t in 0..func.insts[inst].targets.len() {
             // A circle of such blocks is an endless loop: the bound ends the search.
             for _ in 0..8 {
-                let Some(to) = next(func, func.insts[inst].targets[t].block) else { break };
+                let Some(to) = next(func, &func.insts[inst].targets[t]) else { break };
                 func.insts[inst].targets[t] = to;
                 changed += 1;
             }
@@ -189,7 +257,7 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
                     front.push(inst);
                     value
                 }
-                _ => by_condition(func, cfg, block, i, &mut front),
+                _ => None,
             };
             if let Some(with) = with {
                 replaced.replace(p, with);
@@ -212,39 +280,6 @@ pub(crate) fn argument(func: &Function, from: Block, target: u32, param: usize) 
     match func.terminator(from) {
         Some(inst) => func.insts[inst].targets[target as usize].args[param],
         None => unreachable!("internal error: an edge from a block that does not end"),
-    }
-}
-
-/// c ? 1 : 0 = c and c ? 0 : 1 = not c, where both ways come from the branch on c itself.
-fn by_condition(
-    func: &mut Function,
-    cfg: &Cfg,
-    block: Block,
-    param: usize,
-    front: &mut Vec<crate::ir::Inst>,
-) -> Option<Value> {
-    let [a, b] = cfg.preds(block) else { return None };
-    if a.from != b.from {
-        return None;
-    }
-    let data = &func.insts[func.terminator(a.from)?];
-    if data.op != Op::Branch {
-        return None;
-    }
-    let cond = data.args[0];
-    let [x, y] = [0, 1].map(|t| func.int_const(data.targets[t].args[param]));
-    if !is_bool(func, cond) {
-        return None;
-    }
-    match (x?, y?) {
-        (1, 0) => Some(cond),
-        (0, 1) => {
-            let (zero, v) = func.make(InstData::new(Op::Iconst, &[]));
-            let (not, result) = func.make(InstData::new(Op::Icmp, &[cond, v?]).imm(Cond::Eq as i64));
-            front.extend([zero, not]);
-            result
-        }
-        _ => None,
     }
 }
 

@@ -30,6 +30,11 @@ const NARROWER: usize = 2;
 const STEPS: u32 = 32;
 /// How deep it goes.
 const DEPTH: u32 = 6;
+/// Among how many parameters of a loop counters are looked for.
+const COUNTERS: usize = 8;
+/// The ints that one may be subtracted from or added to.
+const LEAST: i64 = i64::MIN + 1;
+const MOST: i64 = i64::MAX - 1;
 /// How long lists can be: their elements have to fit memory.
 const LONGEST: i64 = 1 << 40;
 
@@ -64,6 +69,7 @@ pub fn run(func: &mut Function) -> usize {
         blocks: SecondaryMap::new(),
         mode: Mode::Search,
         replaced: Replacements::new(func),
+        spare: Vec::new(),
         changed: 0,
         func,
         cfg: &cfg,
@@ -163,6 +169,8 @@ struct Param {
     above: SmallVec<[(Value, i64, bool); 2]>,
     /// Loops: it never shrinks, it never grows on the ways back.
     steps: (bool, bool),
+    /// Loops: it is at most another parameter plus a constant.
+    behind: SmallVec<[(Value, i64); 2]>,
     /// Loops: how many ways back and in were seen.
     backs: u32,
     ins: u32,
@@ -179,6 +187,7 @@ impl Default for Param {
             back: None,
             entered: Range::ANY,
             above: SmallVec::new(),
+            behind: SmallVec::new(),
             steps: (false, false),
             backs: 0,
             ins: 0,
@@ -234,6 +243,8 @@ struct Pass<'a> {
     blocks: SecondaryMap<Value, Option<Block>>,
     mode: Mode,
     replaced: Replacements,
+    /// Room for the instructions of a block.
+    spare: Vec<Inst>,
     changed: usize,
 }
 
@@ -288,6 +299,7 @@ impl Pass<'_> {
         for p in &mut self.params {
             (p.backs, p.steps) = (0, (false, false));
             p.above.clear();
+            p.behind.clear();
         }
     }
 
@@ -344,10 +356,9 @@ impl Pass<'_> {
             self.edge_says(edge.from, edge.target);
         }
         let change = self.mode == Mode::Change;
-        let insts = std::mem::take(&mut self.func.blocks[block].insts);
-        let mut out = Rewriter::default();
+        let mut insts = std::mem::take(&mut self.func.blocks[block].insts);
+        let mut out = Rewriter { insts: std::mem::take(&mut self.spare) };
         if change {
-            out.insts.reserve(insts.len());
             for i in 0..self.func.blocks[block].params.len() {
                 let p = self.func.blocks[block].params[i];
                 if self.func.ty(p) == Type::Int
@@ -370,7 +381,13 @@ impl Pass<'_> {
                 out.insts.push(inst);
             }
         }
-        self.func.blocks[block].insts = if change { out.insts } else { insts };
+        if change {
+            insts.clear();
+            insts.extend_from_slice(&out.insts);
+            out.insts.clear();
+        }
+        self.func.blocks[block].insts = insts;
+        self.spare = out.insts;
         self.leaves(block);
     }
 
@@ -404,7 +421,49 @@ impl Pass<'_> {
                     self.bounds(slot, arg, to, back);
                 }
             }
+            if back && self.headers[to] == Header::Loop && self.mode == Mode::Bounds {
+                self.counters(inst, t, to);
+            }
             self.take_back(mark);
+        }
+    }
+
+    /// Parameters of a loop that grow no faster than a counter: that hold p <= q + c where the loop is entered, and on a way back if
+    /// it holds before.
+    fn counters(&mut self, inst: Inst, t: usize, header: Block) {
+        let params = self.func.blocks[header].params.len();
+        let slot = |this: &Self, i: usize| {
+            (this.slots[this.func.blocks[header].params[i]] as usize).checked_sub(1)
+        };
+        let ints = (0..params).filter(|&i| slot(self, i).is_some()).count();
+        if ints > COUNTERS {
+            return;
+        }
+        for q in 0..params {
+            let Some(counter) = slot(self, q) else { continue };
+            let (value, to) = (self.params[counter].value, self.func.insts[inst].targets[t].args[q]);
+            if self.step(to, value).is_none_or(|k| k <= 0) || self.params[counter].entered.hi == i64::MAX {
+                continue;
+            }
+            for p in (0..params).filter(|&p| p != q) {
+                let Some(other) = slot(self, p) else { continue };
+                let (first, at) = (self.params[other].backs == 1, &self.params[other]);
+                let known = at.behind.iter().find(|b| b.0 == value).map(|b| b.1);
+                let (Some(a), Some(b)) = (at.join, self.params[counter].join) else { continue };
+                let candidate = known.or(if first { a.hi.checked_sub(b.lo) } else { None });
+                let Some(c) = candidate.filter(|_| at.entered.hi >= MOST) else { continue };
+                let (x, arg) = (at.value, self.func.insts[inst].targets[t].args[p]);
+                let mark = self.undo.len();
+                self.note(x, value, c);
+                let holds = self.at_most(arg, to, c);
+                self.take_back(mark);
+                let behind = &mut self.params[other].behind;
+                if holds && known.is_none() {
+                    behind.push((value, c));
+                } else if !holds {
+                    behind.retain(|b| b.0 != value);
+                }
+            }
         }
     }
 
@@ -485,6 +544,13 @@ impl Pass<'_> {
                 if !fails {
                     self.note(value, y, c);
                 }
+            }
+            self.params[slot].above = above;
+            for (q, c) in std::mem::take(&mut self.params[slot].behind) {
+                self.note(value, q, c);
+                let (p, q) = (self.range(value), (q, self.range(q)));
+                self.refine(value, Range::new(i64::MIN, q.1.hi.saturating_add(c)));
+                self.refine(q.0, Range::new(p.lo.saturating_sub(c), i64::MAX));
             }
             // Of several ways in each has its own beginning.
             let p = &self.params[slot];
@@ -737,6 +803,19 @@ impl Pass<'_> {
                 return true;
             }
             at = note.next;
+        }
+        // What several ways bring is at most what each is at most.
+        if let Def::Param(block, i) = self.func.values[x].def
+            && self.headers[block] == Header::No
+            && block != self.func.entry()
+            && self.defined_above(y, block)
+        {
+            let preds = self.cfg.preds(block);
+            return preds.len() <= 4
+                && preds.iter().all(|e| {
+                    let arg = super::params::argument(self.func, e.from, e.target, i as usize);
+                    self.at_most_within(arg, y, c, depth, steps)
+                });
         }
         if let Some(data) = self.func.def(x) {
             let args = &data.args;
@@ -1151,8 +1230,6 @@ impl Pass<'_> {
 
 /// What grows on a side is unknown there; but first it is anything that one may be added to, since a test mostly stands between.
 fn widen(before: Range, now: Range) -> Range {
-    const LEAST: i64 = i64::MIN + 1;
-    const MOST: i64 = i64::MAX - 1;
     Range {
         lo: if now.lo >= before.lo {
             before.lo

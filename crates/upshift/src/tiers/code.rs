@@ -113,6 +113,8 @@ impl Memory {
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
                 OptStub::Return => self.stubs.slow_return,
+                OptStub::Slow => self.stubs.slow,
+                OptStub::Quiet => self.stubs.quiet,
             };
             self.block.offset() + place as usize
         };
@@ -185,6 +187,8 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_leave", stubs.leave, None),
         ("stub.opt_exit", stubs.deopt, None),
         ("stub.opt_return", stubs.slow_return, Some(slow_return)),
+        ("stub.opt_slow", stubs.slow, None),
+        ("stub.opt_quiet", stubs.quiet, None),
     ];
     all.sort_unstable_by_key(|stub| stub.1);
     let ends = all[1..].iter().map(|stub| stub.1).chain([stubs.text.len() as u32]).collect::<Vec<_>>();

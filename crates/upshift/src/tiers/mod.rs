@@ -41,6 +41,9 @@ const PATIENCE: Duration = Duration::from_micros(200);
 const ALLOWANCE: Duration = Duration::from_micros(250);
 /// And the part of the running time that it may take beyond that: one in so many.
 const SHARE: u32 = 80;
+/// After the end of a loop that was compiled alone, so many turns of loops are interpreted and looked at one by one: the next loop
+/// may be one, too, or the loop around.
+const HUNT: u32 = 64;
 /// What compiling an instruction costs, estimated.
 const COST: Duration = Duration::from_nanos(50);
 
@@ -322,8 +325,14 @@ impl Driver {
         true
     }
 
-    /// Where machine code goes on at an instruction of a function, if it does.
-    fn target(&mut self, entry: &FunctionEntry, pc: *const Word, uncompiled: *const u8) -> Option<*const u8> {
+    /// Where machine code goes on at an instruction of a function, if it does; with `optimized` not in the middle of baseline code.
+    fn target(
+        &mut self,
+        entry: &FunctionEntry,
+        pc: *const Word,
+        uncompiled: *const u8,
+        optimized: bool,
+    ) -> Option<*const u8> {
         if pc == entry.code || pc == entry.start {
             return (entry.native != uncompiled).then_some(entry.native);
         }
@@ -334,6 +343,9 @@ impl Driver {
             code.entered = code.entered.saturating_add(1);
             self.counters.osr_entries += 1;
             return Some(code.entry);
+        }
+        if optimized {
+            return None;
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
         code.resume(word)
@@ -773,12 +785,11 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
         let instance = ctx.cast::<Instance>();
         let mut interpret = false;
         let mut came_back = false;
-        // After the end of a loop that was compiled alone the next loop may be one, too.
-        let mut look_soon = false;
+        let mut hunt = 0;
         loop {
             (*driver).finish(&mut *instance);
             let uncompiled = (*ctx).uncompiled;
-            let mut target = if interpret { None } else { (*driver).target(&*entry, pc, uncompiled) };
+            let mut target = if interpret { None } else { (*driver).target(&*entry, pc, uncompiled, hunt > 0) };
             interpret = false;
             if std::mem::take(&mut came_back) && target.is_none() {
                 // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
@@ -788,7 +799,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     if entry.heat >= entry.threshold {
                         (*driver).consider(&mut *instance, index, Cause::Calls, None);
                         let entry = *(*ctx).functions.add(index as usize);
-                        target = (*driver).target(&entry, pc, (*ctx).uncompiled);
+                        target = (*driver).target(&entry, pc, (*ctx).uncompiled, hunt > 0);
                     }
                 }
             }
@@ -833,7 +844,9 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     (*driver).left(&mut *instance, number, exit, place.reason, &place);
                     (fp, pc, entry) =
                         (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
-                    look_soon = place.reason == Reason::Region;
+                    if place.reason == Reason::Region {
+                        hunt = HUNT;
+                    }
                     interpret = !matches!(place.reason, Reason::Region | Reason::Native);
                     continue;
                 }
@@ -852,8 +865,8 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 }
                 continue;
             }
-            let quantum =
-                if std::mem::take(&mut look_soon) { 1 } else { i64::from((*driver).config.quantum) };
+            let quantum = if hunt > 0 { 1 } else { i64::from((*driver).config.quantum) };
+            hunt = hunt.saturating_sub(1);
             (*instance).set_quantum(quantum);
             match upshift_interpreter::run(ctx, fp, pc, entry) {
                 RunEnd::Switch => {

@@ -1,7 +1,12 @@
 //! Helpers for tests that build modules by hand, and the tier that a test binary is for.
 //!
-//! `execution.rs` and others run in the interpreter; `execution_baseline.rs` is the same file again as a binary of another
-//! name, which is how [`config`] knows the tier.
+//! `execution.rs` and others run in the interpreter. The same files again, as binaries of another name, run in the other tiers;
+//! the end of the binary's name says in which:
+//!
+//! * `_baseline`: machine code of the baseline compiler from the first call on.
+//! * `_optimized`: optimized code from the first call on, before any feedback.
+//! * `_deopt`: optimized code soon after the first turns and calls, which feedback came from, and guards that leave now and then
+//!   although they hold.
 #![allow(dead_code, reason = "not every test file uses everything")]
 
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder};
@@ -9,31 +14,58 @@ use upshift::bytecode::{FuncId, Module, SigId, ValueType, text};
 use upshift::tiers::{Driver, Machinery};
 use upshift::{Config, Engine, Grants, HostRegistry, Instance, Limits, Tier, TierConfig};
 
+/// The tier of this test binary.
+pub fn tier() -> Tier {
+    let name = env!("CARGO_CRATE_NAME");
+    match name.rsplit('_').next() {
+        Some("baseline") => Tier::Baseline,
+        Some("optimized") => Tier::Optimized,
+        Some("deopt") => Tier::Auto,
+        _ => Tier::Interpreter,
+    }
+}
+
 /// The configuration of an engine for the tier of this test binary.
 pub fn config() -> Config {
     let mut config = Config::default();
-    config.tier = if baseline() { Tier::Baseline } else { Tier::Interpreter };
+    config.tier = tier();
+    config.tiers = tiers();
     config
 }
 
-/// Whether this test binary is for the baseline tier.
-pub fn baseline() -> bool {
-    env!("CARGO_CRATE_NAME").ends_with("_baseline")
+/// Thresholds for the tier of this test binary. The optimizer is waited for, so that runs repeat.
+fn tiers() -> TierConfig {
+    let mut config = TierConfig::default();
+    config.baseline_heat = 1;
+    config.eager = true;
+    config.sync = true;
+    match tier() {
+        Tier::Optimized => config.optimize_heat = 0,
+        Tier::Auto => {
+            config.optimize_heat = 3;
+            config.sample = 1;
+            config.deopt_stress = true;
+        }
+        _ => config.optimize_heat = u32::MAX,
+    }
+    config
+}
+
+/// Whether this test binary runs machine code.
+pub fn native() -> bool {
+    tier() != Tier::Interpreter
 }
 
 /// Gives an instance of the runtime's own the tiers of this test binary; before modules are loaded. What is returned has to
 /// live as long.
 pub fn install(instance: &mut upshift_runtime::instance::Instance) -> Option<Box<Driver>> {
-    let mut config = TierConfig::default();
-    config.baseline_heat = 1;
-    config.eager = true;
-    let machinery = std::sync::Arc::new(Machinery::new(config, &[]));
-    baseline().then(|| Driver::install(machinery, config, instance))
+    let machinery = std::sync::Arc::new(Machinery::new(tiers(), &[]));
+    native().then(|| Driver::install(machinery, tiers(), instance))
 }
 
 /// The entry of runs for the tiers of this test binary.
 pub fn run() -> upshift_runtime::context::Run {
-    if baseline() { upshift::tiers::run } else { upshift_interpreter::run }
+    if native() { upshift::tiers::run } else { upshift_interpreter::run }
 }
 
 /// Adds a function whose code `f` emits.
