@@ -97,6 +97,8 @@ pub struct Flow {
     pub slots: u32,
     /// The number of instructions.
     pub instructions: u32,
+    /// Whether every loop is entered through its header alone.
+    pub regular: bool,
 }
 
 /// An instruction at a word: decoded, or `None` behind the end.
@@ -278,6 +280,7 @@ impl Flow {
         let mut leader = vec![false; len as usize + 1];
         let mut loops: Vec<Loop> = Vec::new();
         let mut instructions = 0;
+        let mut jumps: Vec<(u32, u32)> = Vec::new();
         leader[0] = true;
         let mut mark = |at: u32| {
             if let Some(l) = leader.get_mut(at as usize) {
@@ -298,6 +301,9 @@ impl Flow {
             if effects.has(Effects::BRANCH) {
                 for target in targets(code, at, &inst) {
                     mark(target);
+                    if !effects.has(Effects::LOOP) {
+                        jumps.push((at, target));
+                    }
                     if effects.has(Effects::LOOP)
                         && let Ok(i) = loops.binary_search_by_key(&target, |l| l.header)
                     {
@@ -327,6 +333,12 @@ impl Flow {
                 live_out: Slots::new(slots as usize),
             })
             .collect();
+        // A branch from outside into the middle of a loop.
+        let mut regular = true;
+        for &(at, target) in &jumps {
+            let enters = |l: &Loop| l.header + 1 < target && target <= l.end && (at < l.header || at > l.end);
+            regular &= !loops.iter().any(enters);
+        }
         // Loops nest by their extents.
         for i in 0..loops.len() {
             let inner = (loops[i].header, loops[i].end);
@@ -407,7 +419,7 @@ impl Flow {
                 break;
             }
         }
-        Flow { blocks, loops, slots, instructions }
+        Flow { blocks, loops, slots, instructions, regular }
     }
 
     /// The block that begins at a word.

@@ -95,6 +95,8 @@ pub enum Refusal {
     Absent,
     /// It is larger than a compilation may be.
     TooLarge,
+    /// A loop is entered past its header.
+    Irregular,
 }
 
 /// The most instructions that a function or loop may have by itself.
@@ -159,6 +161,9 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         return Err(Refusal::TooLarge);
     }
     let flow = Rc::new(Flow::new(facts, guest.meta, guest.code));
+    if !flow.regular {
+        return Err(Refusal::Irregular);
+    }
     let mut func = Function { name: guest.meta.name.to_string(), ..Function::default() };
     func.result = guest.meta.result.map(|ty| type_of(ty.bank()));
     let cur = func.add_block();

@@ -780,8 +780,19 @@ impl Lowering<'_, '_> {
             }
         }
         self.cold = func.blocks[block].cold;
-        for &inst in &func.blocks[block].insts {
+        let insts = &func.blocks[block].insts;
+        let charged = match insts[..] {
+            [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,
+            _ => 0,
+        };
+        for &inst in &insts[..insts.len() - charged] {
             self.inst(inst);
+        }
+        if charged != 0
+            && let [.., charge, jump] = insts[..]
+            && let Some(state) = func.insts[charge].state.expand()
+        {
+            self.poll(state, Some(&func.insts[jump].targets[0]));
         }
         self.ends[block] = Some(self.held.clone());
     }
@@ -1093,7 +1104,7 @@ impl Lowering<'_, '_> {
             }
             Op::Poll | Op::Charge => {
                 if let Some(state) = state {
-                    self.poll(state);
+                    self.poll(state, None);
                 }
                 None
             }
@@ -1207,16 +1218,20 @@ impl Lowering<'_, '_> {
         self.call_helper(helper, &args)
     }
 
-    /// Charges one unit; where the budget is used up the routine refills it or leaves.
-    fn poll(&mut self, state: State) {
+    /// Charges one unit; where the budget is used up the engine refills it or leaves. Goes on where `next` leads, if it is given: then
+    /// nothing stands between the charge and the way back of a loop.
+    fn poll(&mut self, state: State, next: Option<&crate::ir::Target>) {
         let budget = self.b.use_var(self.budget);
         let less = self.b.ins().iadd_imm_s(budget, -1);
         self.b.def_var(self.budget, less);
+        let (block, args) = match next {
+            Some(target) => self.target_args(target),
+            None => (self.b.create_block(), Vec::new()),
+        };
         let zero = self.iconst(0);
         let used = self.b.ins().icmp(IntCC::SignedLessThan, less, zero);
         let slow = self.cold_block();
-        let next = self.b.create_block();
-        self.b.ins().brif(used, slow, &[], next, &[]);
+        self.b.ins().brif(used, slow, &[], block, &args);
         self.b.switch_to_block(slow);
         let id = self.exit_state(state, Reason::Region);
         let id = self.iconst(id);
@@ -1225,8 +1240,10 @@ impl Lowering<'_, '_> {
         let stub = self.stub(Stub::Slow);
         self.b.ins().call(stub, &[self.ctx, self.fp, id, id, address]);
         self.reload_budget();
-        self.b.ins().jump(next, &[]);
-        self.b.switch_to_block(next);
+        self.b.ins().jump(block, &args);
+        if next.is_none() {
+            self.b.switch_to_block(block);
+        }
         self.completed(state);
     }
 

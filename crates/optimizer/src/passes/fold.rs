@@ -645,6 +645,15 @@ fn icmp(r: &mut Rule<'_>) -> Outcome {
         {
             return r.set_icmp(cond, x, y);
         }
+        // x % 2^k = 0 is x & (2^k - 1) = 0
+        if c == 0
+            && let Some((x, d)) = r.with_constant(a, Op::Irem)
+            && d.unsigned_abs().is_power_of_two()
+        {
+            let mask = r.out.int(r.func, (d.unsigned_abs() - 1) as i64);
+            let low = r.out.def(r.func, InstData::new(Op::Iand, &[x, mask]));
+            return r.set_icmp_with(cond, low, 0);
+        }
         // d - x = c is x = d - c
         if let Some((d, x)) = r.is(a, Op::Isub)
             && let Some(d) = r.int(d)

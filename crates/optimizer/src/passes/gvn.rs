@@ -303,7 +303,10 @@ impl Pass<'_> {
             // A rule may have exchanged the ways since the edges were listed.
             let way = data.targets.iter().position(|t| t.block == block);
             match data.op {
-                Op::Branch => self.facts.truth(self.func, data.args[0], way == Some(0), 4),
+                Op::Branch => {
+                    let cond = data.args[0];
+                    self.truth(cond, way == Some(0));
+                }
                 Op::Switch => {
                     let cases = &self.func.cases[data.imm as usize];
                     if let Some(&case) = way.and_then(|way| cases.get(way)) {
@@ -340,6 +343,21 @@ impl Pass<'_> {
         self.func.blocks[block].insts = insts;
         out.insts.clear();
         self.spare = out.insts;
+    }
+
+    /// A condition is true or false, and its negation is not.
+    fn truth(&mut self, cond: Value, truth: bool) {
+        self.facts.truth(self.func, cond, truth, 4);
+        let Some(data) = self.func.def(cond).filter(|d| matches!(d.op, Op::Icmp | Op::Fcmp)) else { return };
+        if let Some(number) = self.negation(data) {
+            self.facts.learn(number, i64::from(!truth));
+        }
+    }
+
+    /// The number of what holds where a comparison does not, if that was computed.
+    fn negation(&self, data: &InstData) -> Option<Value> {
+        let key = self.key(data)?;
+        self.table.find(&Key { imm: Cond::ALL[key.imm as usize].negated() as i64, ..key }).ok()
     }
 
     /// The result of an instruction is another value.
@@ -399,11 +417,32 @@ impl Pass<'_> {
         self.replaced.get(value)
     }
 
+    /// What takes a cell apart that cannot be used here, but whose number is a box, asks the box: what is in it may be used.
+    fn ask_the_box(&mut self, inst: Inst) -> Option<Value> {
+        let data = &self.func.insts[inst];
+        if !matches!(data.op, Op::IsSmall | Op::IsFloat | Op::IsObject | Op::SmallInt | Op::CellFloat) {
+            return None;
+        }
+        let cell = data.args[0];
+        let number = self.facts.number(cell);
+        let made = self.func.def(number).filter(|_| number != cell)?;
+        let boxes = matches!(made.op, Op::BoxSmall | Op::BoxFloat | Op::BoxBool | Op::BoxInt);
+        let above = self.blocks[number].expand().is_some_and(|b| self.doms.dominates(b, self.block));
+        (boxes && above).then(|| {
+            self.func.insts[inst].args[0] = number;
+            cell
+        })
+    }
+
     /// Applies rules, and numbers what they made.
     fn simplified(&mut self, out: &mut Rewriter, inst: Inst) -> Outcome {
         for _ in 0..4 {
             let start = out.insts.len();
+            let asked = self.ask_the_box(inst);
             let (outcome, count) = simplify(self.func, out, inst);
+            if let (Some(cell), Outcome::Keep, 0) = (asked, outcome, count) {
+                self.func.insts[inst].args[0] = cell;
+            }
             self.changed += count;
             if out.insts.len() > start {
                 for new in out.insts.split_off(start) {
@@ -419,7 +458,7 @@ impl Pass<'_> {
                 Outcome::Keep | Outcome::Again => {}
                 Outcome::Drop | Outcome::Ends => return outcome,
             }
-            match self.by_facts(inst) {
+            match self.by_facts(out, inst) {
                 Outcome::Again => self.changed += 1,
                 other => return other,
             }
@@ -428,16 +467,32 @@ impl Pass<'_> {
     }
 
     /// Rules that need what was checked.
-    fn by_facts(&mut self, inst: Inst) -> Outcome {
+    fn by_facts(&mut self, out: &mut Rewriter, inst: Inst) -> Outcome {
         let data = &self.func.insts[inst];
         let (made, check) = match data.op {
+            // x / 2^k = x >> k where the low k bits of x are 0
+            Op::Idiv => {
+                let Some(d) = self.func.int_const(data.args[1]).filter(|&d| d > 1 && d.count_ones() == 1) else {
+                    return Outcome::Keep;
+                };
+                let number = |data: InstData| self.key_of(&data).and_then(|key| self.table.find(&key).ok());
+                let x = data.args[0];
+                let low = number(InstData::new(Op::Iconst, &[]).imm(d - 1))
+                    .and_then(|mask| number(InstData::new(Op::Iand, &[x, mask])));
+                if low.is_none_or(|low| self.facts.known[low] != Some(0)) {
+                    return Outcome::Keep;
+                }
+                let result = data.result;
+                let shift = self.constant(out, Op::Iconst, i64::from(d.trailing_zeros()));
+                self.func.insts[inst] = InstData { result, ..InstData::new(Op::IshrS, &[x, shift]) };
+                return Outcome::Again;
+            }
             // box_small(small_int(x)) = x where x is a small int; box_float(cell_float(x)) = x where x is a float
             Op::BoxSmall => (Op::SmallInt, Op::IsSmall),
             Op::BoxFloat => (Op::CellFloat, Op::IsFloat),
             // The negation is known.
             Op::Icmp | Op::Fcmp => {
-                let negated = self.key(data).map(|key| Key { imm: Cond::ALL[key.imm as usize].negated() as i64, ..key });
-                let known = negated.and_then(|key| self.table.find(&key).ok());
+                let known = self.negation(data);
                 let Some(known) = known.and_then(|n| self.facts.known[n]) else { return Outcome::Keep };
                 let result = data.result;
                 let truth = i64::from(known == 0);
@@ -449,7 +504,7 @@ impl Pass<'_> {
         let Some(cell) = self.func.def(data.args[0]).filter(|d| d.op == made).map(|d| d.args[0]) else {
             return Outcome::Keep;
         };
-        let known = self.key(&InstData::new(check, &[cell])).and_then(|key| self.table.find(&key).ok());
+        let known = self.key_of(&InstData::new(check, &[cell])).and_then(|key| self.table.find(&key).ok());
         match known.and_then(|n| self.facts.known[n]) {
             Some(1) if self.available(cell) => Outcome::Value(cell),
             _ => Outcome::Keep,
@@ -458,6 +513,11 @@ impl Pass<'_> {
 
     /// What an instruction's result is computed from, if it is computed from operands and memory alone.
     fn key(&self, data: &InstData) -> Option<Key> {
+        if data.result.is_some() { self.key_of(data) } else { None }
+    }
+
+    /// Likewise, for what may not exist.
+    fn key_of(&self, data: &InstData) -> Option<Key> {
         let info = data.op.info();
         let version = match data.op {
             Op::Load | Op::LoadAt => self.versions.get(self.memory.part(data.access?, data.imm)),
@@ -476,11 +536,9 @@ impl Pass<'_> {
             _ if info.pure || info.fixed => 0,
             _ => return None,
         };
-        data.result.expand().filter(|_| data.args.len() <= 3).or(match data.op {
-            // Asked for before it exists.
-            Op::IsSmall | Op::IsFloat => Some(data.args[0]),
-            _ => None,
-        })?;
+        if data.args.len() > 3 {
+            return None;
+        }
         let mut args = [NO_ARG; 3];
         for (slot, &arg) in args.iter_mut().zip(&data.args) {
             *slot = self.facts.number(arg).index() as u32;
@@ -552,7 +610,7 @@ impl Pass<'_> {
         }
         if op == Op::Guard {
             let cond = self.func.insts[inst].args[0];
-            self.facts.truth(self.func, cond, true, 4);
+            self.truth(cond, true);
         }
         if let Some(result) = self.func.insts[inst].result.expand() {
             self.blocks[result] = self.block.into();

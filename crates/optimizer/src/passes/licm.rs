@@ -15,7 +15,7 @@
 //! before them in the loop can leave.
 //!
 //! Loops as the builder makes them test at their end, and a `poll` stands in the block before them, with the state at the loop's entry.
-//! Not done here: stores that could move behind the loop, and checks that hold for all turns if they hold for the last.
+//! Not done here: loads of what the loop itself stores (`promote.rs`), and checks that hold for all turns if they hold for the last.
 
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
@@ -61,8 +61,7 @@ pub fn run(func: &mut Function) -> usize {
         loops: &loops,
         memory,
         blocks,
-        checked: SecondaryMap::new(),
-        seen: SecondaryMap::new(),
+        checks: Checks::default(),
         moved: 0,
     };
     for id in loops.loops.keys() {
@@ -115,11 +114,67 @@ struct Pass<'a> {
     memory: Memory,
     /// Where instructions' values are defined now.
     blocks: SecondaryMap<Value, PackedOption<Block>>,
-    /// By cell: the last loop in which a check that stays asked about its kind, and one.
-    checked: SecondaryMap<Value, u32>,
-    /// By value: the last loop in which such a check was seen to depend on it, and one.
-    seen: SecondaryMap<Value, u32>,
+    checks: Checks,
     moved: usize,
+}
+
+/// Which cells the checks of a loop ask about.
+#[derive(Default)]
+pub(super) struct Checks {
+    /// By cell: the last loop in which a check asked about its kind, and one.
+    checked: SecondaryMap<Value, u32>,
+    /// By value: the last loop in which a check was seen to depend on it, and one.
+    seen: SecondaryMap<Value, u32>,
+}
+
+impl Checks {
+    /// Notes the check that an instruction of a loop is, if it is one.
+    pub(super) fn note(&mut self, func: &Function, id: Loop, inst: Inst) {
+        let data = &func.insts[inst];
+        if !matches!(data.op, Op::Guard | Op::Branch | Op::Switch) {
+            return;
+        }
+        let stamp = id.index() as u32 + 1;
+        let mut work = vec![data.args[0]];
+        while let Some(value) = work.pop() {
+            if self.seen[value] == stamp {
+                continue;
+            }
+            self.seen[value] = stamp;
+            if func.ty(value) == Type::Cell {
+                self.checked[value] = stamp;
+            }
+            let Some(data) = func.def(value) else { continue };
+            let info = data.op.info();
+            // What an object holds says nothing about what it is, but for its header.
+            let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
+            if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
+                work.extend(&data.args);
+            }
+        }
+    }
+
+    /// Whether no check of the loop that was noted asks about what a value is reached from, so that that is known before the loop to
+    /// be what it has to be.
+    pub(super) fn safe(&self, func: &Function, id: Loop, value: Value) -> bool {
+        self.safe_within(func, id.index() as u32 + 1, value, 4)
+    }
+
+    fn safe_within(&self, func: &Function, stamp: u32, value: Value, depth: u32) -> bool {
+        if self.checked[value] == stamp {
+            return false;
+        }
+        match func.def(value) {
+            // What a choice is known to be may have been asked about what it chooses from.
+            Some(data) if data.op == Op::SelectCell => {
+                depth > 0 && data.args[1..].iter().all(|&v| self.safe_within(func, stamp, v, depth - 1))
+            }
+            Some(data) if data.op == Op::Load && func.ty(value) == Type::Ptr => {
+                depth > 0 && self.safe_within(func, stamp, data.args[0], depth - 1)
+            }
+            _ => true,
+        }
+    }
 }
 
 /// A loop while it is read.
@@ -339,26 +394,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether what a value is reached from is known before the loop to be what it has to be.
     fn safe(&self, hoist: &Hoist, value: Value) -> bool {
-        self.safe_within(hoist, value, 4)
-    }
-
-    fn safe_within(&self, hoist: &Hoist, value: Value, depth: u32) -> bool {
-        let func = &*self.func;
-        if self.checked[value] == hoist.id.index() as u32 + 1 {
-            return false;
-        }
-        match func.def(value) {
-            // What a choice is known to be may have been asked about what it chooses from.
-            Some(data) if data.op == Op::SelectCell => {
-                depth > 0 && data.args[1..].iter().all(|&v| self.safe_within(hoist, v, depth - 1))
-            }
-            Some(data) if data.op == Op::Load && func.ty(value) == Type::Ptr => {
-                depth > 0 && self.safe_within(hoist, data.args[0], depth - 1)
-            }
-            _ => true,
-        }
+        self.checks.safe(self.func, hoist.id, value)
     }
 
     /// The list whose buffer a pointer is.
@@ -395,26 +432,7 @@ impl Pass<'_> {
         if info.leaves {
             hoist.clean = false;
         }
-        if matches!(data.op, Op::Guard | Op::Branch | Op::Switch) {
-            let stamp = hoist.id.index() as u32 + 1;
-            let mut work = vec![data.args[0]];
-            while let Some(value) = work.pop() {
-                if self.seen[value] == stamp {
-                    continue;
-                }
-                self.seen[value] = stamp;
-                if self.func.ty(value) == Type::Cell {
-                    self.checked[value] = stamp;
-                }
-                let Some(data) = self.func.def(value) else { continue };
-                let info = data.op.info();
-                // What an object holds says nothing about what it is, but for its header.
-                let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
-                if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
-                    work.extend(&data.args);
-                }
-            }
-        }
+        self.checks.note(self.func, hoist.id, inst);
     }
 }
 

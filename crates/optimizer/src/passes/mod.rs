@@ -9,6 +9,7 @@
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
+//! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `dce.rs`: what nobody uses.
 //!
@@ -22,6 +23,7 @@ pub mod gvn;
 pub mod licm;
 mod memory;
 pub mod params;
+pub mod promote;
 pub mod ranges;
 pub mod unbox;
 
@@ -56,6 +58,8 @@ passes! {
     GVN "gvn" gvn::run;
     /// What does not change in a loop.
     LICM "licm" licm::run;
+    /// What a loop loads and stores in one place.
+    PROMOTE "promote" promote::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
@@ -64,8 +68,32 @@ passes! {
     DCE "dce" dce::run;
 }
 
+/// When a step of the pipeline is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// In any case.
+    Always,
+    /// If the last one that is always taken changed something.
+    Changed,
+}
+
 /// What [`optimize`] runs, in this order.
-pub const PIPELINE: &[Pass] = &[PARAMS, GVN, PARAMS, UNBOX, GVN, DCE, PARAMS, LICM, RANGES, PARAMS, GVN, DCE, PARAMS];
+pub const PIPELINE: &[(Pass, When)] = &[
+    (PARAMS, When::Always),
+    (GVN, When::Always),
+    (PARAMS, When::Always),
+    (UNBOX, When::Always),
+    (GVN, When::Changed),
+    (DCE, When::Changed),
+    (PARAMS, When::Changed),
+    (LICM, When::Always),
+    (PROMOTE, When::Always),
+    (RANGES, When::Always),
+    (PARAMS, When::Always),
+    (GVN, When::Always),
+    (DCE, When::Always),
+    (PARAMS, When::Always),
+];
 
 /// Runs the pipeline.
 pub fn optimize(func: &mut Function) {
@@ -77,8 +105,15 @@ pub fn optimize(func: &mut Function) {
 pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Function)) {
     observer("build", func);
     check(func, "build");
-    for pass in PIPELINE {
-        run(func, pass);
+    let mut changed = 0;
+    for (pass, when) in PIPELINE {
+        match when {
+            When::Always => changed = run(func, pass),
+            When::Changed if changed == 0 => continue,
+            When::Changed => {
+                run(func, pass);
+            }
+        }
         observer(pass.name, func);
     }
 }

@@ -1,8 +1,10 @@
 //! Block parameters, blocks and branches that are not needed.
 //!
 //! * A branch or switch on a constant, or whose ways are the same, is a jump.
+//! * A branch around a few cheap ops does these in any case.
 //! * A branch whose ways lead to one block and differ in few arguments is a jump with choices.
-//! * A way through a block that holds nothing but a jump leads where that jump leads.
+//! * A way through a block that holds nothing but a jump leads where that jump leads; through one that holds nothing but a branch on a
+//!   parameter, where that branch leads, if the argument is a constant.
 //! * A parameter that is the same value on all ways into its block is that value.
 //! * A block with one way out joins the block that this leads to where that has no other way in.
 //!
@@ -21,6 +23,8 @@ use crate::ir::{Block, Def, Function, InstData, Op, Target, Type, Value};
 
 /// How often the parts are repeated.
 const ROUNDS: usize = 6;
+/// How many instructions are done in any case instead of a branch around them.
+const CHEAP: usize = 2;
 /// How many arguments a choice replaces.
 const CHOICES: usize = 2;
 /// How often all parameters are looked at before giving up.
@@ -30,8 +34,9 @@ const SWEEPS: usize = 24;
 pub fn run(func: &mut Function) -> usize {
     let mut total = 0;
     for _ in 0..ROUNDS {
+        let threads = thread(func) + arms(func);
         let branches = terminators(func);
-        let mut changed = branches + thread(func);
+        let mut changed = branches + threads;
         let cfg = Cfg::new(func);
         changed += func.layout.len() - cfg.order.len();
         func.layout.clone_from(&cfg.order);
@@ -39,7 +44,7 @@ pub fn run(func: &mut Function) -> usize {
         changed += params + merge(func, &cfg);
         total += changed;
         // Parameters that are constants decide branches; branches that are gone leave parameters with fewer ways in.
-        if branches + params == 0 {
+        if threads + branches + params == 0 {
             break;
         }
     }
@@ -60,15 +65,8 @@ fn terminators(func: &mut Function) -> usize {
         let Some(inst) = func.terminator(block) else { continue };
         let data = &func.insts[inst];
         let way = match data.op {
-            Op::Branch => match func.int_const(data.args[0]) {
-                Some(c) => Some(usize::from(c == 0)),
-                None => (data.targets[0] == data.targets[1]).then_some(0),
-            },
-            Op::Switch => match func.int_const(data.args[0]) {
-                Some(c) => {
-                    let cases = &func.cases[data.imm as usize];
-                    Some(cases.iter().position(|&k| k == c).unwrap_or(data.targets.len() - 1))
-                }
+            Op::Branch | Op::Switch => match func.int_const(data.args[0]) {
+                Some(value) => Some(way(func, data, value)),
                 None => data.targets[1..].iter().all(|t| *t == data.targets[0]).then_some(0),
             },
             _ => None,
@@ -79,6 +77,76 @@ fn terminators(func: &mut Function) -> usize {
             *data = InstData::new(Op::Jump, &[]).targets([target]);
             changed += 1;
         }
+    }
+    changed
+}
+
+/// The way of a branch or switch for a value.
+fn way(func: &Function, data: &InstData, value: i64) -> usize {
+    if data.op == Op::Branch {
+        return usize::from(value == 0);
+    }
+    let cases = &func.cases[data.imm as usize];
+    cases.iter().position(|&k| k == value).unwrap_or(data.targets.len() - 1)
+}
+
+/// Blocks of few cheap ops on ints, between a branch and the block that its other way leads to, are done before the branch, which is a
+/// jump with choices afterwards. Such branches are mostly about data, so hard to foresee, and the choice is one instruction.
+fn arms(func: &mut Function) -> usize {
+    let mut ways: SecondaryMap<Block, u32> = SecondaryMap::new();
+    for &block in &func.layout {
+        func.successors(block).for_each(|b| ways[b] += 1);
+    }
+    let arm = |func: &Function, block: Block| -> Option<Target> {
+        let data = &func.blocks[block];
+        let (&last, first) = data.insts.split_last()?;
+        let jump = &func.insts[last];
+        let cheap = |op| {
+            matches!(
+                op,
+                Op::Iconst | Op::Iadd | Op::Isub | Op::Iand | Op::Ior | Op::Ixor | Op::Ishl | Op::IshrS | Op::IshrU | Op::Imin | Op::Imax
+            )
+        };
+        let count = first.iter().filter(|&&i| func.insts[i].op != Op::Iconst).count();
+        let fits = ways[block] == 1
+            && data.params.is_empty()
+            && !data.cold
+            && jump.op == Op::Jump
+            && count <= CHEAP
+            && first.iter().all(|&i| cheap(func.insts[i].op));
+        fits.then(|| jump.targets[0].clone())
+    };
+    let mut changed = 0;
+    for i in 0..func.layout.len() {
+        let block = func.layout[i];
+        let Some(inst) = func.terminator(block).filter(|&i| func.insts[i].op == Op::Branch) else { continue };
+        let targets = [0, 1].map(|t| func.insts[inst].targets[t].clone());
+        let arms = [0, 1].map(|t: usize| arm(func, targets[t].block));
+        let to = match &arms {
+            [Some(a), Some(b)] if a.block == b.block => [Some(a.clone()), Some(b.clone())],
+            [Some(a), _] if a.block == targets[1].block => [Some(a.clone()), None],
+            [_, Some(b)] if b.block == targets[0].block => [None, Some(b.clone())],
+            _ => continue,
+        };
+        let ends = [0, 1].map(|t| to[t].as_ref().unwrap_or(&targets[t]));
+        let differ: Vec<Value> =
+            ends[0].args.iter().zip(&ends[1].args).filter(|(x, y)| x != y).map(|(&x, _)| x).collect();
+        if differ.is_empty() || differ.len() > CHOICES || differ.iter().any(|&v| func.ty(v) != Type::Int) {
+            continue;
+        }
+        for t in 0..2 {
+            let Some(to) = &to[t] else { continue };
+            let mut insts = std::mem::take(&mut func.blocks[targets[t].block].insts);
+            let jump = insts.pop();
+            func.blocks[targets[t].block].insts.extend(jump);
+            let end = func.blocks[block].insts.len() - 1;
+            func.blocks[block].insts.splice(end..end, insts);
+            func.insts[inst].targets[t] = to.clone();
+        }
+        choices(func, block);
+        let target = func.insts[inst].targets[0].clone();
+        func.insts[inst] = InstData::new(Op::Jump, &[]).targets([target]);
+        changed += 1;
     }
     changed
 }
@@ -115,7 +183,9 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
 fn thread(func: &mut Function) -> usize {
     // Parameters that something else than the jump of their block uses.
     let mut used: SecondaryMap<Value, bool> = SecondaryMap::new();
-    let alone = |func: &Function, block: Block| matches!(func.blocks[block].insts[..], [i] if func.insts[i].op == Op::Jump);
+    let alone = |func: &Function, block: Block| {
+        matches!(func.blocks[block].insts[..], [i] if matches!(func.insts[i].op, Op::Jump | Op::Branch | Op::Switch))
+    };
     let mut any = false;
     for &block in &func.layout {
         any |= alone(func, block) && !func.blocks[block].params.is_empty();
@@ -146,7 +216,16 @@ fn thread(func: &mut Function) -> usize {
         if !alone(func, target.block) || data.params.iter().any(|&p| used[p]) {
             return None;
         }
-        let mut to = func.insts[data.insts[0]].targets[0].clone();
+        let end = &func.insts[data.insts[0]];
+        let way = match end.op {
+            Op::Jump => 0,
+            _ => {
+                let Def::Param(block, i) = func.values[end.args[0]].def else { return None };
+                let value = func.int_const(*target.args.get(i as usize).filter(|_| block == target.block)?)?;
+                way(func, end, value)
+            }
+        };
+        let mut to = end.targets[way].clone();
         // A cold way stays one.
         if to.block == target.block || data.cold && !func.blocks[to.block].cold {
             return None;

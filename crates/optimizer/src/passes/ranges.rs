@@ -1165,6 +1165,13 @@ impl Pass<'_> {
                 self.changed += 1;
                 None
             }
+            // (x != 0) = (x = 1) = x where x is 0 or 1
+            (Op::Icmp, Some(x), Some(y)) if self.range(x).within(Range::BOOL) => {
+                match (data.cond(), self.func.int_const(y)?) {
+                    (Cond::Ne, 0) | (Cond::Eq, 1) => Some(x),
+                    _ => None,
+                }
+            }
             // (x << k) >> k = x where x has that many bits
             (Op::IshrS, ..) => {
                 let result = data.result.expand()?;

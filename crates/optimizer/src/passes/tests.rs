@@ -37,9 +37,11 @@ enum Kind {
     Rows,
     /// A list of ints, or something else.
     Any,
+    /// A cell with a small int or a float.
+    Number,
 }
 
-const KINDS: usize = 4;
+const KINDS: usize = 5;
 
 struct Generator<'a> {
     random: &'a mut Random,
@@ -110,6 +112,14 @@ impl Generator<'_> {
                 return self.int(n);
             }
         }
+        if kind == Kind::Number && (self.scope[kind as usize].is_empty() || self.random.one_in(5)) {
+            let cell = if self.random.one_in(2) {
+                Cell::small_int(self.random.below(5) as i64).unwrap_or(Cell::NIL)
+            } else {
+                Cell::float(self.random.float())
+            };
+            return self.def(InstData::new(Op::Cconst, &[]).imm(cell.bits() as i64));
+        }
         let known = self.scope[kind as usize].clone();
         self.random.pick(&known)
     }
@@ -145,7 +155,7 @@ impl Generator<'_> {
 
     fn statement(&mut self, depth: usize) {
         self.left = self.left.saturating_sub(1);
-        match self.random.below(24) {
+        match self.random.below(27) {
             0..=2 => self.arithmetic(),
             3..=4 => self.checked(),
             5..=8 => self.element(),
@@ -158,7 +168,8 @@ impl Generator<'_> {
             15 => self.alternative(depth),
             16 => self.overflow(),
             17 => self.divide(),
-            18..=22 if depth < 3 => self.repeat(depth),
+            18 | 19 => self.sum(),
+            20..=25 if depth < 3 => self.repeat(depth),
             _ => self.arithmetic(),
         }
     }
@@ -385,6 +396,52 @@ impl Generator<'_> {
         self.add(Kind::Any, cell);
     }
 
+    /// A sum of dynamic numbers.
+    fn sum(&mut self) {
+        let (a, b) = (self.get(Kind::Number), self.get(Kind::Number));
+        let (x, y) = (self.op(Op::IsSmall, &[a]), self.op(Op::IsSmall, &[b]));
+        let both = self.op(Op::Iand, &[x, y]);
+        let (ints, floats, join) = (self.block(), self.block(), self.block());
+        self.branch(both, [ints, floats]);
+        self.start(ints);
+        let (m, n) = (self.op(Op::SmallInt, &[a]), self.op(Op::SmallInt, &[b]));
+        let v = self.op(Op::Iadd, &[m, n]);
+        let sixteen = self.int(16);
+        let up = self.op(Op::Ishl, &[v, sixteen]);
+        let down = self.op(Op::IshrS, &[up, sixteen]);
+        let fits = self.icmp(Cond::Eq, down, v);
+        self.guard(fits, Reason::Wide);
+        let cell = self.op(Op::BoxSmall, &[v]);
+        self.goto(join, &[cell]);
+        self.start(floats);
+        let (m, n) = (self.float(a), self.float(b));
+        let v = self.op(Op::Fadd, &[m, n]);
+        let cell = self.op(Op::BoxFloat, &[v]);
+        self.goto(join, &[cell]);
+        self.start(join);
+        let p = self.func.add_param(join, Type::Cell);
+        self.add(Kind::Number, p);
+        let less = self.op(Op::IsFloat, &[p]);
+        self.add(Kind::Int, less);
+    }
+
+    fn float(&mut self, cell: Value) -> Value {
+        let is = self.op(Op::IsFloat, &[cell]);
+        let (yes, no, join) = (self.block(), self.block(), self.block());
+        self.branch(is, [yes, no]);
+        self.start(yes);
+        let v = self.op(Op::CellFloat, &[cell]);
+        self.goto(join, &[v]);
+        self.start(no);
+        let small = self.op(Op::IsSmall, &[cell]);
+        self.guard(small, Reason::Kind);
+        let v = self.op(Op::SmallInt, &[cell]);
+        let v = self.op(Op::FfromInt, &[v]);
+        self.goto(join, &[v]);
+        self.start(join);
+        self.func.add_param(join, Type::Float)
+    }
+
     fn routine(&mut self) {
         let effects = self.random.pick(&[
             Effects { writes: true, reads: true, collects: true, calls: true },
@@ -421,7 +478,7 @@ impl Generator<'_> {
             self.start(arm);
             self.statements(depth + 1, 2);
             let v = self.get(Kind::Int);
-            let c = self.get(Kind::Any);
+            let c = self.get(Kind::Number);
             self.goto(join, &[v, c]);
             self.scope.clone_from(&scope);
         }
@@ -429,7 +486,7 @@ impl Generator<'_> {
         let p = self.func.add_param(join, Type::Int);
         let c = self.func.add_param(join, Type::Cell);
         self.add(Kind::Int, p);
-        self.add(Kind::Any, c);
+        self.add(Kind::Number, c);
     }
 
     /// What a loop runs to.
@@ -472,7 +529,8 @@ impl Generator<'_> {
         };
         // Others that go round: ints, and sometimes a cell.
         let ints: Vec<Value> = (0..self.random.below(3)).map(|_| self.get(Kind::Int)).collect();
-        let cell = self.random.one_in(3).then(|| self.get(Kind::Any));
+        let held_kind = self.random.pick(&[Kind::Any, Kind::Number, Kind::Number]);
+        let cell = self.random.one_in(2).then(|| self.get(held_kind));
         let after = self.block();
         if self.random.one_in(2) {
             let first = self.block();
@@ -495,7 +553,7 @@ impl Generator<'_> {
         self.counters.push(counter);
         self.add(Kind::Int, counter);
         carried.iter().for_each(|&v| self.scope[Kind::Int as usize].push(v));
-        held.into_iter().for_each(|v| self.scope[Kind::Any as usize].push(v));
+        held.into_iter().for_each(|v| self.scope[held_kind as usize].push(v));
         let top = self.random.one_in(4);
         let exit = |g: &mut Self, next: Block, counter: Value, values: &[Value], test: Value| {
             let args = [counter].into_iter().chain(values.iter().copied()).collect();
@@ -541,7 +599,7 @@ impl Generator<'_> {
             };
             values.push(value);
         }
-        let cells: Vec<Value> = held.iter().map(|_| self.get(Kind::Any)).collect();
+        let cells: Vec<Value> = held.iter().map(|_| self.get(held_kind)).collect();
         values.extend(cells);
         if !top {
             let latch = self.block();
@@ -562,7 +620,7 @@ impl Generator<'_> {
         }
         if cell.is_some() {
             let v = self.func.add_param(after, Type::Cell);
-            self.add(Kind::Any, v);
+            self.add(held_kind, v);
         }
     }
 }
@@ -618,6 +676,7 @@ fn arguments(random: &mut Random) -> Vec<u64> {
         Kind::Int => (random.below(9) as i64 - 1) as u64,
         Kind::List => random.pick(&LISTS),
         Kind::Rows => ROWS,
+        Kind::Number => Cell::float(0.5).bits(),
         Kind::Any => match random.below(4) {
             0 => Cell::NIL.bits(),
             1 => Cell::float(1.5).bits(),

@@ -144,7 +144,7 @@ fn wanted(func: &Function, cfg: &Cfg, params: &[(Block, usize, Value)]) -> Secon
     for (n, &(_, _, p)) in params.iter().enumerate() {
         places[p] = n as u32 + 1;
     }
-    let mut wanted = SecondaryMap::new();
+    let mut wanted: SecondaryMap<Value, bool> = SecondaryMap::new();
     let mut work = Vec::new();
     for &block in &cfg.order {
         for &inst in &func.blocks[block].insts {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use upshift_baseline::{Facts, Input, Machine, Scratch, Stub, Stubs, TooLarge};
-use upshift_optimizer::lower::{Compiler, Stub as OptStub};
+use upshift_optimizer::lower::Stub as OptStub;
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 
 use crate::code_memory::{CodeBlock, CodeMemory, Purpose, Unavailable};
@@ -137,6 +137,7 @@ impl Memory {
             failures: 0,
             entered: 0,
             left: 0,
+            retired: false,
         })
     }
 
@@ -268,8 +269,6 @@ pub struct Machinery {
     memory: OnceLock<Result<Memory, Unavailable>>,
     known: Mutex<Known>,
     background: OnceLock<Option<Background>>,
-    /// The code generator of those who wait for it.
-    compiler: Mutex<Option<Compiler>>,
     /// How many times optimized code was asked for.
     number: AtomicU32,
 }
@@ -293,7 +292,6 @@ impl Machinery {
             memory: OnceLock::new(),
             known: Mutex::default(),
             background: OnceLock::new(),
-            compiler: Mutex::new(None),
             number: AtomicU32::new(0),
         }
     }
@@ -308,17 +306,16 @@ impl Machinery {
         self.number.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks for optimized code: now, or some time. Whether anybody will answer.
-    pub fn optimize(&self, job: Job, inbox: &Arc<Inbox>, sync: bool) -> Option<Option<Done>> {
-        if sync {
-            let mut compiler = self.compiler.lock().unwrap_or_else(PoisonError::into_inner);
-            if compiler.is_none() {
-                *compiler = Compiler::new();
+    /// Asks for optimized code, which arrives in the inbox; whether anybody will answer. The compiler has a stack of its own: that of
+    /// the guest may be nearly full.
+    pub fn optimize(&self, job: Job, inbox: &Arc<Inbox>) -> bool {
+        match self.background.get_or_init(Background::start) {
+            Some(background) => {
+                background.ask(job, inbox);
+                true
             }
-            return Some(Some(optimized::compile(compiler.as_mut()?, &job)));
+            None => false,
         }
-        self.background.get_or_init(Background::start).as_ref()?.ask(job, inbox);
-        Some(None)
     }
 
     /// Why profilers and debuggers were told less than was asked for.

@@ -308,7 +308,10 @@ impl Driver {
             self.counters.evicted += 1;
         }
         self.optimized.loops.clear();
-        self.optimized.functions.clear();
+        for attempts in self.optimized.functions.values_mut() {
+            attempts.asked.clear();
+            attempts.current = None;
+        }
         for i in 0..self.code.len() {
             if self.code[i].take().is_none() {
                 continue;
@@ -413,10 +416,16 @@ impl Driver {
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, cause, What::Hot);
         }
-        match machinery.optimize(job, &self.optimized.inbox, self.config.sync) {
-            None => self.config.optimize_heat = u32::MAX,
-            Some(None) => self.optimized.pending += 1,
-            Some(Some(done)) => self.installed(instance, done),
+        if !machinery.optimize(job, &self.optimized.inbox) {
+            self.config.optimize_heat = u32::MAX;
+            return;
+        }
+        self.optimized.pending += 1;
+        if self.config.sync {
+            for done in self.optimized.inbox.wait() {
+                self.optimized.pending -= 1;
+                self.installed(instance, done);
+            }
         }
     }
 
@@ -513,7 +522,8 @@ impl Driver {
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, Cause::Calls, What::Deoptimized { reason });
         }
-        if !often || self.config.deopt_stress {
+        let code = self.optimized.live.get_mut(&number);
+        if !often || self.config.deopt_stress || code.is_none_or(|c| std::mem::replace(&mut c.retired, true)) {
             return;
         }
         // Code of before stays where it is: native frames may return into it.

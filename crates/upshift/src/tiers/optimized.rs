@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
@@ -102,6 +102,7 @@ impl Facts for World {
 #[derive(Debug, Default)]
 pub struct Inbox {
     done: Mutex<Vec<Done>>,
+    arrived: Condvar,
     /// Whether there are any.
     pub ready: AtomicBool,
 }
@@ -113,9 +114,20 @@ impl Inbox {
         std::mem::take(&mut self.done.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Waits for a result, and takes what is there.
+    pub fn wait(&self) -> Vec<Done> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        while done.is_empty() {
+            done = self.arrived.wait(done).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.ready.store(false, Ordering::Relaxed);
+        std::mem::take(&mut done)
+    }
+
     fn put(&self, done: Done) {
         self.done.lock().unwrap_or_else(PoisonError::into_inner).push(done);
         self.ready.store(true, Ordering::Release);
+        self.arrived.notify_one();
     }
 }
 
@@ -160,6 +172,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let machine = match build::build(&job.world, job.index, job.start, job.options) {
         Err(Refusal::Absent) => Err("there is no such function or loop".to_string()),
         Err(Refusal::TooLarge) => Err("too large".to_string()),
+        Err(Refusal::Irregular) => Err("a loop is entered past its header".to_string()),
         Ok(mut func) => {
             passes::optimize(&mut func);
             instructions = count(&func);
@@ -242,6 +255,8 @@ pub struct OptimizedCode {
     pub entered: u32,
     /// How often a loop that was compiled alone was left by its end.
     pub left: u32,
+    /// Whether it was given up: frames that are still in it go on, nothing enters it.
+    pub retired: bool,
 }
 
 /// Puts machine code where a block is, and fills in what it refers to. `stub` and `code` give addresses.
