@@ -733,6 +733,15 @@ impl Instance {
         }
     }
 
+    /// Gives what is left of the budget back, so that the next charge is looked at.
+    pub fn end_portion(&mut self) {
+        let rest = self.context.budget.max(0);
+        self.context.budget -= rest;
+        if let Some(fuel) = &mut self.fuel {
+            *fuel += rest as u64;
+        }
+    }
+
     /// Says where optimized code of a function takes its arguments in registers; null where there is none any more.
     pub fn set_fast(&mut self, index: u32, address: *const u8) {
         if let Some(place) = self.fast.get_mut(index as usize) {

@@ -22,6 +22,7 @@ use crate::text::print;
 use crate::verify::verify;
 
 const LISTS: [u64; 2] = [0x1000, 0x1100];
+const REFS: [u64; 2] = [0x6000, 0x6100];
 const ROWS: u64 = 0x2000;
 const BUFFERS: [u64; 2] = [0x3000, 0x3200];
 const ROW_BUFFER: u64 = 0x4000;
@@ -39,9 +40,11 @@ enum Kind {
     Any,
     /// A cell with a small int or a float.
     Number,
+    /// A box of a captured int.
+    Ref,
 }
 
-const KINDS: usize = 5;
+const KINDS: usize = 6;
 
 struct Generator<'a> {
     random: &'a mut Random,
@@ -155,7 +158,7 @@ impl Generator<'_> {
 
     fn statement(&mut self, depth: usize) {
         self.left = self.left.saturating_sub(1);
-        match self.random.below(27) {
+        match self.random.below(30) {
             0..=2 => self.arithmetic(),
             3..=4 => self.checked(),
             5..=8 => self.element(),
@@ -169,6 +172,7 @@ impl Generator<'_> {
             16 => self.overflow(),
             17 => self.divide(),
             18 | 19 => self.sum(),
+            26..=28 => self.variable(),
             20..=25 if depth < 3 => self.repeat(depth),
             _ => self.arithmetic(),
         }
@@ -208,13 +212,40 @@ impl Generator<'_> {
     }
 
     fn divide(&mut self) {
-        let (a, b) = (self.get(Kind::Int), self.get(Kind::Int));
-        let b = if self.random.one_in(2) {
-            let one = self.int(1);
-            self.op(Op::Ior, &[b, one])
-        } else {
-            b
-        };
+        let (mut a, mut b) = (self.get(Kind::Int), self.get(Kind::Int));
+        if self.random.one_in(3) {
+            let five = self.int(5);
+            a = self.op(Op::Isub, &[a, five]);
+        }
+        match self.random.below(4) {
+            0 => {
+                let one = self.int(1);
+                b = self.op(Op::Ior, &[b, one]);
+            }
+            1 | 2 => {
+                let power = self.random.pick(&[1, 2, 4, 8, -2]);
+                b = self.int(power);
+                // The rest is known to be none, sometimes.
+                if self.random.one_in(2) {
+                    let rest = self.op(Op::Irem, &[a, b]);
+                    let zero = self.int(0);
+                    let even = self.icmp(Cond::Eq, rest, zero);
+                    let (yes, no, join) = (self.block(), self.block(), self.block());
+                    self.branch(even, [yes, no]);
+                    self.start(yes);
+                    let half = self.op(Op::Idiv, &[a, b]);
+                    self.goto(join, &[half]);
+                    self.start(no);
+                    let half = self.op(Op::Idiv, &[a, b]);
+                    self.goto(join, &[half]);
+                    self.start(join);
+                    let p = self.func.add_param(join, Type::Int);
+                    self.add(Kind::Int, p);
+                    return;
+                }
+            }
+            _ => {}
+        }
         let zero = self.int(0);
         let some = self.icmp(Cond::Ne, b, zero);
         self.guard(some, Reason::Division);
@@ -425,6 +456,22 @@ impl Generator<'_> {
         self.add(Kind::Int, less);
     }
 
+    /// Reads a captured variable, adds to it, or sets it.
+    fn variable(&mut self) {
+        let at = self.get(Kind::Ref);
+        let by = self.get(Kind::Int);
+        if self.random.one_in(4) {
+            self.push(InstData::new(Op::Store, &[at, by]).imm(8).access(Class::Ref, Width::Int));
+            return;
+        }
+        let now = self.load(Class::Ref, Width::Int, at, 8);
+        if self.random.one_in(2) {
+            let next = self.op(Op::Iadd, &[now, by]);
+            self.push(InstData::new(Op::Store, &[at, next]).imm(8).access(Class::Ref, Width::Int));
+        }
+        self.add(Kind::Int, now);
+    }
+
     fn float(&mut self, cell: Value) -> Value {
         let is = self.op(Op::IsFloat, &[cell]);
         let (yes, no, join) = (self.block(), self.block(), self.block());
@@ -627,8 +674,18 @@ impl Generator<'_> {
 
 type SmallArgs = smallvec::SmallVec<[Value; 4]>;
 
-const PARAMS: [Kind; 8] =
-    [Kind::Int, Kind::Int, Kind::Int, Kind::List, Kind::List, Kind::Rows, Kind::Any, Kind::Any];
+const PARAMS: [Kind; 10] = [
+    Kind::Int,
+    Kind::Int,
+    Kind::Int,
+    Kind::List,
+    Kind::List,
+    Kind::Rows,
+    Kind::Any,
+    Kind::Any,
+    Kind::Ref,
+    Kind::Ref,
+];
 
 fn function(random: &mut Random, size: usize) -> Function {
     let func = Function { name: "loops".into(), result: Some(Type::Int), ..Function::default() };
@@ -665,6 +722,9 @@ fn memory(random: &mut Random) -> Memory {
         words.extend((0..CAPACITY).map(|_| random.below(9) as u64));
         memory.put(buffer, &words);
     }
+    for at in REFS {
+        memory.put(at, &[ObjectKind::RefInt as u64, random.below(9) as u64]);
+    }
     memory.put(ROWS, &[ObjectKind::ListCell as u64, 3, ROW_BUFFER]);
     memory.put(ROW_BUFFER, &[0, 4, LISTS[0], LISTS[1], LISTS[random.below(2)], LISTS[0]]);
     memory
@@ -676,6 +736,7 @@ fn arguments(random: &mut Random) -> Vec<u64> {
         Kind::Int => (random.below(9) as i64 - 1) as u64,
         Kind::List => random.pick(&LISTS),
         Kind::Rows => ROWS,
+        Kind::Ref => random.pick(&REFS),
         Kind::Number => Cell::float(0.5).bits(),
         Kind::Any => match random.below(4) {
             0 => Cell::NIL.bits(),
@@ -759,6 +820,7 @@ fn run(func: &Function, seed: u64, fuel: u64) -> (Option<End>, BTreeSet<Place>) 
             memory.store(list + 8, Width::Int, len)?;
             memory.store(list + 16, Width::Ptr, buffer)?;
             memory.store(buffer + 16, Width::Int, answers.below(9) as u64)?;
+            memory.store(answers.pick(&REFS) + 8, Width::Int, answers.below(9) as u64)?;
         }
         // What it sees is part of what it answers.
         let seen = slots.iter().fold(0_u64, |h, s| (h ^ s.1).wrapping_mul(31));

@@ -876,8 +876,11 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 continue;
             }
             let quantum = if hunt > 0 { 1 } else { i64::from((*driver).config.quantum) };
-            hunt = hunt.saturating_sub(1);
             (*instance).set_quantum(quantum);
+            if hunt > 0 {
+                (*instance).end_portion();
+                hunt -= 1;
+            }
             match upshift_interpreter::run(ctx, fp, pc, entry) {
                 RunEnd::Switch => {
                     (fp, pc, entry) = ((*ctx).fp, (*ctx).pc, (*ctx).entry);
