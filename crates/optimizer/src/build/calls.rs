@@ -146,7 +146,8 @@ impl<'a> Builder<'a> {
         };
         // Recursion doubles with each level, so it has to be small.
         let limit = if again == 0 { o.callee } else { o.callee / 4 };
-        let fits = flow.regular && flow.instructions <= limit && self.instructions + flow.instructions <= o.total;
+        let fits =
+            flow.regular && flow.instructions <= limit && self.instructions + flow.instructions <= o.total;
         fits.then_some(flow)
     }
 

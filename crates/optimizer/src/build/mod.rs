@@ -104,6 +104,9 @@ pub const LIMIT: u32 = 20_000;
 /// The most slots of a frame.
 const SLOTS: u32 = 8_000;
 
+/// Headers of loops that are built, by word: the block behind each, with the slots of its parameters.
+type Headers = HashMap<u32, (Block, Vec<(u32, Type)>)>;
+
 /// Which value each slot holds.
 type Env = Vec<Option<Value>>;
 
@@ -557,7 +560,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Back to the header of a loop: charges, and jumps behind it.
-    fn back(&mut self, frame: &Frame<'a>, header: u32, headers: &HashMap<u32, (Block, Vec<(u32, Type)>)>) {
+    fn back(&mut self, frame: &Frame<'a>, header: u32, headers: &Headers) {
         // What the instruction wrote is written: the charge comes after it.
         let live =
             frame.flow.block_at(header + 1).map(|b| frame.flow.blocks[b].live.clone()).unwrap_or_default();
@@ -584,7 +587,7 @@ impl<'a> Builder<'a> {
         word: u32,
         back: bool,
         edges: &mut [Vec<Edge>],
-        headers: &HashMap<u32, (Block, Vec<(u32, Type)>)>,
+        headers: &Headers,
     ) {
         self.cur = block;
         self.dead = false;

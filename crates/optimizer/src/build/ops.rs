@@ -1,7 +1,5 @@
 //! One arm per op of the bytecode.
 
-use std::collections::HashMap;
-
 use std::mem::offset_of;
 use upshift_bytecode::ops::Role;
 use upshift_bytecode::{
@@ -14,7 +12,7 @@ use upshift_runtime::object::{
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
-use super::{Builder, Edge, Frame, type_of};
+use super::{Builder, Edge, Frame, Headers, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
@@ -45,8 +43,6 @@ enum Arithmetic {
     Sub,
     Mul,
 }
-
-type Headers = HashMap<u32, (Block, Vec<(u32, Type)>)>;
 
 impl<'a> Builder<'a> {
     /// A branch: the ways go on in blocks of their own.
@@ -710,14 +706,14 @@ impl<'a> Builder<'a> {
     /// The position that an index means, which is in the list.
     fn position(&mut self, frame: &Frame<'a>, list: Value, i: Value, relative: bool) -> Value {
         let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
-        let i = if relative { self.from_end(i, len) } else { i };
+        let i = if relative { self.counted_from_end(i, len) } else { i };
         let inside = self.icmp(Cond::Ult, i, len);
         self.guard(frame, inside, Reason::Bounds);
         i
     }
 
     /// A position that counts from the end where it is negative.
-    fn from_end(&mut self, i: Value, len: Value) -> Value {
+    fn counted_from_end(&mut self, i: Value, len: Value) -> Value {
         let zero = self.iconst(0);
         let negative = self.icmp(Cond::Lt, i, zero);
         let back = self.binary(Op::Iadd, i, len);
@@ -1255,7 +1251,7 @@ impl<'a> Builder<'a> {
                 let (s, mut i) = (self.cell(o[1]), self.int(o[2]));
                 if inst.op == Code::StringGetRel {
                     let len = self.string_len(s);
-                    i = self.from_end(i, len);
+                    i = self.counted_from_end(i, len);
                 }
                 let v = self.helper(Helper::StringChar, &[s, i]);
                 let hole = self.cconst(Cell::HOLE);

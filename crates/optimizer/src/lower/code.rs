@@ -67,6 +67,9 @@ pub struct Machine {
     pub clif: u32,
 }
 
+/// Who is shown Cranelift's form and the machine code, as text.
+pub type Observer<'a> = Option<&'a mut dyn FnMut(&str, &str)>;
+
 /// Cranelift with its memory.
 #[allow(missing_debug_implementations, reason = "Cranelift's contexts have none")]
 pub struct Compiler {
@@ -111,7 +114,7 @@ impl Compiler {
         index: u32,
         number: u32,
         stress: bool,
-        mut observe: Option<&mut dyn FnMut(&str, &str)>,
+        mut observe: Observer<'_>,
     ) -> Result<Machine, String> {
         let mut machine = Machine {
             text: Vec::new(),
@@ -139,11 +142,7 @@ impl Compiler {
         Ok(machine)
     }
 
-    fn emit(
-        &mut self,
-        machine: &mut Machine,
-        observe: &mut Option<&mut dyn FnMut(&str, &str)>,
-    ) -> Result<(), String> {
+    fn emit(&mut self, machine: &mut Machine, observe: &mut Observer<'_>) -> Result<(), String> {
         let base = machine.text.len() as u32;
         let before = match observe {
             Some(_) => {

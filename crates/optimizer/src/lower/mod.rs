@@ -155,6 +155,7 @@ fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> cl
 const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::SystemV;
 
 /// Builds the body of a function; gives its exits.
+#[expect(clippy::too_many_arguments, reason = "what a body is built from and into")]
 fn body(
     facts: &dyn Facts,
     func: &Function,
@@ -1270,7 +1271,7 @@ impl Lowering<'_, '_> {
         }
     }
 
-    fn from_bits(&mut self, ty: Type, bits: clif::Value) -> clif::Value {
+    fn of_bits(&mut self, ty: Type, bits: clif::Value) -> clif::Value {
         if ty == Type::Float { self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits) } else { bits }
     }
 
@@ -1349,7 +1350,7 @@ impl Lowering<'_, '_> {
             let results = self.b.inst_results(call).to_vec();
             let mut out = Vec::new();
             if let Some(ty) = result {
-                out.push(clif::BlockArg::Value(self.from_bits(ty, results[0])));
+                out.push(clif::BlockArg::Value(self.of_bits(ty, results[0])));
             }
             out.push(clif::BlockArg::Value(results[1]));
             self.b.ins().jump(done, &out);
@@ -1370,9 +1371,9 @@ impl Lowering<'_, '_> {
         let calls = site.kind == RoutineKind::Call;
         if self.cold && !calls {
             self.slow_routine(state, site.routine);
-            let value = site.result.map(|ty| {
-                self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8)
-            });
+            let value = site
+                .result
+                .map(|ty| self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8));
             self.ran(inst, site.effects.collects, false);
             return value;
         }
@@ -1401,7 +1402,7 @@ impl Lowering<'_, '_> {
             let results = self.b.inst_results(call).to_vec();
             self.b.def_var(self.budget, results[1]);
             let out: Vec<clif::BlockArg> =
-                ty.iter().map(|&ty| clif::BlockArg::Value(self.from_bits(ty, results[0]))).collect();
+                ty.iter().map(|&ty| clif::BlockArg::Value(self.of_bits(ty, results[0]))).collect();
             self.b.ins().jump(done, &out);
             self.b.switch_to_block(left);
         }
@@ -1602,7 +1603,7 @@ impl Lowering<'_, '_> {
         } else {
             let mut out = Vec::new();
             if let Some(ty) = ty {
-                out.push(self.from_bits(ty, results[0]));
+                out.push(self.of_bits(ty, results[0]));
             }
             out.push(results[1]);
             self.b.ins().return_(&out);

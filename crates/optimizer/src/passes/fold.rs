@@ -242,7 +242,7 @@ fn int_constant(op: Op, a: i64, b: i64) -> Option<i64> {
         Op::Iadd => scalar::int_add(a, b),
         Op::Isub => scalar::int_sub(a, b),
         Op::Imul => scalar::int_mul(a, b),
-        Op::Imulh => (i128::from(a) * i128::from(b) >> 64) as i64,
+        Op::Imulh => ((i128::from(a) * i128::from(b)) >> 64) as i64,
         Op::Idiv => scalar::int_div(a, b).ok()?,
         Op::Irem => scalar::int_rem(a, b).ok()?,
         Op::Iand => scalar::int_and(a, b),
@@ -927,7 +927,9 @@ fn of_choice(r: &mut Rule<'_>, op: Op) -> Outcome {
     let Some(choice) = r.func.def(r.data().args[0]) else { return Outcome::Keep };
     let c = choice.args[0];
     let inner = |v: Value| r.func.def(v).and_then(|d| Some((d.op, *d.args.first()?)));
-    let (Some((a, x)), Some((b, y))) = (inner(choice.args[1]), inner(choice.args[2])) else { return Outcome::Keep };
+    let (Some((a, x)), Some((b, y))) = (inner(choice.args[1]), inner(choice.args[2])) else {
+        return Outcome::Keep;
+    };
     let boxes = |op| matches!(op, Op::BoxSmall | Op::BoxFloat | Op::BoxBool);
     if !boxes(a) || !boxes(b) {
         return Outcome::Keep;

@@ -472,7 +472,8 @@ impl Pass<'_> {
         let (made, check) = match data.op {
             // x / 2^k = x >> k where the low k bits of x are 0
             Op::Idiv => {
-                let Some(d) = self.func.int_const(data.args[1]).filter(|&d| d > 1 && d.count_ones() == 1) else {
+                let Some(d) = self.func.int_const(data.args[1]).filter(|&d| d > 1 && d.count_ones() == 1)
+                else {
                     return Outcome::Keep;
                 };
                 let number = |data: InstData| self.key_of(&data).and_then(|key| self.table.find(&key).ok());

@@ -156,7 +156,13 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// Computes them.
-    pub(crate) fn new(func: &Function, memory: &Memory, cfg: &Cfg, doms: &Dominators, loops: &Loops) -> Entries {
+    pub(crate) fn new(
+        func: &Function,
+        memory: &Memory,
+        cfg: &Cfg,
+        doms: &Dominators,
+        loops: &Loops,
+    ) -> Entries {
         let parts = memory.parts();
         let mut masks: SecondaryMap<Loop, Parts> = SecondaryMap::new();
         let mut positions: SecondaryMap<Block, u32> = SecondaryMap::new();

@@ -104,7 +104,17 @@ fn arms(func: &mut Function) -> usize {
         let cheap = |op| {
             matches!(
                 op,
-                Op::Iconst | Op::Iadd | Op::Isub | Op::Iand | Op::Ior | Op::Ixor | Op::Ishl | Op::IshrS | Op::IshrU | Op::Imin | Op::Imax
+                Op::Iconst
+                    | Op::Iadd
+                    | Op::Isub
+                    | Op::Iand
+                    | Op::Ior
+                    | Op::Ixor
+                    | Op::Ishl
+                    | Op::IshrS
+                    | Op::IshrU
+                    | Op::Imin
+                    | Op::Imax
             )
         };
         let count = first.iter().filter(|&&i| func.insts[i].op != Op::Iconst).count();
@@ -183,9 +193,7 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
 fn thread(func: &mut Function) -> usize {
     // Parameters that something else than the jump of their block uses.
     let mut used: SecondaryMap<Value, bool> = SecondaryMap::new();
-    let alone = |func: &Function, block: Block| {
-        matches!(func.blocks[block].insts[..], [i] if matches!(func.insts[i].op, Op::Jump | Op::Branch | Op::Switch))
-    };
+    let alone = |func: &Function, block: Block| matches!(func.blocks[block].insts[..], [i] if matches!(func.insts[i].op, Op::Jump | Op::Branch | Op::Switch));
     let mut any = false;
     for &block in &func.layout {
         any |= alone(func, block) && !func.blocks[block].params.is_empty();
@@ -221,7 +229,8 @@ fn thread(func: &mut Function) -> usize {
             Op::Jump => 0,
             _ => {
                 let Def::Param(block, i) = func.values[end.args[0]].def else { return None };
-                let value = func.int_const(*target.args.get(i as usize).filter(|_| block == target.block)?)?;
+                let value =
+                    func.int_const(*target.args.get(i as usize).filter(|_| block == target.block)?)?;
                 way(func, end, value)
             }
         };

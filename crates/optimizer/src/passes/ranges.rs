@@ -432,9 +432,8 @@ impl Pass<'_> {
     /// it holds before.
     fn counters(&mut self, inst: Inst, t: usize, header: Block) {
         let params = self.func.blocks[header].params.len();
-        let slot = |this: &Self, i: usize| {
-            (this.slots[this.func.blocks[header].params[i]] as usize).checked_sub(1)
-        };
+        let slot =
+            |this: &Self, i: usize| (this.slots[this.func.blocks[header].params[i]] as usize).checked_sub(1);
         let ints = (0..params).filter(|&i| slot(self, i).is_some()).count();
         if ints > COUNTERS {
             return;
@@ -886,9 +885,7 @@ impl Pass<'_> {
                 }
             }
             Cond::Ult => {
-                if x.lo >= 0 && y.lo >= 0 {
-                    self.decide(Cond::Lt, a, b)
-                } else if x.hi < 0 && y.hi < 0 {
+                if (x.lo >= 0 && y.lo >= 0) || (x.hi < 0 && y.hi < 0) {
                     self.decide(Cond::Lt, a, b)
                 } else if x.lo >= 0 && y.hi < 0 {
                     Some(true)
@@ -927,14 +924,13 @@ impl Pass<'_> {
         let (range, fits) = self.transfer(inst);
         self.ranges[result] = range;
         let args = self.func.insts[inst].args.clone();
-        if self.mode == Mode::Change {
-            if let Some(with) = self.better(out, inst, range, fits) {
-                if self.func.insts[inst].op != Op::Iconst {
-                    self.replaced.replace(result, with);
-                    self.changed += 1;
-                    return false;
-                }
-            }
+        if self.mode == Mode::Change
+            && let Some(with) = self.better(out, inst, range, fits)
+            && self.func.insts[inst].op != Op::Iconst
+        {
+            self.replaced.replace(result, with);
+            self.changed += 1;
+            return false;
         }
         // What passed is known of the operands.
         match op {

@@ -85,7 +85,8 @@ impl Generator<'_> {
         let mut all: Vec<Value> = self.scope.iter().flatten().copied().collect();
         // Much of it is dead, mostly.
         if all.len() > 24 {
-            let (ints, cells): (Vec<Value>, Vec<Value>) = all.iter().partition(|&&v| self.func.ty(v) == Type::Int);
+            let (ints, cells): (Vec<Value>, Vec<Value>) =
+                all.iter().partition(|&&v| self.func.ty(v) == Type::Int);
             all = ints.into_iter().rev().take(12).chain(cells).collect();
         }
         let slots = all.into_iter().enumerate().map(|(i, v)| (i as u32, v)).collect();
@@ -509,7 +510,8 @@ impl Generator<'_> {
         self.word += 1;
         let slots = self.scope.iter().flatten().enumerate().map(|(i, &v)| (i as u32, v)).collect();
         let (word, parent) = (self.word, None.into());
-        let state = self.func.states.push(StateData { parent, function: 1, word, base: 0, end: u32::MAX, slots });
+        let state =
+            self.func.states.push(StateData { parent, function: 1, word, base: 0, end: u32::MAX, slots });
         let v = self.def(InstData::new(Op::Routine, &[]).state(state).site(site));
         self.add(Kind::Int, v);
     }
@@ -639,7 +641,9 @@ impl Generator<'_> {
                         self.op(Op::Iadd, &[v, x])
                     } else {
                         let state = self.state();
-                        self.def(InstData::new(Op::IaddExit, &[v, x]).imm(Reason::Overflow as i64).state(state))
+                        self.def(
+                            InstData::new(Op::IaddExit, &[v, x]).imm(Reason::Overflow as i64).state(state),
+                        )
                     }
                 }
                 _ => self.get(Kind::Int),
@@ -879,7 +883,8 @@ fn wrong(before: &Function, pass: &str, seed: u64) -> Option<String> {
 
 #[test]
 fn random_loops_do_the_same_after_passes() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let number =
+        |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (first, count): (u64, u64) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 1500));
     let (mut ends, mut faults) = (0, 0);
     for seed in first..first + count {
@@ -891,9 +896,15 @@ fn random_loops_do_the_same_after_passes() {
         for i in 0..RUNS {
             let end = run(&func, seed << 4 | i, 30_000).0;
             ends += usize::from(end.as_ref().is_some_and(|e| e.how.starts_with("return")));
-            faults += usize::from(end.is_some_and(|e| !e.how.starts_with("return") && !e.how.starts_with("leave")));
+            faults +=
+                usize::from(end.is_some_and(|e| !e.how.starts_with("return") && !e.how.starts_with("leave")));
         }
-        assert_eq!(faults, 0, "seed {seed}: the generator's functions keep to what ops assume\n{}", print(&func));
+        assert_eq!(
+            faults,
+            0,
+            "seed {seed}: the generator's functions keep to what ops assume\n{}",
+            print(&func)
+        );
         for pass in passes::PASSES.iter().map(|p| p.name).chain(["all"]) {
             if let Some(what) = wrong(&func, pass, seed) {
                 panic!("seed {seed}, {pass}\n{}\n{what}", print(&func));

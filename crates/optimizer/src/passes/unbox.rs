@@ -40,7 +40,9 @@ impl Kind {
         match (self, other) {
             (Kind::Unknown, k) | (k, Kind::Unknown) => k,
             (a, b) if a == b => a,
-            (Kind::Small | Kind::Float | Kind::Number, Kind::Small | Kind::Float | Kind::Number) => Kind::Number,
+            (Kind::Small | Kind::Float | Kind::Number, Kind::Small | Kind::Float | Kind::Number) => {
+                Kind::Number
+            }
             _ => Kind::Any,
         }
     }
@@ -106,11 +108,7 @@ fn kind_of(func: &Function, value: Value) -> Kind {
     }
 }
 
-fn kinds(
-    func: &Function,
-    cfg: &Cfg,
-    params: &[(Block, usize, Value)],
-) -> Option<SecondaryMap<Value, Kind>> {
+fn kinds(func: &Function, cfg: &Cfg, params: &[(Block, usize, Value)]) -> Option<SecondaryMap<Value, Kind>> {
     let mut kinds = SecondaryMap::with_default(Kind::Any);
     params.iter().for_each(|&(_, _, p)| kinds[p] = Kind::Unknown);
     for _ in 0..SWEEPS {
@@ -149,7 +147,10 @@ fn wanted(func: &Function, cfg: &Cfg, params: &[(Block, usize, Value)]) -> Secon
     for &block in &cfg.order {
         for &inst in &func.blocks[block].insts {
             let data = &func.insts[inst];
-            if matches!(data.op, Op::IsSmall | Op::IsFloat | Op::IsObject | Op::SmallInt | Op::CellFloat | Op::Bits | Op::Same) {
+            if matches!(
+                data.op,
+                Op::IsSmall | Op::IsFloat | Op::IsObject | Op::SmallInt | Op::CellFloat | Op::Bits | Op::Same
+            ) {
                 for &arg in data.args.iter().filter(|&&a| places[a] != 0) {
                     if !wanted[arg] {
                         wanted[arg] = true;
@@ -181,7 +182,12 @@ struct Parts {
     float: Option<Value>,
 }
 
-fn split(func: &mut Function, cfg: &Cfg, params: &[(Block, usize, Value)], kinds: &SecondaryMap<Value, Kind>) {
+fn split(
+    func: &mut Function,
+    cfg: &Cfg,
+    params: &[(Block, usize, Value)],
+    kinds: &SecondaryMap<Value, Kind>,
+) {
     let mut parts: SecondaryMap<Value, Option<Parts>> = SecondaryMap::with_default(None);
     let mut replaced = Replacements::new(func);
     // The new parameters, and the cell again.
@@ -238,7 +244,8 @@ fn split(func: &mut Function, cfg: &Cfg, params: &[(Block, usize, Value)], kinds
             func.blocks[edge.from].insts.splice(end..end, front);
             if let Some(inst) = func.terminator(edge.from) {
                 let target = &mut func.insts[inst].targets[edge.target as usize];
-                let pairs = [(wanted.small, given.small), (wanted.int, given.int), (wanted.float, given.float)];
+                let pairs =
+                    [(wanted.small, given.small), (wanted.int, given.int), (wanted.float, given.float)];
                 for (_, v) in pairs.into_iter().filter(|(w, _)| w.is_some()) {
                     // Kinds are joins, so the parts that are wanted are there.
                     target.args.extend(v);
@@ -301,8 +308,10 @@ fn taken_apart(func: &mut Function, value: Value, front: &mut Front) -> Parts {
                 }
                 (Some((Op::BoxFloat, y)), Some((Op::BoxSmall, x))) => {
                     let zero = constant(func, front, Op::Iconst, 0);
-                    let (inst, small) =
-                        func.make(InstData::new(Op::Icmp, &[args[0], zero.unwrap_or(args[0])]).imm(crate::ir::Cond::Eq as i64));
+                    let (inst, small) = func.make(
+                        InstData::new(Op::Icmp, &[args[0], zero.unwrap_or(args[0])])
+                            .imm(crate::ir::Cond::Eq as i64),
+                    );
                     front.push(inst);
                     parts = Parts { small, int: Some(x), float: Some(y) };
                 }

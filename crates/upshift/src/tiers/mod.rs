@@ -523,7 +523,8 @@ impl Driver {
             self.note(&entry, Cause::Calls, What::Deoptimized { reason });
         }
         let code = self.optimized.live.get_mut(&number);
-        if !often || self.config.deopt_stress || code.is_none_or(|c| std::mem::replace(&mut c.retired, true)) {
+        if !often || self.config.deopt_stress || code.is_none_or(|c| std::mem::replace(&mut c.retired, true))
+        {
             return;
         }
         // Code of before stays where it is: native frames may return into it.
@@ -643,7 +644,7 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
     // SAFETY: by the contract.
     unsafe {
         let driver = (*ctx).tiers.cast::<Driver>();
-        let Some(code) = (&(*driver).optimized.live).get(&((exit >> 32) as u32)) else {
+        let Some(code) = (*driver).optimized.code((exit >> 32) as u32) else {
             return Status::Continue as u64;
         };
         let place = optimized::complete(ctx, fp, &code.exits[exit as u32 as usize], false);
@@ -799,7 +800,8 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
         loop {
             (*driver).finish(&mut *instance);
             let uncompiled = (*ctx).uncompiled;
-            let mut target = if interpret { None } else { (*driver).target(&*entry, pc, uncompiled, hunt > 0) };
+            let mut target =
+                if interpret { None } else { (*driver).target(&*entry, pc, uncompiled, hunt > 0) };
             interpret = false;
             if std::mem::take(&mut came_back) && target.is_none() {
                 // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
@@ -846,7 +848,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 if status == Status::Deopt as u32 {
                     let id = (*ctx).result;
                     let (number, exit) = ((id >> 32) as u32, id as u32);
-                    let Some(code) = (&(*driver).optimized.live).get(&number) else {
+                    let Some(code) = (*driver).optimized.code(number) else {
                         debug_assert!(false, "code in use is kept");
                         return RunEnd::Unwound;
                     };

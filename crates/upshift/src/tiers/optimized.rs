@@ -387,6 +387,11 @@ pub struct Attempts {
 }
 
 impl Optimized {
+    /// Code by its number.
+    pub fn code(&self, number: u32) -> Option<&OptimizedCode> {
+        self.live.get(&number)
+    }
+
     /// Whether results wait.
     pub fn waits(&self) -> bool {
         self.inbox.ready.load(Ordering::Acquire)
