@@ -187,6 +187,12 @@ impl Dominators {
         at != UNREACHABLE && first <= at && at <= last
     }
 
+    /// The only way into a block, but for those that come from blocks that it dominates: every way to the block passes this edge.
+    pub fn way_in(&self, cfg: &Cfg, block: Block) -> Option<Edge> {
+        let mut ways = cfg.preds(block).iter().filter(|e| !self.dominates(block, e.from));
+        ways.next().copied().filter(|_| ways.next().is_none())
+    }
+
     /// The closest block that dominates both.
     pub fn common(&self, cfg: &Cfg, a: Block, b: Block) -> Block {
         cfg.order[meet(&self.idoms, cfg.position(a) as u32, cfg.position(b) as u32) as usize]
@@ -377,7 +383,7 @@ mod tests {
     #[test]
     fn nested_loops() {
         // 1 is the outer header, 2 the inner, with an exit from the inner to the end.
-        let (b, _, doms, loops) = analyse(&[&[1], &[2], &[3, 5], &[2, 4], &[1, 5], &[]]);
+        let (b, cfg, doms, loops) = analyse(&[&[1], &[2], &[3, 5], &[2, 4], &[1, 5], &[]]);
         assert_eq!(loops.loops.len(), 2);
         let inner = loops.innermost(b[2]).unwrap();
         let outer = loops.innermost(b[1]).unwrap();
@@ -393,6 +399,8 @@ mod tests {
         );
         assert!(loops.contains(outer, b[3]) && !loops.contains(inner, b[4]));
         assert!(doms.dominates(b[2], b[5]));
+        assert_eq!(doms.way_in(&cfg, b[2]), Some(Edge { from: b[1], target: 0 }));
+        assert_eq!(doms.way_in(&cfg, b[5]), None);
     }
 
     #[test]

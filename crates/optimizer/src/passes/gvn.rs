@@ -296,12 +296,14 @@ impl Pass<'_> {
             }
         }
         // What the only way here says.
-        if let [edge] = cfg.preds(block)
+        if let Some(edge) = self.doms.way_in(cfg, block)
             && let Some(inst) = self.func.terminator(edge.from)
         {
             let data = &self.func.insts[inst];
             // A rule may have exchanged the ways since the edges were listed.
-            let way = data.targets.iter().position(|t| t.block == block);
+            let mut ways = data.targets.iter().enumerate().filter(|(_, t)| t.block == block).map(|(i, _)| i);
+            let way = ways.next();
+            debug_assert!(ways.next().is_none(), "two ways are no only way");
             match data.op {
                 Op::Branch => {
                     let cond = data.args[0];

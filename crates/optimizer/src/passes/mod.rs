@@ -11,12 +11,14 @@
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
+//! * `unroll.rs`: loops of few turns; `version.rs`: loops with and without checks of positions; `copy.rs` copies them.
 //! * `dce.rs`: what nobody uses.
 //!
 //! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
 //! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
+mod copy;
 pub mod dce;
 pub mod fold;
 pub mod gvn;
@@ -26,6 +28,8 @@ pub mod params;
 pub mod promote;
 pub mod ranges;
 pub mod unbox;
+pub mod unroll;
+pub mod version;
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
@@ -64,6 +68,10 @@ passes! {
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
     UNBOX "unbox" unbox::run;
+    /// Loops of few turns.
+    UNROLL "unroll" unroll::run;
+    /// Loops with and without checks of positions.
+    VERSION "version" version::run;
     /// What nobody uses.
     DCE "dce" dce::run;
 }
@@ -86,11 +94,19 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (GVN, When::Changed),
     (DCE, When::Changed),
     (PARAMS, When::Changed),
+    (UNROLL, When::Always),
+    (PARAMS, When::Changed),
+    (GVN, When::Changed),
+    (PARAMS, When::Changed),
     (LICM, When::Always),
     (PROMOTE, When::Always),
     (RANGES, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
+    (VERSION, When::Always),
+    (RANGES, When::Changed),
+    (PARAMS, When::Changed),
+    (GVN, When::Changed),
     (DCE, When::Always),
     (PARAMS, When::Always),
 ];

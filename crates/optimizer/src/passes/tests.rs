@@ -885,7 +885,7 @@ fn wrong(before: &Function, pass: &str, seed: u64) -> Option<String> {
 fn random_loops_do_the_same_after_passes() {
     let number =
         |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (first, count): (u64, u64) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 1500));
+    let (first, count): (u64, u64) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 600));
     let (mut ends, mut faults) = (0, 0);
     for seed in first..first + count {
         let size = 2 + (seed / 40).min(28) as usize;

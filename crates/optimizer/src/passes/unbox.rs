@@ -6,7 +6,8 @@
 //! block begins the cell is made again, for frame states and whatever else needs it; what takes the cell apart finds the parts by
 //! the rules of `fold.rs`, and what nobody needs goes with `dce.rs`. Machine code computes what only exits need in the exits.
 //!
-//! Only where something takes the cell apart: otherwise boxes are better made once.
+//! Only where something takes the cell apart: otherwise boxes are better made once. And mixed ones only where no call or routine finds
+//! them in its frame, since the cell would be made again, with a choice, before each.
 //!
 //! Wide ints are objects, so the ints of `box_int` count only where `ranges.rs` showed that they are small.
 
@@ -16,7 +17,7 @@ use upshift_runtime::value::Value as Cell;
 use super::Replacements;
 use super::params::{argument, remove_params};
 use crate::cfg::Cfg;
-use crate::ir::{Block, Def, Function, InstData, Op, Type, Value};
+use crate::ir::{Block, Def, Function, InstData, Op, State, Type, Value};
 
 /// How often all parameters are looked at before giving up.
 const SWEEPS: usize = 24;
@@ -62,7 +63,18 @@ pub fn run(func: &mut Function) -> usize {
     if params.is_empty() {
         return 0;
     }
-    let Some(kinds) = kinds(func, &cfg, &params) else { return 0 };
+    let Some(mut kinds) = kinds_of(func, &cfg, &params, &SecondaryMap::new()) else { return 0 };
+    if params.iter().any(|&(_, _, p)| kinds[p] == Kind::Number) {
+        let named = named(func, &cfg);
+        if params.iter().any(|&(_, _, p)| kinds[p] == Kind::Number && named[p]) {
+            let mut mixed = SecondaryMap::new();
+            params.iter().for_each(|&(_, _, p)| mixed[p] = kinds[p] == Kind::Number && named[p]);
+            match kinds_of(func, &cfg, &params, &mixed) {
+                Some(without) => kinds = without,
+                None => return 0,
+            }
+        }
+    }
     params.retain(|&(_, _, p)| !matches!(kinds[p], Kind::Unknown | Kind::Any));
     if params.is_empty() {
         return 0;
@@ -108,9 +120,36 @@ fn kind_of(func: &Function, value: Value) -> Kind {
     }
 }
 
-fn kinds(func: &Function, cfg: &Cfg, params: &[(Block, usize, Value)]) -> Option<SecondaryMap<Value, Kind>> {
+/// The values that frames hold at calls and routines that are not rare.
+fn named(func: &Function, cfg: &Cfg) -> SecondaryMap<Value, bool> {
+    let mut named = SecondaryMap::new();
+    let mut seen: SecondaryMap<State, bool> = SecondaryMap::new();
+    for &block in cfg.order.iter().filter(|&&b| !func.blocks[b].cold) {
+        for &inst in &func.blocks[block].insts {
+            let data = &func.insts[inst];
+            if !matches!(data.op, Op::Call | Op::CallClosure | Op::Routine) {
+                continue;
+            }
+            let mut next = data.state.expand();
+            while let Some(state) = next.filter(|&s| !seen[s]) {
+                seen[state] = true;
+                func.states[state].slots.iter().for_each(|s| named[s.1] = true);
+                next = func.states[state].parent.expand();
+            }
+        }
+    }
+    named
+}
+
+/// What the parameters are, where some may be anything.
+fn kinds_of(
+    func: &Function,
+    cfg: &Cfg,
+    params: &[(Block, usize, Value)],
+    any: &SecondaryMap<Value, bool>,
+) -> Option<SecondaryMap<Value, Kind>> {
     let mut kinds = SecondaryMap::with_default(Kind::Any);
-    params.iter().for_each(|&(_, _, p)| kinds[p] = Kind::Unknown);
+    params.iter().filter(|p| !any[p.2]).for_each(|&(_, _, p)| kinds[p] = Kind::Unknown);
     for _ in 0..SWEEPS {
         let mut changed = false;
         for &(block, i, p) in params {
