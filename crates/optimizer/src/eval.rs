@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem::offset_of;
 
 use cranelift_entity::SecondaryMap;
-use upshift_runtime::object::ObjectKind;
+use upshift_runtime::object::{Header, ObjectKind, StringObject, string_bits};
 use upshift_runtime::scalar::*;
 use upshift_runtime::value::Value as Cell;
 
@@ -275,6 +276,7 @@ impl<'a> Run<'a, '_, '_> {
                 let words: Vec<u64> = [data.imm as u64].into_iter().chain(bits).collect();
                 Some(self.world.memory.allocate(&words))
             }
+            Op::StringLen | Op::AsciiLen | Op::AsciiBase => Some(self.string(inst, bits[0])?),
             Op::BoxInt => Some(match Cell::small_int(bits[0] as i64) {
                 Some(cell) => cell.bits(),
                 None => self.world.memory.allocate(&[ObjectKind::WideInt as u64, bits[0]]),
@@ -289,6 +291,30 @@ impl<'a> Run<'a, '_, '_> {
             self.values[value] = bits;
         }
         Ok(Step::Next)
+    }
+
+    /// What a string says of itself.
+    fn string(&mut self, inst: Inst, bits: u64) -> Stepped<u64> {
+        let op = self.func.insts[inst].op;
+        let cell = Cell::from_bits(bits);
+        if !cell.is_object() {
+            let scalars = || cell.short_bytes().iter().filter(|&&b| b & 0xC0 != 0x80).count() as u64;
+            return Ok(if op == Op::StringLen && cell.is_short_string() { scalars() } else { 0 });
+        }
+        let memory = &mut self.world.memory;
+        let mut load = |offset: usize, width| memory.load(bits.wrapping_add(offset as u64), width);
+        let found = match op {
+            Op::StringLen => load(offset_of!(Header, meta), Width::U32),
+            Op::AsciiLen => load(offset_of!(Header, meta), Width::U32).and_then(|scalars| {
+                let bytes = load(offset_of!(StringObject, len), Width::U32)?;
+                Some(if scalars == bytes { scalars } else { 0 })
+            }),
+            _ => load(offset_of!(Header, bits), Width::U16).and_then(|flags| {
+                let buffered = flags & u64::from(string_bits::BUFFERED) != 0;
+                if buffered { load(StringObject::PAYLOAD, Width::Ptr) } else { Some(bits) }
+            }),
+        };
+        found.ok_or_else(|| self.fault(inst, &format!("{bits:#x} is no string")))
     }
 
     fn answer(&mut self, inst: &InstData) -> Option<Option<u64>> {
@@ -433,7 +459,7 @@ fn compute(data: &InstData, bits: &[u64]) -> Result<u64, &'static str> {
         Op::Fcmp => u64::from(compare_floats(data.cond(), float(0), float(1))),
         Op::FfromInt => of_float(int(0) as f64),
         Op::IfromFloat => of_int(int_from_float(float(0)).map_err(|_| "the float is out of range")?),
-        Op::FfromBits | Op::IfromBits | Op::Bits => bits[0],
+        Op::FfromBits | Op::IfromBits | Op::Bits | Op::OfBits => bits[0],
         Op::BoxFloat => Cell::float(float(0)).bits(),
         Op::BoxBool => Cell::bool(bits[0] != 0).bits(),
         Op::BoxSmall => Cell::small_int(int(0)).ok_or("the int has more than 48 bits")?.bits(),
@@ -444,6 +470,9 @@ fn compute(data: &InstData, bits: &[u64]) -> Result<u64, &'static str> {
         Op::CellFloat => of_float(cell(0).float_of()),
         Op::Same => u64::from(bits[0] == bits[1]),
         Op::Context
+        | Op::StringLen
+        | Op::AsciiLen
+        | Op::AsciiBase
         | Op::Load
         | Op::LoadAt
         | Op::Store

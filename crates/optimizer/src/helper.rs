@@ -138,8 +138,6 @@ helpers! {
     StringEqual string_equal [cell, cell] -> int false false;
     /// The order of two strings, as the op says.
     StringCompare string_compare [cell, cell] -> int false false;
-    /// The number of scalars.
-    StringLen string_len [cell] -> int false false;
     /// The number of bytes.
     StringByteLen string_byte_len [cell] -> int false false;
     /// A scalar by its position, which is in the string.

@@ -100,6 +100,10 @@ pub enum Class {
     Watch,
     /// Tables of maps.
     Map,
+    /// Where a map expects the next key: changed by whoever looks one up.
+    Guess,
+    /// Entries of maps.
+    Entry,
 }
 
 impl Class {
@@ -121,6 +125,8 @@ impl Class {
         Class::Context,
         Class::Watch,
         Class::Map,
+        Class::Guess,
+        Class::Entry,
     ];
 
     /// As the text format writes it.
@@ -142,6 +148,8 @@ impl Class {
             Class::Context => "context",
             Class::Watch => "watch",
             Class::Map => "map",
+            Class::Guess => "guess",
+            Class::Entry => "entry",
         }
     }
 }

@@ -216,7 +216,13 @@ ops! {
     IsObject "is_object" [cell] -> int {pure} "1 if a is an object, else 0";
     SmallInt "small_int" [cell] -> int {pure} "the int in a, which is small; of other cells some int";
     CellFloat "cell_float" [cell] -> float {pure} "the float in a, which is a float; of other cells some float";
+    OfBits "of_bits" [int] -> cell {pure} "the cell with the bits a, which is no object";
     Same "same" [cell, cell] -> int {pure} "1 if a and b have the same bits, else 0";
+
+    // Strings. That a is a string is known.
+    StringLen "string_len" [cell] -> int {fixed} "the number of scalars of the string a";
+    AsciiLen "ascii_len" [cell] -> int {fixed} "the number of scalars of the string a where it is an object of ASCII, else 0";
+    AsciiBase "ascii_base" [cell] -> ptr {fixed} "the address of the bytes of the string a where it is an object, else some address";
 
     // Memory. The offset is the immediate, in bytes.
     Context "context" [] -> ptr {loads} "the table at the immediate's offset in the context";
@@ -252,6 +258,11 @@ impl Op {
     /// The op with this mnemonic.
     pub fn from_mnemonic(mnemonic: &str) -> Option<Op> {
         Op::ALL.iter().copied().find(|op| op.info().mnemonic == mnemonic)
+    }
+
+    /// Whether it gives cells that are no objects, which the collector neither finds nor moves.
+    pub fn gives_no_object(self) -> bool {
+        matches!(self, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall | Op::OfBits)
     }
 
     /// Whether operands may be exchanged.

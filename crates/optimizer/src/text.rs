@@ -164,6 +164,10 @@ pub(crate) fn meaning(op: Op) -> Meaning {
         | Op::SmallInt
         | Op::CellFloat
         | Op::Same
+        | Op::OfBits
+        | Op::StringLen
+        | Op::AsciiLen
+        | Op::AsciiBase
         | Op::Poll
         | Op::Charge
         | Op::Call

@@ -536,7 +536,7 @@ impl Verifier<'_> {
                 if let Some(result) = data.result.expand() {
                     match func.ty(result) {
                         Type::Ptr => watched.add(result),
-                        Type::Cell if !gives_no_object(data.op) && data.op != Op::SelectCell => {
+                        Type::Cell if !data.op.gives_no_object() && data.op != Op::SelectCell => {
                             watched.add(result)
                         }
                         Type::Cell | Type::Int | Type::Float => {}
@@ -584,11 +584,6 @@ fn collects(func: &Function, inst: Inst) -> bool {
     let data = &func.insts[inst];
     // Helpers have a site too, and never collect.
     data.op != Op::Helper && data.site.expand().is_some_and(|s| func.sites[s].effects.collects)
-}
-
-/// Whether an op gives cells that are no objects.
-fn gives_no_object(op: Op) -> bool {
-    matches!(op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall)
 }
 
 /// The values whose liveness is looked at, with numbers of their own.

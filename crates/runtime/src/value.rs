@@ -60,7 +60,8 @@ pub const INT_MAX: i64 = (1 << 47) - 1;
 
 const INT_MASK: u64 = 0x0000_FFFF_FFFF_FFFF;
 const TAG_SHIFT: u32 = 48;
-const SHORT_LEN_SHIFT: u32 = 40;
+/// Where in the bits of a short string its number of bytes stands.
+pub const SHORT_LEN_SHIFT: u32 = 40;
 
 const fn immediate(number: u64) -> Value {
     Value(TAG_IMMEDIATE << TAG_SHIFT | number)
@@ -82,7 +83,7 @@ impl Value {
     /// The empty string.
     pub const EMPTY_STRING: Value = Value(TAG_SHORT_STRING << TAG_SHIFT);
     /// Marks removed entries in the runtime's tables.
-    pub(crate) const TOMBSTONE: Value = Value(TAG_INTERNAL << TAG_SHIFT);
+    pub const TOMBSTONE: Value = Value(TAG_INTERNAL << TAG_SHIFT);
 
     /// The value with these bits, as [`Value::bits`] gave them.
     #[inline(always)]

@@ -74,8 +74,6 @@ helpers! {
     string_equal(a: Value, b: Value) -> i64 { i64::from(string::equal(a, b)) }
     /// The order of two strings: -1, 0 or 1.
     string_compare(a: Value, b: Value) -> i64 { string::compare(a, b) as i64 }
-    /// The number of scalars.
-    string_len(s: Value) -> i64 { string::len(s) as i64 }
     /// The number of bytes.
     string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
     /// A scalar by its position, or -1.

@@ -7,7 +7,7 @@ use upshift_bytecode::{
 };
 use upshift_runtime::context::Context;
 use upshift_runtime::object::{
-    Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple, list_bits,
+    Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, StringObject, Tuple, list_bits,
 };
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
@@ -355,6 +355,64 @@ impl<'a> Builder<'a> {
         self.cur = after;
     }
 
+    /// What `quick` makes, unless something that it requires does not hold: then what `slow` makes. What it requires goes to the
+    /// block that it is given, by [`Builder::require`].
+    fn attempt(
+        &mut self,
+        ty: Option<Type>,
+        quick: impl FnOnce(&mut Self, Block) -> Option<Value>,
+        slow: impl FnOnce(&mut Self) -> Option<Value>,
+    ) -> Option<Value> {
+        let fail = self.func.blocks.push(Default::default());
+        let after = self.func.blocks.push(Default::default());
+        let v = quick(self, fail);
+        self.goto(after, v.as_slice());
+        self.func.layout.push(fail);
+        self.cur = fail;
+        let v = slow(self);
+        self.goto(after, v.as_slice());
+        self.func.layout.push(after);
+        self.cur = after;
+        ty.map(|ty| self.func.add_param(after, ty))
+    }
+
+    fn set_result(&mut self, slot: i64, value: Option<Value>) {
+        if let Some(v) = value {
+            self.set(slot, v);
+        }
+    }
+
+    /// Goes to a block unless a condition holds.
+    fn require(&mut self, cond: Value, fail: Block) {
+        let next = self.add_block(false);
+        self.push(InstData::new(Op::Branch, &[cond]).targets([next, fail].map(Target::new)));
+        self.cur = next;
+    }
+
+    /// The entries of a map, the position of a key's entry where the map expects it, and the value there.
+    fn expected_entry(&mut self, map: Value, key: Value, fail: Block) -> (Value, Value, Value) {
+        let int = self.func.ty(key) == Type::Int;
+        let base = self.load(Class::Guess, Width::Int, map, offset_of!(MapObject, base));
+        let used = self.load(Class::Map, Width::U32, map, offset_of!(MapObject, used));
+        let entry = if int { self.binary(Op::Isub, key, base) } else { base };
+        let inside = self.icmp(Cond::Ult, entry, used);
+        self.require(inside, fail);
+        let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
+        // Two words an entry.
+        let one = self.iconst(1);
+        let at = self.binary(Op::Ishl, entry, one);
+        let width = if int { Width::Int } else { Width::Cell };
+        let found = self.load_at(Class::Entry, width, entries, at, Buffer::DATA);
+        let here = if int { self.icmp(Cond::Eq, found, key) } else { self.binary(Op::Same, found, key) };
+        self.require(here, fail);
+        let value = self.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8);
+        let gone = self.cconst(Cell::TOMBSTONE);
+        let gone = self.binary(Op::Same, value, gone);
+        let there = self.not(gone);
+        self.require(there, fail);
+        (entries, at, value)
+    }
+
     // ---- Cells ----
 
     fn truthy(&mut self, a: Value, mask: i64) -> Value {
@@ -421,25 +479,30 @@ impl<'a> Builder<'a> {
         self.def(InstData::new(Op::BoxInt, &[a]).state(state).site(site))
     }
 
-    /// Leaves unless an int has 48 bits.
-    fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
+    /// Whether an int has 48 bits.
+    fn fits(&mut self, a: Value) -> Value {
         let sixteen = self.iconst(16);
         let up = self.binary(Op::Ishl, a, sixteen);
         let down = self.binary(Op::IshrS, up, sixteen);
-        let fits = self.icmp(Cond::Eq, down, a);
+        self.icmp(Cond::Eq, down, a)
+    }
+
+    /// Leaves unless an int has 48 bits.
+    fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
+        let fits = self.fits(a);
         self.guard(frame, fits, Reason::Wide);
     }
 
-    /// The float in a cell that was seen to be of one kind of number.
-    fn number(&mut self, frame: &Frame<'a>, a: Value, kinds: u16) -> Value {
+    /// The float in a cell that was seen to be of these kinds of number; `check` is given what has to hold.
+    fn number(&mut self, a: Value, kinds: u16, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
         if kinds == FLOAT {
             let is = self.unary(Op::IsFloat, a);
-            self.guard(frame, is, Reason::Kind);
+            check(self, is);
             return self.unary(Op::CellFloat, a);
         }
         if kinds == INT {
             let is = self.unary(Op::IsSmall, a);
-            self.guard(frame, is, Reason::Kind);
+            check(self, is);
             let i = self.unary(Op::SmallInt, a);
             return self.unary(Op::FfromInt, i);
         }
@@ -451,11 +514,76 @@ impl<'a> Builder<'a> {
             |c| Some(c.unary(Op::CellFloat, a)),
             |c| {
                 let small = c.unary(Op::IsSmall, a);
-                c.guard(frame, small, Reason::Kind);
+                check(c, small);
                 let i = c.unary(Op::SmallInt, a);
                 Some(c.unary(Op::FfromInt, i))
             },
         )
+    }
+
+    /// The sum, difference or product of two cells that were seen to be numbers of these kinds, as a cell; `check` is given what has
+    /// to hold.
+    fn combined(
+        &mut self,
+        what: Arithmetic,
+        [a, b]: [Value; 2],
+        [l, r]: [u16; 2],
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let both = |c: &mut Self| {
+            let (x, y) = (c.unary(Op::IsSmall, a), c.unary(Op::IsSmall, b));
+            (x, y)
+        };
+        let ints = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
+            let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
+            // Small ints: sums and differences stay within 64 bits.
+            let op = match what {
+                Arithmetic::Add => Op::Iadd,
+                Arithmetic::Sub => Op::Isub,
+                Arithmetic::Mul => {
+                    let over = c.binary(Op::ImulOverflows, x, y);
+                    let fits = c.not(over);
+                    check(c, fits);
+                    Op::Imul
+                }
+            };
+            let v = c.binary(op, x, y);
+            let fits = c.fits(v);
+            check(c, fits);
+            c.unary(Op::BoxSmall, v)
+        };
+        let floats = |c: &mut Self, l, r, check: &mut dyn FnMut(&mut Self, Value)| {
+            let x = c.number(a, l, check);
+            let y = c.number(b, r, check);
+            let op = match what {
+                Arithmetic::Add => Op::Fadd,
+                Arithmetic::Sub => Op::Fsub,
+                Arithmetic::Mul => Op::Fmul,
+            };
+            let v = c.binary(op, x, y);
+            c.unary(Op::BoxFloat, v)
+        };
+        if l == INT && r == INT {
+            let (x, y) = both(self);
+            check(self, x);
+            check(self, y);
+            return ints(self, check);
+        }
+        if l & INT == 0 || r & INT == 0 {
+            return floats(self, l, r, check);
+        }
+        let (x, y) = both(self);
+        let both = self.binary(Op::Iand, x, y);
+        let mut blocks = self.split(both, [false, false]).into_iter();
+        let after = self.func.blocks.push(Default::default());
+        for (n, block) in blocks.by_ref().enumerate() {
+            self.cur = block;
+            let v = if n == 0 { ints(self, check) } else { floats(self, l, r, check) };
+            self.goto(after, &[v]);
+        }
+        self.func.layout.push(after);
+        self.cur = after;
+        self.func.add_param(after, Type::Cell)
     }
 
     /// Whether assumptions may be made at the instruction.
@@ -474,52 +602,33 @@ impl<'a> Builder<'a> {
             && (l | r) & !numbers == 0
             && !policy.has(NumberPolicy::WRAP32)
             && (policy.has(NumberPolicy::PROMOTE) || (l == r && l != numbers));
-        if !plain || !self.may_assume(frame) {
-            if l == 0 && self.options.unseen && self.may_assume(frame) {
-                return self.exit(frame, Reason::Unseen);
+        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+        let frame = &*frame;
+        if plain && self.may_assume(frame) {
+            let v = self.combined(what, [a, b], [l, r], &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return self.set(o[0], v);
+        }
+        if l == 0 && self.options.unseen && self.may_assume(frame) {
+            return self.exit(frame, Reason::Unseen);
+        }
+        let mut kinds = [l & numbers, r & numbers];
+        if !policy.has(NumberPolicy::PROMOTE) {
+            // Both of one kind; ints first.
+            kinds = [kinds[0] & kinds[1]; 2];
+            if kinds[0] == numbers {
+                kinds = [INT; 2];
             }
+        }
+        if policy.has(NumberPolicy::WRAP32) || kinds.contains(&0) {
             self.routine(frame, inst, routine);
             return;
         }
-        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
-        let ints = |c: &mut Self, frame: &Frame<'a>| {
-            let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
-            // Small ints: sums and differences stay within 64 bits.
-            let v = match what {
-                Arithmetic::Add => c.binary(Op::Iadd, x, y),
-                Arithmetic::Sub => c.binary(Op::Isub, x, y),
-                Arithmetic::Mul => {
-                    let state = c.state(frame);
-                    c.def(InstData::new(Op::ImulExit, &[x, y]).imm(Reason::Wide as i64).state(state))
-                }
-            };
-            c.guard_fits(frame, v);
-            c.unary(Op::BoxSmall, v)
-        };
-        let floats = |c: &mut Self, frame: &Frame<'a>| {
-            let (x, y) = (c.number(frame, a, l), c.number(frame, b, r));
-            let op = match what {
-                Arithmetic::Add => Op::Fadd,
-                Arithmetic::Sub => Op::Fsub,
-                Arithmetic::Mul => Op::Fmul,
-            };
-            let v = c.binary(op, x, y);
-            c.unary(Op::BoxFloat, v)
-        };
-        let v = if l == INT && r == INT {
-            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
-            self.guard(frame, x, Reason::Kind);
-            self.guard(frame, y, Reason::Kind);
-            ints(self, frame)
-        } else if l & INT == 0 || r & INT == 0 {
-            floats(self, frame)
-        } else {
-            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
-            let both = self.binary(Op::Iand, x, y);
-            let frame = &*frame;
-            self.join(both, Type::Cell, [false, false], |c| Some(ints(c, frame)), |c| Some(floats(c, frame)))
-        };
-        self.set(o[0], v);
+        let v = self.attempt(
+            Some(Type::Cell),
+            |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
+            |c| c.routine(frame, inst, routine),
+        );
+        self.set_result(o[0], v);
     }
 
     fn comparison(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, cond: Cond, routine: Routine) {
@@ -534,20 +643,24 @@ impl<'a> Builder<'a> {
         let equality = matches!(cond, Cond::Eq | Cond::Ne);
         let (a, b) = (self.cell(o[1]), self.cell(o[2]));
         let text = 1 << Kind::String as u16;
-        let v = if assume && l == INT && r == INT {
-            let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
-            self.guard(frame, x, Reason::Kind);
-            self.guard(frame, y, Reason::Kind);
-            let (x, y) = (self.unary(Op::SmallInt, a), self.unary(Op::SmallInt, b));
-            self.icmp(cond, x, y)
-        } else if assume
-            && (l | r) & !(INT | FLOAT) == 0
+        let numbers = INT | FLOAT;
+        let frame = &*frame;
+        let guard = &mut |c: &mut Self, is| c.guard(frame, is, Reason::Kind);
+        if assume && l == INT && r == INT {
+            let v = self.small_compared(cond, a, b, guard);
+            return self.set(o[0], v);
+        }
+        if assume
+            && (l | r) & !numbers == 0
             && (l == FLOAT && r == FLOAT
                 || !equality && policy.has(NumberPolicy::PROMOTE) && (l & INT == 0 || r & INT == 0))
         {
-            let (x, y) = (self.number(frame, a, l), self.number(frame, b, r));
-            self.fcmp(cond, x, y)
-        } else if assume && equality && l == text && r == text {
+            let x = self.number(a, l, guard);
+            let y = self.number(b, r, guard);
+            let v = self.fcmp(cond, x, y);
+            return self.set(o[0], v);
+        }
+        if assume && equality && l == text && r == text {
             // Strings: inline ones, or objects of text.
             for v in [a, b] {
                 let bits = self.unary(Op::Bits, v);
@@ -555,7 +668,6 @@ impl<'a> Builder<'a> {
                 let tag = self.binary(Op::IshrU, bits, shift);
                 let short = self.iconst(upshift_runtime::value::TAG_SHORT_STRING as i64);
                 let is_short = self.icmp(Cond::Eq, tag, short);
-                let frame = &*frame;
                 self.meet(
                     is_short,
                     [false, false],
@@ -564,12 +676,98 @@ impl<'a> Builder<'a> {
                 );
             }
             let same = self.string_equal(a, b);
-            if cond == Cond::Eq { same } else { self.not(same) }
-        } else {
+            let v = if cond == Cond::Eq { same } else { self.not(same) };
+            return self.set(o[0], v);
+        }
+        let kinds_differ = equality && policy.has(NumberPolicy::KINDS_DIFFER);
+        let mixed = !equality && policy.has(NumberPolicy::PROMOTE) && l & numbers != 0 && r & numbers != 0;
+        let ints = l & r & INT != 0;
+        if !kinds_differ && !mixed && !ints {
             self.routine(frame, inst, routine);
             return;
-        };
-        self.set(o[0], v);
+        }
+        let v = self.attempt(
+            Some(Type::Int),
+            |c, fail| {
+                let check = &mut |c: &mut Self, is| c.require(is, fail);
+                Some(if kinds_differ {
+                    let same = c.plain_equal(a, b, (l | r) & FLOAT != 0, check);
+                    if cond == Cond::Eq { same } else { c.not(same) }
+                } else if mixed && (l | r) & FLOAT != 0 {
+                    let x = c.number(a, l & numbers, check);
+                    let y = c.number(b, r & numbers, check);
+                    c.fcmp(cond, x, y)
+                } else {
+                    c.small_compared(cond, a, b, check)
+                })
+            },
+            |c| c.routine(frame, inst, routine),
+        );
+        self.set_result(o[0], v);
+    }
+
+    /// Compares two small ints.
+    fn small_compared(
+        &mut self,
+        cond: Cond,
+        a: Value,
+        b: Value,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+        check(self, x);
+        check(self, y);
+        let (x, y) = (self.unary(Op::SmallInt, a), self.unary(Op::SmallInt, b));
+        self.icmp(cond, x, y)
+    }
+
+    /// Whether two cells that are no objects are equal, where those of different kinds differ. Of an int and a float the policy
+    /// decides, which is not done here.
+    fn plain_equal(
+        &mut self,
+        a: Value,
+        b: Value,
+        floats: bool,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        for v in [a, b] {
+            let object = self.unary(Op::IsObject, v);
+            let plain = self.not(object);
+            check(self, plain);
+        }
+        let (x, y) = (self.unary(Op::IsFloat, a), self.unary(Op::IsFloat, b));
+        let either = self.binary(Op::Ior, x, y);
+        if !floats {
+            let none = self.not(either);
+            check(self, none);
+            return self.binary(Op::Same, a, b);
+        }
+        self.join(
+            either,
+            Type::Int,
+            [false, false],
+            |c| {
+                let both = c.binary(Op::Iand, x, y);
+                Some(c.join(
+                    both,
+                    Type::Int,
+                    [false, false],
+                    |c| {
+                        let (x, y) = (c.unary(Op::CellFloat, a), c.unary(Op::CellFloat, b));
+                        Some(c.fcmp(Cond::Eq, x, y))
+                    },
+                    |c| {
+                        for v in [a, b] {
+                            let int = c.unary(Op::IsSmall, v);
+                            let other = c.not(int);
+                            check(c, other);
+                        }
+                        Some(c.iconst(0))
+                    },
+                ))
+            },
+            |c| Some(c.binary(Op::Same, a, b)),
+        )
     }
 
     fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
@@ -1239,7 +1437,7 @@ impl<'a> Builder<'a> {
 
             Code::StringLen => {
                 let s = self.cell(o[1]);
-                let v = self.string_len(s);
+                let v = self.unary(Op::StringLen, s);
                 self.set(o[0], v);
             }
             Code::StringByteLen => {
@@ -1250,22 +1448,43 @@ impl<'a> Builder<'a> {
             Code::StringGet | Code::StringGetRel => {
                 let (s, mut i) = (self.cell(o[1]), self.int(o[2]));
                 if inst.op == Code::StringGetRel {
-                    let len = self.string_len(s);
+                    let len = self.unary(Op::StringLen, s);
                     i = self.counted_from_end(i, len);
                 }
-                let v = self.helper(Helper::StringChar, &[s, i]);
-                let hole = self.cconst(Cell::HOLE);
-                let outside = self.binary(Op::Same, v, hole);
-                let inside = self.not(outside);
-                self.guard(frame, inside, Reason::Bounds);
+                let frame = &*frame;
+                let bits = self.ascii(
+                    s,
+                    i,
+                    |c, byte| {
+                        let short = c.iconst(Cell::short_string(b"\0").map_or(0, |s| s.bits() as i64));
+                        c.binary(Op::Iadd, byte, short)
+                    },
+                    |c| {
+                        let v = c.helper(Helper::StringChar, &[s, i]);
+                        let bits = c.unary(Op::Bits, v);
+                        let hole = c.iconst(Cell::HOLE.bits() as i64);
+                        let inside = c.icmp(Cond::Ne, bits, hole);
+                        c.guard(frame, inside, Reason::Bounds);
+                        bits
+                    },
+                );
+                let v = self.unary(Op::OfBits, bits);
                 self.set(o[0], v);
             }
             Code::StringCodeAt => {
                 let (s, i) = (self.cell(o[1]), self.int(o[2]));
-                let len = self.string_len(s);
-                let inside = self.icmp(Cond::Ult, i, len);
-                self.guard(frame, inside, Reason::Bounds);
-                let v = self.helper(Helper::StringCodeAt, &[s, i]);
+                let frame = &*frame;
+                let v = self.ascii(
+                    s,
+                    i,
+                    |_, byte| byte,
+                    |c| {
+                        let len = c.unary(Op::StringLen, s);
+                        let inside = c.icmp(Cond::Ult, i, len);
+                        c.guard(frame, inside, Reason::Bounds);
+                        c.helper(Helper::StringCodeAt, &[s, i])
+                    },
+                );
                 self.set(o[0], v);
             }
             Code::StringConcat => {
@@ -1361,34 +1580,73 @@ impl<'a> Builder<'a> {
             Code::MapValues => {
                 self.routine(frame, inst, Routine::MapValues);
             }
-            Code::MapIntGet | Code::MapIntHas => {
-                let (m, k) = (self.cell(o[1]), self.int(o[2]));
-                let helper = if inst.op == Code::MapIntGet { Helper::MapIntGet } else { Helper::MapIntHas };
-                let v = self.helper(helper, &[m, k]);
-                self.set(o[0], v);
+            Code::MapIntGet | Code::MapStringGet => {
+                let int = inst.op == Code::MapIntGet;
+                let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
+                let helper = if int { Helper::MapIntGet } else { Helper::MapStringGet };
+                let v = self.attempt(
+                    Some(Type::Cell),
+                    |c, fail| Some(c.expected_entry(m, k, fail).2),
+                    |c| Some(c.helper(helper, &[m, k])),
+                );
+                self.set_result(o[0], v);
             }
-            Code::MapStringGet | Code::MapStringHas => {
-                let (m, k) = (self.cell(o[1]), self.cell(o[2]));
-                let helper =
-                    if inst.op == Code::MapStringGet { Helper::MapStringGet } else { Helper::MapStringHas };
-                let v = self.helper(helper, &[m, k]);
-                self.set(o[0], v);
+            Code::MapIntHas | Code::MapStringHas => {
+                let int = inst.op == Code::MapIntHas;
+                let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
+                let v = self.attempt(
+                    Some(Type::Int),
+                    |c, fail| {
+                        c.expected_entry(m, k, fail);
+                        Some(c.iconst(1))
+                    },
+                    |c| {
+                        if !int {
+                            return Some(c.helper(Helper::MapStringHas, &[m, k]));
+                        }
+                        // Where keys are dense, the expected entry is the only one.
+                        let bits = c.load(Class::Map, Width::U16, m, offset_of!(Header, bits));
+                        let bit = c.iconst(i64::from(upshift_runtime::map::DENSE));
+                        let dense = c.binary(Op::Iand, bits, bit);
+                        Some(c.join(
+                            dense,
+                            Type::Int,
+                            [false, false],
+                            |c| Some(c.iconst(0)),
+                            |c| Some(c.helper(Helper::MapIntHas, &[m, k])),
+                        ))
+                    },
+                );
+                self.set_result(o[0], v);
             }
             Code::MapIntSet | Code::MapStringSet => {
+                let int = inst.op == Code::MapIntSet;
                 let (m, v) = (self.cell(o[0]), self.cell(o[2]));
-                let (helper, routine, k) = if inst.op == Code::MapIntSet {
+                let (helper, routine, k) = if int {
                     (Helper::MapIntReplace, Routine::MapIntSet, self.int(o[1]))
                 } else {
                     (Helper::MapStringReplace, Routine::MapStringSet, self.cell(o[1]))
                 };
-                let done = self.helper(helper, &[m, k, v]);
                 let frame = &*frame;
-                self.meet(
-                    done,
-                    [false, false],
-                    |_| {},
+                self.attempt(
+                    None,
+                    |c, fail| {
+                        let (entries, at, _) = c.expected_entry(m, k, fail);
+                        // Only objects need a barrier.
+                        let object = c.unary(Op::IsObject, v);
+                        let plain = c.not(object);
+                        c.require(plain, fail);
+                        let access = InstData::new(Op::StoreAt, &[entries, at, v]);
+                        c.push(access.imm(Buffer::DATA as i64 + 8).access(Class::Entry, Width::Cell));
+                        None
+                    },
                     |c| {
-                        c.routine(frame, inst, routine);
+                        let done = c.helper(helper, &[m, k, v]);
+                        let new = |c: &mut Self| {
+                            c.routine(frame, inst, routine);
+                        };
+                        c.meet(done, [false, false], |_| {}, new);
+                        None
                     },
                 );
             }
@@ -1656,14 +1914,26 @@ impl<'a> Builder<'a> {
         self.push(InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell));
     }
 
-    fn string_len(&mut self, s: Value) -> Value {
-        let object = self.unary(Op::IsObject, s);
+    /// What `quick` makes of the byte at a position of a string object of ASCII; in other cases what `slow` says.
+    fn ascii(
+        &mut self,
+        s: Value,
+        i: Value,
+        quick: impl FnOnce(&mut Self, Value) -> Value,
+        slow: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        let len = self.unary(Op::AsciiLen, s);
+        let inside = self.icmp(Cond::Ult, i, len);
         self.join(
-            object,
+            inside,
             Type::Int,
             [false, false],
-            |c| Some(c.load(Class::Fixed, Width::U32, s, offset_of!(Header, meta))),
-            |c| Some(c.helper(Helper::StringLen, &[s])),
+            |c| {
+                let base = c.unary(Op::AsciiBase, s);
+                let byte = c.load_at(Class::Fixed, Width::U8, base, i, StringObject::PAYLOAD);
+                Some(quick(c, byte))
+            },
+            |c| Some(slow(c)),
         )
     }
 

@@ -204,6 +204,7 @@ fn rules(func: &mut Function, out: &mut Rewriter, inst: Inst) -> Outcome {
         Op::FfromInt | Op::IfromFloat | Op::FfromBits | Op::IfromBits => convert(r, op),
         Op::BoxFloat | Op::BoxBool | Op::BoxSmall | Op::BoxInt => boxes(r, op),
         Op::Bits | Op::IsSmall | Op::IsFloat | Op::IsObject | Op::SmallInt | Op::CellFloat => of_cell(r, op),
+        Op::StringLen | Op::AsciiLen => string_len(r, op),
         Op::Same => same(r),
         Op::Load => load(r),
         Op::Guard => guard(r),
@@ -213,6 +214,8 @@ fn rules(func: &mut Function, out: &mut Rewriter, inst: Inst) -> Outcome {
         | Op::Cconst
         | Op::Fcall1
         | Op::Fcall2
+        | Op::OfBits
+        | Op::AsciiBase
         | Op::Context
         | Op::LoadAt
         | Op::Store
@@ -898,6 +901,8 @@ fn of_cell(r: &mut Rule<'_>, op: Op) -> Outcome {
         Op::Alloc => Op::IsObject,
         Op::BoxBool => Op::BoxBool,
         Op::BoxInt => Op::BoxInt,
+        Op::OfBits if op == Op::IsObject => return r.set_int(0),
+        Op::OfBits if op == Op::Bits => return x.map_or(Outcome::Keep, Outcome::Value),
         _ => return Outcome::Keep,
     };
     match (op, made, x) {
@@ -961,6 +966,23 @@ fn of_choice(r: &mut Rule<'_>, op: Op) -> Outcome {
     }
 }
 
+/// The length of a short string.
+fn string_len(r: &mut Rule<'_>, op: Op) -> Outcome {
+    let Some(def) = r.func.def(r.data().args[0]) else { return Outcome::Keep };
+    match def.op {
+        made if op == Op::AsciiLen && made.gives_no_object() => r.set_int(0),
+        Op::Cconst => {
+            let cell = Cell::from_bits(def.imm as u64);
+            if !cell.is_short_string() {
+                return Outcome::Keep;
+            }
+            let scalars = cell.short_bytes().iter().filter(|&&b| b & 0xC0 != 0x80).count();
+            r.set_int(scalars as i64)
+        }
+        _ => Outcome::Keep,
+    }
+}
+
 fn same(r: &mut Rule<'_>) -> Outcome {
     let (mut a, mut b) = (r.data().args[0], r.data().args[1]);
     if a == b {
@@ -985,13 +1007,15 @@ fn same(r: &mut Rule<'_>) -> Outcome {
                 Some(i) => r.set_icmp_with(Cond::Eq, x, i),
                 None => r.set_int(0),
             },
+            (Op::OfBits, Some(x)) => r.set_icmp_with(Cond::Eq, x, k.bits() as i64),
             (Op::BoxFloat, _) if !k.is_float() => r.set_int(0),
             (Op::BoxBool | Op::Alloc, _) => r.set_int(0),
             _ => Outcome::Keep,
         };
     }
     match (made, x, r.func.def(b).map(|d| (d.op, d.args.first().copied()))) {
-        (Op::BoxSmall, Some(x), Some((Op::BoxSmall, Some(y)))) => r.set_icmp(Cond::Eq, x, y),
+        (Op::BoxSmall, Some(x), Some((Op::BoxSmall, Some(y))))
+        | (Op::OfBits, Some(x), Some((Op::OfBits, Some(y)))) => r.set_icmp(Cond::Eq, x, y),
         // Two objects that are made are two.
         (Op::Alloc, _, Some((Op::Alloc, _))) => r.set_int(0),
         _ => Outcome::Keep,

@@ -388,6 +388,7 @@ impl Pass<'_> {
             Op::Guard | Op::IaddExit | Op::IsubExit | Op::ImulExit => {
                 hoist.state.is_some() && self.doms.dominates(block, hoist.always)
             }
+            Op::StringLen | Op::AsciiLen | Op::AsciiBase => hoist.clean || self.safe(hoist, data.args[0]),
             _ if info.pure => true,
             _ if info.fixed => hoist.clean,
             _ => false,

@@ -103,6 +103,9 @@ impl Memory {
             Writes::Everything => !0,
         };
         parts &= !(self.classes[Class::Fixed as usize] | 1 << MOVES);
+        if data.op == Op::Helper && data.site.expand().is_some_and(|s| func.sites[s].effects.reads) {
+            parts |= self.classes[Class::Guess as usize];
+        }
         if collects(func, data) {
             parts |= 1 << MOVES;
         }

@@ -279,10 +279,7 @@ pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
 
 /// Whether a cell may be an object, which the collector moves.
 pub(crate) fn may_be_object(func: &Function, value: Value) -> bool {
-    func.ty(value) == Type::Cell
-        && func
-            .def(value)
-            .is_none_or(|d| !matches!(d.op, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall))
+    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.gives_no_object())
 }
 
 /// Whether an int is 0 or 1, as far as its definition says.

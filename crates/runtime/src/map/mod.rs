@@ -43,7 +43,8 @@ const ENTRIES_MAX: usize = 1 << 30;
 const POLICY_MASK: u16 = 7;
 const SORTED: u16 = 8;
 const TEXTS: u16 = 16;
-pub(crate) const DENSE: u16 = 32;
+/// The bit of maps whose keys are their positions: see `ints.rs`.
+pub const DENSE: u16 = 32;
 
 /// What a search by key found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -128,9 +128,11 @@ impl Pass<'_> {
                 None => Range::ANY,
             }),
             Op::Helper => plain(match Helper::ALL.get(data.imm as usize) {
-                Some(Helper::StringLen | Helper::StringByteLen) => Range::new(0, LONGEST),
+                Some(Helper::StringByteLen) => Range::new(0, LONGEST),
+                Some(Helper::StringCodeAt) => Range::new(0, 0x10_FFFF),
                 _ => Range::ANY,
             }),
+            Op::StringLen | Op::AsciiLen => plain(Range::new(0, LONGEST)),
             _ => plain(Range::ANY),
         }
     }
