@@ -14,6 +14,7 @@
 //! The budget is a variable that calls take and give.
 
 mod code;
+mod sweep;
 
 use std::collections::HashMap;
 
@@ -36,6 +37,7 @@ use upshift_runtime::value as cells;
 pub use code::{Compiler, Machine, Reloc, Stub, Target};
 
 use crate::build::Facts;
+use crate::cfg::{Cfg, Dominators, Loops};
 use crate::flow;
 use crate::helper::{Helper, Param};
 use crate::ir::{Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, StateData, Type, Value, Width};
@@ -113,6 +115,8 @@ struct Lowering<'a, 'f> {
     unmoved: HashMap<u32, Value>,
     /// Whether the block runs seldom.
     cold: bool,
+    /// How many loops blocks are in: where a branch stays in a loop, that way comes next in the code.
+    depths: SecondaryMap<Block, u32>,
 }
 
 /// The offset from the context of a field of the heap.
@@ -209,6 +213,7 @@ fn body(
         codes: HashMap::new(),
         unmoved: HashMap::new(),
         cold: false,
+        depths: depths(func),
     };
     l.declare_moved();
     l.find_unmoved();
@@ -256,7 +261,20 @@ fn body(
     l.b.seal_all_blocks();
     let exits = std::mem::take(&mut l.exits);
     l.b.finalize(config);
+    sweep::run(target);
     exits
+}
+
+/// How many loops each block is in.
+fn depths(func: &Function) -> SecondaryMap<Block, u32> {
+    let cfg = Cfg::new(func);
+    let doms = Dominators::new(&cfg);
+    let loops = Loops::new(func, &cfg, &doms);
+    let mut depths = SecondaryMap::new();
+    for &block in &func.layout {
+        depths[block] = loops.innermost(block).map_or(0, |id| loops.loops[id].depth);
+    }
+    depths
 }
 
 /// Builds the entry of a function: arguments from the frame, the body, the result's bits.
@@ -360,6 +378,22 @@ impl Lowering<'_, '_> {
             Some(b) => b,
             None => self.value(value),
         }
+    }
+
+    /// The negation of a comparison.
+    fn negated(&mut self, value: Value) -> Option<clif::Value> {
+        let func = self.func;
+        let data = func.def(value)?;
+        let compares = matches!(data.op, Op::Icmp | Op::Fcmp);
+        if !compares || data.args.iter().any(|&v| self.vars[v].is_some()) {
+            return None;
+        }
+        let (a, b) = (self.value(data.args[0]), self.value(data.args[1]));
+        let cond = data.cond().negated();
+        Some(match data.op {
+            Op::Icmp => self.b.ins().icmp(int_cc(cond), a, b),
+            _ => self.b.ins().fcmp(float_cc(cond), a, b),
+        })
     }
 
     /// The bits of a value.
@@ -1121,10 +1155,23 @@ impl Lowering<'_, '_> {
                 None
             }
             Op::Branch => {
-                let c = self.condition(arg(0));
-                let (a, x) = self.target_args(&data.targets[0]);
-                let (b, y) = self.target_args(&data.targets[1]);
+                let depth = |i: usize| self.depths[data.targets[i].block];
+                let swapped = depth(0) > depth(1);
+                let c = if swapped { self.negated(arg(0)) } else { None };
+                let order = if c.is_some() { [1, 0] } else { [0, 1] };
+                let c = c.unwrap_or_else(|| self.condition(arg(0)));
+                let (mut a, mut x) = self.target_args(&data.targets[order[0]]);
+                let (b, y) = self.target_args(&data.targets[order[1]]);
+                // The way out of a loop with its arguments, which Cranelift would place in the loop.
+                let out = (swapped && order[0] == 1 && !x.is_empty()).then(|| {
+                    let args = std::mem::take(&mut x);
+                    (std::mem::replace(&mut a, self.b.create_block()), args)
+                });
                 self.b.ins().brif(c, a, &x, b, &y);
+                if let Some((to, args)) = out {
+                    self.b.switch_to_block(a);
+                    self.b.ins().jump(to, &args);
+                }
                 None
             }
             Op::Switch => {
@@ -1230,8 +1277,10 @@ impl Lowering<'_, '_> {
             Some(target) => self.target_args(target),
             None => (self.b.create_block(), Vec::new()),
         };
-        let zero = self.iconst(0);
-        let used = self.b.ins().icmp(IntCC::SignedLessThan, less, zero);
+        // Below zero, written as a comparison of unsigned numbers: the budget is far below 2^31, and Cranelift's test against zero
+        // takes two more registers.
+        let most = self.iconst(i32::MAX.into());
+        let used = self.b.ins().icmp(IntCC::UnsignedGreaterThan, less, most);
         let slow = self.cold_block();
         self.b.ins().brif(used, slow, &[], block, &args);
         self.b.switch_to_block(slow);

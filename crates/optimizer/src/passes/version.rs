@@ -9,7 +9,7 @@
 //! enough for all turns or the program traps. Guards before the loop that leave to the interpreter would cost no code, but a program
 //! whose loop stops before the end of a list that is too short would leave each time.
 //!
-//! Innermost, small loops that run from or to a value from outside. Runs behind `licm.rs` and `ranges.rs`, before `ranges.rs` again.
+//! Innermost, small loops that run from or to a value from outside, by steps of a constant or of a value from outside. Runs behind `licm.rs` and `ranges.rs`, before `ranges.rs` again.
 
 use smallvec::SmallVec;
 
@@ -61,11 +61,20 @@ struct Plan {
     conditions: SmallVec<[Condition; CONDITIONS]>,
 }
 
+/// What a counter changes by.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Step {
+    /// A constant, which is not 0.
+    Constant(i64),
+    /// A value from outside of the loop: up, which has to hold.
+    Up(Value),
+}
+
 /// A loop's counter.
 struct Counter {
     param: Value,
     init: Value,
-    step: i64,
+    step: Step,
 }
 
 struct Looking<'a> {
@@ -92,6 +101,18 @@ impl Looking<'_> {
             Some((d.args[0], c))
         });
         constant.unwrap_or((value, 0))
+    }
+
+    /// What a parameter changes by, where its next value is this.
+    fn step(&self, param: Value, next: Value) -> Option<Step> {
+        let (x, c) = self.sum(next);
+        if x == param && c != 0 {
+            return Some(Step::Constant(c));
+        }
+        let data = self.func.def(next).filter(|d| matches!(d.op, Op::Iadd | Op::IaddExit))?;
+        let (a, b) = (data.args[0], data.args[1]);
+        let step = if a == param { b } else { a };
+        ((a == param) != (b == param) && self.outside(step)).then_some(Step::Up(step))
     }
 }
 
@@ -130,9 +151,9 @@ fn plan(func: &Function, cfg: &Cfg, doms: &Dominators, loops: &Loops, id: Loop) 
                 init = Some(arg);
                 continue;
             }
-            let (x, c) = look.sum(arg);
-            regular &= x == param && c != 0 && step.is_none_or(|s| s == c);
-            step = Some(c);
+            let new = look.step(param, arg);
+            regular &= new.is_some() && step.is_none_or(|s| Some(s) == new);
+            step = new;
         }
         if let (true, Some(init), Some(step)) = (regular, init, step) {
             counters.push(Counter { param, init, step });
@@ -177,12 +198,12 @@ fn plan(func: &Function, cfg: &Cfg, doms: &Dominators, loops: &Loops, id: Loop) 
         }
         let (x, c) = look.sum(test.args[0]);
         let Some(counter) = counters.iter().find(|k| k.param == x) else { continue };
-        let mut wanted: SmallVec<[Condition; 3]> = SmallVec::new();
-        if counter.step > 0 {
+        let mut wanted: SmallVec<[Condition; 4]> = SmallVec::new();
+        if !matches!(counter.step, Step::Constant(..0)) {
             // A test at the end is of the counter's next value, one at the start of its own.
             let limit = limits.iter().find_map(|&(x, y, d)| {
-                let (z, k) = look.sum(x);
-                (z == counter.param && (k == 0 || k == counter.step)).then_some((y, d, k != 0))
+                let next = look.step(counter.param, x) == Some(counter.step);
+                (next || x == counter.param).then_some((y, d, next))
             });
             let Some((y, d, behind)) = limit else { continue };
             if behind {
@@ -190,6 +211,9 @@ fn plan(func: &Function, cfg: &Cfg, doms: &Dominators, loops: &Loops, id: Loop) 
             }
             wanted.push(Condition::AtMost(y, len, -1 - c - d));
             wanted.push(Condition::AtLeast(counter.init, -c));
+            if let Step::Up(step) = counter.step {
+                wanted.push(Condition::AtLeast(step, 1));
+            }
         } else {
             wanted.push(Condition::AtMost(counter.init, len, -1 - c));
         }
