@@ -234,6 +234,16 @@ impl LinkedModule {
     pub fn constant_count(&self) -> usize {
         self.strings.len() + self.names.len()
     }
+
+    /// The cell at a place of the module's part of the constant table, where it is no object and so the same in all instances: a short
+    /// string, or a name.
+    pub fn inline_constant(&self, at: u32) -> Option<Value> {
+        let (at, strings) = (at as usize, self.string_constants as usize);
+        if at < strings {
+            return Value::short_string(self.strings.get(at)?.as_bytes());
+        }
+        self.names.get(at - strings).copied().filter(|v| !v.is_object())
+    }
 }
 
 impl Drop for LinkedModule {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use upshift_bytecode::{Bank, Inst as Bytecode, Op as Code, ValueType};
 use upshift_runtime::feedback::MEGAMORPHIC;
-use upshift_runtime::object::{Header, ObjectKind};
+use upshift_runtime::object::{Closure, Header, ObjectKind};
 use upshift_runtime::routine::Routine;
 
 use super::{Builder, Env, Frame, Guest, type_of};
@@ -206,6 +206,17 @@ impl<'a> Builder<'a> {
             self.dead = true;
             return;
         }
+        // From one return comes one value.
+        if let [(inst, value)] = returns[..] {
+            let block = self.func.add_block();
+            self.func.insts[inst].targets[0].block = block;
+            self.cur = block;
+            self.dead = false;
+            if let (Some(v), Some((slot, _))) = (value, result) {
+                self.set(slot, v);
+            }
+            return;
+        }
         let block = self.func.add_block();
         let param = match (result, returns[0].1) {
             (Some((_, ty)), Some(_)) => Some(self.func.add_param(block, ty)),
@@ -238,9 +249,17 @@ impl<'a> Builder<'a> {
         for (ty, slot) in signature.iter().zip(slots) {
             args.push((slot, self.get(window + i64::from(slot), type_of(ty.bank()))));
         }
-        // A closure made here has a known function.
+        // A closure made here has a known function; others, the one that was seen.
         let known = self.known_function(closure);
-        if let Some(index) = known
+        let seen = || self.paths.get(&closure).and_then(|path| self.facts.closure(path));
+        let seen = seen().filter(|_| known.is_none() && self.may_assume(frame));
+        if let Some(index) = seen {
+            let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+            let wanted = self.iconst(i64::from(index));
+            let is = self.icmp(Cond::Eq, function, wanted);
+            self.guard(frame, is, Reason::Callee);
+        }
+        if let Some(index) = known.or(seen)
             && let Some(callee) = self.facts.function(index).filter(|c| !c.code.is_empty())
         {
             self.call(frame, inst, callee, index, args, after, 1);
@@ -271,7 +290,13 @@ impl<'a> Builder<'a> {
 
     /// The function of a closure that was made here.
     fn known_function(&self, closure: Value) -> Option<u32> {
-        let def = self.func.def(closure)?;
+        let mut def = self.func.def(closure)?;
+        // Captured by one that was made here.
+        while let (Op::Load, Some(Class::Fixed)) = (def.op, def.access.map(|a| a.class)) {
+            let made = self.func.def(def.args[0]).filter(|d| d.op == Op::Alloc)?;
+            let capture = (def.imm as usize).checked_sub(Closure::CAPTURES)? / 8;
+            def = self.func.def(*made.args.get(capture)?)?;
+        }
         let header = def.imm as u64;
         (def.op == Op::Alloc && header as u8 == ObjectKind::Closure as u8).then_some((header >> 32) as u32)
     }

@@ -48,6 +48,11 @@ pub trait Facts {
     fn c_params(&self, index: u32) -> Option<Vec<CType>>;
     /// The parameters of closures of a type.
     fn closure_params(&self, ty: CellType) -> Option<Vec<ValueType>>;
+    /// The function of a closure that a running frame of the function or loop has: in a slot, or, further on, captured by the closure
+    /// there.
+    fn closure(&self, path: &[u32]) -> Option<u32>;
+    /// The cell of a constant that is no object: a short string, or a name.
+    fn constant(&self, number: u32) -> Option<Cell>;
     /// Whether a type may be none or many.
     fn may_be_results(&self, ty: CellType) -> bool;
     /// What a site saw.
@@ -152,6 +157,8 @@ struct Builder<'a> {
     word: u32,
     live: Slots,
     state: Option<State>,
+    /// Where closures come from, by [`Facts::closure`]: values of slots at the start, and what those captured.
+    paths: HashMap<Value, Vec<u32>>,
 }
 
 /// Builds the SSA form of a function or a loop of it.
@@ -184,6 +191,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         word: 0,
         live: Slots::default(),
         state: None,
+        paths: HashMap::new(),
     };
     let mut region = None;
     let first = match start {
@@ -218,6 +226,11 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
             header + 1
         }
     };
+    for (slot, value) in b.env.iter().enumerate() {
+        if let Some(value) = value.filter(|&v| b.func.ty(v) == Type::Cell) {
+            b.paths.insert(value, vec![slot as u32]);
+        }
+    }
     let block = flow.block_at(first).ok_or(Refusal::Absent)?;
     let mut frame = Frame {
         guest,

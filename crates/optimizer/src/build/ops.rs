@@ -355,16 +355,18 @@ impl<'a> Builder<'a> {
         self.cur = after;
     }
 
-    /// What `quick` makes, unless something that it requires does not hold: then what `slow` makes. What it requires goes to the
-    /// block that it is given, by [`Builder::require`].
+    /// What `quick` makes, unless something that it requires does not hold: then what `slow` makes, which runs seldom if `cold`. What it
+    /// requires goes to the block that it is given, by [`Builder::require`].
     fn attempt(
         &mut self,
         ty: Option<Type>,
+        cold: bool,
         quick: impl FnOnce(&mut Self, Block) -> Option<Value>,
         slow: impl FnOnce(&mut Self) -> Option<Value>,
     ) -> Option<Value> {
         let fail = self.func.blocks.push(Default::default());
         let after = self.func.blocks.push(Default::default());
+        self.func.blocks[fail].cold = cold;
         let v = quick(self, fail);
         self.goto(after, v.as_slice());
         self.func.layout.push(fail);
@@ -625,6 +627,7 @@ impl<'a> Builder<'a> {
         }
         let v = self.attempt(
             Some(Type::Cell),
+            (l | r) & !numbers == 0,
             |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
             |c| c.routine(frame, inst, routine),
         );
@@ -688,6 +691,7 @@ impl<'a> Builder<'a> {
         }
         let v = self.attempt(
             Some(Type::Int),
+            (l | r) & !numbers == 0,
             |c, fail| {
                 let check = &mut |c: &mut Self, is| c.require(is, fail);
                 Some(if kinds_differ {
@@ -734,6 +738,16 @@ impl<'a> Builder<'a> {
             let object = self.unary(Op::IsObject, v);
             let plain = self.not(object);
             check(self, plain);
+        }
+        // A constant that is no number differs from all but itself.
+        let name = [a, b].iter().any(|&v| {
+            let constant = self.func.def(v).filter(|d| d.op == Op::Cconst);
+            constant
+                .map(|d| Cell::from_bits(d.imm as u64))
+                .is_some_and(|c| !c.is_float() && !c.is_small_int())
+        });
+        if name {
+            return self.binary(Op::Same, a, b);
         }
         let (x, y) = (self.unary(Op::IsFloat, a), self.unary(Op::IsFloat, b));
         let either = self.binary(Op::Ior, x, y);
@@ -965,36 +979,29 @@ impl<'a> Builder<'a> {
         let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
         let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
         let room = self.load(Class::Capacity, Width::Int, buffer, offset_of!(Buffer, capacity));
-        let mut fits = self.icmp(Cond::Ult, len, room);
+        let result = self.attempt(
+            append.then_some(Type::Cell),
+            true,
+            |c, fail| {
+                let fits = c.icmp(Cond::Ult, len, room);
+                c.require(fits, fail);
+                if append {
+                    let bits = c.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
+                    let shared = c.iconst(i64::from(list_bits::SHARED));
+                    let is_shared = c.binary(Op::Iand, bits, shared);
+                    let alone = c.not(is_shared);
+                    c.require(alone, fail);
+                }
+                c.store_element(list, len, v, e);
+                let one = c.iconst(1);
+                let longer = c.binary(Op::Iadd, len, one);
+                c.store(Class::Len, Width::Int, list, longer, offset_of!(List, len));
+                append.then_some(list)
+            },
+            |c| c.routine(frame, inst, routine).filter(|_| append),
+        );
         if append {
-            let bits = self.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
-            let shared = self.iconst(i64::from(list_bits::SHARED));
-            let is_shared = self.binary(Op::Iand, bits, shared);
-            let alone = self.not(is_shared);
-            fits = self.binary(Op::Iand, fits, alone);
-        }
-        let fast = |c: &mut Self| {
-            c.store_element(list, len, v, e);
-            let one = c.iconst(1);
-            let longer = c.binary(Op::Iadd, len, one);
-            c.store(Class::Len, Width::Int, list, longer, offset_of!(List, len));
-        };
-        if append {
-            let result = self.join(
-                fits,
-                Type::Cell,
-                [false, true],
-                |c| {
-                    fast(c);
-                    Some(list)
-                },
-                |c| c.routine(frame, inst, routine),
-            );
-            self.set(o[0], result);
-        } else {
-            self.meet(fits, [false, true], fast, |c| {
-                c.routine(frame, inst, routine);
-            });
+            self.set_result(o[0], result);
         }
     }
 
@@ -1140,7 +1147,10 @@ impl<'a> Builder<'a> {
                 self.set(o[0], v);
             }
             Code::StringConst | Code::NameConst => {
-                let v = self.def(InstData::new(Op::Constant, &[]).imm(o[1]));
+                let v = match self.facts.constant(o[1] as u32) {
+                    Some(cell) => self.cconst(cell),
+                    None => self.def(InstData::new(Op::Constant, &[]).imm(o[1])),
+                };
                 self.set(o[0], v);
             }
             Code::IntAdd => self.set_ints(inst, Op::Iadd),
@@ -1586,6 +1596,7 @@ impl<'a> Builder<'a> {
                 let helper = if int { Helper::MapIntGet } else { Helper::MapStringGet };
                 let v = self.attempt(
                     Some(Type::Cell),
+                    false,
                     |c, fail| Some(c.expected_entry(m, k, fail).2),
                     |c| Some(c.helper(helper, &[m, k])),
                 );
@@ -1596,6 +1607,7 @@ impl<'a> Builder<'a> {
                 let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
                 let v = self.attempt(
                     Some(Type::Int),
+                    false,
                     |c, fail| {
                         c.expected_entry(m, k, fail);
                         Some(c.iconst(1))
@@ -1630,6 +1642,7 @@ impl<'a> Builder<'a> {
                 let frame = &*frame;
                 self.attempt(
                     None,
+                    false,
                     |c, fail| {
                         let (entries, at, _) = c.expected_entry(m, k, fail);
                         // Only objects need a barrier.
@@ -1742,6 +1755,10 @@ impl<'a> Builder<'a> {
             Code::CaptureGet => {
                 let closure = self.cell(i64::from(frame.guest.meta.layout.first_cell()));
                 let v = self.load(Class::Fixed, Width::Cell, closure, Closure::CAPTURES + 8 * o[1] as usize);
+                if let Some(path) = self.paths.get(&closure) {
+                    let path = path.iter().copied().chain([o[1] as u32]).collect();
+                    self.paths.insert(v, path);
+                }
                 self.set(o[0], v);
             }
             Code::RefIntNew => {

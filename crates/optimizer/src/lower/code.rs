@@ -85,6 +85,7 @@ impl Compiler {
         for (name, value) in [
             ("opt_level", "speed"),
             ("regalloc_algorithm", "backtracking"),
+            ("enable_pinned_reg", "true"),
             ("is_pic", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
             ("unwind_info", "false"),

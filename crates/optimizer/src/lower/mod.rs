@@ -80,7 +80,12 @@ enum Held {
     Valid,
     /// A value.
     Value(Value),
+    /// The link of a header: nobody changes it in place.
+    Link(u64),
 }
+
+/// A loop of more instructions is not looked through for slots that it leaves alone.
+const STABLE: usize = 4_000;
 
 struct Lowering<'a, 'f> {
     facts: &'a dyn Facts,
@@ -91,7 +96,8 @@ struct Lowering<'a, 'f> {
     bools: SecondaryMap<Value, Option<clif::Value>>,
     vars: SecondaryMap<Value, Option<Variable>>,
     blocks: SecondaryMap<Block, Option<clif::Block>>,
-    budget: Variable,
+    /// What was in the register of the budget where a loop was entered, and is to be there again.
+    kept: Option<clif::Value>,
     ctx: clif::Value,
     fp: clif::Value,
     /// What root-relative slots hold.
@@ -115,8 +121,8 @@ struct Lowering<'a, 'f> {
     unmoved: HashMap<u32, Value>,
     /// Whether the block runs seldom.
     cold: bool,
-    /// How many loops blocks are in: where a branch stays in a loop, that way comes next in the code.
-    depths: SecondaryMap<Block, u32>,
+    /// The loops: where a branch stays in one, that way comes next in the code.
+    loops: Loops,
 }
 
 /// The offset from the context of a field of the heap.
@@ -132,10 +138,11 @@ fn clif_type(ty: Type) -> clif::Type {
     if ty == Type::Float { types::F64 } else { types::I64 }
 }
 
-/// The signature of a body.
+/// The signature of a body: context and frame, then arguments, and the result. The budget is in the pinned register, which C
+/// keeps. A loop takes the budget, too, and gives it with the bits of the result, as entries do.
 fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> clif::Signature {
     let mut signature = clif::Signature::new(call);
-    for _ in 0..3 {
+    for _ in 0..if func.osr.is_some() { 3 } else { 2 } {
         signature.params.push(clif::AbiParam::new(types::I64));
     }
     if func.osr.is_none() {
@@ -143,16 +150,11 @@ fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> cl
             signature.params.push(clif::AbiParam::new(clif_type(func.ty(param))));
         }
     }
-    match func.result {
-        Some(_) if func.osr.is_some() => signature.returns.push(clif::AbiParam::new(types::I64)),
-        Some(ty) => signature.returns.push(clif::AbiParam::new(clif_type(ty))),
-        None => {
-            if func.osr.is_some() {
-                signature.returns.push(clif::AbiParam::new(types::I64));
-            }
-        }
+    if func.osr.is_some() {
+        signature.returns.extend([clif::AbiParam::new(types::I64); 2]);
+    } else if let Some(ty) = func.result {
+        signature.returns.push(clif::AbiParam::new(clif_type(ty)));
     }
-    signature.returns.push(clif::AbiParam::new(types::I64));
     signature
 }
 
@@ -176,8 +178,11 @@ fn body(
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
-    let budget = b.declare_var(types::I64);
-    b.def_var(budget, params[2]);
+    // A loop is entered from C; functions are behind an entry.
+    let kept = func.osr.is_some().then(|| b.ins().get_pinned_reg(types::I64));
+    if kept.is_some() {
+        b.ins().set_pinned_reg(params[2]);
+    }
     let slots = func
         .states
         .values()
@@ -195,7 +200,7 @@ fn body(
         bools: SecondaryMap::new(),
         vars: SecondaryMap::new(),
         blocks: SecondaryMap::new(),
-        budget,
+        kept,
         ctx: params[0],
         fp: params[1],
         held: vec![Held::Unknown; slots as usize],
@@ -213,7 +218,7 @@ fn body(
         codes: HashMap::new(),
         unmoved: HashMap::new(),
         cold: false,
-        depths: depths(func),
+        loops: loops_of(func),
     };
     l.declare_moved();
     l.find_unmoved();
@@ -231,7 +236,7 @@ fn body(
         let v = if func.osr.is_some() {
             l.b.ins().load(clif_type(func.ty(param)), trusted(), l.fp, slot as i32 * 8)
         } else {
-            params[3 + i]
+            params[2 + i]
         };
         arguments.push(v);
     }
@@ -265,16 +270,10 @@ fn body(
     exits
 }
 
-/// How many loops each block is in.
-fn depths(func: &Function) -> SecondaryMap<Block, u32> {
+fn loops_of(func: &Function) -> Loops {
     let cfg = Cfg::new(func);
     let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
-    let mut depths = SecondaryMap::new();
-    for &block in &func.layout {
-        depths[block] = loops.innermost(block).map_or(0, |id| loops.loops[id].depth);
-    }
-    depths
+    Loops::new(func, &cfg, &doms)
 }
 
 /// Builds the entry of a function: arguments from the frame, the body, the result's bits.
@@ -296,8 +295,10 @@ fn entry(
     let block = b.create_block();
     b.append_block_params_for_function_params(block);
     b.switch_to_block(block);
-    let mut arguments = b.block_params(block).to_vec();
-    let fp = arguments[1];
+    let (ctx, fp, budget) = (b.block_params(block)[0], b.block_params(block)[1], b.block_params(block)[2]);
+    let kept = b.ins().get_pinned_reg(types::I64);
+    b.ins().set_pinned_reg(budget);
+    let mut arguments = vec![ctx, fp];
     for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
         arguments.push(b.ins().load(clif_type(func.ty(param)), trusted(), fp, slot as i32 * 8));
     }
@@ -312,11 +313,12 @@ fn entry(
     let call = b.ins().call(body, &arguments);
     let results = b.inst_results(call).to_vec();
     let bits = match (func.result, results.as_slice()) {
-        (Some(Type::Float), [v, _]) => b.ins().bitcast(types::I64, MemFlagsData::new(), *v),
-        (Some(_), [v, _]) => *v,
+        (Some(Type::Float), [v]) => b.ins().bitcast(types::I64, MemFlagsData::new(), *v),
+        (Some(_), [v]) => *v,
         _ => b.ins().iconst(types::I64, cells::Value::NIL.bits() as i64),
     };
-    let budget = results[results.len() - 1];
+    let budget = b.ins().get_pinned_reg(types::I64);
+    b.ins().set_pinned_reg(kept);
     b.ins().return_(&[bits, budget]);
     b.seal_all_blocks();
     b.finalize(config);
@@ -488,7 +490,7 @@ impl Lowering<'_, '_> {
     /// Leaves with a status.
     fn leave(&mut self, status: clif::Value) {
         let stub = self.stub(Stub::Leave);
-        let budget = self.b.use_var(self.budget);
+        let budget = self.budget();
         self.b.ins().call(stub, &[self.ctx, status, budget]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
@@ -610,7 +612,8 @@ impl Lowering<'_, '_> {
                 if i >= self.held.len() {
                     self.held.resize(i + 1, Held::Unknown);
                 }
-                if self.held[i] == Held::Unknown {
+                // A frame that was here before may have had an int in this place.
+                if !self.is_cell(self.held[i]) {
                     let hole = self.iconst(cells::Value::HOLE.bits() as i64);
                     self.store_slot(slot, hole);
                     self.held[i] = Held::Valid;
@@ -628,19 +631,113 @@ impl Lowering<'_, '_> {
 
     /// Writes the header of a frame that a function's instruction calls.
     fn store_header(&mut self, place: u32, function: u32, word: u32) {
-        let (words, size) = self.facts.function(function).map_or((1, 0), |g| {
-            let words = flow::decode(g.code, word).map_or(1, |i| i.op.words() as u32);
-            (words, g.meta.layout.size())
-        });
+        let words = self
+            .facts
+            .function(function)
+            .and_then(|g| flow::decode(g.code, word))
+            .map_or(1, |i| i.op.words() as u32);
         let back = self.code(function, word + words);
         self.store_slot(place, back);
-        let link = self.iconst((u64::from(function) | u64::from(size * 8) << 32) as i64);
-        self.store_slot(place + 1, link);
-        for i in [place as usize, place as usize + 1] {
-            if let Some(h) = self.held.get_mut(i) {
+        // The collector marks return addresses, so these are always written.
+        let bits = self.link(function);
+        let at = place as usize + 1;
+        if self.held.len() <= at {
+            self.held.resize(at + 1, Held::Unknown);
+        }
+        if self.held[at] != Held::Link(bits) {
+            let link = self.iconst(bits as i64);
+            self.store_slot(place + 1, link);
+        }
+        self.held[at - 1] = Held::Unknown;
+        self.held[at] = Held::Link(bits);
+    }
+
+    /// Forgets what slots hold at the header of a loop where the loop may write something else there.
+    fn forget_in_loop(&self, header: Block, held: &mut [Held]) {
+        let func = self.func;
+        let Some(id) = self.loops.innermost(header).filter(|&id| self.loops.loops[id].header == header)
+        else {
+            held.fill(Held::Unknown);
+            return;
+        };
+        let blocks = &self.loops.loops[id].blocks;
+        let size: usize = blocks.iter().map(|&b| func.blocks[b].insts.len()).sum();
+        let root = self.cells_of(self.index, 0);
+        // Cells of the root frame stay valid.
+        let forget = |held: &mut [Held], slot: usize| {
+            if let Some(h) = held.get_mut(slot)
+                && *h != Held::Unknown
+            {
+                let valid = root.binary_search(&(slot as u32)).is_ok();
+                *h = if valid { Held::Valid } else { Held::Unknown };
+            }
+        };
+        if size > STABLE {
+            (0..held.len()).for_each(|slot| forget(held, slot));
+            return;
+        }
+        for &inst in blocks.iter().flat_map(|&b| &func.blocks[b].insts) {
+            let data = &func.insts[inst];
+            let writes = matches!(
+                data.op,
+                Op::Poll | Op::Charge | Op::Call | Op::CallClosure | Op::Routine | Op::Alloc | Op::BoxInt
+            );
+            let Some(state) = data.state.expand().filter(|_| writes) else { continue };
+            let site = data.site.expand().map(|s| &func.sites[s]);
+            if let Some(site) = site {
+                forget(held, site.slot as usize);
+                for slot in func.states[state].end as usize..held.len() {
+                    forget(held, slot);
+                }
+            }
+            let mut next = Some(state);
+            while let Some(s) = next {
+                let data = &func.states[s];
+                for &(slot, value) in &data.slots {
+                    if held.get(slot as usize).is_some_and(|&h| h != Held::Value(value)) {
+                        forget(held, slot as usize);
+                    }
+                }
+                // Where the engine completes frames, it clears cells that are dead.
+                if site.is_none() {
+                    for slot in self.cells_of(data.function, data.base) {
+                        if !data.slots.iter().any(|&(k, _)| k == slot) {
+                            forget(held, slot as usize);
+                        }
+                    }
+                }
+                if let Some(parent) = data.parent.expand() {
+                    let header = self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
+                    self.forget_header(held, data.base + header, parent);
+                }
+                next = data.parent.expand();
+            }
+            if let Some(site) = site.filter(|s| s.kind == RoutineKind::Call || s.header != 0) {
+                for slot in [site.header, site.header + 1] {
+                    if let Some(h) = held.get_mut(slot as usize) {
+                        *h = Held::Unknown;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets a header that a loop writes, but for a link that stays.
+    fn forget_header(&self, held: &mut [Held], place: u32, outer: State) {
+        let bits = self.link(self.func.states[outer].function);
+        for (slot, keep) in [(place, None), (place + 1, Some(Held::Link(bits)))] {
+            if let Some(h) = held.get_mut(slot as usize)
+                && Some(*h) != keep
+            {
                 *h = Held::Unknown;
             }
         }
+    }
+
+    /// The link that callees of a function have.
+    fn link(&self, function: u32) -> u64 {
+        let size = self.facts.function(function).map_or(0, |g| g.meta.layout.size());
+        u64::from(function) | u64::from(size * 8) << 32
     }
 
     /// After what may have collected: cells are read again, and nothing is known of what lies behind the frame. What stood in the
@@ -751,7 +848,7 @@ impl Lowering<'_, '_> {
         let id = self.exit_state(state, reason);
         let stub = self.stub(Stub::Exit);
         let id = self.iconst(id);
-        let budget = self.b.use_var(self.budget);
+        let budget = self.budget();
         self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
@@ -795,12 +892,7 @@ impl Lowering<'_, '_> {
             }
             let mut held = held.unwrap_or_default();
             if !forward {
-                // The header of a loop: its body may write any slot; cells of the root frame stay valid.
-                let root = self.cells_of(self.index, 0);
-                for (i, h) in held.iter_mut().enumerate() {
-                    let valid = *h != Held::Unknown && root.binary_search(&(i as u32)).is_ok();
-                    *h = if valid { Held::Valid } else { Held::Unknown };
-                }
+                self.forget_in_loop(block, &mut held);
             }
             held.resize(held.len().max(self.held.len()), Held::Unknown);
             self.held = held;
@@ -843,7 +935,7 @@ impl Lowering<'_, '_> {
 
     fn is_cell(&self, held: Held) -> bool {
         match held {
-            Held::Unknown => false,
+            Held::Unknown | Held::Link(_) => false,
             Held::Valid => true,
             Held::Value(v) => self.func.ty(v) == Type::Cell,
         }
@@ -923,9 +1015,21 @@ impl Lowering<'_, '_> {
             }
             Op::IaddExit | Op::IsubExit | Op::ImulExit => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                let (v, overflow) = match data.op {
-                    Op::IaddExit => self.b.ins().sadd_overflow(a, b),
-                    Op::IsubExit => self.b.ins().ssub_overflow(a, b),
+                let constant = func.int_const(arg(1)).filter(|&c| c != 0 && data.op != Op::ImulExit);
+                let (v, overflow) = match (data.op, constant) {
+                    // Cranelift has no branch on the overflow flag; with a constant a comparison will do.
+                    (op, Some(c)) => {
+                        let up = (op == Op::IaddExit) == (c > 0);
+                        let v = if op == Op::IaddExit {
+                            self.b.ins().iadd(a, b)
+                        } else {
+                            self.b.ins().isub(a, b)
+                        };
+                        let wrong = if up { IntCC::SignedLessThan } else { IntCC::SignedGreaterThan };
+                        (v, self.b.ins().icmp(wrong, v, a))
+                    }
+                    (Op::IaddExit, None) => self.b.ins().sadd_overflow(a, b),
+                    (Op::IsubExit, None) => self.b.ins().ssub_overflow(a, b),
                     _ => self.b.ins().smul_overflow(a, b),
                 };
                 if let Some(state) = state {
@@ -1114,7 +1218,7 @@ impl Lowering<'_, '_> {
                 if let Some(state) = state {
                     if self.stress {
                         // By the budget, so that runs repeat.
-                        let budget = self.b.use_var(self.budget);
+                        let budget = self.budget();
                         let mixed = self.b.ins().iadd_imm_s(budget, i64::from(inst.as_u32() * 5));
                         let low = self.b.ins().band_imm_s(mixed, 7);
                         let zero = self.iconst(0);
@@ -1155,7 +1259,10 @@ impl Lowering<'_, '_> {
                 None
             }
             Op::Branch => {
-                let depth = |i: usize| self.depths[data.targets[i].block];
+                let depth = |i: usize| {
+                    let id = self.loops.innermost(data.targets[i].block);
+                    id.map_or(0, |id| self.loops.loops[id].depth)
+                };
                 let swapped = depth(0) > depth(1);
                 let c = if swapped { self.negated(arg(0)) } else { None };
                 let order = if c.is_some() { [1, 0] } else { [0, 1] };
@@ -1270,9 +1377,9 @@ impl Lowering<'_, '_> {
     /// Charges one unit; where the budget is used up the engine refills it or leaves. Goes on where `next` leads, if it is given: then
     /// nothing stands between the charge and the way back of a loop.
     fn poll(&mut self, state: State, next: Option<&crate::ir::Target>) {
-        let budget = self.b.use_var(self.budget);
+        let budget = self.budget();
         let less = self.b.ins().iadd_imm_s(budget, -1);
-        self.b.def_var(self.budget, less);
+        self.set_budget(less);
         let (block, args) = match next {
             Some(target) => self.target_args(target),
             None => (self.b.create_block(), Vec::new()),
@@ -1339,17 +1446,14 @@ impl Lowering<'_, '_> {
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         let result = site.result;
         let closure = data.op == Op::CallClosure;
-        let mut types = vec![Type::Int; 3];
+        let mut types = vec![Type::Int; 2];
         types.extend(data.args.iter().map(|&v| func.ty(v)));
-        let mut returns: Vec<Type> = result.into_iter().collect();
-        returns.push(Type::Int);
-        let budget = self.b.use_var(self.budget);
-        let mut all = vec![self.ctx, frame, budget];
+        let returns: Vec<Type> = result.into_iter().collect();
+        let mut all = vec![self.ctx, frame];
         all.extend(&args);
         let own = !closure && site.callee == self.index && func.osr.is_none();
         let done = self.b.create_block();
         let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
-        let left = self.b.append_block_param(done, types::I64);
         if own {
             let signature = self.signature(&types, &returns);
             let f = match self.own {
@@ -1396,17 +1500,17 @@ impl Lowering<'_, '_> {
             let entry = self.b.ins().iadd(functions, offset);
             let native = self.load64(entry, offset_of!(FunctionEntry, native));
             let stub = self.stub(Stub::Call);
+            let budget = self.budget();
             let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
             let results = self.b.inst_results(call).to_vec();
+            self.set_budget(results[1]);
             let mut out = Vec::new();
             if let Some(ty) = result {
                 out.push(clif::BlockArg::Value(self.of_bits(ty, results[0])));
             }
-            out.push(clif::BlockArg::Value(results[1]));
             self.b.ins().jump(done, &out);
         }
         self.b.switch_to_block(done);
-        self.b.def_var(self.budget, left);
         self.reload(state, u32::MAX, true);
         value
     }
@@ -1446,11 +1550,11 @@ impl Lowering<'_, '_> {
             let entry = self.load64(self.ctx, offset_of!(Context, entry));
             let index = self.b.ins().uload32(trusted(), entry, offset_of!(FunctionEntry, link) as i32);
             let native = self.load64(entry, offset_of!(FunctionEntry, native));
-            let budget = self.b.use_var(self.budget);
+            let budget = self.budget();
             let stub = self.stub(Stub::Call);
             let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
             let results = self.b.inst_results(call).to_vec();
-            self.b.def_var(self.budget, results[1]);
+            self.set_budget(results[1]);
             let out: Vec<clif::BlockArg> =
                 ty.iter().map(|&ty| clif::BlockArg::Value(self.of_bits(ty, results[0]))).collect();
             self.b.ins().jump(done, &out);
@@ -1498,14 +1602,14 @@ impl Lowering<'_, '_> {
 
     fn reload_budget(&mut self) {
         let budget = self.load64(self.ctx, offset_of!(Context, budget));
-        self.b.def_var(self.budget, budget);
+        self.set_budget(budget);
     }
 
     /// Calls a routine for the instruction of a state; gives the status.
     fn run_routine(&mut self, state: State, routine: u32, calls: bool) -> clif::Value {
         let st = &self.func.states[state];
         if calls {
-            let budget = self.b.use_var(self.budget);
+            let budget = self.budget();
             self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
         }
         let frame = self.address(st.base);
@@ -1533,7 +1637,7 @@ impl Lowering<'_, '_> {
     /// Calls a routine that neither calls nor branches, on a way that is seldom taken: it keeps all registers, and leaves by itself.
     fn slow_routine(&mut self, state: State, routine: u32) {
         let st = &self.func.states[state];
-        let budget = self.b.use_var(self.budget);
+        let budget = self.budget();
         self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
         let frame = self.address(st.base);
         let pc = self.code(st.function, st.word);
@@ -1677,29 +1781,45 @@ impl Lowering<'_, '_> {
         let fast = self.b.create_block();
         self.b.ins().brif(flags, slow, &[], fast, &[]);
         self.b.switch_to_block(fast);
-        let budget = self.b.use_var(self.budget);
-        if func.osr.is_some() {
-            self.b.ins().return_(&[bits, budget]);
-        } else {
-            let mut out: Vec<clif::Value> = v.into_iter().collect();
-            out.push(budget);
-            self.b.ins().return_(&out);
+        match self.kept {
+            Some(_) => self.leave_loop(bits),
+            None => {
+                self.b.ins().return_(v.as_slice());
+            }
         }
         self.b.switch_to_block(slow);
         let entry = self.entry_of(self.index);
         let stub = self.stub(Stub::Return);
+        let budget = self.budget();
         let call = self.b.ins().call(stub, &[self.ctx, self.fp, budget, entry, bits]);
         let results = self.b.inst_results(call).to_vec();
-        if func.osr.is_some() {
-            self.b.ins().return_(&[results[0], results[1]]);
-        } else {
-            let mut out = Vec::new();
-            if let Some(ty) = ty {
-                out.push(self.of_bits(ty, results[0]));
+        self.set_budget(results[1]);
+        match self.kept {
+            Some(_) => self.leave_loop(results[0]),
+            None => {
+                let result = ty.map(|ty| self.of_bits(ty, results[0]));
+                self.b.ins().return_(result.as_slice());
             }
-            out.push(results[1]);
-            self.b.ins().return_(&out);
         }
+    }
+
+    /// Returns from a loop's code.
+    fn leave_loop(&mut self, bits: clif::Value) {
+        let budget = self.budget();
+        if let Some(kept) = self.kept {
+            self.b.ins().set_pinned_reg(kept);
+        }
+        self.b.ins().return_(&[bits, budget]);
+    }
+
+    /// The budget. It has a register of its own, since all loops, calls and exits take part in it, and a register allocator that
+    /// splits by length would keep it in memory.
+    fn budget(&mut self) -> clif::Value {
+        self.b.ins().get_pinned_reg(types::I64)
+    }
+
+    fn set_budget(&mut self, budget: clif::Value) {
+        self.b.ins().set_pinned_reg(budget);
     }
 }
 

@@ -148,6 +148,10 @@ impl Checks {
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
             let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
+            // That it is a string was known before its length was asked for.
+            if matches!(data.op, Op::StringLen | Op::AsciiLen) {
+                continue;
+            }
             if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
                 work.extend(&data.args);
             }

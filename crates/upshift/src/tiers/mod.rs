@@ -13,6 +13,7 @@ mod code;
 pub mod events;
 mod optimized;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -206,7 +207,8 @@ impl Driver {
         let uncompiled = instance.context.uncompiled;
         let Some(entry) = instance.entry_mut(index) else { return };
         if entry.native != uncompiled {
-            self.consider_optimizing(instance, index, cause, word);
+            let frame = Self::frame_on_top(instance, index);
+            self.consider_optimizing(instance, index, cause, word, frame);
             return;
         }
         // SAFETY: the entry is of a loaded function.
@@ -274,8 +276,17 @@ impl Driver {
             }
         }
         if made && self.config.optimize_heat == 0 {
-            self.consider_optimizing(instance, index, cause, word);
+            let frame = Self::frame_on_top(instance, index);
+            self.consider_optimizing(instance, index, cause, word, frame);
         }
+    }
+
+    /// The frame on top, in the driver's turn, where it is the function's.
+    fn frame_on_top(instance: &Instance, index: u32) -> Option<*const u64> {
+        let context = &instance.context;
+        // SAFETY: in the driver's turn the context describes the frame on top.
+        let here = !context.entry.is_null() && unsafe { (*context.entry).index() } == index;
+        here.then_some(context.fp.cast_const())
     }
 
     fn put(&mut self, instance: &mut Instance, index: u32, code: Arc<Code>) {
@@ -357,7 +368,14 @@ impl Driver {
     // ---- Tier 2 ----
 
     /// Looks at a function with machine code that has become hot, at a place behind a loop header or anywhere.
-    fn consider_optimizing(&mut self, instance: &mut Instance, index: u32, cause: Cause, word: Option<u32>) {
+    fn consider_optimizing(
+        &mut self,
+        instance: &mut Instance,
+        index: u32,
+        cause: Cause,
+        word: Option<u32>,
+        frame: Option<*const u64>,
+    ) {
         self.finish(instance);
         let heat = self.config.optimize_heat;
         let attempts = self.optimized.functions.entry(index).or_default();
@@ -380,18 +398,26 @@ impl Driver {
             _ if whole => Start::Function,
             _ => return,
         };
-        self.ask(instance, index, start, cause);
+        self.ask(instance, index, start, cause, frame);
     }
 
     /// Looks at a function that has become hot while native frames are on the stack: nothing may be evicted.
     fn consider_from_inside(&mut self, instance: &mut Instance, index: u32) {
         let uncompiled = instance.context.uncompiled;
         if instance.entry(index).is_some_and(|e| e.native != uncompiled) {
-            self.consider_optimizing(instance, index, Cause::Calls, None);
+            self.consider_optimizing(instance, index, Cause::Calls, None, None);
         }
     }
 
-    fn ask(&mut self, instance: &mut Instance, index: u32, start: Start, cause: Cause) {
+    /// Asks for code. `frame` is a frame of the function, which is running now: its closures are taken for what later calls have.
+    fn ask(
+        &mut self,
+        instance: &mut Instance,
+        index: u32,
+        start: Start,
+        cause: Cause,
+        frame: Option<*const u64>,
+    ) {
         if !self.optimized.functions.entry(index).or_default().asked.insert(start) {
             return;
         }
@@ -399,6 +425,11 @@ impl Driver {
         let number = machinery.next_number();
         let modules = instance.modules().to_vec();
         let feedback = modules.iter().map(|m| instance.feedback(m).to_vec()).collect();
+        let closures = match (frame, instance.function(index)) {
+            // SAFETY: the frame is the function's. Its arguments are there; at a loop all its cells are valid.
+            (Some(fp), Some(meta)) => unsafe { optimized::closures(fp, meta, cause == Cause::Loop) },
+            _ => HashMap::new(),
+        };
         let options = Options {
             callee: self.config.inline_callee,
             recursion: self.config.inline_recursion,
@@ -406,7 +437,7 @@ impl Driver {
             ..Options::default()
         };
         let job = Job {
-            world: World { modules, feedback, failed: self.optimized.failed.clone() },
+            world: World { modules, feedback, closures, failed: self.optimized.failed.clone() },
             index,
             start,
             options,
@@ -559,11 +590,14 @@ impl Driver {
         let Some(module) = instance.module_of(index).cloned() else { return };
         let Some(meta) = module.function(index) else { return };
         let code = &module.code[meta.start as usize..][..meta.len as usize];
+        let frame = Self::frame_on_top(instance, index);
         match upshift_optimizer::flow::outermost(code, header) {
             Some(outer) if outer != header && self.config.optimize_loops => {
-                self.ask(instance, index, Start::Loop(outer), Cause::Loop);
+                self.ask(instance, index, Start::Loop(outer), Cause::Loop, frame);
             }
-            _ if self.config.optimize_functions => self.ask(instance, index, Start::Function, Cause::Loop),
+            _ if self.config.optimize_functions => {
+                self.ask(instance, index, Start::Function, Cause::Loop, frame);
+            }
             _ => {}
         }
     }
@@ -701,7 +735,12 @@ fn each_form(
     module: &Arc<LinkedModule>,
     mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function),
 ) {
-    let world = World { modules: vec![module.clone()], feedback: Vec::new(), failed: Arc::default() };
+    let world = World {
+        modules: vec![module.clone()],
+        feedback: Vec::new(),
+        closures: HashMap::new(),
+        failed: Arc::default(),
+    };
     let options = Options { unseen: false, ..Options::default() };
     for meta in &module.functions[..module.guest_functions as usize] {
         if let Ok(mut func) = upshift_optimizer::build::build(&world, meta.index, Start::Function, options) {

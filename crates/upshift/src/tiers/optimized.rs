@@ -7,7 +7,7 @@
 //! An exit completes the interpreter's frames by its table and counts. Assumptions that failed are kept and not made again; code
 //! that left too often by them is retired, and its function may be compiled again a limited number of times.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -18,11 +18,14 @@ use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start};
 use upshift_optimizer::ir::{Function, Reason};
 use upshift_optimizer::lower::{Compiler, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
+use upshift_runtime::closure;
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
-use upshift_runtime::linked::LinkedModule;
+use upshift_runtime::linked::{FunctionMeta, LinkedModule};
+use upshift_runtime::object::{Closure, ObjectKind};
 use upshift_runtime::record::Shape;
+use upshift_runtime::value::Value;
 
 use crate::code_memory::CodeBlock;
 
@@ -33,8 +36,58 @@ pub struct World {
     pub modules: Vec<Arc<LinkedModule>>,
     /// The feedback of each module, in order.
     pub feedback: Vec<Vec<Feedback>>,
+    /// The functions of closures that the running frame has: by slot, then captures.
+    pub closures: HashMap<Vec<u32>, u32>,
     /// Instructions whose assumption failed: function and word.
     pub failed: Arc<HashSet<(u32, u32)>>,
+}
+
+/// How many closures of a frame are looked at.
+const CLOSURES: usize = 32;
+/// How many captures lead from a slot to one.
+const DEPTH: usize = 3;
+
+/// The functions of the closures that a frame has, and of those that they have captured. Where a frame begins, only its arguments
+/// are there; `all` says that it has all its cells.
+///
+/// # Safety
+/// `fp` is a live frame of this function.
+pub unsafe fn closures(fp: *const u64, meta: &FunctionMeta, all: bool) -> HashMap<Vec<u32>, u32> {
+    let mut found = HashMap::new();
+    let layout = &meta.layout;
+    let cells: Vec<u32> = if all {
+        (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size()).collect()
+    } else {
+        let environment = meta.environment.then(|| layout.first_cell());
+        let params = meta.params.iter().filter(|p| p.ty.is_cell()).map(|p| p.slot);
+        environment.into_iter().chain(params).collect()
+    };
+    // SAFETY: by the contract.
+    let slots =
+        cells.into_iter().map(|slot| (vec![slot], Value::from_bits(unsafe { *fp.add(slot as usize) })));
+    let mut work: VecDeque<(Vec<u32>, Value)> = slots.filter(|(_, v)| v.is_object()).collect();
+    while let Some((path, cell)) = work.pop_front() {
+        // SAFETY: valid cells that are objects point to live objects; closures hold so many cells.
+        unsafe {
+            let object: *mut Closure = cell.as_ptr();
+            if (*object).header.kind != ObjectKind::Closure as u8 {
+                continue;
+            }
+            if found.len() == CLOSURES {
+                break;
+            }
+            found.insert(path.clone(), closure::function_of(object));
+            if path.len() <= DEPTH {
+                for i in 0..u32::from((*object).header.bits) {
+                    let v = closure::capture(object, i as usize);
+                    if v.is_object() {
+                        work.push_back((path.iter().copied().chain([i]).collect(), v));
+                    }
+                }
+            }
+        }
+    }
+    found
 }
 
 impl World {
@@ -79,6 +132,14 @@ impl Facts for World {
             HeapType::Closure(signature) => tables.signature_at(*signature).map(|s| s.params.clone()),
             _ => None,
         }
+    }
+
+    fn closure(&self, path: &[u32]) -> Option<u32> {
+        self.closures.get(path).copied()
+    }
+
+    fn constant(&self, number: u32) -> Option<Value> {
+        self.modules.iter().find_map(|m| m.inline_constant(number.checked_sub(m.bases.constants)?))
     }
 
     fn may_be_results(&self, ty: CellType) -> bool {
