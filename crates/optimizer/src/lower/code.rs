@@ -88,6 +88,7 @@ impl Compiler {
             ("enable_pinned_reg", "true"),
             ("is_pic", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+            ("machine_code_cfg_info", "true"),
             ("unwind_info", "false"),
             ("enable_probestack", "false"),
             ("enable_heap_access_spectre_mitigation", "false"),
@@ -157,6 +158,7 @@ impl Compiler {
             .compile(&*self.isa, &mut ControlPlane::default())
             .map_err(|e| format!("{:?}", e.inner))?;
         machine.text.extend_from_slice(compiled.code_buffer());
+        super::flags::run(&mut machine.text[base as usize..], &compiled.bb_starts);
         let relocs: Vec<_> = compiled.buffer.relocs().to_vec();
         let text = compiled.vcode.clone().unwrap_or_default();
         let func = &self.context.func;

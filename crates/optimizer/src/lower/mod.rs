@@ -14,6 +14,7 @@
 //! The budget is a variable that calls take and give.
 
 mod code;
+mod flags;
 mod sweep;
 
 use std::collections::HashMap;
@@ -380,6 +381,23 @@ impl Lowering<'_, '_> {
             Some(b) => b,
             None => self.value(value),
         }
+    }
+
+    /// Whether a sum, difference or product is no i64, as a value. (Flags are for branches alone: see `flags.rs`.)
+    fn overflows(&mut self, op: Op, a: clif::Value, b: clif::Value) -> clif::Value {
+        if op == Op::ImulOverflows {
+            // The upper half is the sign of the lower.
+            let (low, high) = (self.b.ins().imul(a, b), self.b.ins().smulhi(a, b));
+            let sign = self.b.ins().sshr_imm_u(low, 63);
+            return self.b.ins().icmp(IntCC::NotEqual, high, sign);
+        }
+        // Both operands, the second negated for a difference, have another sign than the result.
+        let v = if op == Op::IaddOverflows { self.b.ins().iadd(a, b) } else { self.b.ins().isub(a, b) };
+        let x = self.b.ins().bxor(a, v);
+        let y = if op == Op::IaddOverflows { self.b.ins().bxor(b, v) } else { self.b.ins().bxor(a, b) };
+        let both = self.b.ins().band(x, y);
+        let zero = self.iconst(0);
+        self.b.ins().icmp(IntCC::SignedLessThan, both, zero)
     }
 
     /// The negation of a comparison.
@@ -1039,11 +1057,7 @@ impl Lowering<'_, '_> {
             }
             Op::IaddOverflows | Op::IsubOverflows | Op::ImulOverflows => boolean!({
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                match data.op {
-                    Op::IaddOverflows => self.b.ins().sadd_overflow(a, b).1,
-                    Op::IsubOverflows => self.b.ins().ssub_overflow(a, b).1,
-                    _ => self.b.ins().smul_overflow(a, b).1,
-                }
+                self.overflows(data.op, a, b)
             }),
             Op::SelectInt | Op::SelectFloat | Op::SelectCell => {
                 let c = self.condition(arg(0));
