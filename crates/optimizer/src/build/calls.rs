@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use upshift_bytecode::{Bank, Inst as Bytecode, Op as Code, ValueType};
 use upshift_runtime::feedback::MEGAMORPHIC;
+use upshift_runtime::linked::FunctionMeta;
 use upshift_runtime::object::{Closure, Header, ObjectKind};
 use upshift_runtime::routine::Routine;
 
@@ -252,7 +253,17 @@ impl<'a> Builder<'a> {
         // A closure made here has a known function; others, the one that was seen.
         let known = self.known_function(closure);
         let seen = || self.paths.get(&closure).and_then(|path| self.facts.closure(path));
-        let seen = seen().filter(|_| known.is_none() && self.may_assume(frame));
+        let seen = seen().filter(|&index| {
+            // What was seen may be out of date.
+            let fits = |m: &FunctionMeta| {
+                m.environment
+                    && m.params.iter().map(|p| p.ty.bank()).eq(signature.iter().map(|t| t.bank()))
+                    && m.result.map(|ty| type_of(ty.bank())) == Self::result_of(inst).map(|r| r.1)
+            };
+            known.is_none()
+                && self.may_assume(frame)
+                && self.facts.function(index).is_some_and(|g| !g.code.is_empty() && fits(g.meta))
+        });
         if let Some(index) = seen {
             let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
             let wanted = self.iconst(i64::from(index));

@@ -262,6 +262,16 @@ impl Heap {
         self.config.limit = limit;
     }
 
+    /// The word at an address, if that is in memory for small objects. For looks at cells that may be out of date: what is there may be
+    /// anything.
+    pub fn peek(&self, address: usize) -> Option<u64> {
+        let inside = |pages: &Pages| (pages.base().addr()..pages.end().addr()).contains(&address);
+        let young = std::iter::once(&self.nursery).chain(&self.overflow);
+        let found = address.is_multiple_of(8) && young.chain(self.old.chunks()).any(inside);
+        // SAFETY: the pages are mapped, their ends are aligned, and any bytes are a word.
+        found.then(|| unsafe { std::ptr::with_exposed_provenance::<u64>(address).read_volatile() })
+    }
+
     /// What the heap did so far.
     pub fn stats(&self) -> HeapStats {
         let mut stats = self.stats;

@@ -106,6 +106,11 @@ impl OldSpace {
         }
     }
 
+    /// The memory of the blocks.
+    pub(crate) fn chunks(&self) -> &[Pages] {
+        &self.chunks
+    }
+
     /// Room for an object of `size` bytes, at most [`SMALL_MAX`]. Its content is arbitrary.
     #[inline]
     pub(crate) fn alloc(&mut self, size: usize) -> *mut Header {

@@ -426,8 +426,10 @@ impl Driver {
         let modules = instance.modules().to_vec();
         let feedback = modules.iter().map(|m| instance.feedback(m).to_vec()).collect();
         let closures = match (frame, instance.function(index)) {
-            // SAFETY: the frame is the function's. Its arguments are there; at a loop all its cells are valid.
-            (Some(fp), Some(meta)) => unsafe { optimized::closures(fp, meta, cause == Cause::Loop) },
+            // SAFETY: the frame is the function's, and live.
+            (Some(fp), Some(meta)) => unsafe {
+                optimized::closures(&instance.heap, fp, meta, cause == Cause::Loop)
+            },
             _ => HashMap::new(),
         };
         let options = Options {

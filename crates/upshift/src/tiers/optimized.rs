@@ -18,10 +18,10 @@ use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start};
 use upshift_optimizer::ir::{Function, Reason};
 use upshift_optimizer::lower::{Compiler, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
-use upshift_runtime::closure;
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
+use upshift_runtime::heap::Heap;
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 use upshift_runtime::object::{Closure, ObjectKind};
 use upshift_runtime::record::Shape;
@@ -47,12 +47,17 @@ const CLOSURES: usize = 32;
 /// How many captures lead from a slot to one.
 const DEPTH: usize = 3;
 
-/// The functions of the closures that a frame has, and of those that they have captured. Where a frame begins, only its arguments
-/// are there; `all` says that it has all its cells.
+/// The functions of the closures that a frame has, and of those that they have captured. Slots that are not in use may hold anything,
+/// so each address is looked at before it is followed, and what is found is no more than likely.
 ///
 /// # Safety
 /// `fp` is a live frame of this function.
-pub unsafe fn closures(fp: *const u64, meta: &FunctionMeta, all: bool) -> HashMap<Vec<u32>, u32> {
+pub unsafe fn closures(
+    heap: &Heap,
+    fp: *const u64,
+    meta: &FunctionMeta,
+    all: bool,
+) -> HashMap<Vec<u32>, u32> {
     let mut found = HashMap::new();
     let layout = &meta.layout;
     let cells: Vec<u32> = if all {
@@ -62,30 +67,28 @@ pub unsafe fn closures(fp: *const u64, meta: &FunctionMeta, all: bool) -> HashMa
         let params = meta.params.iter().filter(|p| p.ty.is_cell()).map(|p| p.slot);
         environment.into_iter().chain(params).collect()
     };
-    // SAFETY: by the contract.
-    let slots =
-        cells.into_iter().map(|slot| (vec![slot], Value::from_bits(unsafe { *fp.add(slot as usize) })));
-    let mut work: VecDeque<(Vec<u32>, Value)> = slots.filter(|(_, v)| v.is_object()).collect();
+    let mut work: VecDeque<(Vec<u32>, u64)> = cells
+        .into_iter()
+        // SAFETY: slots of the frame.
+        .map(|slot| (vec![slot], unsafe { *fp.add(slot as usize) }))
+        .collect();
     while let Some((path, cell)) = work.pop_front() {
-        // SAFETY: valid cells that are objects point to live objects; closures hold so many cells.
-        unsafe {
-            let object: *mut Closure = cell.as_ptr();
-            if (*object).header.kind != ObjectKind::Closure as u8 {
-                continue;
-            }
-            if found.len() == CLOSURES {
-                break;
-            }
-            found.insert(path.clone(), closure::function_of(object));
-            if path.len() <= DEPTH {
-                for i in 0..u32::from((*object).header.bits) {
-                    let v = closure::capture(object, i as usize);
-                    if v.is_object() {
-                        work.push_back((path.iter().copied().chain([i]).collect(), v));
-                    }
-                }
+        if !Value::from_bits(cell).is_object() {
+            continue;
+        }
+        let Some(header) = heap.peek(cell as usize).filter(|h| *h as u8 == ObjectKind::Closure as u8) else {
+            continue;
+        };
+        if found.len() == CLOSURES {
+            break;
+        }
+        if path.len() <= DEPTH {
+            for i in 0..((header >> 16) as u32 & 0xFFFF).min(CLOSURES as u32) {
+                let Some(v) = heap.peek(cell as usize + Closure::CAPTURES + 8 * i as usize) else { break };
+                work.push_back((path.iter().copied().chain([i]).collect(), v));
             }
         }
+        found.insert(path, (header >> 32) as u32);
     }
     found
 }
