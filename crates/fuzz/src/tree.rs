@@ -110,7 +110,8 @@ fn write_stmt(stmt: &Stmt, indent: usize, text: &mut String) {
 fn write_parts(parts: &[Part], indent: usize, text: &mut String) {
     for part in parts {
         match part {
-            Part::Text(t) => text.push_str(t),
+            // A statement may have several lines.
+            Part::Text(t) => text.push_str(&t.replace('\n', &format!("\n{:indent$}", ""))),
             Part::Expr(e) => write_parts(&e.parts, indent, text),
             Part::Block(block) => {
                 text.push_str("{\n");

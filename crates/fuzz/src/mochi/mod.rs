@@ -129,6 +129,11 @@ impl Generator {
             let stmt = if self.r.one_in(4) { self.template_function() } else { self.function() };
             program.push(stmt);
         }
+        if self.r.one_in(2) {
+            // Most of the work in a function, whose variables are no globals.
+            self.most = all / 2.0;
+            program.push(self.function());
+        }
         self.most = all;
         for _ in 0..self.r.below(4) {
             program.push(self.variable());
@@ -335,6 +340,9 @@ impl Generator {
             body.push(Stmt(parts![format!("if {n} <= 0 "), vec![Stmt(parts!["return ", base])]]));
         }
         body.extend(self.stmts(len));
+        if self.r.one_in(2) {
+            body.push(self.a_loop());
+        }
         if depth > 0 {
             let n = self.variables[before.3].name.clone();
             for k in 0..calls {

@@ -7,7 +7,12 @@ impl Generator {
     pub(super) fn template(&mut self) -> Stmt {
         self.spent += self.times * 20.0;
         let (a, b, c) = (self.name("i"), self.name("i"), self.name("t"));
-        match self.r.below(7) {
+        match self.r.below(13) {
+            7 | 8 => self.kernel(),
+            9 => self.short_loop(),
+            10 => self.aliases(),
+            11 => self.edge_loop(),
+            12 => self.records(),
             0 => {
                 // Sorts a list in place.
                 let Some(v) = self.find_where(|v| {
@@ -182,6 +187,235 @@ impl Generator {
                 Stmt(parts![format!("var {hash} = "), start, format!("\nfor {c} in {} ", v.name), vec![turn]])
             }
         }
+    }
+
+    /// A loop over a list by index, as numeric code has them: reads at small distances, stores, now and then something that changes
+    /// the list's length or puts another list in its place.
+    fn kernel(&mut self) -> Stmt {
+        let of = self.r.pick(&[&Type::Int, &Type::Float, &Type::Int, &Type::Bool]).clone();
+        let (xs, i, n) = (self.name("xs"), self.name("i"), 2 + self.r.below(300));
+        let n = (n as f64).min(((self.most - self.spent) / self.times / 8.0).max(3.0)) as usize;
+        self.spent += self.times * n as f64 * 4.0;
+        let ty = Type::List(Box::new(of.clone()));
+        let first = self.scope(n as f64, |g| {
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: n as f64, mutable: false });
+            g.small(&of, 2)
+        });
+        let fill = vec![Stmt(parts![format!("{xs} = append({xs}, "), first, ")"])];
+        let mut parts = parts![format!("var {xs}: {} = []\nfor {i} in 0..{n} ", self.type_text(&ty)), fill];
+        self.variables.push(Variable { name: xs.clone(), ty: ty.clone(), bound: 0.0, mutable: true });
+        let (j, acc) = (self.name("i"), self.name(prefix(&of)));
+        let acc_ty = if of == Type::Bool { Type::Int } else { of.clone() };
+        let zero = if acc_ty == Type::Int { "0" } else { "0.0" };
+        self.variables.push(Variable { name: acc.clone(), ty: acc_ty.clone(), bound: SMALL, mutable: true });
+        let distance = self.r.below(4);
+        let (start, end) = match self.r.below(8) {
+            0 => (distance.to_string(), format!("{n}")),
+            1 => (format!("-{distance}"), format!("len({xs}) - {distance}")),
+            2 if self.risky => ("0".into(), format!("len({xs}) + 1")),
+            _ => (distance.to_string(), format!("len({xs})")),
+        };
+        let body = self.scope(n as f64, |g| {
+            g.loops += 1;
+            g.variables.push(Variable { name: j.clone(), ty: Type::Int, bound: n as f64, mutable: false });
+            let mut body = Vec::new();
+            let back = g.r.below(distance + 1);
+            let element = g.make(
+                &of,
+                SMALL,
+                parts![if back > 0 { format!("{xs}[{j} - {back}]") } else { format!("{xs}[{j}]") }],
+            );
+            for _ in 0..1 + g.r.below(3) {
+                let stmt = match g.r.below(9) {
+                    0..=2 if of != Type::Bool => {
+                        let other = g.small(&of, 1);
+                        let op = g.r.pick(&["+", "-", "*", "+"]);
+                        let sum =
+                            g.make(&of, 1e13, parts!["(", element.clone(), format!(" {op} "), other, ")"]);
+                        let sum = g.fit(sum, SMALL);
+                        Stmt(parts![format!("{xs}[{j}] = "), sum])
+                    }
+                    0..=2 => Stmt(parts![
+                        format!("if "),
+                        element.clone(),
+                        " ",
+                        vec![Stmt(parts![format!("{acc} = {acc} + 1")])]
+                    ]),
+                    3 | 4 if of != Type::Bool => {
+                        let sum =
+                            g.make(&acc_ty, 2.0 * SMALL, parts![format!("({acc} + "), element.clone(), ")"]);
+                        let sum = if g.risky && g.r.one_in(4) { sum } else { g.fit(sum, SMALL) };
+                        Stmt(parts![format!("{acc} = "), sum])
+                    }
+                    5 => {
+                        let value = g.small(&of, 1);
+                        let at = g.r.below(n);
+                        let change = match g.r.below(3) {
+                            0 => Stmt(parts![format!("{xs} = append({xs}, "), value, ")"]),
+                            1 => Stmt(parts![format!("{xs} = {xs}[0:{}]", at.max(1))]),
+                            _ => Stmt(parts![format!("{xs} = ["), value, "]"]),
+                        };
+                        Stmt(parts![format!("if {j} == {at} "), vec![change]])
+                    }
+                    6 => g.stmt(),
+                    _ => g.assignment().unwrap_or_else(|| g.stmt()),
+                };
+                body.push(stmt);
+            }
+            g.loops -= 1;
+            body
+        });
+        // The list may have become shorter than what is read of it.
+        let guard = if self.risky { String::new() } else { format!("if {j} >= len({xs}) {{ break }}") };
+        let mut all = vec![];
+        if !guard.is_empty() {
+            all.push(Stmt(parts![guard]));
+        }
+        all.extend(body);
+        parts.extend(parts![format!("\nvar {acc} = {zero}\nfor {j} in {start}..{end} "), all]);
+        Stmt(parts)
+    }
+
+    /// Loops of a few turns, known or not, inside one another.
+    fn short_loop(&mut self) -> Stmt {
+        let (i, j) = (self.name("i"), self.name("i"));
+        let (n, m) = (self.r.below(9), self.r.below(5));
+        let end = if self.r.one_in(2) { m.to_string() } else { format!("{i} + {m}") };
+        self.spent += self.times * (n * (m + n)) as f64;
+        let (outer, inner) = self.scope(n as f64, |g| {
+            g.loops += 2;
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: 9.0, mutable: false });
+            let inner = g.scope((n + m) as f64, |g| {
+                g.variables.push(Variable { name: j.clone(), ty: Type::Int, bound: 15.0, mutable: false });
+                let len = 1 + g.r.below(3);
+                g.stmts(len)
+            });
+            let outer = g.assignment();
+            g.loops -= 2;
+            (outer, inner)
+        });
+        let mut body = vec![Stmt(parts![format!("for {j} in 0..{end} "), inner])];
+        body.extend(outer);
+        Stmt(parts![format!("for {i} in 0..{n} "), body])
+    }
+
+    /// Two names for one object, changed through both in a loop.
+    fn aliases(&mut self) -> Stmt {
+        let Some(v) = self.find_where(|v| {
+            matches!(v.ty, Type::List(_) | Type::IntMap(_) | Type::TextMap(_) | Type::Record(_)) && v.mutable
+        }) else {
+            return self.kernel();
+        };
+        let (other, i) = (self.name(prefix(&v.ty)), self.name("i"));
+        let turns = (10 + self.r.below(300)) as f64;
+        let turns = turns.min(((self.most - self.spent) / self.times / 8.0).max(3.0)).floor();
+        self.variables.push(Variable { name: other.clone(), ..v.clone() });
+        let body = self.scope(turns, |g| {
+            g.loops += 1;
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: turns, mutable: false });
+            let mut body = Vec::new();
+            for k in 0..3 {
+                // Only these two are in sight of the assignment.
+                let all = g.variables.clone();
+                let wanted = [&other, &v.name][k % 2].clone();
+                g.variables
+                    .retain(|v| v.name == wanted || v.name == i || matches!(v.ty, Type::Int | Type::Float));
+                body.extend(g.assignment());
+                g.variables = all;
+            }
+            if g.r.one_in(3) {
+                let at = g.r.below(turns as usize);
+                body.push(Stmt(parts![
+                    format!("if {i} == {at} "),
+                    vec![Stmt(parts![format!("{other} = {}", v.name)])]
+                ]));
+            }
+            g.loops -= 1;
+            body
+        });
+        Stmt(parts![format!("var {other} = {}\nfor {i} in 0..{turns} ", v.name), body])
+    }
+
+    /// A loop near the ends of what an int holds.
+    fn edge_loop(&mut self) -> Stmt {
+        let (i, acc) = (self.name("i"), self.name("i"));
+        let n = 1 + self.r.below(40);
+        self.spent += self.times * n as f64 * 3.0;
+        let (start, end) = match self.r.below(4) {
+            0 => (format!("9223372036854775807 - {n}"), "9223372036854775807".to_string()),
+            1 => ("-9223372036854775807 - 1".into(), format!("-9223372036854775807 + {n}")),
+            2 => (format!("4611686018427387904 - {n}"), format!("4611686018427387904 + {n}")),
+            _ => (format!("140737488355328 - {n}"), format!("140737488355328 + {n}")),
+        };
+        let body = self.scope(n as f64, |g| {
+            g.loops += 1;
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: 9.3e18, mutable: false });
+            let len = 1 + g.r.below(3);
+            let body = g.stmts(len);
+            g.loops -= 1;
+            body
+        });
+        self.variables.push(Variable { name: acc.clone(), ty: Type::Int, bound: 4e18, mutable: true });
+        let by = if self.risky && self.r.one_in(3) { "1" } else { "2" };
+        let mut all = vec![Stmt(parts![format!("{acc} = {i} / {by}")])];
+        if self.risky && self.r.one_in(3) {
+            let n = self.r.pick(&["1", "2", "-1", "4611686018427387904"]);
+            let op = self.r.pick(&["+", "-", "*"]);
+            all.push(Stmt(parts![format!("{acc} = ({i} {op} {n}) / 2")]));
+        }
+        all.extend(body);
+        Stmt(parts![format!("var {acc} = 0\nfor {i} in {start}..{end} "), all])
+    }
+
+    /// A list of records, or a chain of them, and a loop over it.
+    fn records(&mut self) -> Stmt {
+        if self.records.is_empty() {
+            return self.kernel();
+        }
+        let n = self.r.below(self.records.len());
+        let ty = Type::Record(n);
+        let (rs, r, i) = (self.name("xs"), self.name("r"), self.name("i"));
+        self.spent += self.times * 120.0;
+        let value = self.scope(20.0, |g| {
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: 20.0, mutable: false });
+            let Record { name, fields } = g.records[n].clone();
+            let mut parts = parts![format!("{name} {{ ")];
+            for (k, (field, ty)) in fields.iter().enumerate() {
+                let value = g.small(ty, 1);
+                parts.extend(parts![if k > 0 { ", " } else { "" }, format!("{field}: "), value]);
+            }
+            parts.push(" }".into());
+            g.make(&ty, 0.0, parts)
+        });
+        let append = Stmt(parts![format!("{rs} = append({rs}, "), value, ")"]);
+        let list = Type::List(Box::new(ty.clone()));
+        let text = self.type_text(&list);
+        self.variables.push(Variable { name: rs.clone(), ty: list, bound: 0.0, mutable: true });
+        let body = self.scope(40.0, |g| {
+            g.loops += 1;
+            g.variables.push(Variable { name: r.clone(), ty: ty.clone(), bound: 0.0, mutable: false });
+            let all = g.variables.clone();
+            g.variables.retain(|v| {
+                v.name == r || !matches!(v.ty, Type::List(_) | Type::IntMap(_) | Type::TextMap(_))
+            });
+            let mut body = Vec::new();
+            for _ in 0..2 {
+                body.extend(g.assignment());
+            }
+            g.variables = all;
+            body.push(g.stmt());
+            g.loops -= 1;
+            body
+        });
+        let rounds = 1 + self.r.below(3);
+        let inner = Stmt(parts![format!("for {r} in {rs} "), body]);
+        let k = self.name("i");
+        Stmt(parts![
+            format!("var {rs}: {text} = []\nfor {i} in 0..20 "),
+            vec![append],
+            format!("\nfor {k} in 0..{rounds} "),
+            vec![inner]
+        ])
     }
 
     fn int_small(&mut self) -> Expr {
