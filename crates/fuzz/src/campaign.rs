@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::mochi;
-use crate::reduce::reduce;
-use crate::run::{Outcome, compile};
+use crate::reduce::{reduce, reduce_bytecode};
+use crate::run::{self, Outcome, Ready};
 use crate::schedule::{Schedule, reference};
-use crate::tree::render;
+use crate::tree::{self, render};
+use crate::{bytecode, mochi};
 
 /// No program needs so much.
 pub const FUEL: u64 = 150_000;
@@ -53,46 +53,113 @@ pub fn schedules(seed: u64, random: u64) -> impl Iterator<Item = u64> {
     (0..5).chain((0..random).map(move |k| 1000 + seed * 64 + k))
 }
 
+/// What programs are generated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Kind {
+    /// Most are Mochi programs.
+    #[default]
+    Both,
+    /// Mochi programs.
+    Mochi,
+    /// Modules of bytecode.
+    Bytecode,
+}
+
+/// A generated program.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// In Mochi.
+    Mochi(tree::Program),
+    /// In bytecode.
+    Bytecode(bytecode::Program),
+}
+
+impl Subject {
+    /// The program of a number.
+    pub fn new(kind: Kind, seed: u64) -> Subject {
+        match kind {
+            Kind::Both if seed % 6 == 5 => Subject::Bytecode(bytecode::Program::new(seed as usize)),
+            Kind::Bytecode => Subject::Bytecode(bytecode::Program::new(seed as usize)),
+            _ => Subject::Mochi(mochi::program(seed)),
+        }
+    }
+
+    /// Its text.
+    pub fn text(&self) -> String {
+        match self {
+            Subject::Mochi(program) => render(program),
+            Subject::Bytecode(program) => {
+                upshift_bytecode::text::print(&bytecode::module(std::slice::from_ref(program)))
+            }
+        }
+    }
+
+    fn extension(&self) -> &'static str {
+        match self {
+            Subject::Mochi(_) => "mochi",
+            Subject::Bytecode(_) => "bytecode",
+        }
+    }
+
+    /// Ready to run.
+    ///
+    /// # Errors
+    /// What the front end says.
+    pub fn ready(&self) -> Result<Ready, String> {
+        match self {
+            Subject::Mochi(program) => run::compile(&render(program)),
+            Subject::Bytecode(program) => run::bytecode(bytecode::module(std::slice::from_ref(program))),
+        }
+    }
+}
+
 /// Runs a program under schedules; `before` is called with each before it runs.
-pub fn check(text: &str, seeds: impl Iterator<Item = u64>, mut before: impl FnMut(u64)) -> Verdict {
-    let ready = match compile(text) {
+pub fn check(
+    ready: &Result<Ready, String>,
+    seeds: impl Iterator<Item = u64>,
+    mut before: impl FnMut(u64),
+) -> Verdict {
+    let ready = match ready {
         Ok(ready) => ready,
-        Err(error) => return Verdict::Invalid(error),
+        Err(error) => return Verdict::Invalid(error.clone()),
     };
-    let Some(whole) = ready.run(&reference(), FUEL) else { return Verdict::Skipped };
+    let plenty = vec![FUEL; ready.calls()];
+    let Some(whole) = ready.run(&reference(), &plenty) else { return Verdict::Skipped };
+    let total: u64 = whole.fuel.iter().sum();
     let mut runs = 1;
     for seed in seeds {
         let schedule = Schedule::new(seed);
-        if schedule.stress() && whole.fuel > STRESS_FUEL {
+        if schedule.stress() && total > STRESS_FUEL {
             continue;
         }
-        let fuel = match schedule.fuel {
-            0 => FUEL,
-            32 => whole.fuel.saturating_sub(1),
-            part => whole.fuel * part / 32,
+        let part = |used: &u64| match schedule.fuel {
+            32 => used.saturating_sub(1),
+            part => used * part / 32,
         };
         before(seed);
-        let want = if fuel == FUEL {
-            whole.clone()
+        let (fuel, want) = if schedule.fuel == 0 {
+            (plenty.clone(), whole.clone())
         } else {
-            match ready.run(&reference(), fuel) {
-                Some(want) => want,
-                None => continue,
-            }
+            let fuel: Vec<u64> = whole.fuel.iter().map(part).collect();
+            let Some(want) = ready.run(&reference(), &fuel) else { continue };
+            (fuel, want)
         };
-        let Some(got) = ready.run(&schedule.config, fuel) else { continue };
+        let Some(got) = ready.run(&schedule.config, &fuel) else { continue };
         runs += 1;
         if want != got {
             return Verdict::Differ(Box::new(Difference { schedule, want, got }));
         }
     }
-    let end = whole.end.split(']').next().unwrap_or("").replace("error[", "");
-    Verdict::Agree(whole.fuel, runs, if end.is_empty() { "no-error".into() } else { end })
+    let end = if whole.fuel.len() > 1 { "bytecode" } else { whole.end.split(']').next().unwrap_or("") };
+    let end = end.replace("error[", "");
+    Verdict::Agree(total, runs, if end.is_empty() { "no-error".into() } else { end })
 }
 
 /// What a campaign does.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What programs.
+    pub kind: Kind,
     /// The first number.
     pub seed: u64,
     /// How many.
@@ -108,13 +175,12 @@ pub struct Options {
 }
 
 /// A child's work: numbers from `seed` on. Writes a line before each run, and one for each result.
-pub fn child(seed: u64, count: u64, random: u64) {
+pub fn child(kind: Kind, seed: u64, count: u64, random: u64) {
     let mut out = std::io::stdout().lock();
     for seed in seed..seed + count {
         let _ = writeln!(out, "program {seed}");
         let _ = out.flush();
-        let text = render(&mochi::program(seed));
-        let verdict = check(&text, schedules(seed, random), |schedule| {
+        let verdict = check(&Subject::new(kind, seed).ready(), schedules(seed, random), |schedule| {
             let _ = writeln!(out, "run {seed} {schedule}");
             let _ = out.flush();
         });
@@ -129,8 +195,11 @@ pub fn child(seed: u64, count: u64, random: u64) {
 }
 
 /// Checks one text under one schedule, for the reducer: the exit code says what came of it.
-pub fn one(text: &str, schedule: u64, tell: bool) -> u8 {
-    match check(text, std::iter::once(schedule), |_| {}) {
+pub fn one(path: &Path, schedule: u64, tell: bool) -> std::io::Result<u8> {
+    let text = std::fs::read_to_string(path)?;
+    let mochi = path.to_string_lossy().contains(".mochi");
+    let ready = if mochi { run::compile(&text) } else { run::parse(&text) };
+    Ok(match check(&ready, std::iter::once(schedule), |_| {}) {
         Verdict::Differ(d) => {
             if tell {
                 println!(
@@ -149,12 +218,11 @@ pub fn one(text: &str, schedule: u64, tell: bool) -> u8 {
             if e.starts_with("panic") { 12 } else { 1 }
         }
         _ => 0,
-    }
+    })
 }
 
 fn show(outcome: &Outcome) -> String {
-    let fuel = outcome.fuel;
-    format!("{}{}fuel {fuel}\n", outcome.output, outcome.end)
+    format!("{}{}fuel {:?}\n", outcome.output, outcome.end, outcome.fuel)
 }
 
 /// How a process that checked one text ended.
@@ -226,7 +294,7 @@ pub fn campaign(options: &Options) -> Result<usize, Box<dyn Error>> {
                     while from < to && started.elapsed() < options.time {
                         let mut at = (from, None);
                         let left = options.time.saturating_sub(started.elapsed());
-                        let status = batch(from, to - from, options.schedules, left, &mut |line| {
+                        let status = batch(options, from, to - from, left, &mut |line| {
                             let words: Vec<&str> = line.split(' ').collect();
                             let number =
                                 |i: usize| words.get(i).and_then(|w| w.parse::<u64>().ok()).unwrap_or(0);
@@ -313,9 +381,10 @@ fn myself() -> Command {
 }
 
 /// Runs a child over numbers.
-fn batch(seed: u64, count: u64, random: u64, left: Duration, line: &mut dyn FnMut(&str)) -> End {
+fn batch(options: &Options, seed: u64, count: u64, left: Duration, line: &mut dyn FnMut(&str)) -> End {
     let mut command = myself();
-    command.args(["child", &seed.to_string(), &count.to_string(), &random.to_string()]);
+    command.args(["child", &format!("{:?}", options.kind), &seed.to_string(), &count.to_string()]);
+    command.arg(options.schedules.to_string());
     let Ok(mut child) = command.stdout(Stdio::piped()).spawn() else { return End::Code(-1) };
     let Some(out) = child.stdout.take() else { return End::Code(-1) };
     let (send, lines) = mpsc::channel();
@@ -348,7 +417,7 @@ fn apart(path: &Path, text: &str, schedule: u64) -> End {
         return End::Agree;
     }
     let mut command = myself();
-    command.arg("one").arg(path).arg(schedule.to_string()).stdout(Stdio::null());
+    command.arg("one").arg(path).arg(schedule.to_string()).arg("quiet").stdout(Stdio::null());
     match command.spawn() {
         Ok(mut child) => wait(&mut child, Duration::from_secs(20)),
         Err(_) => End::Agree,
@@ -358,27 +427,39 @@ fn apart(path: &Path, text: &str, schedule: u64) -> End {
 /// Makes a find small and writes it down.
 fn report(find: &Find, options: &Options) -> Result<(), Box<dyn Error>> {
     println!("find: program {}, schedule {:?}: {}", find.seed, find.schedule, find.what);
-    let program = mochi::program(find.seed);
-    let base = options.out.join(format!("seed-{}", find.seed));
+    let subject = Subject::new(options.kind, find.seed);
+    let base = options.out.join(format!("seed-{}.{}", find.seed, subject.extension()));
     let schedule = find.schedule.unwrap_or(0);
-    let temporary = base.with_extension("tmp");
-    std::fs::write(base.with_extension("whole"), render(&program))?;
-    let end = apart(&temporary, &render(&program), schedule);
+    let named = |extension: &str| {
+        let mut name = base.clone().into_os_string();
+        name.push(extension);
+        PathBuf::from(name)
+    };
+    let (temporary, whole) = (named(".tmp"), named(".whole"));
+    std::fs::write(&whole, subject.text())?;
+    let end = apart(&temporary, &subject.text(), schedule);
     println!("  again: {end:?}");
     if end == End::Agree || end == End::Code(1) {
         std::fs::remove_file(&temporary)?;
         return Ok(());
     }
-    let small = reduce(program, Duration::from_secs(120), &mut |candidate| {
-        apart(&temporary, &render(candidate), schedule) == end
-    });
+    let time = Duration::from_secs(120);
+    let small = match subject {
+        Subject::Mochi(program) => Subject::Mochi(reduce(program, time, &mut |candidate| {
+            apart(&temporary, &render(candidate), schedule) == end
+        })),
+        Subject::Bytecode(program) => Subject::Bytecode(reduce_bytecode(program, time, &mut |candidate| {
+            let text = Subject::Bytecode(candidate.clone()).text();
+            apart(&temporary, &text, schedule) == end
+        })),
+    };
     std::fs::remove_file(&temporary)?;
-    let path = base.with_extension("mochi");
-    std::fs::write(&path, render(&small))?;
-    let told = myself().arg("one").arg(&path).arg(schedule.to_string()).arg("tell").output()?;
+    std::fs::write(&base, small.text())?;
+    let path = &base;
+    let told = myself().arg("one").arg(path).arg(schedule.to_string()).output()?;
     let mut text = String::from_utf8_lossy(&told.stdout).into_owned();
     text += &format!("\n{end:?}, schedule {schedule}: {}\n", Schedule::new(schedule));
-    std::fs::write(base.with_extension("txt"), &text)?;
-    println!("  {} lines in {}\n{text}", render(&small).lines().count(), path.display());
+    std::fs::write(named(".txt"), &text)?;
+    println!("  {} lines in {}\n{text}", small.text().lines().count(), path.display());
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! (hierarchical delta debugging), and [`campaign`] runs numbers in child processes, so that crashes lose nothing.
 #![forbid(unsafe_code)]
 
+pub mod bytecode;
 pub mod campaign;
 pub mod mochi;
 pub mod reduce;

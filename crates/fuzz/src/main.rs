@@ -2,18 +2,17 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
-use upshift_fuzz::campaign::{self, Options};
-use upshift_fuzz::mochi;
-use upshift_fuzz::tree::render;
+use upshift_fuzz::campaign::{self, Kind, Options, Subject};
 
 const USAGE: &str = "\
 Usage: cargo xtask fuzz [OPTIONS]
-       cargo xtask fuzz show SEED
+       cargo xtask fuzz [--mochi | --bytecode] show SEED
        cargo xtask fuzz one FILE SCHEDULE
 
 Runs generated programs in the interpreter and under schedules of tiers, and compares. What differs is made smaller and written
@@ -25,6 +24,7 @@ Options:
   --seconds N      for so long (default: 60, if there is no count)
   --jobs N         so many processes at once (default: 2)
   --schedules N    random schedules for each program, beside the five fixed ones (default: 4)
+  --mochi, --bytecode   programs of this kind only
   --out DIR        where finds go (default: target/fuzz)
 ";
 
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
 fn dispatch() -> Result<u8, Box<dyn Error>> {
     let mut parser = lexopt::Parser::from_env();
     let mut options = Options {
+        kind: Kind::Both,
         seed: std::time::UNIX_EPOCH.elapsed()?.as_secs() << 20,
         count: u64::MAX,
         time: Duration::MAX,
@@ -52,8 +53,10 @@ fn dispatch() -> Result<u8, Box<dyn Error>> {
         match argument {
             Value(word) => {
                 let rest: Vec<String> = parser.raw_args()?.map(|a| a.string()).collect::<Result<_, _>>()?;
-                return subcommand(&word.string()?, &rest);
+                return subcommand(options.kind, &word.string()?, &rest);
             }
+            Long("mochi") => options.kind = Kind::Mochi,
+            Long("bytecode") => options.kind = Kind::Bytecode,
             Long("seed") => options.seed = parser.value()?.parse()?,
             Long("count") => options.count = parser.value()?.parse()?,
             Long("seconds") => options.time = Duration::from_secs(parser.value()?.parse()?),
@@ -74,16 +77,23 @@ fn dispatch() -> Result<u8, Box<dyn Error>> {
     Ok(u8::from(campaign::campaign(&options)? > 0))
 }
 
-fn subcommand(word: &str, rest: &[String]) -> Result<u8, Box<dyn Error>> {
+fn subcommand(kind: Kind, word: &str, rest: &[String]) -> Result<u8, Box<dyn Error>> {
     let number = |i: usize| -> Result<u64, Box<dyn Error>> {
         Ok(rest.get(i).ok_or("an argument is missing")?.parse()?)
     };
     match word {
-        "child" => campaign::child(number(0)?, number(1)?, number(2)?),
-        "show" => print!("{}", render(&mochi::program(number(0)?))),
+        "child" => {
+            let kind = match rest.first().map_or("", |k| k) {
+                "Mochi" => Kind::Mochi,
+                "Bytecode" => Kind::Bytecode,
+                _ => Kind::Both,
+            };
+            campaign::child(kind, number(1)?, number(2)?, number(3)?);
+        }
+        "show" => print!("{}", Subject::new(kind, number(0)?).text()),
         "one" => {
-            let text = std::fs::read_to_string(&rest[0])?;
-            return Ok(campaign::one(&text, number(1)?, rest.len() > 2));
+            let path = rest.first().ok_or("a file is missing")?;
+            return Ok(campaign::one(Path::new(path), number(1)?, rest.get(2).is_none_or(|w| w != "quiet"))?);
         }
         other => return Err(format!("unknown command `{other}`\n\n{USAGE}").into()),
     }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::bytecode;
 use crate::tree::{Program, block_len, plainer, unwrapped, without};
 
 /// The smallest program found that still fails.
@@ -63,4 +64,28 @@ pub fn reduce(program: Program, time: Duration, fails: &mut dyn FnMut(&Program) 
             return small;
         }
     }
+}
+
+/// Likewise for a program in bytecode: statement by statement, and fewer variables.
+pub fn reduce_bytecode(
+    program: bytecode::Program,
+    time: Duration,
+    fails: &mut dyn FnMut(&bytecode::Program) -> bool,
+) -> bytecode::Program {
+    let started = Instant::now();
+    let mut small = program;
+    while started.elapsed() < time {
+        let bodies = bytecode::smaller(&small.body);
+        let smaller = bodies.into_iter().map(|body| bytecode::Program { body, ..small.clone() });
+        let fewer = [
+            bytecode::Program { ints: small.ints.saturating_sub(1).max(1), ..small.clone() },
+            bytecode::Program { floats: small.floats.saturating_sub(1).max(1), ..small.clone() },
+        ];
+        let fewer = fewer.into_iter().filter(|p| p.ints < small.ints || p.floats < small.floats);
+        match fewer.chain(smaller).find(|candidate| started.elapsed() < time && fails(candidate)) {
+            Some(found) => small = found,
+            None => break,
+        }
+    }
+    small
 }

@@ -49,15 +49,17 @@ impl Generator {
 
     /// An expression of a type.
     pub(super) fn expr(&mut self, ty: &Type, depth: usize) -> Expr {
-        if depth > 0 && self.r.one_in(7) {
-            if let Some(call) = self.call(ty, depth - 1) {
-                return call;
-            }
+        if depth > 0
+            && self.r.one_in(7)
+            && let Some(call) = self.call(ty, depth - 1)
+        {
+            return call;
         }
-        if depth > 0 && self.r.one_in(8) {
-            if let Some(access) = self.access(ty, depth - 1) {
-                return access;
-            }
+        if depth > 0
+            && self.r.one_in(8)
+            && let Some(access) = self.access(ty, depth - 1)
+        {
+            return access;
         }
         if depth > 0 && self.r.one_in(20) {
             return self.choice(ty, depth - 1);
@@ -592,10 +594,10 @@ impl Generator {
     }
 
     fn list(&mut self, ty: &Type, of: &Type, depth: usize) -> Expr {
-        if depth == 0 || self.r.one_in(3) {
-            if let Some(v) = self.find(ty) {
-                return read(&v);
-            }
+        if (depth == 0 || self.r.one_in(3))
+            && let Some(v) = self.find(ty)
+        {
+            return read(&v);
         }
         let depth = depth.saturating_sub(1);
         let parts = match self.r.below(12) {
@@ -654,10 +656,10 @@ impl Generator {
     }
 
     fn map(&mut self, ty: &Type, of: &Type, depth: usize) -> Expr {
-        if depth == 0 || self.r.one_in(3) {
-            if let Some(v) = self.find(ty) {
-                return read(&v);
-            }
+        if (depth == 0 || self.r.one_in(3))
+            && let Some(v) = self.find(ty)
+        {
+            return read(&v);
         }
         let depth = depth.saturating_sub(1);
         let mut parts = parts!["{"];
@@ -676,10 +678,10 @@ impl Generator {
 
     fn record_value(&mut self, n: usize, depth: usize) -> Expr {
         let ty = Type::Record(n);
-        if depth == 0 || self.r.one_in(2) {
-            if let Some(v) = self.find(&ty) {
-                return read(&v);
-            }
+        if (depth == 0 || self.r.one_in(2))
+            && let Some(v) = self.find(&ty)
+        {
+            return read(&v);
         }
         let Record { name, fields } = self.records[n].clone();
         let mut parts = parts![format!("{name} {{ ")];
@@ -693,10 +695,10 @@ impl Generator {
 
     fn union_value(&mut self, n: usize, depth: usize) -> Expr {
         let ty = Type::Union(n);
-        if depth == 0 || self.r.one_in(2) {
-            if let Some(v) = self.find(&ty) {
-                return read(&v);
-            }
+        if (depth == 0 || self.r.one_in(2))
+            && let Some(v) = self.find(&ty)
+        {
+            return read(&v);
         }
         let variants = &self.unions[n].variants;
         let (name, fields) = variants[self.r.below(variants.len())].clone();
@@ -771,10 +773,10 @@ impl Generator {
     /// An int or a float behind `any`.
     fn number(&mut self, depth: usize) -> Expr {
         let ty = Type::Number;
-        if depth == 0 || self.r.one_in(3) {
-            if let Some(v) = self.find(&ty) {
-                return Expr { bound: SMALL, ..read(&v) };
-            }
+        if (depth == 0 || self.r.one_in(3))
+            && let Some(v) = self.find(&ty)
+        {
+            return Expr { bound: SMALL, ..read(&v) };
         }
         let depth = depth.saturating_sub(1);
         if self.r.one_in(2) && self.find(&ty).is_some() {
@@ -791,10 +793,10 @@ impl Generator {
     }
 
     fn any(&mut self, depth: usize) -> Expr {
-        if depth == 0 || self.r.one_in(3) {
-            if let Some(v) = self.find(&Type::Any) {
-                return read(&v);
-            }
+        if (depth == 0 || self.r.one_in(3))
+            && let Some(v) = self.find(&Type::Any)
+        {
+            return read(&v);
         }
         if self.r.one_in(8) {
             return self.make(&Type::Any, 0.0, parts!["none"]);

@@ -576,7 +576,8 @@ impl Lowering<'_, '_> {
                 if i >= self.held.len() {
                     self.held.resize(i + 1, Held::Unknown);
                 }
-                if self.held[i] == Held::Unknown {
+                // What another function that was inlined here left may be a raw number.
+                if !self.is_cell(self.held[i]) {
                     let hole = self.iconst(cells::Value::HOLE.bits() as i64);
                     self.store_slot(slot, hole);
                     self.held[i] = Held::Valid;
@@ -1255,11 +1256,12 @@ impl Lowering<'_, '_> {
         while let Some(s) = next {
             let data = &func.states[s];
             for slot in self.cells_of(data.function, data.base) {
-                if let Some(h) = self.held.get_mut(slot as usize)
-                    && matches!(*h, Held::Value(_))
+                if let Some(&h) = self.held.get(slot as usize)
+                    && matches!(h, Held::Value(_))
                     && !data.slots.iter().any(|&(k, _)| k == slot)
                 {
-                    *h = Held::Valid;
+                    let valid = if self.is_cell(h) { Held::Valid } else { Held::Unknown };
+                    self.held[slot as usize] = valid;
                 }
             }
             for &(slot, value) in &data.slots {
