@@ -20,7 +20,7 @@ use crate::{bytecode, mochi};
 /// No program needs so much.
 pub const FUEL: u64 = 150_000;
 /// With collections at every opportunity, programs that need more are not run.
-const STRESS_FUEL: u64 = 2_500;
+const STRESS_FUEL: u64 = 5_000;
 /// A program that shows nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -90,7 +90,7 @@ fn random(r: &mut Random, config: &mut Config) {
         1..=3 => Tier::Optimized,
         _ => Tier::Auto,
     };
-    config.gc_stress = r.one_in(6);
+    config.gc_stress = r.one_in(4);
     let t = &mut config.tiers;
     t.pin = !r.one_in(8);
     t.baseline_heat = r.pick(&[1, 1, 2, 3, 10, 60, 400]);

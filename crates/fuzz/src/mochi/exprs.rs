@@ -801,6 +801,18 @@ impl Generator {
         if self.r.one_in(8) {
             return self.make(&Type::Any, 0.0, parts!["none"]);
         }
+        // An entry that may be missing, and what comes of it.
+        if self.r.one_in(5)
+            && let Some(v) = self.find(&Type::IntMap(Box::new(Type::Int)))
+        {
+            let (key, value) = (self.int(1), self.small(&Type::Int, 1));
+            let op = self.r.pick(&["+", "-", "*", "==", "<"]);
+            return self.make(
+                &Type::Any,
+                0.0,
+                parts![format!("({}[", v.name), key, format!("] {op} "), value, ")"],
+            );
+        }
         let ty = self.plain_type(1);
         let ty = if matches!(ty, Type::Any) { Type::Int } else { ty };
         let value = self.expr(&ty, depth.saturating_sub(1));

@@ -7,7 +7,13 @@ impl Generator {
     pub(super) fn template(&mut self) -> Stmt {
         self.spent += self.times * 20.0;
         let (a, b, c) = (self.name("i"), self.name("i"), self.name("t"));
-        match self.r.below(13) {
+        match self.r.below(20) {
+            13 => self.chain(),
+            14 => self.palindrome(),
+            15 => self.nested_function(),
+            16 => self.big(),
+            17 => self.partial(),
+            18 | 19 => self.kinds(),
             7 | 8 => self.kernel(),
             9 => self.short_loop(),
             10 => self.aliases(),
@@ -418,6 +424,173 @@ impl Generator {
         ])
     }
 
+    /// A linked list, made and walked along.
+    fn chain(&mut self) -> Stmt {
+        let (head, node, sum, i) = (self.name("a"), self.name("a"), self.name("i"), self.name("i"));
+        let n = 1 + self.r.below(30);
+        self.spent += self.times * n as f64 * 4.0;
+        let value = self.scope(n as f64, |g| {
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: 40.0, mutable: false });
+            g.small(&Type::Int, 2)
+        });
+        let step = self.scope(n as f64, |g| {
+            g.variables.push(Variable { name: sum.clone(), ty: Type::Int, bound: SMALL, mutable: false });
+            let value = g.expr(&Type::Int, 1);
+            let value = g.fit(value, SMALL);
+            let sum =
+                g.make(&Type::Int, 4.0 * SMALL, parts![format!("({sum} + {node}[\"v\"] + "), value, ")"]);
+            g.fit(sum, SMALL)
+        });
+        let empty = self.r.pick(&["none", "none", "0", "false"]);
+        let push = Stmt(parts![format!("{head} = {{\"v\": "), value, format!(", \"next\": {head}}}")]);
+        let body =
+            vec![Stmt(parts![format!("{sum} = "), step]), Stmt(parts![format!("{node} = {node}[\"next\"]")])];
+        self.variables.push(Variable { name: sum.clone(), ty: Type::Int, bound: SMALL, mutable: true });
+        Stmt(parts![
+            format!("var {head}: any = {empty}\nfor {i} in 0..{n} "),
+            vec![push],
+            format!("\nvar {sum} = 0\nvar {node} = {head}\nwhile {node} != {empty} "),
+            body
+        ])
+    }
+
+    /// Characters compared from both ends.
+    fn palindrome(&mut self) -> Stmt {
+        let (s, i, j, same) = (self.name("s"), self.name("i"), self.name("i"), self.name("b"));
+        let text = self.text(2);
+        self.spent += self.times * 20.0;
+        self.variables.push(Variable { name: s.clone(), ty: Type::Text, bound: 0.0, mutable: true });
+        self.variables.push(Variable { name: same.clone(), ty: Type::Bool, bound: 0.0, mutable: true });
+        let differ = vec![Stmt(parts![format!("{same} = false")]), Stmt(parts!["break"])];
+        let body = vec![
+            Stmt(parts![format!("if {s}[{i}] != {s}[{j}] "), differ]),
+            Stmt(parts![format!("{i} = {i} + 1\n{j} = {j} - 1")]),
+        ];
+        Stmt(parts![
+            format!("var {s} = "),
+            text,
+            format!("\nvar {same} = true\nvar {i} = 0\nvar {j} = len({s}) - 1\nwhile {i} < {j} "),
+            body
+        ])
+    }
+
+    /// A function in the middle of others, which changes what is around it and calls itself.
+    fn nested_function(&mut self) -> Stmt {
+        let (f, n, count) = (self.name("f"), self.name("i"), self.name("i"));
+        let functions = std::mem::take(&mut self.functions);
+        let (around, loops) = (self.result.replace(Type::Int), std::mem::take(&mut self.loops));
+        self.variables.push(Variable { name: count.clone(), ty: Type::Int, bound: SMALL, mutable: true });
+        let all = self.variables.clone();
+        self.variables.retain(|v| !matches!(v.ty, Type::Function(..)));
+        let (body, value) = self.scope(10.0, |g| {
+            g.variables.push(Variable { name: n.clone(), ty: Type::Int, bound: 20.0, mutable: false });
+            let mut body = vec![
+                Stmt(parts![format!("if {n} <= 0 "), vec![Stmt(parts![format!("return {count}")])]]),
+                Stmt(parts![format!("{count} = ({count} + {n}) % 1000003")]),
+            ];
+            for _ in 0..1 + g.r.below(2) {
+                body.extend(g.assignment());
+            }
+            (body, g.small(&Type::Int, 1))
+        });
+        self.variables = all;
+        self.functions = functions;
+        (self.result, self.loops) = (around, loops);
+        let mut body = body;
+        let sum = self.make(&Type::Int, 3.0 * SMALL, parts![format!("({f}({n} - 1) + "), value, ")"]);
+        let sum = self.fit(sum, SMALL);
+        body.push(Stmt(parts!["return ", sum]));
+        let (times, k, last) = (1 + self.r.below(40), self.name("i"), self.name("i"));
+        self.spent += self.times * times as f64 * 30.0;
+        self.variables.push(Variable { name: last.clone(), ty: Type::Int, bound: SMALL, mutable: true });
+        let call = Stmt(parts![format!("{last} = ({last} + {f}({k} % 9)) % 1000003")]);
+        Stmt(parts![
+            format!("var {count} = 0\nfun {f}({n}: int): int "),
+            body,
+            format!("\nvar {last} = 0\nfor {k} in 0..{times} "),
+            vec![call]
+        ])
+    }
+
+    /// Exact numbers.
+    fn big(&mut self) -> Stmt {
+        let (b, i, rest) = (self.name("big"), self.name("i"), self.name("i"));
+        let n = 1 + self.r.below(40);
+        self.spent += self.times * n as f64 * 4.0;
+        let start = self.int(1);
+        let op = self.r.pick(&["*", "+", "*", "-"]);
+        let factor = self.scope(n as f64, |g| {
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: 50.0, mutable: false });
+            g.small(&Type::Int, 1)
+        });
+        self.variables.push(Variable { name: rest.clone(), ty: Type::Int, bound: 1e9, mutable: true });
+        let body = vec![Stmt(parts![format!("{b} = {b} {op} "), factor])];
+        Stmt(parts![
+            format!("var {b}: bigint = "),
+            start,
+            format!("\nfor {i} in 0..{n} "),
+            body,
+            format!("\nvar {rest} = ({b} % 1000000007) as int")
+        ])
+    }
+
+    /// A function that still waits for an argument.
+    fn partial(&mut self) -> Stmt {
+        let found = self.functions.iter().find(|f| f.depth == 0 && f.params.len() == 2 && f.cost < 100.0);
+        let Some(function) = found.cloned() else { return self.kinds() };
+        let g = self.name("g");
+        let first = self.small(&function.params[0], 1);
+        let ty = Type::Function(vec![function.params[1].clone()], Box::new(function.result));
+        self.variables.push(Variable { name: g.clone(), ty, bound: 0.0, mutable: false });
+        Stmt(parts![format!("let {g} = {}(", function.name), first, ")"])
+    }
+
+    /// A loop in which a variable holds one kind after the other.
+    fn kinds(&mut self) -> Stmt {
+        let (a, i, count) = (self.name("a"), self.name("i"), self.name("i"));
+        let n = 5 + self.r.below(200);
+        let n = (n as f64).min(((self.most - self.spent) / self.times / 8.0).max(3.0)) as usize;
+        self.spent += self.times * n as f64 * 4.0;
+        let (first, body) = self.scope(n as f64, |g| {
+            g.loops += 1;
+            let first = g.expr(&Type::Int, 1);
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: n as f64, mutable: false });
+            let mut body = Vec::new();
+            for _ in 0..1 + g.r.below(3) {
+                // Rare kinds come late, when the loop was compiled for the common one.
+                let ty = g.plain_type(1);
+                let value = g.small(&ty, 1);
+                let (modulus, rest) = (g.r.pick(&["3", "17", "50", "90"]), g.r.below(40));
+                let test = format!("if {i} % {modulus} == {rest} ");
+                body.push(Stmt(parts![test, vec![Stmt(parts![format!("{a} = "), value])]]));
+            }
+            let value = g.small(&Type::Int, 1);
+            let use_it = match g.r.below(6) {
+                0 => Stmt(parts![format!("if {a} == "), value, " ", vec![Stmt(parts![format!("{count} = {count} + 1")])]]),
+                1 => Stmt(parts![format!("if {a} "), vec![Stmt(parts![format!("{count} = {count} + 1")])]]),
+                2 => Stmt(parts![format!("{count} = {count} + len(str({a}))")]),
+                3 => Stmt(parts![format!("if {a} in [1, 2, 0.5] "), vec![Stmt(parts![format!("{count} = {count} + 1")])]]),
+                4 => Stmt(parts![
+                    format!("{count} = {count} + (match {a} {{ 1 => 1 0.5 => 2 \"a\" => 3 true => 4 none => 5 _ => 6 }})")
+                ]),
+                _ if g.risky => Stmt(parts![format!("{count} = {count} + {a}")]),
+                _ => Stmt(parts![format!("if {a} != none "), vec![Stmt(parts![format!("{count} = {count} + 1")])]]),
+            };
+            body.push(use_it);
+            body.extend(g.assignment());
+            g.loops -= 1;
+            (first, body)
+        });
+        self.variables.push(Variable { name: a.clone(), ty: Type::Any, bound: 0.0, mutable: true });
+        self.variables.push(Variable { name: count.clone(), ty: Type::Int, bound: SMALL, mutable: false });
+        Stmt(parts![
+            format!("var {a}: any = "),
+            first,
+            format!("\nvar {count} = 0\nfor {i} in 0..{n} "),
+            body
+        ])
+    }
+
     fn int_small(&mut self) -> Expr {
         self.small(&Type::Int, 1)
     }
@@ -429,7 +602,59 @@ impl Generator {
         let (int, result) = if any { ("", "") } else { (": int", ": int") };
         let mut function =
             Function { name: f.clone(), params: vec![Type::Int], result: Type::Int, cost: 200.0, depth: 12 };
-        let stmt = match self.r.below(5) {
+        let stmt = match self.r.below(8) {
+            5 => {
+                // Of whatever kind.
+                function.params = vec![Type::Number, Type::Number];
+                function.result = Type::Number;
+                (function.depth, function.cost) = (0, 3.0);
+                let other =
+                    Function { params: vec![Type::Text, Type::Text], result: Type::Text, ..function.clone() };
+                self.functions.push(other);
+                let op = self.r.pick(&["<", ">=", "=="]);
+                let value = self.r.pick(&["a", "b"]);
+                Stmt(parts![
+                    format!("fun {f}(a, b) "),
+                    vec![
+                        Stmt(parts![format!("if a {op} b "), vec![Stmt(parts!["return a"])]]),
+                        Stmt(parts![format!("return {value}")]),
+                    ]
+                ])
+            }
+            6 => {
+                // Looks for something.
+                function.params = vec![Type::List(Box::new(Type::Int)), Type::Int];
+                (function.depth, function.cost) = (0, 40.0);
+                let result = self.r.pick(&["i", "x", "x - i"]);
+                Stmt(parts![
+                    format!("fun {f}(xs: list<int>, x: int): int "),
+                    vec![
+                        Stmt(parts![
+                            "for i in 0..len(xs) ",
+                            vec![Stmt(parts![
+                                "if xs[i] == x ",
+                                vec![Stmt(parts![format!("return {result}")])]
+                            ])]
+                        ]),
+                        Stmt(parts!["return -1"]),
+                    ]
+                ])
+            }
+            7 => {
+                // Changes what it is given.
+                function.params = vec![Type::List(Box::new(Type::Int)), Type::Int];
+                (function.depth, function.cost) = (0, 40.0);
+                Stmt(parts![
+                    format!("fun {f}(xs: list<int>, x: int): int "),
+                    vec![
+                        Stmt(parts![
+                            "for i in 0..len(xs) ",
+                            vec![Stmt(parts!["xs[i] = (xs[i] * 3 + x) % 1009"])]
+                        ]),
+                        Stmt(parts!["return xs[0] + xs[-1]"]),
+                    ]
+                ])
+            }
             0 => Stmt(parts![
                 format!("fun {f}({n}{int}){result} "),
                 vec![
