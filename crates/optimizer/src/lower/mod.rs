@@ -576,7 +576,7 @@ impl Lowering<'_, '_> {
                 if i >= self.held.len() {
                     self.held.resize(i + 1, Held::Unknown);
                 }
-                // What another function that was inlined here left may be a raw number.
+                // A frame that was here before may have had an int in this place.
                 if !self.is_cell(self.held[i]) {
                     let hole = self.iconst(cells::Value::HOLE.bits() as i64);
                     self.store_slot(slot, hole);
