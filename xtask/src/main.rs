@@ -1,4 +1,4 @@
-//! Everything that Cargo does not do: benchmarks and generated documents.
+//! Everything that Cargo does not do: benchmarks and generated documents, long tests.
 //!
 //! Each subcommand is a module with a `run` function that takes the rest of the arguments. Nothing here is used
 //! by the engine, and nothing here is needed to build or to test it.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod docs;
+mod fuzz;
 mod stencils;
 
 use std::error::Error;
@@ -23,6 +24,7 @@ Usage: cargo xtask COMMAND [OPTIONS]
 Commands:
   bench   compare Upshift with its peers; measure memory, start-up, large programs
   docs    write the generated pages of the book
+  fuzz    run generated programs in every tier, compare, and make what differs small
   stencils  compile the stencils of the baseline compiler (needs clang-19)
 
 `cargo xtask COMMAND --help` lists the options of a command.
@@ -44,6 +46,7 @@ fn dispatch() -> Outcome {
     match parser.next()? {
         Some(Value(command)) if command == "bench" => bench::run(&mut parser),
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
+        Some(Value(command)) if command == "fuzz" => fuzz::run(&mut parser),
         Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),
         Some(Short('h') | Long("help")) => {
             print!("{USAGE}");

@@ -9,7 +9,7 @@
 //! * `lists.rs`, `objects.rs`, `cells.rs`: families on what lives in the heap and on cells, against
 //!   `upshift_runtime::value` and memory that the test lays out (`memory.rs`).
 //!
-//! What the compiler makes of stencils is the business of `loops.rs`; the stubs and calls, which need a whole instance, are
+//! What the compiler makes of stencils is the business of `fuzz/tests/loops.rs`; the stubs and calls, which need a whole instance, are
 //! run by `execution.rs`.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]

@@ -1426,11 +1426,12 @@ impl Lowering<'_, '_> {
         while let Some(s) = next {
             let data = &func.states[s];
             for slot in self.cells_of(data.function, data.base) {
-                if let Some(h) = self.held.get_mut(slot as usize)
-                    && matches!(*h, Held::Value(_))
+                if let Some(&h) = self.held.get(slot as usize)
+                    && matches!(h, Held::Value(_))
                     && !data.slots.iter().any(|&(k, _)| k == slot)
                 {
-                    *h = Held::Valid;
+                    let valid = if self.is_cell(h) { Held::Valid } else { Held::Unknown };
+                    self.held[slot as usize] = valid;
                 }
             }
             for &(slot, value) in &data.slots {

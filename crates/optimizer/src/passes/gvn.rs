@@ -577,6 +577,7 @@ impl Pass<'_> {
             if let Ok(number) = self.table.find(&key) {
                 let leader = self.leaders[number].expand().filter(|&l| self.available(l));
                 let leader = leader.or_else(|| Some(number).filter(|&n| self.available(n)));
+                let leader = leader.filter(|&l| self.asks_the_same(inst, l));
                 if let Some(leader) = leader {
                     self.leaders[number] = leader.into();
                     self.facts.numbers[result] = number.into();
@@ -625,6 +626,16 @@ impl Pass<'_> {
             self.made(inst);
         }
         true
+    }
+
+    /// Whether what is computed from operands and headers of objects alone has the very operands of what would replace it. An answer
+    /// about a cell that cannot be used any more is as good an answer about the congruent one that took over, but then nothing says
+    /// that what is behind it needs that one to be an object: `licm.rs` would load from it before the question.
+    fn asks_the_same(&self, inst: Inst, leader: Value) -> bool {
+        let data = &self.func.insts[inst];
+        let asks = data.access.is_none_or(|a| matches!(a.class, Class::Fixed | Class::Bits));
+        let same = |d: &InstData| data.args.iter().all(|arg| d.args.contains(arg));
+        !asks || self.func.def(leader).is_none_or(same)
     }
 
     fn part_of(&self, key: &Key) -> usize {

@@ -173,6 +173,8 @@ impl Checks {
             Some(data) if data.op == Op::SelectCell => {
                 depth > 0 && data.args[1..].iter().all(|&v| self.safe_within(func, stamp, v, depth - 1))
             }
+            // Whether a number has become an object is asked of the number, and of no object anything else is read.
+            Some(data) if matches!(data.op, Op::BoxSmall | Op::BoxInt | Op::BoxFloat | Op::BoxBool) => false,
             Some(data) if data.op == Op::Load && func.ty(value) == Type::Ptr => {
                 depth > 0 && self.safe_within(func, stamp, data.args[0], depth - 1)
             }

@@ -7,7 +7,7 @@ use upshift::bytecode::{
     RecordId, Source, Span, TrapCode, TrapSet, ValueType,
 };
 
-use crate::common::function;
+use super::function;
 
 /// The type of all cells.
 pub const ANY_T: ValueType = Cell(ANY);

@@ -18,24 +18,12 @@
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
 
-mod common;
-
-#[path = "loops/code.rs"]
-mod code;
-#[path = "loops/ops.rs"]
-mod ops;
-#[path = "loops/programs.rs"]
-mod programs;
-#[path = "loops/shared.rs"]
-mod shared;
-
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use code::module;
-use programs::{Program, smaller};
 use upshift::bytecode::text;
 use upshift::{Config, Engine, Grants, Instance, Limits, Tier};
+use upshift_fuzz::bytecode::{INPUTS, Program, module, smaller};
 
 /// How many programs a run of the tests tries.
 const PROGRAMS: usize = 1000;
@@ -43,10 +31,6 @@ const PROGRAMS: usize = 1000;
 const BATCH: usize = 25;
 /// Nothing needs so much fuel.
 const FUEL: u64 = 3_000_000;
-
-/// What the functions are called with.
-const INPUTS: &[(i64, f64)] =
-    &[(0, 0.0), (3, -1.5), (-123_456_789, 1e18), (i64::MAX, f64::NAN), (0x1234_5678_9ABC, 0.1)];
 
 /// What a run shows.
 #[derive(PartialEq, Debug)]

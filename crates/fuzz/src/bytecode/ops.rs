@@ -4,9 +4,9 @@ use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, Label, Reg};
 use upshift::bytecode::{ANY, Immediate, NumberPolicy, TruthMask, ValueType};
 
-use crate::code::Lower;
-use crate::programs::Genes;
-use crate::shared::ANY_T;
+use super::code::Lower;
+use super::programs::Genes;
+use super::shared::ANY_T;
 
 /// Picks one of the ops by a number.
 macro_rules! choose {

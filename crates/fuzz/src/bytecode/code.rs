@@ -4,8 +4,8 @@ use upshift::bytecode::ValueType::{Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, Label, ModuleBuilder, Reg};
 use upshift::bytecode::{ANY, Module, Span, SwitchKey};
 
-use crate::programs::{Genes, Program, Stmt};
-use crate::shared::{ANY_T, Shared};
+use super::programs::{Genes, Program, Stmt};
+use super::shared::{ANY_T, Shared};
 
 /// A loop around.
 #[derive(Clone, Copy)]
@@ -518,6 +518,7 @@ fn lower(m: &mut ModuleBuilder, s: &Shared, program: &Program) {
     lower.f.finish(m);
 }
 
+/// A module of programs: functions that are named `p` and their number.
 pub fn module(programs: &[Program]) -> Module {
     let mut m = ModuleBuilder::new("t");
     let shared = Shared::new(&mut m);

@@ -6,26 +6,37 @@ use upshift_bytecode::testing::Random;
 /// stays one whatever is taken away from it.
 pub type Genes = [usize; 5];
 
+/// A statement.
 #[derive(Clone, Debug)]
 pub enum Stmt {
+    /// Without blocks.
     Op(Genes),
+    /// Two ways.
     If(Genes, Vec<Stmt>, Vec<Stmt>),
+    /// Many ways.
     Switch(Genes, Vec<Vec<Stmt>>),
+    /// A loop.
     Loop(Genes, Vec<Stmt>),
+    /// Statements, and what handles what they throw.
     Try(Vec<Stmt>, Vec<Stmt>),
     /// Ends or continues one of the loops around, returns, or throws.
     Leave(Genes),
 }
 
+/// A program.
 #[derive(Clone, Debug)]
 pub struct Program {
+    /// What it was made from.
     pub number: usize,
+    /// How many variables are ints.
     pub ints: usize,
+    /// How many are floats.
     pub floats: usize,
     /// Traps may happen outside handlers, too.
     pub risky: bool,
     /// The turns of loops: many, where there is but one loop.
     pub long: bool,
+    /// What it does.
     pub body: Vec<Stmt>,
 }
 
@@ -35,6 +46,7 @@ fn genes(r: &mut Random) -> Genes {
 }
 
 impl Program {
+    /// The program of a number.
     pub fn new(number: usize) -> Program {
         let r = &mut Random(number as u64 ^ 0x5EED_0000);
         let long = r.one_in(40);
