@@ -262,6 +262,12 @@ impl<'a> Builder<'a> {
             routine: routine as u32,
             kind: if effects.calls { RoutineKind::Call } else { RoutineKind::Plain },
             slot: dst.map_or(u32::MAX, |d| frame.base + d.0),
+            uses: Some(
+                flow::registers(inst)
+                    .filter(|r| r.1 != Role::Def)
+                    .map(|(slot, ..)| frame.base + slot)
+                    .collect(),
+            ),
             result: dst.map(|d| d.1),
             callee: 0,
             params: Box::default(),
@@ -296,6 +302,7 @@ impl<'a> Builder<'a> {
             routine: u32::MAX,
             kind: RoutineKind::Plain,
             slot: u32::MAX,
+            uses: None,
             result: info.result,
             callee: 0,
             params: Box::default(),

@@ -278,6 +278,7 @@ impl Generator<'_> {
             routine,
             kind,
             slot: u32::MAX,
+            uses: None,
             result,
             callee: 0,
             params: Box::default(),
@@ -614,6 +615,12 @@ impl Generator<'_> {
             InstData::new(Op::Routine, &[])
         };
         let state = self.state(collects);
+        if !call && self.random.one_in(2) {
+            let mut slots = Vec::new();
+            self.func.each_state(state, |data| slots.extend(data.slots.iter().map(|s| s.0)));
+            slots.retain(|_| self.random.one_in(4));
+            self.func.sites[site].uses = Some(slots.into());
+        }
         let data = data.state(state).site(site);
         match kind {
             Some(kind) => drop(self.def(kind, data)),
@@ -755,6 +762,7 @@ impl Generator<'_> {
 
     fn arm(&mut self, depth: usize, block: Block, join: Block, kinds: &[Kind]) {
         self.start(block);
+        self.func.blocks[block].cold = self.random.one_in(3);
         self.statements(depth + 1, 4);
         let args = self.some(kinds);
         self.jump(join, &args);
