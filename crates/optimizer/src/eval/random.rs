@@ -579,18 +579,20 @@ impl Generator<'_> {
     }
 
     fn new_object(&mut self) {
+        let kind = self.random.pick(&[Kind::RefInt, Kind::RefFloat, Kind::Record]);
+        self.new_of(kind);
+    }
+
+    fn new_of(&mut self, kind: Kind) -> Value {
         let effects = SiteEffects { collects: true, ..SiteEffects::default() };
         let site = self.site(Some(Type::Cell), effects);
-        let (kind, header, words) = match self.random.below(3) {
-            0 => (Kind::RefInt, ObjectKind::RefInt, vec![self.get(Kind::Int)]),
-            1 => (Kind::RefFloat, ObjectKind::RefFloat, vec![self.get(Kind::Float)]),
-            _ => {
-                let words = vec![self.any_cell(), self.any_cell(), self.get(Kind::Int)];
-                (Kind::Record, ObjectKind::Record, words)
-            }
+        let (header, words) = match kind {
+            Kind::RefInt => (ObjectKind::RefInt, vec![self.get(Kind::Int)]),
+            Kind::RefFloat => (ObjectKind::RefFloat, vec![self.get(Kind::Float)]),
+            _ => (ObjectKind::Record, vec![self.any_cell(), self.any_cell(), self.get(Kind::Int)]),
         };
         let state = self.state(true);
-        self.def(kind, InstData::new(Op::Alloc, &words).imm(header as i64).state(state).site(site));
+        self.def(kind, InstData::new(Op::Alloc, &words).imm(header as i64).state(state).site(site))
     }
 
     fn calls(&mut self) {
@@ -650,7 +652,12 @@ impl Generator<'_> {
 
     /// Values of these kinds.
     fn some(&mut self, kinds: &[Kind]) -> Vec<Value> {
-        kinds.iter().map(|&k| if k == Kind::Cell { self.any_cell() } else { self.get(k) }).collect()
+        let one = |&kind: &Kind| match kind {
+            Kind::Cell => self.any_cell(),
+            Kind::Record | Kind::RefInt | Kind::RefFloat if self.random.one_in(2) => self.new_of(kind),
+            kind => self.get(kind),
+        };
+        kinds.iter().map(one).collect()
     }
 
     fn target(block: Block, args: &[Value]) -> Target {

@@ -14,17 +14,20 @@
 //! Where ways meet on one of which the object is real, it is made at the end of the others. So no way makes it more than once, as in
 //! the partial escape analysis of Stadler, Würthinger and Mössenböck; unlike theirs, objects are looked at one by one, which
 //! needs no lattice of the heap. An object in another one's words is looked at again once the other is gone, as often as that helps. An
-//! object that is made on all ways that are not cold stays where it is. Also stays what goes round a loop in a parameter or is
-//! chosen among several: these escape.
+//! object that is made on all ways that are not cold stays where it is. What goes round a loop in a parameter, or is chosen
+//! among several, escapes at first; `carried.rs` has the way out.
 //!
 //! A stored word becomes a parameter wherever ways meet, as in `promote.rs`; `params.rs` takes back what is not needed.
 //!
 //! `virtual` objects stand in the block of what names them, with no store between, so that all that name one object at one
 //! point name one value: the interpreter must find one object there.
 
+use std::collections::HashMap;
+
 use cranelift_entity::{EntitySet, SecondaryMap};
 use upshift_runtime::object::ObjectKind;
 
+use super::carried::{self, Copies, Passed};
 use super::copy::mapped_state;
 use super::params::relayout;
 use super::{Replacements, Rewriter, collects};
@@ -37,9 +40,23 @@ use crate::ir::{
 const ROUNDS: usize = 4;
 /// How many allocations are looked at in one round.
 const OBJECTS: usize = 200;
+/// How many sets of parameters that choose among objects are looked at.
+const WEBS: usize = 8;
 
 /// Runs the pass.
 pub fn run(func: &mut Function) -> usize {
+    if objects(func).is_empty() {
+        return 0;
+    }
+    let count = alone(func);
+    match carried(func) {
+        0 => count,
+        more => count + more + alone(func),
+    }
+}
+
+/// Objects by themselves; gives how many are no longer made where they were.
+fn alone(func: &mut Function) -> usize {
     let mut count = 0;
     let mut cfg = None;
     for _ in 0..ROUNDS {
@@ -57,6 +74,47 @@ pub fn run(func: &mut Function) -> usize {
         }
     }
     count
+}
+
+/// Objects that parameters choose among: see `carried.rs`. Gives how many parameters are gone.
+fn carried(func: &mut Function) -> usize {
+    let mut count = 0;
+    let mut tried = EntitySet::new();
+    for _ in 0..WEBS {
+        let cfg = Cfg::new(func);
+        let mut webs = carried::webs(func, &cfg).into_iter();
+        let Some(web) = webs.find(|web| tried.insert(web[0].value)) else { break };
+        let before = func.clone();
+        let copies = carried::copies(func, &cfg, &web);
+        if copies.is_some_and(|copies| copied(func, &cfg, &copies)) {
+            count += web.len();
+        } else {
+            *func = before;
+        }
+    }
+    count
+}
+
+/// Does without all objects that were copied and all copies; false where a copy could be told from what it was made of, or where
+/// something is not gained.
+fn copied(func: &mut Function, cfg: &Cfg, copies: &Copies) -> bool {
+    let mut objects: Vec<Value> = copies.passed.iter().map(|p| p.object).collect();
+    objects.extend(&copies.made);
+    objects.sort_unstable();
+    objects.dedup();
+    for &object in &objects {
+        let Some(plan) = Plan::new(func, cfg, object) else { return false };
+        let other = |p: &&Passed| p.object == object;
+        let seen = |p: &Passed| plan.real_out.contains(p.from) || plan.live.contains(p.to);
+        if copies.passed.iter().filter(other).any(seen) {
+            return false;
+        }
+    }
+    objects.iter().all(|&object| {
+        let cfg = Cfg::new(func);
+        let plan = Plan::new(func, &cfg, object);
+        plan.map(|plan| plan.apply(func)).is_some()
+    })
 }
 
 /// The allocations that are looked at: those in blocks that are not cold.
@@ -98,6 +156,9 @@ enum Status {
     Real(Value),
 }
 
+/// The states that say by a value what others say by the object.
+type States = HashMap<(State, Value), State>;
+
 /// What is to be done about one allocation.
 struct Plan<'a> {
     cfg: &'a Cfg,
@@ -121,6 +182,11 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// What is to be done, where anything is gained.
     fn new(func: &Function, cfg: &'a Cfg, object: Value) -> Option<Plan<'a>> {
+        Plan::of(func, cfg, object).filter(|plan| plan.gains(func))
+    }
+
+    /// What is to be done.
+    fn of(func: &Function, cfg: &'a Cfg, object: Value) -> Option<Plan<'a>> {
         let Def::Inst(inst) = func.values[object].def else { return None };
         let home = *cfg.order.iter().find(|&&b| func.blocks[b].insts.contains(&inst))?;
         let data = &func.insts[inst];
@@ -138,7 +204,7 @@ impl<'a> Plan<'a> {
             real_out: EntitySet::new(),
         };
         plan.read(func);
-        plan.gains(func).then_some(plan)
+        Some(plan)
     }
 
     /// Finds where the object lives and where it is real.
@@ -425,6 +491,7 @@ impl<'a> Plan<'a> {
         let mut reached = block != self.home;
         // The virtual object with the words of this point, where it exists.
         let mut snapshot: Option<Value> = None;
+        let mut states = States::default();
         for inst in insts {
             if inst == self.inst {
                 reached = true;
@@ -444,7 +511,7 @@ impl<'a> Plan<'a> {
                             let data = InstData::new(Op::Virtual, words).imm(self.header);
                             out.def(func, data)
                         });
-                        self.put(func, inst, object);
+                        self.put(func, &mut states, inst, object);
                     }
                     Use::Escape => {
                         let (made, object) = self.make(func, words);
@@ -457,7 +524,7 @@ impl<'a> Plan<'a> {
                 }
             }
             if let Status::Real(object) = *status {
-                self.put(func, inst, object);
+                self.put(func, &mut states, inst, object);
             }
             let answered =
                 matches!(status, Status::Virtual(_)) && func.insts[inst].args.contains(&self.object);
@@ -508,14 +575,15 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// An instruction names a value for the object.
-    fn put(&self, func: &mut Function, inst: Inst, value: Value) {
+    /// An instruction names a value for the object. States that were one stay one.
+    fn put(&self, func: &mut Function, states: &mut States, inst: Inst, value: Value) {
         let map = |v: Value| if v == self.object { value } else { v };
         let data = &mut func.insts[inst];
         data.args.iter_mut().for_each(|v| *v = map(*v));
         data.targets.iter_mut().flat_map(|t| t.args.iter_mut()).for_each(|v| *v = map(*v));
         if let Some(state) = data.state.expand() {
-            func.insts[inst].state = mapped_state(func, state, &map).into();
+            let new = states.entry((state, value)).or_insert_with(|| mapped_state(func, state, &map));
+            func.insts[inst].state = (*new).into();
         }
     }
 }

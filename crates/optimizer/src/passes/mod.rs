@@ -11,7 +11,7 @@
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
-//! * `escape.rs`: objects that nobody else sees, whose fields become values.
+//! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `version.rs`: loops with and without checks of positions; `copy.rs` copies them.
 //! * `dce.rs`: what nobody uses.
 //!
@@ -19,6 +19,7 @@
 //! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
+mod carried;
 mod copy;
 pub mod dce;
 pub mod escape;
