@@ -48,6 +48,8 @@ pub trait Facts {
     fn c_params(&self, index: u32) -> Option<Vec<CType>>;
     /// The parameters of closures of a type.
     fn closure_params(&self, ty: CellType) -> Option<Vec<ValueType>>;
+    /// What the header of a box, list or map of a type, given by its code, says of what it holds.
+    fn element_code(&self, code: u32) -> Option<u32>;
     /// Whether a type may be none or many.
     fn may_be_results(&self, ty: CellType) -> bool;
     /// What a site saw.

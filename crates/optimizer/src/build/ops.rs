@@ -1502,7 +1502,14 @@ impl<'a> Builder<'a> {
                 self.alloc(frame, inst, ObjectKind::RefFloat as u64, &[v], Routine::RefRawNew);
             }
             Code::RefCellNew => {
-                self.routine(frame, inst, Routine::RefCellNew);
+                let v = self.cell(o[1]);
+                match self.facts.element_code(o[2] as u32) {
+                    Some(code) => {
+                        let header = ObjectKind::RefCell as u64 | u64::from(code) << 32;
+                        self.alloc(frame, inst, header, &[v], Routine::RefCellNew);
+                    }
+                    None => drop(self.routine(frame, inst, Routine::RefCellNew)),
+                }
             }
             Code::RefIntGet | Code::RefFloatGet | Code::RefCellGet => {
                 let width = match inst.op {

@@ -21,7 +21,7 @@ use upshift_optimizer::passes;
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
-use upshift_runtime::linked::LinkedModule;
+use upshift_runtime::linked::{LinkedModule, type_code, type_of_code};
 use upshift_runtime::record::Shape;
 
 use crate::code_memory::CodeBlock;
@@ -78,6 +78,15 @@ impl Facts for World {
         match tables.types.get(ty.id)? {
             HeapType::Closure(signature) => tables.signature_at(*signature).map(|s| s.params.clone()),
             _ => None,
+        }
+    }
+
+    fn element_code(&self, code: u32) -> Option<u32> {
+        match self.heap_type(type_of_code(code))? {
+            HeapType::ListCell(e) | HeapType::RefCell(e) | HeapType::Map { value: e, .. } => {
+                Some(type_code(e))
+            }
+            _ => Some(0),
         }
     }
 
