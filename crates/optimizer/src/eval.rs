@@ -272,7 +272,7 @@ impl<'a> Run<'a, '_, '_> {
             Op::Load | Op::LoadAt | Op::Store | Op::StoreAt | Op::StoreCell | Op::StoreCellAt => {
                 self.access(inst, &bits)?
             }
-            Op::Alloc => {
+            Op::Alloc | Op::Make | Op::Virtual => {
                 let words: Vec<u64> = [data.imm as u64].into_iter().chain(bits).collect();
                 Some(self.world.memory.allocate(&words))
             }
@@ -494,6 +494,8 @@ fn compute(data: &InstData, bits: &[u64]) -> Result<u64, &'static str> {
         | Op::Routine
         | Op::Helper
         | Op::Alloc
+        | Op::Make
+        | Op::Virtual
         | Op::Jump
         | Op::Branch
         | Op::Switch

@@ -134,6 +134,8 @@ helpers! {
     WriteBarrier write_barrier [context, cell] -> none false false;
     /// The slow half of the write barrier of a slot of a buffer.
     WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none false false;
+    /// Writes the address of a new object to a place: first word, size, place.
+    Make make_object [context, int, int, ptr] -> none false false;
     /// Whether two strings have the same bytes.
     StringEqual string_equal [cell, cell] -> int false false;
     /// The order of two strings, as the op says.

@@ -485,6 +485,8 @@ pub struct SiteData {
     pub kind: RoutineKind,
     /// The slot of the frame (the state's) that the result stands in after a routine; `u32::MAX` where there is none.
     pub slot: u32,
+    /// Routines: the slots of the frame that it takes operands from, those of the window aside; `None` where that is not known.
+    pub uses: Option<Box<[u32]>>,
     /// What the result is.
     pub result: Option<Type>,
     /// The callee of a static call; 0 where it comes from a closure.
@@ -617,18 +619,37 @@ impl Function {
         self.terminator(block).into_iter().flat_map(|i| self.insts[i].targets.iter().map(|t| t.block))
     }
 
-    /// Calls `f` for every value that a state and those around it name.
+    /// Calls `f` for every value that a state and those around it name, and for what is in the virtual objects among them.
     pub fn each_state_value(&self, state: State, mut f: impl FnMut(Value)) {
+        self.each_state(state, |data| data.slots.iter().for_each(|&(_, v)| self.with_parts(v, &mut f)));
+    }
+
+    /// Calls `f` for a state and those around it.
+    pub fn each_state(&self, state: State, mut f: impl FnMut(&StateData)) {
         let mut next = Some(state);
         while let Some(state) = next {
             let data = &self.states[state];
-            data.slots.iter().for_each(|&(_, v)| f(v));
+            f(data);
             next = data.parent.expand();
+        }
+    }
+
+    /// The words of the virtual object that a value is.
+    pub fn virtual_words(&self, value: Value) -> Option<&InstData> {
+        self.def(value).filter(|d| d.op == Op::Virtual)
+    }
+
+    /// Calls `f` for a value and, where it is a virtual object, for all that is in it.
+    fn with_parts(&self, value: Value, f: &mut impl FnMut(Value)) {
+        f(value);
+        if let Some(data) = self.virtual_words(value) {
+            data.args.iter().for_each(|&v| self.with_parts(v, f));
         }
     }
 
     /// Calls `f` for every value that frames hold while an instruction collects, and after it: those that its state and the states
     /// around name, but for what only the place of its result holds, and for what only the window holds that a callee's frame takes.
+    /// What is in virtual objects counts, since these are made in the frames.
     pub fn each_kept_value(&self, inst: Inst, mut f: impl FnMut(Value)) {
         let data = &self.insts[inst];
         let site = data.site.expand().map(|s| &self.sites[s]);
@@ -638,7 +659,8 @@ impl Function {
         while let Some(state) = next {
             let of = &self.states[state];
             let end = if calls { of.end } else { u32::MAX };
-            of.slots.iter().filter(|s| s.0 < end && s.0 != result).for_each(|&(_, v)| f(v));
+            let kept = of.slots.iter().filter(|s| s.0 < end && s.0 != result);
+            kept.for_each(|&(_, v)| self.with_parts(v, &mut f));
             next = of.parent.expand();
         }
     }

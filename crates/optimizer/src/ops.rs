@@ -63,6 +63,8 @@ pub struct OpInfo {
     pub terminator: bool,
     /// Charges the budget.
     pub charges: bool,
+    /// Gives a new object and does nothing else that can be seen: dropped where the object is not used, never merged.
+    pub makes: bool,
     /// The meaning.
     pub doc: &'static str,
 }
@@ -142,6 +144,7 @@ macro_rules! ops {
                         site: false,
                         terminator: false,
                         charges: false,
+                        makes: false,
                         doc: $doc,
                     }
                 }),*];
@@ -244,7 +247,9 @@ ops! {
     CallClosure "call_closure" [cell, rest] -> site {leaves site} "calls the closure a with the other operands";
     Routine "routine" [] -> site {leaves site} "does the state's instruction by the site's routine";
     Helper "helper" [rest] -> site {site} "calls the function with the immediate as number: it neither collects nor leaves";
-    Alloc "alloc" [rest] -> cell {leaves site} "a new object: the immediate is its first word, the operands follow; where there is no room, by the site's routine";
+    Alloc "alloc" [rest] -> cell {leaves site makes} "a new object: the immediate is its first word, the operands follow; where there is no room, by the site's routine";
+    Make "make" [rest] -> cell {makes} "a new object as by alloc; neither collects nor leaves, and is made beyond the memory limit too";
+    Virtual "virtual" [rest] -> cell {makes} "an object as by make, which only frame states and others of these name: it is made where frames are written";
 
     // Terminators.
     Jump "jump" [] -> none {terminator} "continues at the target";

@@ -113,7 +113,7 @@ pub(crate) fn meaning(op: Op) -> Meaning {
         Op::LoadAt | Op::StoreAt | Op::StoreCellAt => Meaning::Element,
         Op::Context | Op::Constant | Op::Stack => Meaning::Number,
         Op::Fcall1 | Op::Fcall2 | Op::Helper => Meaning::Helper,
-        Op::Alloc => Meaning::Header,
+        Op::Alloc | Op::Make | Op::Virtual => Meaning::Header,
         Op::Code => Meaning::Place,
         Op::Switch => Meaning::Cases,
         Op::Iadd
@@ -269,6 +269,10 @@ impl Printer<'_> {
         self.out.write_str(data.kind.name())?;
         if data.slot != u32::MAX {
             write!(self.out, " slot {}", data.slot)?;
+        }
+        if let Some(uses) = &data.uses {
+            self.out.write_str(" uses ")?;
+            self.list(uses)?;
         }
         if data.callee != 0 {
             write!(self.out, " callee {}", data.callee)?;

@@ -54,6 +54,8 @@ rules! {
     Site "site";
     /// Loads and stores have an access, others have none; what is stored has its type.
     Access "access";
+    /// Only frame states and virtual objects name a virtual object.
+    Virtual "virtual";
     /// The immediate is one that the op may have.
     Immediate "immediate";
     /// No pointer is used behind a collection that came after its definition.
@@ -232,6 +234,11 @@ impl Verifier<'_> {
         let data = &func.insts[inst];
         if let Some(v) = data.args.iter().find(|&&v| !self.exists(v)) {
             return self.fail(block, inst, Rule::Operands, format!("{v} does not exist"));
+        }
+        let passed = data.targets.iter().flat_map(|t| &t.args);
+        let mut needed = passed.chain(data.args.iter().filter(|_| data.op != Op::Virtual));
+        if let Some(v) = needed.find(|&&v| self.exists(v) && func.virtual_words(v).is_some()) {
+            return self.fail(block, inst, Rule::Virtual, format!("needs {v}, which is never made"));
         }
         let (mut row, mut any_number) = (data.op.info().operands, false);
         if let [first @ .., Operand::Rest] = row {

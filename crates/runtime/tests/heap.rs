@@ -553,6 +553,37 @@ fn the_memory_limit_is_an_error_and_the_heap_works_on_after_it() {
 }
 
 #[test]
+fn objects_that_are_owed_are_made_beyond_the_limit() {
+    let mut heap = Heap::new(HeapConfig { limit: 1 << 20, ..small_heap() }).unwrap();
+    let mut roots: Vec<Value> = Vec::new();
+    for i in 0..400_000 {
+        let object = heap.alloc_owed(ObjectKind::RefInt as u64, 16);
+        // SAFETY: the object has room for its content.
+        unsafe { (*object.cast::<Ref>()).content = i };
+        if i % 1000 == 0 {
+            roots.push(Value::object(object));
+        }
+    }
+    assert!(heap.overdrawn() && heap.collection_due());
+    assert_eq!(list::new::<i64>(&mut heap, 1 << 18).map(|_| ()), Err(OutOfMemory));
+    heap.collect(&mut roots);
+    assert!(!heap.overdrawn() && heap.in_use() < 1 << 20);
+    for (root, i) in roots.iter().zip(0..) {
+        // SAFETY: roots are alive.
+        assert_eq!(unsafe { (*root.as_ptr::<Ref>()).content }, i * 1000);
+    }
+    // Where more lives than the limit allows, ordinary allocations go on failing.
+    let mut heap = Heap::new(HeapConfig { limit: 1 << 10, ..small_heap() }).unwrap();
+    let mut roots: Vec<Value> =
+        (0..1000).map(|_| Value::object(heap.alloc_owed(ObjectKind::RefInt as u64, 16))).collect();
+    heap.collect(&mut roots);
+    for _ in 0..10_000 {
+        roots.push(Value::object(heap.alloc_owed(ObjectKind::RefInt as u64, 16)));
+    }
+    assert!(closure::new_ref_int(&mut heap, 5).is_err());
+}
+
+#[test]
 fn freed_memory_is_poisoned() {
     let mut heap = Heap::new(small_heap()).unwrap();
     let young = list::from_slice(&mut heap, &[1i64, 2, 3]).unwrap();

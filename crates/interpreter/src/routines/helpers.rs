@@ -70,6 +70,10 @@ helpers! {
         instance!(ctx).heap.write_barrier_slot_slow(buffer, slot)
     }
 
+    /// Writes the address of a new object with this first word and this size to a place. Does not collect, and does not fail.
+    make_object(ctx: *mut Context, header: u64, size: usize, place: *mut Value) {
+        *place = Value::object(instance!(ctx).heap.alloc_owed(header, size));
+    }
     /// Whether two strings have the same bytes.
     string_equal(a: Value, b: Value) -> i64 { i64::from(string::equal(a, b)) }
     /// The order of two strings: -1, 0 or 1.

@@ -53,6 +53,8 @@ pub trait Facts {
     fn closure(&self, path: &[u32]) -> Option<u32>;
     /// The cell of a constant that is no object: a short string, or a name.
     fn constant(&self, number: u32) -> Option<Cell>;
+    /// What the header of a box, list or map of a type, given by its code, says of what it holds.
+    fn element_code(&self, code: u32) -> Option<u32>;
     /// Whether a type may be none or many.
     fn may_be_results(&self, ty: CellType) -> bool;
     /// What a site saw.

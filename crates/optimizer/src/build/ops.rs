@@ -262,6 +262,12 @@ impl<'a> Builder<'a> {
             routine: routine as u32,
             kind: if effects.calls { RoutineKind::Call } else { RoutineKind::Plain },
             slot: dst.map_or(u32::MAX, |d| frame.base + d.0),
+            uses: Some(
+                flow::registers(inst)
+                    .filter(|r| r.1 != Role::Def)
+                    .map(|(slot, ..)| frame.base + slot)
+                    .collect(),
+            ),
             result: dst.map(|d| d.1),
             callee: 0,
             params: Box::default(),
@@ -296,6 +302,7 @@ impl<'a> Builder<'a> {
             routine: u32::MAX,
             kind: RoutineKind::Plain,
             slot: u32::MAX,
+            uses: None,
             result: info.result,
             callee: 0,
             params: Box::default(),
@@ -1770,7 +1777,14 @@ impl<'a> Builder<'a> {
                 self.alloc(frame, inst, ObjectKind::RefFloat as u64, &[v], Routine::RefRawNew);
             }
             Code::RefCellNew => {
-                self.routine(frame, inst, Routine::RefCellNew);
+                let v = self.cell(o[1]);
+                match self.facts.element_code(o[2] as u32) {
+                    Some(code) => {
+                        let header = ObjectKind::RefCell as u64 | u64::from(code) << 32;
+                        self.alloc(frame, inst, header, &[v], Routine::RefCellNew);
+                    }
+                    None => drop(self.routine(frame, inst, Routine::RefCellNew)),
+                }
             }
             Code::RefIntGet | Code::RefFloatGet | Code::RefCellGet => {
                 let width = match inst.op {

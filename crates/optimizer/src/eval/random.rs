@@ -278,6 +278,7 @@ impl Generator<'_> {
             routine,
             kind,
             slot: u32::MAX,
+            uses: None,
             result,
             callee: 0,
             params: Box::default(),
@@ -578,18 +579,20 @@ impl Generator<'_> {
     }
 
     fn new_object(&mut self) {
+        let kind = self.random.pick(&[Kind::RefInt, Kind::RefFloat, Kind::Record]);
+        self.new_of(kind);
+    }
+
+    fn new_of(&mut self, kind: Kind) -> Value {
         let effects = SiteEffects { collects: true, ..SiteEffects::default() };
         let site = self.site(Some(Type::Cell), effects);
-        let (kind, header, words) = match self.random.below(3) {
-            0 => (Kind::RefInt, ObjectKind::RefInt, vec![self.get(Kind::Int)]),
-            1 => (Kind::RefFloat, ObjectKind::RefFloat, vec![self.get(Kind::Float)]),
-            _ => {
-                let words = vec![self.any_cell(), self.any_cell(), self.get(Kind::Int)];
-                (Kind::Record, ObjectKind::Record, words)
-            }
+        let (header, words) = match kind {
+            Kind::RefInt => (ObjectKind::RefInt, vec![self.get(Kind::Int)]),
+            Kind::RefFloat => (ObjectKind::RefFloat, vec![self.get(Kind::Float)]),
+            _ => (ObjectKind::Record, vec![self.any_cell(), self.any_cell(), self.get(Kind::Int)]),
         };
         let state = self.state(true);
-        self.def(kind, InstData::new(Op::Alloc, &words).imm(header as i64).state(state).site(site));
+        self.def(kind, InstData::new(Op::Alloc, &words).imm(header as i64).state(state).site(site))
     }
 
     fn calls(&mut self) {
@@ -614,6 +617,12 @@ impl Generator<'_> {
             InstData::new(Op::Routine, &[])
         };
         let state = self.state(collects);
+        if !call && self.random.one_in(2) {
+            let mut slots = Vec::new();
+            self.func.each_state(state, |data| slots.extend(data.slots.iter().map(|s| s.0)));
+            slots.retain(|_| self.random.one_in(4));
+            self.func.sites[site].uses = Some(slots.into());
+        }
         let data = data.state(state).site(site);
         match kind {
             Some(kind) => drop(self.def(kind, data)),
@@ -643,7 +652,12 @@ impl Generator<'_> {
 
     /// Values of these kinds.
     fn some(&mut self, kinds: &[Kind]) -> Vec<Value> {
-        kinds.iter().map(|&k| if k == Kind::Cell { self.any_cell() } else { self.get(k) }).collect()
+        let one = |&kind: &Kind| match kind {
+            Kind::Cell => self.any_cell(),
+            Kind::Record | Kind::RefInt | Kind::RefFloat if self.random.one_in(2) => self.new_of(kind),
+            kind => self.get(kind),
+        };
+        kinds.iter().map(one).collect()
     }
 
     fn target(block: Block, args: &[Value]) -> Target {
@@ -755,6 +769,7 @@ impl Generator<'_> {
 
     fn arm(&mut self, depth: usize, block: Block, join: Block, kinds: &[Kind]) {
         self.start(block);
+        self.func.blocks[block].cold = self.random.one_in(3);
         self.statements(depth + 1, 4);
         let args = self.some(kinds);
         self.jump(join, &args);

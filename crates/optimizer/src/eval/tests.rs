@@ -67,6 +67,24 @@ fn arguments(random: &mut Random) -> Vec<u64> {
     PARAMS.iter().map(argument).collect()
 }
 
+/// Values of one point as text: an object that the run made has a number, by which another value that is the same one is known. Wide
+/// ints may be made anew anywhere.
+fn describe_together(memory: &Memory, values: &[(Type, u64)]) -> Vec<String> {
+    let mut seen = Vec::new();
+    let one = |&(ty, bits): &(Type, u64)| {
+        let made = ty == Type::Cell && Cell::from_bits(bits).is_object() && bits >= FIRST_NEW;
+        let wide = memory.objects.get(&bits).is_none_or(|bytes| bytes[0] == ObjectKind::WideInt as u8);
+        let text = describe(memory, ty, bits, 3);
+        if !made || wide {
+            return text;
+        }
+        let number = seen.iter().position(|&s| s == bits).unwrap_or(seen.len());
+        seen.push(bits);
+        format!("#{number} {text}")
+    };
+    values.iter().map(one).collect()
+}
+
 /// A value as text, objects that the run made by what is in them.
 fn describe(memory: &Memory, ty: Type, bits: u64, depth: usize) -> String {
     match ty {
@@ -125,7 +143,8 @@ fn answer(log: &mut String, question: &Question<'_>, memory: &mut Memory) -> Opt
     let _ = write!(log, "  routine {}", site.routine);
     args.iter().for_each(|&(ty, bits)| log.extend([" ", &describe(memory, ty, bits, 3)]));
     log.push_str(" [");
-    slots.iter().for_each(|&(_, ty, bits)| log.extend([" ", &describe(memory, ty, bits, 3)]));
+    let values: Vec<(Type, u64)> = slots.iter().map(|&(_, ty, bits)| (ty, bits)).collect();
+    describe_together(memory, &values).iter().for_each(|text| log.extend([" ", text]));
     log.push_str("]\n");
     if site.effects.reads {
         log.push_str(&describe_all(memory));
@@ -146,7 +165,10 @@ fn answer(log: &mut String, question: &Question<'_>, memory: &mut Memory) -> Opt
             // What the run made and gives away may change too: a call sees its operands, a routine what the frame holds.
             let given: Vec<(Type, u64)> = match inst.op {
                 Op::Call => args.clone(),
-                _ => slots.iter().map(|&(_, ty, bits)| (ty, bits)).collect(),
+                _ => {
+                    let operand = |slot| site.uses.as_ref().is_none_or(|uses| uses.contains(slot));
+                    slots.iter().filter(|s| operand(&s.0)).map(|&(_, ty, bits)| (ty, bits)).collect()
+                }
             };
             for (_, cell) in given.into_iter().filter(|g| g.0 == Type::Cell) {
                 let kind = memory.load(cell, Width::U8).map(|k| ObjectKind::ALL[k as usize]);
@@ -189,10 +211,10 @@ fn run(func: &Function, seed: u64) -> Option<String> {
         }
         Outcome::Left { state, reason, slots } => {
             let types = slot_types(func, state);
-            let slots = slots
-                .iter()
-                .map(|&(slot, bits)| format!("{slot}: {}", describe(&memory, types[&slot], bits, 4)));
-            let slots: Vec<String> = slots.collect();
+            let values: Vec<(Type, u64)> = slots.iter().map(|&(slot, bits)| (types[&slot], bits)).collect();
+            let texts = describe_together(&memory, &values);
+            let slots: Vec<String> =
+                slots.iter().zip(texts).map(|((slot, _), text)| format!("{slot}: {text}")).collect();
             let mut frames = String::new();
             let mut next = Some(state);
             while let Some(state) = next {

@@ -11,6 +11,9 @@
 //!
 //! **Exits** store what is not constant; the engine writes the rest by the table ([`Exit`]).
 //!
+//! **Virtual objects** are made wherever a frame that has one is written, once for all slots that name it, by an allocation that neither
+//! collects nor fails. After a collection the cells in them are read back from there. The code does not use them otherwise.
+//!
 //! The budget is a variable that calls take and give.
 
 mod code;
@@ -70,6 +73,8 @@ pub struct Exit {
     pub frames: Box<[ExitFrame]>,
     /// Slots with constants, which the engine writes.
     pub constants: Box<[(u32, u64)]>,
+    /// Whether nothing is in the innermost frame's window, so that a collection may run once the frames are complete.
+    pub windowless: bool,
 }
 
 /// What a slot is known to hold.
@@ -87,6 +92,8 @@ enum Held {
 
 /// A loop of more instructions is not looked through for slots that it leaves alone.
 const STABLE: usize = 4_000;
+/// Virtual objects that were made where frames are written.
+type Made = Vec<(Value, clif::Value)>;
 
 struct Lowering<'a, 'f> {
     facts: &'a dyn Facts,
@@ -124,6 +131,8 @@ struct Lowering<'a, 'f> {
     cold: bool,
     /// The loops: where a branch stays in one, that way comes next in the code.
     loops: Loops,
+    /// Where new objects' addresses are handed over.
+    place: Option<clif::StackSlot>,
 }
 
 /// The offset from the context of a field of the heap.
@@ -220,6 +229,7 @@ fn body(
         unmoved: HashMap::new(),
         cold: false,
         loops: loops_of(func),
+        place: None,
     };
     l.declare_moved();
     l.find_unmoved();
@@ -613,11 +623,18 @@ impl Lowering<'_, '_> {
             chain.push(s);
             next = func.states[s].parent.expand();
         }
+        let mut made = Made::new();
         for (depth, &s) in chain.iter().enumerate().rev() {
             let data = &func.states[s];
             let end = if depth == 0 && window { u32::MAX } else { self.end_of(data) };
             for &(slot, value) in data.slots.iter().filter(|s| s.0 < end) {
                 let i = slot as usize;
+                if func.virtual_words(value).is_some() {
+                    let v = self.object(value, &mut made);
+                    self.store_slot(slot, v);
+                    self.held[i] = Held::Valid;
+                    continue;
+                }
                 if self.held[i] == Held::Value(value) {
                     continue;
                 }
@@ -771,13 +788,95 @@ impl Lowering<'_, '_> {
             let data = &func.states[s];
             let limit = if s == state && !calls { u32::MAX } else { self.end_of(data) };
             for &(slot, value) in data.slots.iter().filter(|s| s.0 < limit && s.0 != result) {
-                if let Some(var) = self.vars[value] {
-                    let v = self.b.ins().load(types::I64, trusted(), self.fp, slot as i32 * 8);
-                    self.b.def_var(var, v);
-                }
+                self.read_again(value, self.fp, slot as i32 * 8);
             }
             next = data.parent.expand();
         }
+    }
+
+    /// Reads a cell that may have moved from where it stands; of a virtual object, what was put into it.
+    fn read_again(&mut self, value: Value, base: clif::Value, offset: i32) {
+        let func = self.func;
+        let words = func.virtual_words(value);
+        if self.vars[value].is_none() && words.is_none() {
+            return;
+        }
+        let v = self.b.ins().load(types::I64, trusted(), base, offset);
+        if let Some(data) = words {
+            data.args.iter().zip(0..).for_each(|(&word, i)| self.read_again(word, v, 8 + 8 * i));
+        } else if let Some(var) = self.vars[value] {
+            self.b.def_var(var, v);
+        }
+    }
+
+    // ---- Objects that were not made ----
+
+    /// The object that a virtual one is, which is made here, once for all that name it here.
+    fn object(&mut self, value: Value, made: &mut Made) -> clif::Value {
+        let func = self.func;
+        if let Some(&(_, v)) = made.iter().find(|m| m.0 == value) {
+            return v;
+        }
+        let Some(data) = func.virtual_words(value) else { return self.value(value) };
+        let words: Vec<clif::Value> = data.args.iter().map(|&word| self.object(word, made)).collect();
+        let v = self.make_slowly(data.imm, words.len());
+        self.fill(v, &words);
+        made.push((value, v));
+        v
+    }
+
+    /// Stores the words of a new object behind its first.
+    fn fill(&mut self, object: clif::Value, words: &[clif::Value]) {
+        for (&word, i) in words.iter().zip(0..) {
+            self.b.ins().store(trusted(), word, object, 8 + 8 * i);
+        }
+    }
+
+    /// A new object with its first word, by the engine; keeps all registers.
+    fn make_slowly(&mut self, header: i64, words: usize) -> clif::Value {
+        let place = match self.place {
+            Some(place) => place,
+            None => *self.place.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
+                clif::StackSlotKind::ExplicitSlot,
+                8,
+                3,
+            ))),
+        };
+        let header = self.iconst(header);
+        let size = self.iconst(object_size(words));
+        let at = self.b.ins().stack_addr(types::I64, place, 0);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, (Routine::ALL.len() + Helper::Make as usize) * 8);
+        let stub = self.stub(Stub::Quiet);
+        self.b.ins().call(stub, &[self.ctx, header, size, at, address]);
+        self.b.ins().stack_load(types::I64, types::I64, place, 0)
+    }
+
+    /// A new object, where nothing may collect.
+    fn make(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let top = self.load64(self.ctx, heap(HEAP_TOP));
+        let end = self.load64(self.ctx, heap(HEAP_END));
+        let next = self.b.ins().iadd_imm_s(top, object_size(data.args.len()));
+        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
+        let fast = self.b.create_block();
+        let slow = self.cold_block();
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(full, slow, &[], fast, &[]);
+        self.b.switch_to_block(fast);
+        self.b.ins().store(trusted(), next, self.ctx, heap(HEAP_TOP) as i32);
+        let header = self.iconst(data.imm);
+        self.b.ins().store(trusted(), header, top, 0);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
+        self.b.switch_to_block(slow);
+        let object = self.make_slowly(data.imm, data.args.len());
+        self.b.ins().jump(done, &[clif::BlockArg::Value(object)]);
+        self.b.switch_to_block(done);
+        let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
+        self.fill(result, &words);
+        Some(result)
     }
 
     // ---- Exits ----
@@ -804,6 +903,7 @@ impl Lowering<'_, '_> {
         let func = self.func;
         let mut frames = Vec::new();
         let mut constants = Vec::new();
+        let mut made = Made::new();
         let mut next = Some(state);
         while let Some(s) = next {
             let data = &func.states[s];
@@ -817,7 +917,7 @@ impl Lowering<'_, '_> {
                         if self.unmoved.get(&slot) == Some(&value) {
                             continue;
                         }
-                        let v = self.value(value);
+                        let v = self.object(value, &mut made);
                         self.store_slot(slot, v);
                     }
                 }
@@ -832,7 +932,9 @@ impl Lowering<'_, '_> {
             next = data.parent.expand();
         }
         let number = self.exits.len();
-        self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into() });
+        let inner = &func.states[state];
+        let windowless = inner.slots.iter().all(|s| s.0 < inner.end);
+        self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into(), windowless });
         (u64::from(self.number) << 32 | number as u64) as i64
     }
 
@@ -1266,6 +1368,9 @@ impl Lowering<'_, '_> {
             Op::Routine => self.routine(inst),
             Op::Helper => self.helper(inst),
             Op::Alloc => self.alloc(inst),
+            Op::Make => self.make(inst),
+            // Made where frames are written.
+            Op::Virtual => None,
 
             Op::Jump => {
                 let (block, args) = self.target_args(&data.targets[0]);
@@ -1711,7 +1816,7 @@ impl Lowering<'_, '_> {
     fn alloc(&mut self, inst: Inst) -> Option<clif::Value> {
         let func = self.func;
         let data = &func.insts[inst];
-        let size = (8 + 8 * data.args.len() as i64).max(upshift_runtime::object::MIN_OBJECT as i64);
+        let size = object_size(data.args.len());
         let top = self.load64(self.ctx, heap(HEAP_TOP));
         let end = self.load64(self.ctx, heap(HEAP_END));
         let next = self.b.ins().iadd_imm_s(top, size);
@@ -1728,10 +1833,8 @@ impl Lowering<'_, '_> {
         self.b.ins().store(trusted(), next, self.ctx, heap(HEAP_TOP) as i32);
         let header = self.iconst(data.imm);
         self.b.ins().store(trusted(), header, top, 0);
-        for (i, &v) in data.args.iter().enumerate() {
-            let v = self.value(v);
-            self.b.ins().store(trusted(), v, top, 8 + 8 * i as i32);
-        }
+        let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
+        self.fill(top, &words);
         self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
         self.b.switch_to_block(slow);
         self.slow_alloc(inst, done);
@@ -1836,6 +1939,11 @@ impl Lowering<'_, '_> {
     fn set_budget(&mut self, budget: clif::Value) {
         self.b.ins().set_pinned_reg(budget);
     }
+}
+
+/// The size of an object with so many words behind its first.
+fn object_size(words: usize) -> i64 {
+    (8 + 8 * words as i64).max(upshift_runtime::object::MIN_OBJECT as i64)
 }
 
 /// Whether an instruction may run the collector.

@@ -75,6 +75,10 @@ pub(crate) fn close(
     let own = |block: Block| cfg.preds(block).iter().all(|e| loops.contains(id, e.from));
     let mut places = Vec::new();
     for one in uses.iter().filter(|u| u.of == id) {
+        // What is never made is no argument.
+        if func.virtual_words(one.value).is_some() {
+            return false;
+        }
         match exits.iter().copied().find(|&e| doms.dominates(e, one.block)).filter(|&e| own(e)) {
             Some(exit) => places.push((exit, *one)),
             None => return false,

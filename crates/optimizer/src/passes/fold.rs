@@ -232,6 +232,8 @@ fn rules(func: &mut Function, out: &mut Rewriter, inst: Inst) -> Outcome {
         | Op::Routine
         | Op::Helper
         | Op::Alloc
+        | Op::Make
+        | Op::Virtual
         | Op::Jump
         | Op::Switch
         | Op::Return
@@ -898,7 +900,7 @@ fn of_cell(r: &mut Rule<'_>, op: Op) -> Outcome {
     let kind = match made {
         Op::BoxSmall => Op::IsSmall,
         Op::BoxFloat => Op::IsFloat,
-        Op::Alloc => Op::IsObject,
+        Op::Alloc | Op::Make => Op::IsObject,
         Op::BoxBool => Op::BoxBool,
         Op::BoxInt => Op::BoxInt,
         Op::OfBits if op == Op::IsObject => return r.set_int(0),
@@ -1009,7 +1011,7 @@ fn same(r: &mut Rule<'_>) -> Outcome {
             },
             (Op::OfBits, Some(x)) => r.set_icmp_with(Cond::Eq, x, k.bits() as i64),
             (Op::BoxFloat, _) if !k.is_float() => r.set_int(0),
-            (Op::BoxBool | Op::Alloc, _) => r.set_int(0),
+            (Op::BoxBool | Op::Alloc | Op::Make, _) => r.set_int(0),
             _ => Outcome::Keep,
         };
     }
@@ -1017,7 +1019,7 @@ fn same(r: &mut Rule<'_>) -> Outcome {
         (Op::BoxSmall, Some(x), Some((Op::BoxSmall, Some(y))))
         | (Op::OfBits, Some(x), Some((Op::OfBits, Some(y)))) => r.set_icmp(Cond::Eq, x, y),
         // Two objects that are made are two.
-        (Op::Alloc, _, Some((Op::Alloc, _))) => r.set_int(0),
+        (Op::Alloc | Op::Make, _, Some((Op::Alloc | Op::Make, _))) => r.set_int(0),
         _ => Outcome::Keep,
     }
 }
@@ -1027,7 +1029,9 @@ fn load(r: &mut Rule<'_>) -> Outcome {
     let data = r.data();
     let (base, offset) = (data.args[0], data.imm);
     let Some(access) = data.access.filter(|a| a.class == Class::Fixed) else { return Outcome::Keep };
-    let Some(made) = r.func.def(base).filter(|d| d.op == Op::Alloc) else { return Outcome::Keep };
+    let Some(made) = r.func.def(base).filter(|d| matches!(d.op, Op::Alloc | Op::Make)) else {
+        return Outcome::Keep;
+    };
     let bytes = i64::from(access.width.bytes());
     let raw = matches!(access.width, Width::U8 | Width::U16 | Width::U32 | Width::Int);
     if !raw || offset < 0 || offset + bytes > 8 {

@@ -622,7 +622,7 @@ impl Pass<'_> {
                 self.lives(result);
             }
         }
-        if op == Op::Alloc {
+        if matches!(op, Op::Alloc | Op::Make) {
             self.made(inst);
         }
         true

@@ -11,6 +11,7 @@
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
+//! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `version.rs`: loops with and without checks of positions; `copy.rs` copies them.
 //! * `dce.rs`: what nobody uses.
 //!
@@ -18,8 +19,10 @@
 //! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
+mod carried;
 mod copy;
 pub mod dce;
+pub mod escape;
 pub mod fold;
 pub mod gvn;
 pub mod licm;
@@ -68,6 +71,8 @@ passes! {
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
     UNBOX "unbox" unbox::run;
+    /// Objects that nobody else sees.
+    ESCAPE "escape" escape::run;
     /// Loops of few turns.
     UNROLL "unroll" unroll::run;
     /// Loops with and without checks of positions.
@@ -91,6 +96,11 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (GVN, When::Always),
     (PARAMS, When::Always),
     (UNBOX, When::Always),
+    (GVN, When::Changed),
+    (DCE, When::Changed),
+    (PARAMS, When::Changed),
+    (ESCAPE, When::Always),
+    (PARAMS, When::Changed),
     (GVN, When::Changed),
     (DCE, When::Changed),
     (PARAMS, When::Changed),
@@ -270,7 +280,7 @@ pub(crate) fn collects(func: &Function, data: &InstData) -> bool {
 /// Whether an instruction may be left out where its result is not used.
 pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
     let info = data.op.info();
-    if info.pure || info.fixed || info.loads || matches!(data.op, Op::BoxInt | Op::Alloc) {
+    if info.pure || info.fixed || info.loads || info.makes || data.op == Op::BoxInt {
         return true;
     }
     // Helpers never leave.

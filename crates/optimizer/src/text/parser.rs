@@ -429,6 +429,7 @@ impl Parser {
         let routine = if line.accept_word("routine") { line.u32()? } else { u32::MAX };
         let kind = line.name(RoutineKind::NAMES, |n| n.1, "a kind of routine")?.0;
         let slot = if line.accept_word("slot") { line.u32()? } else { u32::MAX };
+        let uses = if line.accept_word("uses") { Some(line.numbers()?.into()) } else { None };
         let callee = if line.accept_word("callee") { line.u32()? } else { 0 };
         let header = if line.accept_word("header") { line.u32()? } else { 0 };
         let params = if line.accept_word("params") { line.numbers()? } else { Vec::new() };
@@ -439,7 +440,8 @@ impl Parser {
             collects: line.accept_word("collects"),
             calls: line.accept_word("calls"),
         };
-        let data = SiteData { routine, kind, slot, result, callee, params: params.into(), header, effects };
+        let data =
+            SiteData { routine, kind, slot, uses, result, callee, params: params.into(), header, effects };
         match self.sites.insert(site, data) {
             Some(_) => line.error(format!("{site} is defined twice")),
             None => Ok(()),
@@ -598,6 +600,7 @@ impl Parser {
             routine: u32::MAX,
             kind: RoutineKind::Plain,
             slot: u32::MAX,
+            uses: None,
             result: None,
             callee: 0,
             params: Box::default(),

@@ -48,6 +48,8 @@ pub const LARGE_OBJECT: usize = SMALL_MAX;
 
 /// The size of further chunks where one routine allocates more than the nursery holds.
 const OVERFLOW_CHUNK: usize = 256 << 10;
+/// So many of them are called too many.
+const OVERDRAWN: usize = 16;
 /// So many slots of large buffers are remembered one by one. Cards would make a minor collection look at 64 old neighbours
 /// of each: with random stores into a list of 10 million, that took 72 ms instead of 2.
 const SLOTS_MAX: usize = 1 << 17;
@@ -406,6 +408,43 @@ impl Heap {
         self.end = chunk.end();
         self.overflow.push(chunk);
         Ok(self.bump(size))
+    }
+
+    /// A new small object whose first word is `header` and whose other bytes are arbitrary, whatever the memory limit says: for
+    /// objects that the program has made already as far as it can tell, so that there is nobody to tell that they do not fit.
+    /// Never collects; asks for a collection where there was no room. The limit is met by the next allocation that may fail.
+    pub fn alloc_owed(&mut self, header: u64, size: usize) -> *mut Header {
+        let size = round(size);
+        debug_assert!(size <= LARGE_OBJECT, "objects that are owed are small");
+        if size > self.end.addr().wrapping_sub(self.top.addr()) {
+            self.requested = true;
+            let end = self.overflow.last().map_or(self.nursery.end(), Pages::end);
+            if size > end.addr() - self.top.addr() {
+                let chunk = self.spare.take().or_else(|| Pages::map(OVERFLOW_CHUNK, 1 << 16));
+                let Some(chunk) = chunk else {
+                    std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; OVERFLOW_CHUNK]>())
+                };
+                self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
+                self.top = chunk.base();
+                self.region_start = self.top;
+                self.end = chunk.end();
+                self.overflow.push(chunk);
+            } else {
+                self.end = end;
+            }
+        }
+        let object = self.bump(size);
+        if self.exhausted {
+            self.end = self.top;
+        }
+        // SAFETY: the memory is ours, 8-aligned and at least a header long.
+        unsafe { object.cast::<u64>().write(header) };
+        object
+    }
+
+    /// Whether so much was allocated without a collection that one should run as soon as it can.
+    pub fn overdrawn(&self) -> bool {
+        self.overflow.len() > OVERDRAWN
     }
 
     fn bump(&mut self, size: usize) -> *mut Header {

@@ -624,6 +624,20 @@ impl Driver {
     }
 }
 
+/// Where a loop goes on that charged a turn at an instruction.
+///
+/// # Safety
+/// The pc is at a verified instruction.
+unsafe fn behind_charge(pc: *const Word) -> Option<*const Word> {
+    // SAFETY: by the contract; a header is no last instruction.
+    unsafe {
+        if Op::from_number((*pc).op()) == Some(Op::LoopHeader) {
+            return Some(pc.add(1));
+        }
+        routines::loop_target(pc)
+    }
+}
+
 /// The budget is used up in machine code: as the interpreter's routine, and a sample for the tiers.
 ///
 /// # Safety
@@ -654,9 +668,7 @@ unsafe extern "C" fn budget(
             return Status::Continue;
         }
         let op = Op::from_number((*pc).op()).unwrap_or(Op::Nop);
-        (*ctx).pc = if op == Op::LoopHeader {
-            pc.add(1)
-        } else if let Some(target) = routines::loop_target(pc) {
+        (*ctx).pc = if let Some(target) = behind_charge(pc) {
             target
         } else {
             if !op.effects().has(Effects::CALL) {
@@ -683,10 +695,21 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         let Some(code) = (*driver).optimized.code((exit >> 32) as u32) else {
             return Status::Continue as u64;
         };
-        let place = optimized::complete(ctx, fp, &code.exits[exit as u32 as usize], false);
+        let exit = &code.exits[exit as u32 as usize];
+        let place = optimized::complete(ctx, fp, exit, false);
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
         if status == Status::Continue {
             let instance = &mut *ctx.cast::<Instance>();
+            // A loop that makes objects where nothing may collect is left, so that something does.
+            if instance.heap.overdrawn()
+                && exit.windowless
+                && let Some(pc) = behind_charge(place.pc)
+            {
+                optimized::complete(ctx, fp, exit, true);
+                instance.safepoint(Frame { fp: place.fp, entry: place.entry }, (std::ptr::null_mut(), 0));
+                ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (place.fp, pc, place.entry);
+                return Status::Switch as u64;
+            }
             (*driver).finish(instance);
             let portion = (*driver).config.sample.into();
             if let Some(callee) = Driver::called(place.pc)
@@ -893,10 +916,15 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                         debug_assert!(false, "code in use is kept");
                         return RunEnd::Unwound;
                     };
+                    let windowless = code.exits[exit as usize].windowless;
                     let place = optimized::complete(ctx, (*ctx).fp, &code.exits[exit as usize], true);
                     (*driver).left(&mut *instance, number, exit, place.reason, &place);
                     (fp, pc, entry) =
                         (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
+                    // Exits make objects without collecting.
+                    if windowless && (*instance).heap.overdrawn() {
+                        (*instance).safepoint(Frame { fp, entry }, (std::ptr::null_mut(), 0));
+                    }
                     if place.reason == Reason::Region {
                         hunt = HUNT;
                     }

@@ -22,7 +22,7 @@ use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
 use upshift_runtime::heap::Heap;
-use upshift_runtime::linked::{FunctionMeta, LinkedModule};
+use upshift_runtime::linked::{FunctionMeta, LinkedModule, type_code, type_of_code};
 use upshift_runtime::object::{Closure, ObjectKind};
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value;
@@ -143,6 +143,15 @@ impl Facts for World {
 
     fn constant(&self, number: u32) -> Option<Value> {
         self.modules.iter().find_map(|m| m.inline_constant(number.checked_sub(m.bases.constants)?))
+    }
+
+    fn element_code(&self, code: u32) -> Option<u32> {
+        match self.heap_type(type_of_code(code))? {
+            HeapType::ListCell(e) | HeapType::RefCell(e) | HeapType::Map { value: e, .. } => {
+                Some(type_code(e))
+            }
+            _ => Some(0),
+        }
     }
 
     fn may_be_results(&self, ty: CellType) -> bool {
