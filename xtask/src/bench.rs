@@ -5,6 +5,7 @@
 //! one run, because a machine changes its speed over minutes; only ratios of one run are worth quoting.
 //! Nothing here asserts on time: a missed target is shown, a wrong answer fails.
 
+mod chart;
 mod child;
 mod contestant;
 mod corpus;
@@ -12,14 +13,18 @@ mod json;
 mod kernels;
 mod lines;
 mod memory;
+mod page;
+mod progress;
 mod report;
 mod startup;
+mod summary;
 mod targets;
 
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
@@ -31,7 +36,8 @@ use json::Json;
 const USAGE: &str = "\
 Usage: cargo xtask bench [MODE] [OPTIONS]
 
-Modes (without one: the kernels of benches/kernels, against the peers)
+Modes (without one: the kernels of benches/kernels, tier by tier against the peers; without filters with start-up
+and a program of 10,000 lines too. Writes target/bench/: index.html with charts, results.json, tables.md)
   --memory          the programs of benches/memory: wall time, peak memory, collector pauses
   --lines           generated programs of 10,000 and 100,000 lines
   --startup         hello world
@@ -39,12 +45,14 @@ Modes (without one: the kernels of benches/kernels, against the peers)
 
 Options
   --filter NAME     only kernels or programs whose name contains NAME (may be repeated)
-  --peers LIST      of gcc, gcc-noinline, luajit, luajit-joff, lua5.4, node, node-noopt; or `none`;
-                    default: all that are installed, gcc-noinline for fib alone
-  --tiers LIST      run Upshift once per tier (interp, baseline, optimized, auto) instead of once, and compare
-                    with the first; default for --corpus: interp,baseline
+  --peers LIST      of gcc, gcc-noinline, clang, luajit, luajit-joff, lua5.4, node, node-noopt, python3, pypy3;
+                    or `all`, or `none`; default: all that are installed but python3, which is slow, and
+                    gcc-noinline for fib and tak alone
+  --tiers LIST      run Upshift once per tier (interp, baseline, optimized, auto), and compare with the first;
+                    default for kernels: all four, for --corpus: interp,baseline, else auto
   --instructions    --corpus: count the instructions of short programs with Valgrind, which is slow and exact
   --repeat N        runs of each; default 5 (50 for --startup)
+  --patience SECS   kernels: who takes more CPU time than this is not run again; default 3
   --json FILE       write the figures to FILE as well
   --bin PATH        the `upshift` to measure; default: build target/release/upshift
   --no-build        do not build, take target/release/upshift as it is
@@ -56,6 +64,7 @@ Options
 struct Options {
     filters: Vec<String>,
     repeat: Option<usize>,
+    patience: Option<Duration>,
     instructions: bool,
     json: Option<PathBuf>,
     upshift: Vec<Contestant>,
@@ -89,17 +98,11 @@ impl Options {
 
     /// Writes the figures where `--json` says, with what identifies the machine.
     fn write_json(&self, mode: &str, figures: Json) -> Result<(), Box<dyn Error>> {
-        self.write_json_with(mode, figures, Vec::new())
+        self.write(&self.document(mode, figures, Vec::new()))
     }
 
-    /// Like `write_json`, with more fields after the figures.
-    fn write_json_with(
-        &self,
-        mode: &str,
-        figures: Json,
-        more: Vec<(String, Json)>,
-    ) -> Result<(), Box<dyn Error>> {
-        let Some(path) = &self.json else { return Ok(()) };
+    /// The figures with what identifies the machine before them and more fields after them.
+    fn document(&self, mode: &str, figures: Json, more: Vec<(String, Json)>) -> Json {
         let versions = self
             .peers
             .iter()
@@ -113,7 +116,12 @@ impl Options {
             ("results".into(), figures),
         ];
         fields.extend(more);
-        let document = Json::Object(fields);
+        Json::Object(fields)
+    }
+
+    /// Writes a document where `--json` says.
+    fn write(&self, document: &Json) -> Result<(), Box<dyn Error>> {
+        let Some(path) = &self.json else { return Ok(()) };
         fs::write(path, format!("{document}\n")).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(())
     }
@@ -136,6 +144,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     let mut peers: Option<String> = None;
     let mut tiers: Option<String> = None;
     let mut repeat = None;
+    let mut patience = None;
     let mut json = None;
     let mut bin: Option<PathBuf> = None;
     let mut build = true;
@@ -152,6 +161,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
             // One or several: either word reads well.
             Long("tier" | "tiers") => tiers = Some(parser.value()?.string()?),
             Long("repeat") => repeat = Some(parser.value()?.parse::<usize>()?.max(1)),
+            Long("patience") => patience = Some(Duration::from_secs_f64(seconds(parser.value()?.parse()?)?)),
             Long("json") => json = Some(PathBuf::from(parser.value()?)),
             Long("bin") => bin = Some(PathBuf::from(parser.value()?)),
             Long("no-build") => build = false,
@@ -168,6 +178,9 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
         peers = Some("none".to_owned());
         tiers.get_or_insert_with(|| "interp,baseline".to_owned());
     }
+    if mode == Mode::Kernels {
+        tiers.get_or_insert_with(|| "interp,baseline,optimized,auto".to_owned());
+    }
     // A misspelt peer is found out before a long build.
     let peers = contestant::peers(peers.as_deref())?;
     let upshift = if peers_only {
@@ -175,7 +188,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     } else {
         contestant::upshift(&upshift_binary(bin, build)?, tiers.as_deref())
     };
-    let options = Options { filters, repeat, instructions, json, upshift, peers };
+    let options = Options { filters, repeat, patience, instructions, json, upshift, peers };
     let outcome = match mode {
         Mode::Kernels => kernels::run(&options),
         Mode::Memory => memory::run(&options),
@@ -185,6 +198,11 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     };
     contestant::remove_scratch();
     outcome
+}
+
+/// A number of seconds that makes sense.
+fn seconds(value: f64) -> Result<f64, Box<dyn Error>> {
+    if (0.0..1e6).contains(&value) { Ok(value) } else { Err(format!("{value} seconds").into()) }
 }
 
 /// Finds the `upshift` to measure: the one named, or the release build, made up to date first.

@@ -169,5 +169,5 @@ static void run(int64_t rounds, int64_t size) {
 }
 
 int main(void) {
-  run(5000, 1000);
+  run(12000, 1000);
 }

@@ -52,4 +52,4 @@ function run(rounds, size) {
   console.log(total);
 }
 
-run(5000, 1000);
+run(12000, 1000);

@@ -57,4 +57,4 @@ local function run(rounds, size)
   print(string.format("%d", total))
 end
 
-run(5000, 1000)
+run(12000, 1000)

@@ -32,5 +32,5 @@ static void run(int64_t limit) {
 }
 
 int main(void) {
-  run(250000);
+  run(1000000);
 }

@@ -28,4 +28,4 @@ function run(limit) {
   console.log(longest);
 }
 
-run(250000);
+run(1000000);

@@ -27,4 +27,4 @@ local function run(limit)
   print(string.format("%d", longest))
 end
 
-run(250000)
+run(1000000)

@@ -108,5 +108,5 @@ static void run(int64_t n, int64_t rounds) {
 }
 
 int main(void) {
-  run(1000, 20000);
+  run(1000, 60000);
 }

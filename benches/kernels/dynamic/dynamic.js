@@ -42,4 +42,4 @@ function run(n, rounds) {
   console.log(Math.trunc(total));
 }
 
-run(1000, 20000);
+run(1000, 60000);

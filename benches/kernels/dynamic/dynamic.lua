@@ -43,4 +43,4 @@ local function run(n, rounds)
   print(string.format("%d", math.floor(total)))
 end
 
-run(1000, 20000)
+run(1000, 60000)

@@ -9,5 +9,5 @@ static int64_t fib(int64_t n) {
 }
 
 int main(void) {
-  printf("%" PRId64 "\n", fib(37));
+  printf("%" PRId64 "\n", fib(40));
 }

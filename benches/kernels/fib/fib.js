@@ -5,4 +5,4 @@ function fib(n) {
   return fib(n - 1) + fib(n - 2);
 }
 
-console.log(fib(37));
+console.log(fib(40));

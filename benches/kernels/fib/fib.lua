@@ -5,4 +5,4 @@ local function fib(n)
   return fib(n - 1) + fib(n - 2)
 end
 
-print(string.format("%d", fib(37)))
+print(string.format("%d", fib(40)))

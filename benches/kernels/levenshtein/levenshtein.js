@@ -37,4 +37,4 @@ function distance(s, t) {
   return previous[n];
 }
 
-console.log(distance(randomText(6000, 1), randomText(6400, 2)));
+console.log(distance(randomText(12000, 1), randomText(12800, 2)));

@@ -39,4 +39,4 @@ local function distance(s, t)
   return previous[n]
 end
 
-print(string.format("%d", distance(random_text(6000, 1), random_text(6400, 2))))
+print(string.format("%d", distance(random_text(12000, 1), random_text(12800, 2))))

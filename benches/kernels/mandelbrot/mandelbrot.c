@@ -35,5 +35,5 @@ static void run(int64_t size, int64_t limit) {
 }
 
 int main(void) {
-  run(600, 400);
+  run(700, 400);
 }

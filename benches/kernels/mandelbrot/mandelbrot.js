@@ -31,4 +31,4 @@ function run(size, limit) {
   console.log(steps);
 }
 
-run(600, 400);
+run(700, 400);

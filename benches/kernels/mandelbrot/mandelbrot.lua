@@ -29,4 +29,4 @@ local function run(size, limit)
   print(string.format("%d", steps))
 end
 
-run(600, 400)
+run(700, 400)

@@ -108,5 +108,5 @@ static void run(int64_t n, int64_t size) {
 }
 
 int main(void) {
-  run(12000000, 20000);
+  run(6000000, 20000);
 }

@@ -32,4 +32,4 @@ function run(n, size) {
   console.log(sum);
 }
 
-run(12000000, 20000);
+run(6000000, 20000);

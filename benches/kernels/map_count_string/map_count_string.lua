@@ -35,4 +35,4 @@ local function run(n, size)
   print(string.format("%d", sum))
 end
 
-run(12000000, 20000)
+run(6000000, 20000)

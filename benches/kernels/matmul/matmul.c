@@ -62,5 +62,5 @@ static void run(int64_t n) {
 }
 
 int main(void) {
-  run(320);
+  run(540);
 }

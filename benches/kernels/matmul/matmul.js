@@ -40,4 +40,4 @@ function run(n) {
   console.log(Math.trunc(trace * -1000000.0));
 }
 
-run(320);
+run(540);

@@ -40,4 +40,4 @@ local function run(n)
   print(string.format("%d", math.floor(trace * -1000000.0)))
 end
 
-run(320)
+run(540)

@@ -121,5 +121,5 @@ static void run(int64_t steps) {
 }
 
 int main(void) {
-  run(500000);
+  run(2500000);
 }

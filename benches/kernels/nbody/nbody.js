@@ -129,4 +129,4 @@ function run(steps) {
   console.log(Math.trunc(-energy(bodies) * 1000000000.0));
 }
 
-run(500000);
+run(2500000);

@@ -118,4 +118,4 @@ local function run(steps)
   print(string.format("%d", math.floor(-energy(bodies) * 1000000000.0)))
 end
 
-run(500000)
+run(2500000)

@@ -42,7 +42,7 @@ static int64_t queens(int64_t n) {
 }
 
 int main(void) {
-  for (int64_t n = 4; n < 13; n++) {
+  for (int64_t n = 4; n < 14; n++) {
     printf("%" PRId64 "\n", queens(n));
   }
 }

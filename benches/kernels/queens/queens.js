@@ -29,6 +29,6 @@ function queens(n) {
   return place(0, n, filled(n), filled(2 * n), filled(2 * n));
 }
 
-for (let n = 4; n < 13; n++) {
+for (let n = 4; n < 14; n++) {
   console.log(queens(n));
 }

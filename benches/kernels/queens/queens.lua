@@ -29,6 +29,6 @@ local function queens(n)
   return place(1, n, filled(n), filled(2 * n), filled(2 * n))
 end
 
-for n = 4, 12 do
+for n = 4, 13 do
   print(string.format("%d", queens(n)))
 end

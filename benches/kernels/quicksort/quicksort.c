@@ -45,7 +45,7 @@ static int64_t checksum(const int64_t *xs, int64_t n) {
 }
 
 int main(void) {
-  int64_t n = 1500000;
+  int64_t n = 2000000;
   int64_t *xs = random_list(n);
   quicksort(xs, 0, n - 1);
   printf("%" PRId64 "\n", checksum(xs, n));

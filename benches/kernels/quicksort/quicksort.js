@@ -39,6 +39,6 @@ function checksum(xs) {
   return sum;
 }
 
-const xs = randomList(1500000);
+const xs = randomList(2000000);
 quicksort(xs, 0, xs.length - 1);
 console.log(checksum(xs));

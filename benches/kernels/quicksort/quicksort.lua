@@ -39,6 +39,6 @@ local function checksum(xs)
   return sum
 end
 
-local xs = random_list(1500000)
+local xs = random_list(2000000)
 quicksort(xs, 1, #xs)
 print(string.format("%d", checksum(xs)))

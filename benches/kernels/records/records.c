@@ -67,5 +67,5 @@ static void run(int64_t n, int64_t steps) {
 }
 
 int main(void) {
-  run(1000, 30000);
+  run(1000, 100000);
 }

@@ -58,4 +58,4 @@ function run(n, steps) {
   console.log(Math.trunc(sum));
 }
 
-run(1000, 30000);
+run(1000, 100000);

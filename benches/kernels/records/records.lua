@@ -48,4 +48,4 @@ local function run(n, steps)
   print(string.format("%d", math.floor(sum)))
 end
 
-run(1000, 30000)
+run(1000, 100000)

@@ -40,7 +40,7 @@ static int64_t prime_sum(int64_t limit) {
 
 int main(void) {
   int64_t total = 0;
-  for (int64_t round = 0; round < 20; round++) {
+  for (int64_t round = 0; round < 70; round++) {
     total += prime_sum(1000000 + round);
   }
   printf("%" PRId64 "\n", total);

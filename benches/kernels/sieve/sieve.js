@@ -18,7 +18,7 @@ function primeSum(limit) {
 }
 
 let total = 0;
-for (let round = 0; round < 20; round++) {
+for (let round = 0; round < 70; round++) {
   total += primeSum(1000000 + round);
 }
 console.log(total);

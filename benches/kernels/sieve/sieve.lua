@@ -18,7 +18,7 @@ local function prime_sum(limit)
 end
 
 local total = 0
-for round = 0, 19 do
+for round = 0, 69 do
   total = total + prime_sum(1000000 + round)
 end
 print(string.format("%d", total))

@@ -59,5 +59,5 @@ static void run(int64_t n) {
 }
 
 int main(void) {
-  run(700);
+  run(1600);
 }

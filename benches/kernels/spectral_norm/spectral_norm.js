@@ -51,4 +51,4 @@ function run(n) {
   console.log(Math.trunc(Math.sqrt(vbv / vv) * 1000000000.0));
 }
 
-run(700);
+run(1600);

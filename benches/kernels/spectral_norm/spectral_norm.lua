@@ -50,4 +50,4 @@ local function run(n)
   print(string.format("%d", math.floor(math.sqrt(vbv / vv) * 1000000000.0)))
 end
 
-run(700)
+run(1600)

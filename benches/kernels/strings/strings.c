@@ -117,5 +117,5 @@ static void run(int64_t rounds, int64_t size) {
 }
 
 int main(void) {
-  run(3000, 1000);
+  run(5000, 1000);
 }

@@ -35,4 +35,4 @@ function run(rounds, size) {
   console.log(total);
 }
 
-run(3000, 1000);
+run(5000, 1000);

@@ -37,4 +37,4 @@ local function run(rounds, size)
   print(string.format("%d", total))
 end
 
-run(3000, 1000)
+run(5000, 1000)

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use wait4::{ResUse, Wait4};
 
 /// A program that runs longer than this is ended and counts as failed.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// What one run printed and took.
 pub struct Run {
@@ -31,6 +31,8 @@ pub struct Run {
     pub peak: u64,
     /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
+    /// Whether it was ended because it ran too long.
+    pub timed_out: bool,
 }
 
 impl Run {
@@ -38,6 +40,9 @@ impl Run {
     pub fn checked(self) -> Result<Run, String> {
         if self.code == Some(0) {
             return Ok(self);
+        }
+        if self.timed_out {
+            return Err(format!("takes more than {} s", LIMIT.as_secs()));
         }
         let how =
             self.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit code {code}"));
@@ -61,7 +66,7 @@ pub fn run_with_input(command: &mut Command, input: Option<&Path>) -> io::Result
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = drain(child.stdout.take());
     let stderr = drain(child.stderr.take());
-    let (used, end) = wait(child)?;
+    let (used, end, timed_out) = wait(child)?;
     Ok(Run {
         stdout: stdout.join().unwrap_or_default().trim_end().to_owned(),
         stderr: stderr.join().unwrap_or_default(),
@@ -69,6 +74,7 @@ pub fn run_with_input(command: &mut Command, input: Option<&Path>) -> io::Result
         cpu: used.rusage.utime + used.rusage.stime,
         peak: used.rusage.maxrss,
         code: used.status.code(),
+        timed_out,
     })
 }
 
@@ -84,8 +90,8 @@ fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String>
     })
 }
 
-/// Waits for a child, at most `LIMIT`. A thread blocks in `wait4`, so that the time of the end is exact.
-fn wait(child: Child) -> io::Result<(ResUse, Instant)> {
+/// Waits for a child, at most `LIMIT`, and says whether that was too short. A thread blocks in `wait4`, so that the time of the end is exact.
+fn wait(child: Child) -> io::Result<(ResUse, Instant, bool)> {
     let id = child.id();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -94,14 +100,16 @@ fn wait(child: Child) -> io::Result<(ResUse, Instant)> {
         let _ = sender.send((result, Instant::now()));
     });
     let lost = || io::Error::other("lost the child process");
+    let mut timed_out = false;
     let (result, end) = match receiver.recv_timeout(LIMIT) {
         Ok(message) => message,
         Err(mpsc::RecvTimeoutError::Timeout) => {
+            timed_out = true;
             // Not reaped yet, so the number still names our child.
             Command::new("kill").args(["-9", &id.to_string()]).status()?;
             receiver.recv().map_err(|_| lost())?
         }
         Err(mpsc::RecvTimeoutError::Disconnected) => return Err(lost()),
     };
-    Ok((result?, end))
+    Ok((result?, end, timed_out))
 }

@@ -83,6 +83,11 @@ impl Contestant {
         self.only.is_empty() || self.only.contains(&kernel)
     }
 
+    /// Whether it is the engine under test.
+    pub fn is_engine(&self) -> bool {
+        self.extension == "mochi"
+    }
+
     /// What tables call it beside others of its kind: a tier by its own name.
     pub fn short_name(&self) -> &str {
         self.tier.as_deref().unwrap_or(&self.name)
@@ -115,14 +120,24 @@ struct Peer {
     language: Language,
     /// The only kernels it takes part in unless it is asked for by name; empty for all.
     only: &'static [&'static str],
+    part: Part,
+}
+
+/// When a peer that is installed takes part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Always,
+    /// Only if it is named, or with `all`: it takes many times as long as everyone else.
+    Named,
 }
 
 /// What the peers of one language share.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Language {
     C,
     JavaScript,
     Lua,
+    Python,
 }
 
 impl Language {
@@ -132,32 +147,54 @@ impl Language {
             Language::C => ("c", Kind::Compiles, &["--version"]),
             Language::JavaScript => ("js", Kind::Runs, &["--version"]),
             Language::Lua => ("lua", Kind::Runs, &["-v"]),
+            Language::Python => ("py", Kind::Runs, &["--version"]),
         }
+    }
+
+    /// The program to run for what was found in the search path. A `python3` may be a script that looks for the one to
+    /// start, which takes longer than starting it.
+    fn program(self, found: PathBuf) -> PathBuf {
+        if self != Language::Python {
+            return found;
+        }
+        let output = Command::new(&found).args(["-c", "import sys; print(sys.executable)"]).output();
+        let named =
+            output.map(|o| PathBuf::from(String::from_utf8_lossy(&o.stdout).trim())).unwrap_or_default();
+        if named.is_file() { named } else { found }
     }
 }
 
+/// A peer that takes part in every kernel wherever it is installed.
+const fn peer(
+    name: &'static str,
+    program: &'static str,
+    args: &'static [&'static str],
+    language: Language,
+) -> Peer {
+    Peer { name, program, args, language, only: &[], part: Part::Always }
+}
+
 const PEERS: &[Peer] = &[
-    Peer { name: "gcc", program: "gcc", args: &["-O2", "-std=c11"], language: Language::C, only: &[] },
+    peer("gcc", "gcc", &["-O2", "-std=c11"], Language::C),
     // What calls cost a compiler that may not make them go away: a question for kernels made of calls.
     Peer {
-        name: "gcc-noinline",
-        program: "gcc",
-        args: &["-O2", "-std=c11", "-fno-inline", "-fno-optimize-sibling-calls"],
-        language: Language::C,
-        only: &["fib"],
+        only: &["fib", "tak"],
+        ..peer(
+            "gcc-noinline",
+            "gcc",
+            &["-O2", "-std=c11", "-fno-inline", "-fno-optimize-sibling-calls"],
+            Language::C,
+        )
     },
-    Peer { name: "luajit", program: "luajit", args: &[], language: Language::Lua, only: &[] },
-    Peer { name: "luajit-joff", program: "luajit", args: &["-joff"], language: Language::Lua, only: &[] },
-    Peer { name: "lua5.4", program: "lua5.4", args: &[], language: Language::Lua, only: &[] },
-    Peer { name: "node", program: "node", args: &[], language: Language::JavaScript, only: &[] },
+    peer("clang", "clang", &["-O2", "-std=c11"], Language::C),
+    peer("luajit", "luajit", &[], Language::Lua),
+    peer("luajit-joff", "luajit", &["-joff"], Language::Lua),
+    peer("lua5.4", "lua5.4", &[], Language::Lua),
+    peer("node", "node", &[], Language::JavaScript),
     // Its interpreter and its baseline compiler.
-    Peer {
-        name: "node-noopt",
-        program: "node",
-        args: &["--no-opt"],
-        language: Language::JavaScript,
-        only: &[],
-    },
+    peer("node-noopt", "node", &["--no-opt"], Language::JavaScript),
+    Peer { part: Part::Named, ..peer("python3", "python3", &[], Language::Python) },
+    peer("pypy3", "pypy3", &[], Language::Python),
 ];
 
 impl Peer {
@@ -169,7 +206,7 @@ impl Peer {
             tier: None,
             kind,
             extension,
-            program: find(self.program)?,
+            program: self.language.program(find(self.program)?),
             args: self.args.iter().map(OsString::from).collect(),
             version_args,
             only,
@@ -177,10 +214,16 @@ impl Peer {
     }
 }
 
-/// The peers of a comma-separated list, in its order; without a list all that are installed.
+/// The peers of a comma-separated list, in its order; without a list those that are installed and not slow, with `all`
+/// whoever is installed.
 pub fn peers(list: Option<&str>) -> Result<Vec<Contestant>, Box<dyn Error>> {
-    let Some(list) = list else {
-        return Ok(PEERS.iter().filter_map(|peer| peer.contestant(peer.only)).collect());
+    let list = match list {
+        Some(list) if list != "all" => list,
+        _ => {
+            let part = |peer: &&Peer| list.is_some() || peer.part == Part::Always;
+            let installed = PEERS.iter().filter(part);
+            return Ok(installed.filter_map(|peer| peer.contestant(peer.only)).collect());
+        }
     };
     let mut peers = Vec::new();
     for name in list.split(',').filter(|name| !name.is_empty() && *name != "none") {

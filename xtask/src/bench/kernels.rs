@@ -1,29 +1,57 @@
-//! The kernels of `benches/kernels`: same work in each language, same checksum, ratios of CPU time.
+//! The kernels of `benches/kernels`: same work in each language, same checksum, CPU time as a multiple of `gcc -O2`.
+//!
+//! A run without filters is the whole report: start-up and the time to the first result of a 10,000-line program come
+//! with it. Besides the terminal, figures go to `target/bench/` as JSON, as tables in Markdown and as a page with
+//! charts.
 
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::child::{self, Run};
 use super::contestant::Contestant;
 use super::json::Json;
+use super::progress::Progress;
 use super::report::{self, Figures};
+use super::summary::{BASE, Summary};
 use super::targets::{Against, Checked, Over};
-use super::{Options, Outcome};
+use super::{Options, Outcome, lines, page, startup};
 use crate::root;
 
-/// Where this peer takes less than `SHORT` seconds, ratios to it are rough: starting and ending a process counts.
-const SHORT_PEER: &str = "gcc";
+/// Where the base takes less than this, ratios to it are rough: starting and ending a process counts.
 const SHORT: f64 = 0.05;
 
+/// Who takes more CPU time than this in the first round runs no second, unless `--patience` says otherwise: the figure is
+/// good enough, and the others wait.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Runs of one contestant, or why they do not count; `None` if it does not take part.
-type Entry = Option<Result<Vec<Run>, String>>;
+type Entry = Option<Result<Vec<Run>, Lost>>;
+
+/// Why there is no figure.
+struct Lost {
+    why: String,
+    /// A peer that took too long says something about the peer. Everything else is a failure of this command.
+    failure: bool,
+}
 
 /// One kernel, measured: an entry for each contestant, in their order, the engine first.
-struct Measured {
-    kernel: String,
+pub struct Measured {
+    pub kernel: String,
     entries: Vec<Entry>,
-    figures: Vec<Option<Figures>>,
+    pub figures: Vec<Option<Figures>>,
+}
+
+impl Measured {
+    /// What a table shows where there are no figures.
+    pub fn gap(&self, contestant: usize) -> &'static str {
+        match &self.entries[contestant] {
+            Some(Err(lost)) if lost.failure => "failed",
+            Some(Err(_)) => "too slow",
+            _ => "-",
+        }
+    }
 }
 
 /// Runs the mode.
@@ -37,12 +65,39 @@ pub fn run(options: &Options) -> Outcome {
     let peers: Vec<&Contestant> =
         options.peers.iter().filter(|peer| kernels.iter().any(|k| peer.takes_part(&k.0))).collect();
     let contestants: Vec<&Contestant> = options.upshift.iter().chain(peers).collect();
+    let progress = Progress::new(kernels.len() * repeat * contestants.len());
+    let patience = options.patience.unwrap_or(PATIENCE);
     let mut measured = Vec::new();
     for (kernel, directory) in &kernels {
-        eprintln!("{kernel} ..");
-        measured.push(measure(kernel, directory, &contestants, repeat));
+        measured.push(measure(kernel, directory, &contestants, repeat, patience, &progress));
+        progress.done(&one_kernel(&measured[measured.len() - 1], &contestants));
     }
-    report(options, &contestants, &measured, repeat)
+    progress.finish();
+    // The rest of the whole report.
+    let (mut start, mut first_result) = (Vec::new(), Vec::new());
+    if options.filters.is_empty() && !options.upshift.is_empty() {
+        eprintln!("start-up and a program of 10,000 lines ..");
+        start = startup::measure(&contestants, 20)?;
+        first_result = lines::measure_short(&options.upshift, repeat)?;
+    }
+    let summary = Summary {
+        contestants: &contestants,
+        engines: options.upshift.len(),
+        measured: &measured,
+        start: &start,
+        first_result: &first_result,
+    };
+    report(options, &summary, repeat)
+}
+
+/// What a kernel came to, on one line.
+fn one_kernel(row: &Measured, contestants: &[&Contestant]) -> String {
+    let time = |(index, contestant): (usize, &&Contestant)| {
+        let time = row.figures[index].as_ref().map(|figures| report::time(figures.cpu));
+        format!("{} {}", contestant.short_name(), time.unwrap_or_else(|| row.gap(index).to_owned()))
+    };
+    let times: Vec<_> = contestants.iter().enumerate().map(time).collect();
+    format!("{}: {}", row.kernel, times.join(", "))
 }
 
 /// The kernels: name and directory, by name.
@@ -59,7 +114,15 @@ fn directories(path: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
 }
 
 /// Lets the contestants take turns, each round starting with the next one, then compares what they printed.
-fn measure(kernel: &str, directory: &Path, contestants: &[&Contestant], repeat: usize) -> Measured {
+fn measure(
+    kernel: &str,
+    directory: &Path,
+    contestants: &[&Contestant],
+    repeat: usize,
+    patience: Duration,
+    progress: &Progress,
+) -> Measured {
+    let failure = |why| Lost { why, failure: true };
     let mut prepared = Vec::new();
     let mut entries: Vec<Entry> = Vec::new();
     for contestant in contestants {
@@ -68,7 +131,7 @@ fn measure(kernel: &str, directory: &Path, contestants: &[&Contestant], repeat: 
         let (path, entry) = match ready {
             None => (PathBuf::new(), None),
             Some(Ok(path)) => (path, Some(Ok(Vec::new()))),
-            Some(Err(why)) => (PathBuf::new(), Some(Err(why))),
+            Some(Err(why)) => (PathBuf::new(), Some(Err(failure(why)))),
         };
         prepared.push(path);
         entries.push(entry);
@@ -76,10 +139,13 @@ fn measure(kernel: &str, directory: &Path, contestants: &[&Contestant], repeat: 
     for round in 0..repeat {
         for turn in 0..contestants.len() {
             let who = (round + turn) % contestants.len();
-            if let Some(Ok(runs)) = &mut entries[who] {
+            progress.step(kernel, &contestants[who].name);
+            if let Some(Ok(runs)) = &mut entries[who]
+                && runs.first().is_none_or(|run| run.cpu < patience)
+            {
                 match run_once(contestants[who], &prepared[who]) {
                     Ok(run) => runs.push(run),
-                    Err(why) => entries[who] = Some(Err(why)),
+                    Err(lost) => entries[who] = Some(Err(lost)),
                 }
             }
         }
@@ -91,15 +157,18 @@ fn measure(kernel: &str, directory: &Path, contestants: &[&Contestant], repeat: 
         if let (Ok(runs), Some(wanted)) = (&entry, &wanted)
             && let Some(wrong) = runs.iter().find(|run| run.stdout != *wanted)
         {
-            *entry = Err(format!("printed {}, not {}", one_line(&wrong.stdout), one_line(wanted)));
+            *entry = Err(failure(format!("printed {}, not {}", one_line(&wrong.stdout), one_line(wanted))));
         }
     }
     let figures = entries.iter().map(|entry| Figures::of(entry.as_ref()?.as_ref().ok()?)).collect();
     Measured { kernel: kernel.to_owned(), entries, figures }
 }
 
-fn run_once(contestant: &Contestant, prepared: &Path) -> Result<Run, String> {
-    child::run(&mut contestant.command(prepared)).map_err(|e| e.to_string())?.checked()
+fn run_once(contestant: &Contestant, prepared: &Path) -> Result<Run, Lost> {
+    let run = child::run(&mut contestant.command(prepared))
+        .map_err(|e| Lost { why: e.to_string(), failure: true })?;
+    let failure = !run.timed_out || contestant.is_engine();
+    run.checked().map_err(|why| Lost { why, failure })
 }
 
 /// A short text for a message.
@@ -108,194 +177,132 @@ fn one_line(text: &str) -> String {
     if line.chars().count() <= 60 { line } else { line.chars().take(57).chain("...".chars()).collect() }
 }
 
-/// Prints the tables, writes the JSON, and says whether every answer was right.
-fn report(options: &Options, contestants: &[&Contestant], measured: &[Measured], repeat: usize) -> Outcome {
+/// Prints the tables, writes the files, and says whether every answer was right.
+fn report(options: &Options, summary: &Summary<'_>, repeat: usize) -> Outcome {
     println!("Medians of {repeat} interleaved runs");
     println!("{}", report::machine());
     println!("{}", options.versions().join("\n"));
-    println!("\nCPU time:\n");
-    report::print_table(&figures_table(contestants, measured, |figures| report::time(figures.cpu)));
-    println!("\nPeak resident memory:\n");
-    report::print_table(&figures_table(contestants, measured, |figures| report::megabytes(figures.peak)));
-    let mut checked = Checked::default();
-    let mut all_columns = Vec::new();
-    for engine in 0..options.upshift.len() {
-        let columns = columns(options, contestants, measured, engine);
-        if !columns.is_empty() {
-            println!("\nCPU time of {} as a multiple of its peers':\n", contestants[engine].name);
-            let tier = contestants[engine].tier.as_deref();
-            let complete = options.filters.is_empty();
-            report::print_table(&ratio_table(tier, &columns, measured, complete, &mut checked));
-        }
-        all_columns.extend(columns);
+    for (title, rows) in summary.tables() {
+        println!("\n{title}:\n");
+        report::print_table(&rows);
     }
-    let short: Vec<_> = measured.iter().filter_map(|row| short(row, contestants)).collect();
+    let short: Vec<_> = summary.measured.iter().filter_map(|row| short(row, summary)).collect();
     if !short.is_empty() {
         let limit = report::time(SHORT);
-        println!("\n{SHORT_PEER} takes under {limit}, so that ratios to it are rough: {}", short.join(", "));
+        println!("\n{BASE} takes under {limit}, so that ratios to it are rough: {}", short.join(", "));
     }
+    let checked = check(summary, options.filters.is_empty());
     if checked.count > 0 {
         println!("\n{} targets checked, {} missed", checked.count, checked.missed.len());
     }
-    report::print_list("Targets missed (marked !)", &checked.missed);
-    let problems = problems(contestants, measured);
+    report::print_list("Targets missed", &checked.missed);
+    report::print_list("Not in the figures", &lost(summary, false));
+    let problems = lost(summary, true);
     report::print_list("Failed", &problems);
-    let kernels = measured.iter().enumerate().map(|(row, m)| kernel_json(m, row, contestants, &all_columns));
-    let means = all_columns.iter().filter_map(|c| Some((c.key.clone(), Json::Number(c.mean()?))));
+
+    let kernels = summary.measured.iter().map(|row| kernel_json(row, summary));
+    let figures = |all: &[(String, Figures)]| {
+        Json::Object(all.iter().map(|(name, f)| (name.clone(), Json::Object(f.json()))).collect())
+    };
     let more = vec![
-        ("geometric_means".to_owned(), Json::Object(means.collect())),
+        ("geometric_means".to_owned(), means_json(summary)),
+        ("start_up".to_owned(), figures(summary.start)),
+        ("first_result_of_10000_lines".to_owned(), figures(summary.first_result)),
         ("targets_missed".to_owned(), Json::List(checked.missed.into_iter().map(Json::Text).collect())),
     ];
-    options.write_json_with("kernels", Json::List(kernels.collect()), more)?;
+    let document = options.document("kernels", Json::List(kernels.collect()), more);
+    let directory = root().join("target/bench");
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("results.json"), format!("{document}\n"))?;
+    fs::write(directory.join("tables.md"), summary.markdown())?;
+    let html = directory.join("index.html");
+    fs::write(&html, page::page(summary, &options.versions(), repeat))?;
+    println!("\nWritten: {}, and results.json and tables.md beside it", html.display());
+    if let Some(trouble) = page::look_at(&html)? {
+        return Err(trouble.into());
+    }
+    options.write(&document)?;
     Ok(problems.is_empty())
 }
 
-/// A table of one figure of each contestant for each kernel.
-fn figures_table(
-    contestants: &[&Contestant],
-    measured: &[Measured],
-    cell: impl Fn(&Figures) -> String,
-) -> Vec<Vec<String>> {
-    let mut table = vec![vec!["kernel".to_owned()]];
-    table[0].extend(contestants.iter().map(|contestant| contestant.name.clone()));
-    for row in measured {
-        let mut cells = vec![row.kernel.clone()];
-        cells.extend(row.entries.iter().zip(&row.figures).map(|(entry, figures)| match figures {
-            Some(figures) => cell(figures),
-            None if entry.is_some() => "failed".to_owned(),
-            None => "-".to_owned(),
-        }));
-        table.push(cells);
-    }
-    table
-}
-
-/// A column of quotients: an engine against one other contestant.
-struct Column<'a> {
-    against: Against<'a>,
-    heading: String,
-    /// The name in the JSON, where the columns of all engines come together.
-    key: String,
-    /// One for each kernel, where both have an answer.
-    values: Vec<Option<f64>>,
-}
-
-impl Column<'_> {
-    /// The geometric mean, if there is more than one value.
-    fn mean(&self) -> Option<f64> {
-        let values: Vec<f64> = self.values.iter().copied().flatten().collect();
-        report::geometric_mean(&values).filter(|_| values.len() > 1)
-    }
-}
-
-/// The columns of an engine: its time over that of each peer, and the first engine's time over its own.
-fn columns<'a>(
-    options: &Options,
-    contestants: &[&'a Contestant],
-    measured: &[Measured],
-    engine: usize,
-) -> Vec<Column<'a>> {
-    let engines = options.upshift.len();
-    let quotients = |upper: usize, lower: usize| {
-        let quotient =
-            |row: &Measured| Some(row.figures[upper].as_ref()?.cpu / row.figures[lower].as_ref()?.cpu);
-        measured.iter().map(quotient).collect()
-    };
-    let name = contestants[engine].short_name();
-    let mut columns = Vec::new();
-    for (index, peer) in contestants.iter().enumerate().skip(engines) {
-        let heading = format!("/{}", peer.name);
-        let key = if engines == 1 { heading.clone() } else { format!("{name}{heading}") };
-        let values = quotients(engine, index);
-        columns.push(Column { against: Against::Peer(&peer.name), heading, key, values });
-    }
-    if engine > 0 {
-        let first = contestants[0].short_name();
-        let heading = format!("faster than {first}");
-        let key = format!("{first}/{name}");
-        columns.push(Column { against: Against::Tier(first), heading, key, values: quotients(0, engine) });
-    }
-    columns
-}
-
-/// The table of an engine's columns. Targets for means hold only for the `complete` set of kernels.
-fn ratio_table(
-    tier: Option<&str>,
-    columns: &[Column<'_>],
-    measured: &[Measured],
-    complete: bool,
-    checked: &mut Checked,
-) -> Vec<Vec<String>> {
-    let mut table = vec![vec!["kernel".to_owned()]];
-    table[0].extend(columns.iter().map(|column| column.heading.clone()));
-    let none = || "-".to_owned();
-    for (i, row) in measured.iter().enumerate() {
-        let mut cells = vec![row.kernel.clone()];
-        for column in columns {
-            let over = Over::Kernel(&row.kernel);
-            let cell = column.values[i].map(|value| checked.cell(tier, over, column.against, value));
-            cells.push(cell.unwrap_or_else(none));
-        }
-        table.push(cells);
-    }
-    if measured.len() > 1 {
-        let mut cells = vec!["geometric mean".to_owned()];
-        for column in columns {
-            let cell = column.mean().map(|mean| {
-                if complete && column.values.iter().all(Option::is_some) {
-                    checked.cell(tier, Over::Mean, column.against, mean)
-                } else {
-                    format!("{mean:.2}x")
+/// Compares the quotients with their targets. Those for means hold only for the `complete` set of kernels.
+fn check(summary: &Summary<'_>, complete: bool) -> Checked {
+    let mut checked = Checked::default();
+    let first = summary.contestants.first();
+    for (engine, contestant) in summary.contestants.iter().enumerate().take(summary.engines) {
+        let tier = contestant.tier.as_deref();
+        for (other, peer) in summary.contestants.iter().enumerate() {
+            let (upper, lower, against) = match first {
+                _ if other >= summary.engines => (engine, other, Against::Peer(&peer.name)),
+                Some(first) if other == 0 && engine > 0 => (0, engine, Against::Tier(first.short_name())),
+                _ => continue,
+            };
+            for row in summary.measured {
+                if let Some(value) = Summary::quotient(row, upper, lower) {
+                    checked.check(tier, Over::Kernel(&row.kernel), against, value);
                 }
-            });
-            cells.push(cell.unwrap_or_else(none));
-        }
-        table.push(cells);
-    }
-    table
-}
-
-/// The kernel and the peer's time, if that is so short that it says little.
-fn short(row: &Measured, contestants: &[&Contestant]) -> Option<String> {
-    let peer = contestants.iter().position(|contestant| contestant.name == SHORT_PEER)?;
-    let cpu = row.figures[peer].as_ref()?.cpu;
-    (cpu < SHORT).then(|| format!("{} ({})", row.kernel, report::time(cpu)))
-}
-
-/// A line for each contestant that failed in a kernel.
-fn problems(contestants: &[&Contestant], measured: &[Measured]) -> Vec<String> {
-    let mut problems = Vec::new();
-    for row in measured {
-        for (contestant, entry) in contestants.iter().zip(&row.entries) {
-            if let Some(Err(why)) = entry {
-                problems.push(format!("{} {}: {why}", row.kernel, contestant.name));
+            }
+            let everywhere =
+                summary.measured.iter().all(|row| Summary::quotient(row, upper, lower).is_some());
+            if let (true, Some(mean)) = (complete && everywhere, summary.mean(upper, lower)) {
+                checked.check(tier, Over::Mean, against, mean);
             }
         }
     }
-    problems
+    checked
 }
 
-/// The JSON of one kernel, the values in that `row` of the columns with it.
-fn kernel_json(measured: &Measured, row: usize, contestants: &[&Contestant], columns: &[Column<'_>]) -> Json {
+/// The kernel and the base's time, if that is so short that it says little.
+fn short(row: &Measured, summary: &Summary<'_>) -> Option<String> {
+    let cpu = row.figures[summary.base()?].as_ref()?.cpu;
+    (cpu < SHORT).then(|| format!("{} ({})", row.kernel, report::time(cpu)))
+}
+
+/// A line for each contestant without figures in a kernel: those that failed, or those that were only too slow.
+fn lost(summary: &Summary<'_>, failures: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    for row in summary.measured {
+        for (contestant, entry) in summary.contestants.iter().zip(&row.entries) {
+            if let Some(Err(lost)) = entry
+                && lost.failure == failures
+            {
+                lines.push(format!("{} {}: {}", row.kernel, contestant.name, lost.why));
+            }
+        }
+    }
+    lines
+}
+
+/// The JSON of one kernel: everyone's figures, and everyone's time over that of the base.
+fn kernel_json(row: &Measured, summary: &Summary<'_>) -> Json {
     let mut objects = Vec::new();
-    for ((contestant, entry), figures) in contestants.iter().zip(&measured.entries).zip(&measured.figures) {
-        let mut object = figures.as_ref().map(Figures::json).unwrap_or_default();
-        if let Some(Err(why)) = entry {
-            object.push(("error".into(), Json::Text(why.clone())));
+    let mut ratios = Vec::new();
+    for (index, contestant) in summary.contestants.iter().enumerate() {
+        let mut object = row.figures[index].as_ref().map(Figures::json).unwrap_or_default();
+        if let Some(Err(lost)) = &row.entries[index] {
+            object.push(("error".into(), Json::Text(lost.why.clone())));
         }
         objects.push((contestant.name.clone(), Json::Object(object)));
-    }
-    let mut ratios = Vec::new();
-    let mut speed_ups = Vec::new();
-    for column in columns {
-        let Some(value) = column.values[row] else { continue };
-        let fields = if matches!(column.against, Against::Tier(_)) { &mut speed_ups } else { &mut ratios };
-        fields.push((column.key.clone(), Json::Number(value)));
+        if let Some(value) = summary.base().and_then(|base| Summary::quotient(row, index, base)) {
+            ratios.push((contestant.name.clone(), Json::Number(value)));
+        }
     }
     Json::Object(vec![
-        ("kernel".into(), Json::Text(measured.kernel.clone())),
+        ("kernel".into(), Json::Text(row.kernel.clone())),
         ("contestants".into(), Json::Object(objects)),
-        ("ratios".into(), Json::Object(ratios)),
-        ("speed_ups".into(), Json::Object(speed_ups)),
+        (format!("ratios_to_{BASE}"), Json::Object(ratios)),
     ])
+}
+
+/// Geometric means of everyone's time over everyone else's.
+fn means_json(summary: &Summary<'_>) -> Json {
+    let row = |upper: usize| {
+        let names = summary.contestants.iter().enumerate();
+        let means = names.filter(|(lower, _)| *lower != upper).filter_map(|(lower, contestant)| {
+            Some((contestant.name.clone(), Json::Number(summary.mean(upper, lower)?)))
+        });
+        Json::Object(means.collect())
+    };
+    let names = summary.contestants.iter().enumerate();
+    Json::Object(names.map(|(upper, contestant)| (contestant.name.clone(), row(upper))).collect())
 }

@@ -4,6 +4,7 @@
 //! The generator also computes what the program must print, so a compiler that drops or confuses one function out
 //! of thirty thousand is found out.
 
+use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,27 +33,12 @@ const PHASES: &str = "--time";
 pub fn run(options: &Options) -> Outcome {
     let repeat = options.repeat.unwrap_or(11);
     let engine = options.engine()?;
-    let directory = root().join("target/bench-lines");
-    fs::create_dir_all(&directory)?;
     let programs = [generate(1), generate(FACTOR)];
-    let mut sources = Vec::new();
-    for program in &programs {
-        let path = directory.join(format!("{}_lines.mochi", program.lines));
-        fs::write(&path, &program.text)?;
-        sources.push(path);
-    }
+    let sources = programs.iter().map(write).collect::<Result<Vec<_>, _>>()?;
     let mut runs: [Vec<Run>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..repeat {
         for ((program, source), runs) in programs.iter().zip(&sources).zip(&mut runs) {
-            let run = child::run(&mut engine.command(source))?.checked()?;
-            if run.stdout != program.printed {
-                return Err(format!(
-                    "{} lines: printed {}, not {}",
-                    program.lines, run.stdout, program.printed
-                )
-                .into());
-            }
-            runs.push(run);
+            runs.push(run_once(engine, program, source)?);
         }
     }
     let [Some(short), Some(long)] = [Figures::of(&runs[0]), Figures::of(&runs[1])] else {
@@ -89,6 +75,42 @@ pub fn run(options: &Options) -> Outcome {
         ]),
     )?;
     Ok(true)
+}
+
+/// Runs the shorter program under each of the engine's tiers in turn.
+pub fn measure_short(
+    engines: &[Contestant],
+    repeat: usize,
+) -> Result<Vec<(String, Figures)>, Box<dyn Error>> {
+    let program = generate(1);
+    let source = write(&program)?;
+    let mut runs: Vec<Vec<Run>> = engines.iter().map(|_| Vec::new()).collect();
+    for _ in 0..repeat {
+        for (engine, runs) in engines.iter().zip(&mut runs) {
+            runs.push(run_once(engine, &program, &source)?);
+        }
+    }
+    let figures = engines.iter().zip(&runs);
+    Ok(figures.filter_map(|(engine, runs)| Some((engine.name.clone(), Figures::of(runs)?))).collect())
+}
+
+/// Writes a program where engines find it.
+fn write(program: &Program) -> Result<PathBuf, Box<dyn Error>> {
+    let directory = root().join("target/bench-lines");
+    fs::create_dir_all(&directory)?;
+    let path = directory.join(format!("{}_lines.mochi", program.lines));
+    fs::write(&path, &program.text)?;
+    Ok(path)
+}
+
+/// One run, whose answer must be right.
+fn run_once(engine: &Contestant, program: &Program, source: &Path) -> Result<Run, Box<dyn Error>> {
+    let run = child::run(&mut engine.command(source))?.checked()?;
+    if run.stdout != program.printed {
+        let (lines, wanted) = (program.lines, &program.printed);
+        return Err(format!("{lines} lines: printed {}, not {wanted}", run.stdout).into());
+    }
+    Ok(run)
 }
 
 /// Shows where the time goes, if the engine says.

@@ -109,6 +109,18 @@ pub fn print_table(rows: &[Vec<String>]) {
     }
 }
 
+/// The rows as a table in Markdown: the first row holds the headings, columns behind the first are flush right.
+pub fn markdown_table(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        text.push_str(&format!("| {} |\n", row.join(" | ")));
+        if index == 0 {
+            text.push_str(&format!("|---|{}\n", "--:|".repeat(row.len().saturating_sub(1))));
+        }
+    }
+    text
+}
+
 /// Prints lines under a title, if there are any.
 pub fn print_list(title: &str, lines: &[String]) {
     if !lines.is_empty() {
@@ -132,7 +144,13 @@ pub fn machine() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{geometric_mean, median, time};
+    use super::{geometric_mean, markdown_table, median, time};
+
+    #[test]
+    fn markdown_has_a_line_under_the_headings() {
+        let rows = [["a", "b"], ["x", "1"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(markdown_table(&rows), "| a | b |\n|---|--:|\n| x | 1 |\n");
+    }
 
     #[test]
     fn medians_and_means() {

@@ -1,5 +1,6 @@
 //! Start-up: how long hello world takes from the start of the process to its end, and how much memory.
 
+use std::error::Error;
 use std::time::Duration;
 
 use super::child::{self, Run};
@@ -12,12 +13,34 @@ use crate::root;
 const WALL_TARGET: Duration = Duration::from_millis(4);
 const PEAK_TARGET: u64 = 10 << 20;
 
-/// Runs the mode: one unmeasured run of each first, so that files are cached for all.
+/// Runs the mode.
 pub fn run(options: &Options) -> Outcome {
     let repeat = options.repeat.unwrap_or(50);
+    let contestants: Vec<&Contestant> = options.upshift.iter().chain(&options.peers).collect();
+    let measured = measure(&contestants, repeat)?;
+    let mut table = vec![["hello world", "wall", "CPU", "peak"].map(str::to_owned).to_vec()];
+    let mut json = Vec::new();
+    for (name, figures) in &measured {
+        let (wall, peak) = if name.starts_with("upshift") {
+            let limit = report::megabytes(PEAK_TARGET);
+            let peak = report::against(report::megabytes(figures.peak), limit, figures.peak <= PEAK_TARGET);
+            (report::time_against(figures.wall, WALL_TARGET), peak)
+        } else {
+            (report::time(figures.wall), report::megabytes(figures.peak))
+        };
+        table.push(vec![name.clone(), wall, report::time(figures.cpu), peak]);
+        json.push((name.clone(), Json::Object(figures.json())));
+    }
+    println!("Medians of {repeat} runs\n");
+    report::print_table(&table);
+    options.write_json("startup", Json::Object(json))?;
+    Ok(true)
+}
+
+/// Runs hello world, each contestant in turn: one unmeasured run of each first, so that files are cached for all.
+pub fn measure(contestants: &[&Contestant], repeat: usize) -> Result<Vec<(String, Figures)>, Box<dyn Error>> {
     let directory = root().join("benches/memory");
-    let peers = options.peers.iter().filter(|peer| peer.takes_part("hello"));
-    let contestants: Vec<&Contestant> = options.upshift.iter().chain(peers).collect();
+    let contestants: Vec<_> = contestants.iter().filter(|one| one.takes_part("hello")).collect();
     let mut prepared = Vec::new();
     for contestant in &contestants {
         let ready = contestant.prepare(&contestant.source(&directory, "hello"));
@@ -36,22 +59,6 @@ pub fn run(options: &Options) -> Outcome {
             }
         }
     }
-    let mut table = vec![["hello world", "wall", "CPU", "peak"].map(str::to_owned).to_vec()];
-    let mut json = Vec::new();
-    for (contestant, runs) in contestants.iter().zip(&runs) {
-        let Some(figures) = Figures::of(runs) else { continue };
-        let (wall, peak) = if contestant.name.starts_with("upshift") {
-            let limit = report::megabytes(PEAK_TARGET);
-            let peak = report::against(report::megabytes(figures.peak), limit, figures.peak <= PEAK_TARGET);
-            (report::time_against(figures.wall, WALL_TARGET), peak)
-        } else {
-            (report::time(figures.wall), report::megabytes(figures.peak))
-        };
-        table.push(vec![contestant.name.clone(), wall, report::time(figures.cpu), peak]);
-        json.push((contestant.name.clone(), Json::Object(figures.json())));
-    }
-    println!("Medians of {repeat} runs\n");
-    report::print_table(&table);
-    options.write_json("startup", Json::Object(json))?;
-    Ok(true)
+    let figures = contestants.iter().zip(&runs);
+    Ok(figures.filter_map(|(one, runs)| Some((one.name.clone(), Figures::of(runs)?))).collect())
 }

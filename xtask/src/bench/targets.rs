@@ -70,32 +70,30 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// Compares a value with its target and writes it as a cell, marked if the target is missed. `tier` is `None` for
-    /// the engine left to choose.
-    pub fn cell(&mut self, tier: Option<&str>, over: Over<'_>, against: Against<'_>, value: f64) -> String {
+    /// Compares a value with its target, if there is one. `tier` is `None` for the engine left to choose.
+    pub fn check(&mut self, tier: Option<&str>, over: Over<'_>, against: Against<'_>, value: f64) {
         let tier = tier.filter(|tier| *tier != "auto").unwrap_or("interp");
-        let limit = limit(tier, over, against);
-        let kept = match (limit, against) {
-            (None, _) => true,
-            (Some(limit), Against::Peer(_)) => value <= limit,
-            (Some(limit), Against::Tier(_)) => value >= limit,
+        let Some(limit) = limit(tier, over, against) else { return };
+        self.count += 1;
+        let kept = match against {
+            Against::Peer(_) => value <= limit,
+            Against::Tier(_) => value >= limit,
         };
-        self.count += usize::from(limit.is_some());
-        if let (Some(limit), false) = (limit, kept) {
-            let subject = match over {
-                Over::Kernel(kernel) => kernel,
-                Over::Mean => "geometric mean",
-            };
-            self.missed.push(match against {
-                Against::Peer(peer) => {
-                    format!("{subject} {tier}: {value:.2}x of {peer}, target at most {limit:.2}x")
-                }
-                Against::Tier(other) => {
-                    format!("{subject} {tier}: {value:.2}x as fast as {other}, target at least {limit:.2}x")
-                }
-            });
+        if kept {
+            return;
         }
-        format!("{value:.2}x{}", if kept { "" } else { "!" })
+        let subject = match over {
+            Over::Kernel(kernel) => kernel,
+            Over::Mean => "geometric mean",
+        };
+        self.missed.push(match against {
+            Against::Peer(peer) => {
+                format!("{subject} {tier}: {value:.2}x of {peer}, target at most {limit:.2}x")
+            }
+            Against::Tier(other) => {
+                format!("{subject} {tier}: {value:.2}x as fast as {other}, target at least {limit:.2}x")
+            }
+        });
     }
 }
 
@@ -115,15 +113,15 @@ mod tests {
     use super::{Against, Checked, Over};
 
     #[test]
-    fn a_miss_is_marked_and_named() {
+    fn a_miss_is_named() {
         let mut checked = Checked::default();
         let fib = Over::Kernel("fib");
-        assert_eq!(checked.cell(None, fib, Against::Peer("luajit-joff"), 0.5), "0.50x");
-        assert_eq!(checked.cell(Some("interp"), fib, Against::Peer("luajit-joff"), 0.7), "0.70x!");
-        assert_eq!(checked.cell(Some("baseline"), fib, Against::Peer("luajit-joff"), 0.7), "0.70x");
-        assert_eq!(checked.cell(Some("baseline"), fib, Against::Peer("lua5.4"), 9.0), "9.00x");
-        assert_eq!(checked.cell(Some("baseline"), Over::Mean, Against::Tier("interp"), 3.5), "3.50x");
-        assert_eq!(checked.cell(Some("baseline"), Over::Mean, Against::Tier("interp"), 2.5), "2.50x!");
+        checked.check(None, fib, Against::Peer("luajit-joff"), 0.5);
+        checked.check(Some("interp"), fib, Against::Peer("luajit-joff"), 0.7);
+        checked.check(Some("baseline"), fib, Against::Peer("luajit-joff"), 0.7);
+        checked.check(Some("baseline"), fib, Against::Peer("lua5.4"), 9.0);
+        checked.check(Some("baseline"), Over::Mean, Against::Tier("interp"), 3.5);
+        checked.check(Some("baseline"), Over::Mean, Against::Tier("interp"), 2.5);
         assert_eq!(checked.count, 5);
         let missed = [
             "fib interp: 0.70x of luajit-joff, target at most 0.60x",
