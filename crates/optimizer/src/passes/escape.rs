@@ -39,7 +39,7 @@ use crate::ir::{
 /// How often all allocations are looked at.
 const ROUNDS: usize = 4;
 /// How many allocations are looked at in one round.
-const OBJECTS: usize = 200;
+const OBJECTS: usize = 100;
 /// How many sets of parameters that choose among objects are looked at.
 const WEBS: usize = 8;
 
