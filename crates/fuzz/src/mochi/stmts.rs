@@ -204,7 +204,18 @@ impl Generator {
     fn error(&mut self) -> Stmt {
         let i = self.int(1);
         let n = self.r.pick(&[0, 1, 7, 50, 99, 300, 700, 1999]);
-        let trap = match self.r.below(8) {
+        let trap = match self.r.below(9) {
+            7 => {
+                // Deeper than the stack.
+                let (f, m, by) = (self.name("f"), self.name("i"), self.int(1));
+                let by = self.fit(by, SMALL);
+                let end = self.r.pick(&["100000", "300", "20000"]);
+                let body = vec![
+                    Stmt(parts![format!("if {m} > {end} "), vec![Stmt(parts!["return 0"])]]),
+                    Stmt(parts![format!("return ({f}({m} + 1) + "), by, ") % 1000003"]),
+                ];
+                Stmt(parts![format!("fun {f}({m}: int): int "), body, format!("\nprint({f}(0))")])
+            }
             0 => {
                 let a = self.int(1);
                 let ty = Type::Int;
