@@ -313,6 +313,8 @@ reasons! {
     Region "region" true;
     /// A number of results differs from what was seen.
     Results "results" false;
+    /// A position is below zero, so that it counts from the end, or outside.
+    Negative "negative" false;
 }
 
 /// A list of values.

@@ -925,10 +925,17 @@ impl<'a> Builder<'a> {
     /// The position that an index means, which is in the list.
     fn position(&mut self, frame: &Frame<'a>, list: Value, i: Value, relative: bool) -> Value {
         let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
-        let i = if relative { self.counted_from_end(i, len) } else { i };
+        let counts = relative && !self.assume_from_start(frame, i);
+        let i = if counts { self.counted_from_end(i, len) } else { i };
         let inside = self.icmp(Cond::Ult, i, len);
-        self.guard(frame, inside, Reason::Bounds);
+        let reason = if relative && !counts { Reason::Negative } else { Reason::Bounds };
+        self.guard(frame, inside, reason);
         i
+    }
+
+    /// Whether a position that may count from the end is taken for one from the start: nearly all are.
+    fn assume_from_start(&self, frame: &Frame<'a>, i: Value) -> bool {
+        self.may_assume(frame) && self.func.int_const(i).is_none_or(|c| c >= 0)
     }
 
     /// A position that counts from the end where it is negative.
@@ -1464,7 +1471,10 @@ impl<'a> Builder<'a> {
             }
             Code::StringGet | Code::StringGetRel => {
                 let (s, mut i) = (self.cell(o[1]), self.int(o[2]));
-                if inst.op == Code::StringGetRel {
+                let relative = inst.op == Code::StringGetRel;
+                let counts = relative && !self.assume_from_start(frame, i);
+                let reason = if relative && !counts { Reason::Negative } else { Reason::Bounds };
+                if counts {
                     let len = self.unary(Op::StringLen, s);
                     i = self.counted_from_end(i, len);
                 }
@@ -1481,7 +1491,7 @@ impl<'a> Builder<'a> {
                         let bits = c.unary(Op::Bits, v);
                         let hole = c.iconst(Cell::HOLE.bits() as i64);
                         let inside = c.icmp(Cond::Ne, bits, hole);
-                        c.guard(frame, inside, Reason::Bounds);
+                        c.guard(frame, inside, reason);
                         bits
                     },
                 );
