@@ -148,6 +148,11 @@ impl<'a> Builder<'a> {
         };
         // Recursion doubles with each level, so it has to be small.
         let limit = if again == 0 { o.callee } else { o.callee / 4 };
+        // Nor are loops worth having in every copy.
+        let repeats = again > 0 || (1..frame.chain.len()).any(|i| frame.chain[..i].contains(&frame.chain[i]));
+        if repeats && !flow.loops.is_empty() {
+            return None;
+        }
         let fits =
             flow.regular && flow.instructions <= limit && self.instructions + flow.instructions <= o.total;
         fits.then_some(flow)

@@ -15,8 +15,12 @@ use crate::object::{Header, ObjectKind, gc};
 const CHUNK: usize = 1 << 20;
 /// The size of a block, and its alignment.
 const BLOCK: usize = 1 << 16;
-/// So many free blocks are kept.
-const RESERVE: usize = 32;
+/// So many free blocks are kept, 16 MiB: what a program allocates between two major collections, at the least. Their memory would be
+/// asked for again at once.
+const RESERVE: usize = 256;
+
+/// The size of cells of a free block whose memory is there.
+const PRESENT: u32 = u32::MAX;
 
 /// The largest object that lives in a block; larger ones are allocated on their own.
 pub(crate) const SMALL_MAX: usize = 4096;
@@ -177,7 +181,10 @@ impl OldSpace {
         }
         let block = self.free_blocks.pop().expect("a chunk has blocks");
         // All of it is about to be written: one call is cheaper than a fault per page.
-        Pages::populate(block.cast(), BLOCK);
+        // SAFETY: a free block of ours; fresh memory is zero.
+        if unsafe { (*block).cell } != PRESENT {
+            Pages::populate(block.cast(), BLOCK);
+        }
         block
     }
 
@@ -233,6 +240,8 @@ impl OldSpace {
                         // SAFETY: the block is ours and holds nothing.
                         unsafe { ptr::write_bytes(block.cast::<u8>(), POISON, BLOCK) };
                     }
+                    // SAFETY: likewise.
+                    unsafe { (*block).cell = PRESENT };
                     self.free_blocks.push(block);
                 } else if live * 4 > (BLOCK - CELLS) / cell as usize * 3 {
                     self.classes[index].full.push(block);
@@ -299,12 +308,12 @@ impl OldSpace {
             }
         }
         // Free blocks of chunks that stay: their memory goes back, except for the reserve.
+        // The lowest addresses are handed out first.
         if !self.poison {
-            for block in kept.iter().skip(RESERVE) {
+            for block in kept.iter().rev().skip(RESERVE) {
                 Pages::discard(block.cast(), BLOCK);
             }
         }
-        // The lowest addresses are handed out first.
         self.free_blocks = kept;
     }
 
