@@ -10,7 +10,7 @@ use std::ops::Range;
 use upshift_fuzz::campaign::{Kind, Subject, Verdict, check, schedules};
 
 /// How many programs a run of the tests tries.
-const PROGRAMS: u64 = 240;
+const PROGRAMS: u64 = 200;
 
 fn numbers() -> (Range<u64>, bool) {
     let Ok(text) = std::env::var("UPSHIFT_FUZZ") else { return (0..PROGRAMS, false) };

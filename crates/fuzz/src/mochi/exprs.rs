@@ -357,14 +357,9 @@ impl Generator {
                         let Type::List(of) = &v.ty else { unreachable!("a list") };
                         let (x, acc) = (self.name(prefix(of)), self.name("i"));
                         let of = (**of).clone();
-                        let value = self.lambda(
-                            &[(acc.clone(), Type::Int), (x.clone(), of.clone())],
-                            &Type::Int,
-                            depth,
-                        );
+                        let value = self.lambda(&[(acc, Type::Int), (x, of)], &Type::Int, depth);
                         let first = self.int_literal();
                         let first = self.fit(first, SMALL);
-                        let _ = (x, acc);
                         self.make(
                             &Type::Int,
                             SMALL,

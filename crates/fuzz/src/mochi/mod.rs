@@ -3,7 +3,7 @@
 //! What people write is the model: types at the top, some global variables, functions that call those before them, then a main part
 //! with hot loops. Programs are correct by construction, as Csmith's are: every int expression knows the largest magnitude it may
 //! have, and one that might leave the range of its variable is brought back by `%`; lists and strings are never empty, and indices
-//! are taken modulo the length; divisors are not zero. In some programs (`risky`) now and then such a guard is missing, so that
+//! are taken modulo the length; divisors are not zero. In half of the programs (`risky`) now and then such a guard is missing, so that
 //! they end with an error, often late in a loop. The work is bounded: loops have bounded turns, which are fewer inside other
 //! loops, and each function knows what it costs. Fuel is the safety net.
 
@@ -83,7 +83,7 @@ struct Generator {
 /// The program of a number.
 pub fn program(seed: u64) -> Program {
     let mut r = Random(seed ^ 0x4D0C_4100);
-    let risky = r.one_in(3);
+    let risky = r.one_in(2);
     let dynamic = r.one_in(3);
     let most = r.pick(&[3_000.0, 10_000.0, 40_000.0]);
     let mut g = Generator {
@@ -125,7 +125,7 @@ impl Generator {
         }
         let all = self.most;
         for _ in 0..self.r.below(5) {
-            self.most = all / 20.0;
+            self.most = all / 10.0;
             let stmt = if self.r.one_in(4) { self.template_function() } else { self.function() };
             program.push(stmt);
         }
@@ -338,6 +338,10 @@ impl Generator {
             let n = self.variables[before.3].name.clone();
             let base = self.small(&result, 1);
             body.push(Stmt(parts![format!("if {n} <= 0 "), vec![Stmt(parts!["return ", base])]]));
+        }
+        for _ in 0..self.r.below(4) {
+            let ty = self.r.pick(&[&Type::Int, &Type::Int, &Type::Float]).clone();
+            body.push(self.variable_of(ty));
         }
         body.extend(self.stmts(len));
         if self.r.one_in(2) {
