@@ -297,14 +297,17 @@ fn labels_in_other_files_become_notes() {
 #[test]
 fn parsing_takes_linear_time() {
     let line = "fun f(a: int, b: list<int>): int { return a * 2 + b[0] - g(a, { k: 1 }) }\n";
-    // In turn, and the best of several, since other processes may get in between.
+    // In turn, and the best of several, since other processes may get in between: more where that is so.
     let (mut small, mut large) = (Duration::MAX, Duration::MAX);
-    for _ in 0..9 {
+    for attempt in 0..60 {
         for (lines, best) in [(2_000, &mut small), (20_000, &mut large)] {
             let text = line.repeat(lines);
             let start = Instant::now();
             assert!(parsed(text.as_str()).diagnostics.is_empty());
             *best = start.elapsed().min(*best);
+        }
+        if attempt > 3 && large < small * 40 {
+            break;
         }
     }
     assert!(large < small * 40, "2,000 lines: {small:?}, 20,000 lines: {large:?}");
