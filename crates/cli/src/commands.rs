@@ -313,7 +313,12 @@ fn dump(options: &Options) -> u8 {
         let engine = session::engine(config(options));
         return match session::load(&engine, &compiled.module, &mut phases) {
             Ok(code) => {
-                say(&if options.ssa { code.ssa(options.passes) } else { code.optimized_code() });
+                let sources: Vec<&str> = parsed.sources.files().map(|(_, f)| f.text()).collect();
+                say(&if options.ssa {
+                    code.ssa(options.passes)
+                } else {
+                    disassembly::optimized(&compiled.module, &code, &sources)
+                });
                 OK
             }
             Err(error) => load_failed(&error),

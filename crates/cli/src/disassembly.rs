@@ -1,4 +1,5 @@
-//! `dump --baseline`: machine code beside the bytecode and the source lines that it was made from.
+//! `dump --baseline` and `dump --optimized`: machine code beside the source lines that it was made from, and the bytecode, or the form
+//! of the code generator.
 
 use std::fmt::Write;
 
@@ -75,6 +76,43 @@ fn one(
         writeln!(out, "        {at:5x}  {rendered}")?;
     }
     writeln!(out)
+}
+
+/// The text of a module's optimized code: for each function the code generator's form, then machine code.
+pub fn optimized(module: &bytecode::Module, code: &Module, sources: &[&str]) -> String {
+    let mut out = String::new();
+    for function in code.optimized_code() {
+        out.push_str(&format!("; {}\n{}", function.name, function.form));
+        let mut formatter = IntelFormatter::new();
+        formatter.options_mut().set_branch_leading_zeros(false);
+        let mut decoder = Decoder::with_ip(64, &function.text, 0, DecoderOptions::NONE);
+        let mut map = function.map.iter().peekable();
+        let mut shown = None;
+        let mut rendered = String::new();
+        while decoder.can_decode() {
+            let at = decoder.ip() as u32;
+            while let Some(&(_, of, word)) = map.next_if(|m| m.0 <= at) {
+                let Some(guest) = module.functions.get(of as usize) else { continue };
+                if let Some((line, content)) = source_line(module, guest, word, sources)
+                    && shown != Some((of, line))
+                {
+                    shown = Some((of, line));
+                    let inlined = if guest.name == function.name {
+                        String::new()
+                    } else {
+                        format!(" of {}", guest.name)
+                    };
+                    out.push_str(&format!("  ; line {line}{inlined}: {}\n", content.trim()));
+                }
+            }
+            let instruction = decoder.decode();
+            rendered.clear();
+            formatter.format(&instruction, &mut rendered);
+            out.push_str(&format!("        {at:5x}  {rendered}\n"));
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn source_line<'a>(

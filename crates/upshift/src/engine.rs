@@ -19,7 +19,7 @@ use crate::error::{CallError, LoadError, RunError};
 use crate::function::{Params, ResultType, TypedFunction};
 use crate::profile::Format as ProfileFormat;
 use crate::tiers::events::Event;
-use crate::tiers::{self, Counters, Driver, MachineCode, Machinery};
+use crate::tiers::{self, Counters, Driver, MachineCode, Machinery, OptimizedFunction};
 
 /// Which tiers may run code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -199,10 +199,9 @@ impl Module {
         tiers::ssa(&self.0, every_pass)
     }
 
-    /// The optimized code of each of its functions before anything ran, as text: the code generator's form, then machine code. For
-    /// looking at.
-    pub fn optimized_code(&self) -> String {
-        tiers::optimized_text(&self.0)
+    /// The optimized code of its functions before anything ran; functions that are not optimized are left out. For looking at.
+    pub fn optimized_code(&self) -> Vec<OptimizedFunction> {
+        tiers::optimized_functions(&self.0)
     }
 
     /// The names of its functions.

@@ -65,6 +65,8 @@ pub struct Machine {
     pub exits: Vec<Exit>,
     /// Instructions of Cranelift's form.
     pub clif: u32,
+    /// Which instruction of the bytecode the body's code belongs to, from an offset on: function and word. In the order of offsets.
+    pub map: Vec<(u32, u32, u32)>,
 }
 
 /// Who is shown Cranelift's form and the machine code, as text.
@@ -125,13 +127,15 @@ impl Compiler {
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
+            map: Vec::new(),
         };
         let config = self.isa.frontend_config();
         self.context.clear();
-        machine.exits =
+        let (exits, positions) =
             body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config);
+        machine.exits = exits;
         machine.clif = self.context.func.dfg.num_insts() as u32;
-        self.emit(&mut machine, &mut observe)?;
+        self.emit(&mut machine, &positions, &mut observe)?;
         if machine.fast {
             while !machine.text.len().is_multiple_of(16) {
                 machine.text.push(0xCC);
@@ -139,12 +143,17 @@ impl Compiler {
             machine.entry = machine.text.len() as u32;
             self.context.clear();
             entry(func, &mut self.context.func, &mut self.builder, config);
-            self.emit(&mut machine, &mut None)?;
+            self.emit(&mut machine, &[], &mut None)?;
         }
         Ok(machine)
     }
 
-    fn emit(&mut self, machine: &mut Machine, observe: &mut Observer<'_>) -> Result<(), String> {
+    fn emit(
+        &mut self,
+        machine: &mut Machine,
+        positions: &[(u32, u32)],
+        observe: &mut Observer<'_>,
+    ) -> Result<(), String> {
         let base = machine.text.len() as u32;
         let before = match observe {
             Some(_) => {
@@ -159,6 +168,14 @@ impl Compiler {
             .map_err(|e| format!("{:?}", e.inner))?;
         machine.text.extend_from_slice(compiled.code_buffer());
         super::flags::run(&mut machine.text[base as usize..], &compiled.bb_starts);
+        for place in compiled.buffer.get_srclocs_sorted() {
+            let position = (place.loc.bits() as usize).checked_sub(1).and_then(|i| positions.get(i));
+            if let Some(&(function, word)) = position
+                && machine.map.last().is_none_or(|l| (l.1, l.2) != (function, word))
+            {
+                machine.map.push((base + place.start, function, word));
+            }
+        }
         let relocs: Vec<_> = compiled.buffer.relocs().to_vec();
         let text = compiled.vcode.clone().unwrap_or_default();
         let func = &self.context.func;

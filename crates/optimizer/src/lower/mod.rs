@@ -133,6 +133,8 @@ struct Lowering<'a, 'f> {
     loops: Loops,
     /// Where new objects' addresses are handed over.
     place: Option<clif::StackSlot>,
+    /// Positions that source locations name.
+    positions: Vec<(u32, u32)>,
 }
 
 /// The offset from the context of a field of the heap.
@@ -170,7 +172,8 @@ fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> cl
 
 const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::SystemV;
 
-/// Builds the body of a function; gives its exits.
+/// Builds the body of a function; gives its exits, and the positions in the bytecode, function and word, that source locations name by
+/// their number, from 1 on.
 #[expect(clippy::too_many_arguments, reason = "what a body is built from and into")]
 fn body(
     facts: &dyn Facts,
@@ -181,7 +184,7 @@ fn body(
     target: &mut clif::Function,
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
-) -> Vec<Exit> {
+) -> (Vec<Exit>, Vec<(u32, u32)>) {
     target.signature = body_signature(func, CALL);
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
@@ -230,6 +233,7 @@ fn body(
         cold: false,
         loops: loops_of(func),
         place: None,
+        positions: Vec::new(),
     };
     l.declare_moved();
     l.find_unmoved();
@@ -276,9 +280,10 @@ fn body(
     l.fill_exits();
     l.b.seal_all_blocks();
     let exits = std::mem::take(&mut l.exits);
+    let positions = std::mem::take(&mut l.positions);
     l.b.finalize(config);
     sweep::run(target);
-    exits
+    (exits, positions)
 }
 
 fn loops_of(func: &Function) -> Loops {
@@ -1075,6 +1080,14 @@ impl Lowering<'_, '_> {
         let data = &func.insts[inst];
         let result = data.result.expand();
         let state = data.state.expand();
+        if let Some(state) = state {
+            let st = &func.states[state];
+            let position = (st.function, st.word);
+            if self.positions.last() != Some(&position) {
+                self.positions.push(position);
+                self.b.set_srcloc(clif::SourceLoc::new(self.positions.len() as u32));
+            }
+        }
         let arg = |i: usize| data.args[i];
         macro_rules! binary {
             ($method:ident) => {{

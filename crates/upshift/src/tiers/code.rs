@@ -98,6 +98,8 @@ impl Memory {
         &self,
         done: Done,
         cap: usize,
+        profiler: Option<&Profiler>,
+        modules: &[Arc<LinkedModule>],
         code: impl Fn(u32) -> Option<usize>,
     ) -> Option<OptimizedCode> {
         let mut machine = done.machine.ok()?;
@@ -124,6 +126,30 @@ impl Memory {
         }
         block.publish();
         let entry = block.address();
+        let registration = profiler.map(|profiler| {
+            let place = |at: u32, function: u32, word: u32| {
+                let module = modules.iter().find(|m| m.function(function).is_some())?;
+                let span = module.function(function)?.span_at(word)?;
+                let text = module.sources.get(span.source as usize)?;
+                Some((at + body as u32, text.name.as_str(), text.position(span.start).0))
+            };
+            let places = machine.map.iter().filter_map(|&(at, function, word)| place(at, function, word));
+            let places: Vec<_> = places.collect();
+            // One file: lines of functions from others are left to what stands before them.
+            let source = places.first().map(|p| p.1);
+            let lines: Vec<(u32, u32)> =
+                places.iter().filter(|p| Some(p.1) == source).map(|p| (p.0, p.2)).collect();
+            let name = modules.iter().find_map(|m| m.function(done.index)).map_or("", |m| &m.name);
+            profiler.register(&CodeInfo {
+                name,
+                tier: if machine.fast { "optimized" } else { "optimized loop" },
+                address: entry.addr(),
+                size: text.len(),
+                source,
+                lines: &lines,
+                frame: Some(Frame { register: RBP, size: 16, saved: &[(RBP, 16)] }),
+            })
+        });
         let fast = if machine.fast { entry.wrapping_add(body) } else { std::ptr::null() };
         let taken = vec![0; machine.exits.len()];
         Some(OptimizedCode {
@@ -138,6 +164,7 @@ impl Memory {
             entered: 0,
             left: 0,
             retired: false,
+            registration,
         })
     }
 
@@ -171,7 +198,6 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
     // Who calls from a stub, and how it finds its own caller, is in `stencils/control.c`; numbers are DWARF's for x86-64. The
     // way in has pushed six registers and a word of the context, the call from optimized code the same registers, its return
     // r12; the others keep the stack pointer in rbp.
-    const RBP: u16 = 6;
     const SAVED: &[(u16, u32)] = &[(RBP, 16), (3, 24), (12, 32), (13, 40), (14, 48), (15, 56)];
     let enter = Frame { register: RSP, size: 64, saved: SAVED };
     let call = Frame { register: RSP, size: 56, saved: SAVED };
@@ -209,8 +235,9 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
     all.iter().zip(ends).map(register).collect()
 }
 
-/// DWARF's number of the stack pointer on x86-64.
+/// DWARF's numbers of the stack pointer and the frame pointer on x86-64.
 const RSP: u16 = 7;
+const RBP: u16 = 6;
 
 /// Tells profilers and debuggers of a function.
 fn register(
@@ -299,6 +326,11 @@ impl Machinery {
     /// The memory, which is mapped now if it was not yet.
     pub fn memory(&self) -> Result<&Memory, &Unavailable> {
         self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())).as_ref()
+    }
+
+    /// Who is told of code.
+    pub fn profiler(&self) -> Option<&Profiler> {
+        self.profiler.as_ref()
     }
 
     /// A number that no other optimized code has.

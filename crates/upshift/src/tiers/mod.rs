@@ -485,7 +485,9 @@ impl Driver {
         let machinery = self.machinery.clone();
         let Ok(memory) = machinery.memory() else { return };
         let addresses = |function| instance.entry(function).map(|e| e.code.expose_provenance());
-        let Some(code) = memory.place_optimized(done, self.config.code_cache, addresses) else {
+        let (profiler, modules) = (machinery.profiler(), instance.modules());
+        let Some(code) = memory.place_optimized(done, self.config.code_cache, profiler, modules, addresses)
+        else {
             self.note(&seen, Cause::Calls, What::NoRoom);
             return;
         };
@@ -740,6 +742,21 @@ pub struct MachineCode {
     pub instructions: u32,
 }
 
+/// The optimized code of one function, for looking at. Not placed: calls lead nowhere.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OptimizedFunction {
+    /// The function's name.
+    pub name: String,
+    /// The form of the code generator, Cranelift, as text; or a comment on why there is no code.
+    pub form: String,
+    /// The machine code.
+    pub text: Vec<u8>,
+    /// Which instruction code belongs to, from an offset in `text` on: the number of a function in the module, since others are
+    /// inlined, and a word of its bytecode.
+    pub map: Vec<(u32, u32, u32)>,
+}
+
 /// What is known of loaded functions and shapes.
 struct Loaded<'a>(&'a Instance);
 
@@ -791,23 +808,30 @@ pub(crate) fn ssa(module: &Arc<LinkedModule>, every_pass: bool) -> String {
     out
 }
 
-pub(crate) fn optimized_text(module: &Arc<LinkedModule>) -> String {
-    let mut out = String::new();
-    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new() else { return out };
+pub(crate) fn optimized_functions(module: &Arc<LinkedModule>) -> Vec<OptimizedFunction> {
+    let mut all = Vec::new();
+    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new() else { return all };
     each_form(module, |world, index, pass, func| {
-        if pass.is_empty() {
-            out.push_str(&format!("; {}\n", func.name));
-            let mut show = |clif: &str, code: &str| {
-                out.push_str(clif);
-                out.push_str(code);
-                out.push('\n');
-            };
-            if let Err(error) = compiler.compile(world, func, index, 0, false, Some(&mut show)) {
-                out.push_str(&format!("; {error}\n"));
-            }
+        if !pass.is_empty() {
+            return;
         }
+        let mut form = String::new();
+        let mut show = |clif: &str, _: &str| form.push_str(clif);
+        let machine = compiler.compile(world, func, index, 0, false, Some(&mut show));
+        let first = module.bases.functions;
+        let (text, map) = match machine {
+            Ok(machine) => {
+                let places = machine.map.into_iter();
+                (machine.text, places.map(|(at, function, word)| (at, function - first, word)).collect())
+            }
+            Err(error) => {
+                form = format!("; {error}\n");
+                (Vec::new(), Vec::new())
+            }
+        };
+        all.push(OptimizedFunction { name: func.name.clone(), form, text, map });
     });
-    out
+    all
 }
 
 /// Compiles all functions of a module, for looking at.

@@ -28,6 +28,7 @@ use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value;
 
 use crate::code_memory::CodeBlock;
+use crate::profile::Registration;
 
 /// What a compilation knows: loaded modules, feedback, failed assumptions.
 #[derive(Debug)]
@@ -330,6 +331,8 @@ pub struct OptimizedCode {
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
     pub retired: bool,
+    /// What profilers and debuggers know.
+    pub registration: Option<Registration>,
 }
 
 /// Puts machine code where a block is, and fills in what it refers to. `stub` and `code` give addresses.
