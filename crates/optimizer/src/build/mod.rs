@@ -20,6 +20,7 @@ use std::rc::Rc;
 use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::FunctionMeta;
+use upshift_runtime::object::ObjectKind;
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value as Cell;
 
@@ -55,12 +56,36 @@ pub trait Facts {
     fn constant(&self, number: u32) -> Option<Cell>;
     /// What the header of a box, list or map of a type, given by its code, says of what it holds.
     fn element_code(&self, code: u32) -> Option<u32>;
+    /// What cells of a type given by its code are told by, if that is simple.
+    fn test(&self, code: u32) -> Option<Test>;
     /// Whether a type may be none or many.
     fn may_be_results(&self, ty: CellType) -> bool;
     /// What a site saw.
     fn feedback(&self, site: u32) -> Feedback;
     /// Whether an assumption at an instruction failed before.
     fn failed(&self, function: u32, word: u32) -> bool;
+}
+
+/// What the cells of a type are told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Test {
+    /// Whether nil is one.
+    pub nullable: bool,
+    /// What all others are.
+    pub what: Told,
+}
+
+/// What cells of a type, nil left out, are told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// They are floats.
+    Float,
+    /// They are true or false.
+    Bool,
+    /// They are objects of a kind.
+    Kind(ObjectKind),
+    /// They are records of one of these shapes.
+    Shapes(Vec<u32>),
 }
 
 /// How much is inlined.

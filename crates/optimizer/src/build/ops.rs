@@ -12,7 +12,7 @@ use upshift_runtime::object::{
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
-use super::{Builder, Edge, Frame, Headers, type_of};
+use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
@@ -32,6 +32,9 @@ const INTS: Elements = Elements { class: Class::Ints, width: Width::Int, ty: Typ
 const FLOATS: Elements = Elements { class: Class::Floats, width: Width::Float, ty: Type::Float };
 const BOOLS: Elements = Elements { class: Class::Bools, width: Width::U8, ty: Type::Int };
 const CELLS: Elements = Elements { class: Class::Cells, width: Width::Cell, ty: Type::Cell };
+
+/// A type of more shapes is left to a helper, which searches.
+const SHAPES: usize = 4;
 
 const INT: u16 = 1 << Kind::Int as u16;
 const FLOAT: u16 = 1 << Kind::Float as u16;
@@ -469,6 +472,71 @@ impl<'a> Builder<'a> {
                     |c| Some(c.iconst(0)),
                 ))
             },
+        )
+    }
+
+    /// Whether a cell is of a type, which is given by its code.
+    fn cell_test(&mut self, a: Value, code: i64) -> Value {
+        let test = self.facts.test(code as u32);
+        let Some(test) = test.filter(|t| !matches!(&t.what, Told::Shapes(all) if all.len() > SHAPES)) else {
+            let ty = self.iconst(code);
+            return self.helper(Helper::CellTest, &[a, ty]);
+        };
+        if test.nullable {
+            let nil = self.cconst(Cell::NIL);
+            let is_nil = self.binary(Op::Same, a, nil);
+            let what = test.what;
+            return self.join(
+                is_nil,
+                Type::Int,
+                [false, false],
+                |c| Some(c.iconst(1)),
+                |c| Some(c.told(a, what)),
+            );
+        }
+        self.told(a, test.what)
+    }
+
+    fn told(&mut self, a: Value, what: Told) -> Value {
+        let (kind, shapes) = match what {
+            Told::Float => return self.unary(Op::IsFloat, a),
+            Told::Bool => {
+                let (yes, no) = (self.cconst(Cell::TRUE), self.cconst(Cell::FALSE));
+                let (yes, no) = (self.binary(Op::Same, a, yes), self.binary(Op::Same, a, no));
+                return self.binary(Op::Ior, yes, no);
+            }
+            Told::Kind(kind) => (kind, Vec::new()),
+            Told::Shapes(shapes) => (ObjectKind::Record, shapes),
+        };
+        let object = self.unary(Op::IsObject, a);
+        self.join(
+            object,
+            Type::Int,
+            [false, false],
+            |c| {
+                let k = c.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
+                let wanted = c.iconst(kind as i64);
+                let mut is = c.icmp(Cond::Eq, k, wanted);
+                if kind == ObjectKind::Record {
+                    let shape = c.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
+                    let mut any = None;
+                    for id in shapes {
+                        let id = c.iconst(i64::from(id));
+                        let this = c.icmp(Cond::Eq, shape, id);
+                        any = Some(match any {
+                            Some(any) => c.binary(Op::Ior, any, this),
+                            None => this,
+                        });
+                    }
+                    let any = match any {
+                        Some(any) => any,
+                        None => c.iconst(0),
+                    };
+                    is = c.binary(Op::Iand, is, any);
+                }
+                Some(is)
+            },
+            |c| Some(c.iconst(0)),
         )
     }
 
@@ -1394,14 +1462,28 @@ impl<'a> Builder<'a> {
                 self.set(o[0], v);
             }
             Code::CellTest => {
-                let (a, ty) = (self.cell(o[1]), self.iconst(o[2]));
-                let v = self.helper(Helper::CellTest, &[a, ty]);
+                let a = self.cell(o[1]);
+                let v = self.cell_test(a, o[2]);
                 self.set(o[0], v);
             }
             Code::CellCast => {
-                let (a, ty) = (self.cell(o[1]), self.iconst(o[2]));
-                let is = self.helper(Helper::CellTest, &[a, ty]);
-                self.guard(frame, is, Reason::Mismatch);
+                let a = self.cell(o[1]);
+                match self.facts.test(o[2] as u32) {
+                    Some(Test { nullable: false, what: Told::Shapes(shapes) }) if shapes.len() == 1 => {
+                        self.guard_kind(frame, a, ObjectKind::Record, Reason::Mismatch);
+                        let shape = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
+                        let wanted = self.iconst(i64::from(shapes[0]));
+                        let is = self.icmp(Cond::Eq, shape, wanted);
+                        self.guard(frame, is, Reason::Mismatch);
+                    }
+                    Some(Test { nullable: false, what: Told::Kind(kind) }) => {
+                        self.guard_kind(frame, a, kind, Reason::Mismatch);
+                    }
+                    _ => {
+                        let is = self.cell_test(a, o[2]);
+                        self.guard(frame, is, Reason::Mismatch);
+                    }
+                }
                 self.set(o[0], a);
             }
             Code::CellIndexGet => self.index_get(frame, inst),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
-use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start};
+use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
 use upshift_optimizer::ir::{Function, Reason};
 use upshift_optimizer::lower::{Compiler, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
@@ -153,6 +153,25 @@ impl Facts for World {
             }
             _ => Some(0),
         }
+    }
+
+    fn test(&self, code: u32) -> Option<Test> {
+        let ty = type_of_code(code);
+        let tables = self.modules.first()?.tables().lock();
+        let what = match tables.types.get(ty.id)? {
+            HeapType::Float => Told::Float,
+            HeapType::Bool => Told::Bool,
+            HeapType::ListInt => Told::Kind(ObjectKind::ListInt),
+            HeapType::ListFloat => Told::Kind(ObjectKind::ListFloat),
+            HeapType::ListBool => Told::Kind(ObjectKind::ListBool),
+            HeapType::RefInt => Told::Kind(ObjectKind::RefInt),
+            HeapType::RefFloat => Told::Kind(ObjectKind::RefFloat),
+            HeapType::Function => Told::Kind(ObjectKind::Closure),
+            HeapType::Record(shape) => Told::Shapes(vec![shape.0]),
+            HeapType::Union(union) => Told::Shapes(tables.unions.get(union.0 as usize)?.to_vec()),
+            _ => return None,
+        };
+        Some(Test { nullable: ty.nullable, what })
     }
 
     fn may_be_results(&self, ty: CellType) -> bool {
