@@ -14,7 +14,7 @@
 //! **Virtual objects** are made wherever a frame that has one is written, once for all slots that name it, by an allocation that neither
 //! collects nor fails. After a collection the cells in them are read back from there. The code does not use them otherwise.
 //!
-//! The budget is a variable that calls take and give.
+//! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 
 mod code;
 mod flags;
