@@ -17,6 +17,7 @@ mod ops;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::FunctionMeta;
@@ -244,8 +245,13 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
             let block = flow.block_at(l.header + 1).ok_or(Refusal::Absent)?;
             let banks = banks(facts, guest.meta, guest.code);
             let live: Vec<u32> = flow.blocks[block].live.iter().collect();
+            let constants = constants(guest.meta, guest.code);
             for slot in live {
                 let Some(ty) = banks.get(slot as usize).copied().flatten() else { continue };
+                if let Some(&Some((op, bits))) = constants.get(&slot) {
+                    b.env[slot as usize] = Some(b.def(InstData::new(op, &[]).imm(bits)));
+                    continue;
+                }
                 b.func.params.push(slot);
                 b.env[slot as usize] = Some(b.func.add_param(cur, ty));
             }
@@ -277,10 +283,12 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
     // Leaf functions need no room.
     let extent = if b.calls { b.extent } else { 0 };
     let entry = b.func.entry();
-    if let Some(&inst) = b.func.blocks[entry].insts.first() {
+    let insts = &b.func.blocks[entry].insts;
+    if let Some(at) = insts.iter().position(|&i| b.func.insts[i].op == Op::Stack) {
+        let inst = insts[at];
         b.func.insts[inst].imm = i64::from(extent);
         if extent == 0 {
-            b.func.blocks[entry].insts.remove(0);
+            b.func.blocks[entry].insts.remove(at);
         }
     }
     Ok(b.func)
@@ -293,6 +301,35 @@ pub(crate) fn type_of(bank: Bank) -> Type {
         Bank::Float => Type::Float,
         Bank::Cell => Type::Cell,
     }
+}
+
+/// The numbers that raw slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop that is
+/// compiled alone finds constants in the frame that stood before it in the code.
+fn constants(meta: &FunctionMeta, code: &[Word]) -> HashMap<u32, Option<(Op, i64)>> {
+    let mut all: HashMap<u32, Option<(Op, i64)>> = meta.params.iter().map(|p| (p.slot, None)).collect();
+    for at in flow::words(code, 0, meta.len) {
+        let Some(inst) = flow::instruction(code, at) else { break };
+        let o = inst.operands;
+        let literal = || code.get(at as usize + o[1] as usize).map(|w| w.0 as i64);
+        let constant = match inst.op {
+            Code::IntConst => Some((Op::Iconst, o[1])),
+            Code::IntConstWide => literal().map(|v| (Op::Iconst, v)),
+            Code::FloatConst => literal().map(|v| (Op::Fconst, v)),
+            _ => None,
+        };
+        for (slot, role, bank) in flow::registers(&inst) {
+            if role != Role::Use {
+                let known = constant.filter(|_| bank != Bank::Cell);
+                all.entry(slot).and_modify(|old| *old = None).or_insert(known);
+            }
+        }
+        if inst.op == Code::FrameClear {
+            flow::cleared(meta, &inst).for_each(|slot| {
+                all.insert(slot, None);
+            });
+        }
+    }
+    all
 }
 
 /// What each slot of a frame holds; `None` for those that no instruction names.
