@@ -1519,9 +1519,10 @@ impl Lowering<'_, '_> {
         // Below zero, written as a comparison of unsigned numbers: the budget is far below 2^31, and Cranelift's test against zero
         // takes two more registers.
         let most = self.iconst(i32::MAX.into());
-        let used = self.b.ins().icmp(IntCC::UnsignedGreaterThan, less, most);
+        let some = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, less, most);
         let slow = self.cold_block();
-        self.b.ins().brif(used, slow, &[], block, &args);
+        // In this order a way back that moves nothing is one branch.
+        self.b.ins().brif(some, block, &args, slow, &[]);
         self.b.switch_to_block(slow);
         let id = self.exit_state(state, Reason::Region);
         let id = self.iconst(id);
