@@ -63,9 +63,12 @@ pub trait Facts {
     fn may_be_results(&self, ty: CellType) -> bool;
     /// What a site saw.
     fn feedback(&self, site: u32) -> Feedback;
-    /// Whether an assumption at an instruction failed before.
+    /// Whether an assumption at an instruction failed before; at [`ANYWHERE`], that no position is negative.
     fn failed(&self, function: u32, word: u32) -> bool;
 }
+
+/// In place of a word: positions of the function were negative ([`Facts::failed`]).
+pub const ANYWHERE: u32 = u32::MAX;
 
 /// What the cells of a type are told by.
 #[derive(Clone, PartialEq, Eq, Debug)]

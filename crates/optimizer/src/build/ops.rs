@@ -12,7 +12,7 @@ use upshift_runtime::object::{
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
-use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
+use super::{ANYWHERE, Builder, Edge, Frame, Headers, Test, Told, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
@@ -1003,7 +1003,10 @@ impl<'a> Builder<'a> {
 
     /// Whether a position that may count from the end is taken for one from the start: nearly all are.
     fn assume_from_start(&self, frame: &Frame<'a>, i: Value) -> bool {
-        self.may_assume(frame) && self.func.int_const(i).is_none_or(|c| c >= 0)
+        // One negative position of a function is rarely the only one.
+        self.may_assume(frame)
+            && !self.facts.failed(frame.guest.meta.index, ANYWHERE)
+            && self.func.int_const(i).is_none_or(|c| c >= 0)
     }
 
     /// A position that counts from the end where it is negative.

@@ -552,7 +552,11 @@ impl Driver {
             (entry.index(), place.pc.offset_from(entry.code) as u32)
         };
         if reason != Reason::Unseen {
-            Arc::make_mut(&mut self.optimized.failed).insert((function, word));
+            let failed = Arc::make_mut(&mut self.optimized.failed);
+            failed.insert((function, word));
+            if reason == Reason::Negative {
+                failed.insert((function, upshift_optimizer::build::ANYWHERE));
+            }
         }
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, Cause::Calls, What::Deoptimized { reason });
