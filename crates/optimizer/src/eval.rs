@@ -298,7 +298,7 @@ impl<'a> Run<'a, '_, '_> {
         let op = self.func.insts[inst].op;
         let cell = Cell::from_bits(bits);
         if !cell.is_object() {
-            let scalars = || cell.short_bytes().iter().filter(|&&b| b & 0xC0 != 0x80).count() as u64;
+            let scalars = || upshift_runtime::string::count_scalars(cell.short_bytes()) as u64;
             return Ok(if op == Op::StringLen && cell.is_short_string() { scalars() } else { 0 });
         }
         let memory = &mut self.world.memory;

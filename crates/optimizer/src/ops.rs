@@ -63,6 +63,12 @@ pub struct OpInfo {
     pub terminator: bool,
     /// Charges the budget.
     pub charges: bool,
+    /// Gives cells that are no objects, which the collector neither finds nor moves.
+    pub plain: bool,
+    /// One quick instruction, or none: done in any case rather than behind a branch.
+    pub cheap: bool,
+    /// Asks what is known to be a string: safe wherever that is so.
+    pub string: bool,
     /// Gives a new object and does nothing else that can be seen: dropped where the object is not used, never merged.
     pub makes: bool,
     /// The meaning.
@@ -145,6 +151,9 @@ macro_rules! ops {
                         terminator: false,
                         charges: false,
                         makes: false,
+                        plain: false,
+                        cheap: false,
+                        string: false,
                         doc: $doc,
                     }
                 }),*];
@@ -156,25 +165,25 @@ macro_rules! ops {
 
 ops! {
     // Constants: the immediate holds the bits.
-    Iconst "iconst" [] -> int {pure} "the immediate";
+    Iconst "iconst" [] -> int {pure cheap} "the immediate";
     Fconst "fconst" [] -> float {pure} "the float with the immediate's bits";
-    Cconst "cconst" [] -> cell {pure} "the cell with the immediate's bits, never an address";
+    Cconst "cconst" [] -> cell {pure plain} "the cell with the immediate's bits, never an address";
 
     // Ints.
-    Iadd "iadd" [int, int] -> int {pure} "a + b modulo 2^64";
-    Isub "isub" [int, int] -> int {pure} "a - b modulo 2^64";
+    Iadd "iadd" [int, int] -> int {pure cheap} "a + b modulo 2^64";
+    Isub "isub" [int, int] -> int {pure cheap} "a - b modulo 2^64";
     Imul "imul" [int, int] -> int {pure} "a * b modulo 2^64";
     Imulh "imulh" [int, int] -> int {pure} "the upper 64 bits of the signed product a * b";
     Idiv "idiv" [int, int] -> int {fixed} "a / b towards zero; b is not 0, and not -1 where a is the minimum";
     Irem "irem" [int, int] -> int {fixed} "a - b * (a / b); b is not 0; minimum % -1 = 0";
-    Iand "iand" [int, int] -> int {pure} "a & b";
-    Ior "ior" [int, int] -> int {pure} "a | b";
-    Ixor "ixor" [int, int] -> int {pure} "a ^ b";
-    Ishl "ishl" [int, int] -> int {pure} "a << (b & 63)";
-    IshrS "ishr_s" [int, int] -> int {pure} "a >> (b & 63), sign-filling";
-    IshrU "ishr_u" [int, int] -> int {pure} "a >> (b & 63), zero-filling";
-    Imin "imin" [int, int] -> int {pure} "the smaller of a and b";
-    Imax "imax" [int, int] -> int {pure} "the larger of a and b";
+    Iand "iand" [int, int] -> int {pure cheap} "a & b";
+    Ior "ior" [int, int] -> int {pure cheap} "a | b";
+    Ixor "ixor" [int, int] -> int {pure cheap} "a ^ b";
+    Ishl "ishl" [int, int] -> int {pure cheap} "a << (b & 63)";
+    IshrS "ishr_s" [int, int] -> int {pure cheap} "a >> (b & 63), sign-filling";
+    IshrU "ishr_u" [int, int] -> int {pure cheap} "a >> (b & 63), zero-filling";
+    Imin "imin" [int, int] -> int {pure cheap} "the smaller of a and b";
+    Imax "imax" [int, int] -> int {pure cheap} "the larger of a and b";
     Iextend32 "iextend32" [int] -> int {pure} "the low 32 bits of a, sign-extended";
     Icmp "icmp" [int, int] -> int {pure} "1 if the condition holds, else 0";
     IaddExit "iadd_exit" [int, int] -> int {leaves} "a + b; leaves where that is no i64; the immediate is the reason";
@@ -209,9 +218,9 @@ ops! {
     IfromBits "ifrom_bits" [float] -> int {pure} "the bits of a";
 
     // Cells.
-    BoxFloat "box_float" [float] -> cell {pure} "a as a cell, NaN canonical";
-    BoxBool "box_bool" [int] -> cell {pure} "true if a != 0, else false";
-    BoxSmall "box_small" [int] -> cell {pure} "a as a cell; a has 48 bits";
+    BoxFloat "box_float" [float] -> cell {pure plain} "a as a cell, NaN canonical";
+    BoxBool "box_bool" [int] -> cell {pure plain} "true if a != 0, else false";
+    BoxSmall "box_small" [int] -> cell {pure plain} "a as a cell; a has 48 bits";
     BoxInt "box_int" [int] -> cell {leaves site} "a as a cell: inline up to 48 bits, else a wide int; allocates it by the site's routine";
     Bits "bits" [cell] -> int {pure} "the bits of a; of an object only to compare them with those of no object";
     IsSmall "is_small" [cell] -> int {pure} "1 if a is an int of 48 bits, else 0";
@@ -219,13 +228,13 @@ ops! {
     IsObject "is_object" [cell] -> int {pure} "1 if a is an object, else 0";
     SmallInt "small_int" [cell] -> int {pure} "the int in a, which is small; of other cells some int";
     CellFloat "cell_float" [cell] -> float {pure} "the float in a, which is a float; of other cells some float";
-    OfBits "of_bits" [int] -> cell {pure} "the cell with the bits a, which is no object";
+    OfBits "of_bits" [int] -> cell {pure plain} "the cell with the bits a, which is no object";
     Same "same" [cell, cell] -> int {pure} "1 if a and b have the same bits, else 0";
 
     // Strings. That a is a string is known.
-    StringLen "string_len" [cell] -> int {fixed} "the number of scalars of the string a";
-    AsciiLen "ascii_len" [cell] -> int {fixed} "the number of scalars of the string a where it is an object of ASCII, else 0";
-    AsciiBase "ascii_base" [cell] -> ptr {fixed} "the address of the bytes of the string a where it is an object, else some address";
+    StringLen "string_len" [cell] -> int {fixed string} "the number of scalars of the string a";
+    AsciiLen "ascii_len" [cell] -> int {fixed string} "the number of scalars of the string a where it is an object of ASCII, else 0";
+    AsciiBase "ascii_base" [cell] -> ptr {fixed string} "the address of the bytes of the string a where it is an object, else some address";
 
     // Memory. The offset is the immediate, in bytes.
     Context "context" [] -> ptr {loads} "the table at the immediate's offset in the context";
@@ -265,9 +274,10 @@ impl Op {
         Op::ALL.iter().copied().find(|op| op.info().mnemonic == mnemonic)
     }
 
-    /// Whether it gives cells that are no objects, which the collector neither finds nor moves.
-    pub fn gives_no_object(self) -> bool {
-        matches!(self, Op::Cconst | Op::BoxFloat | Op::BoxBool | Op::BoxSmall | Op::OfBits)
+    /// Whether machine code writes frames for it, or on a way from which it goes on.
+    pub fn writes_frames(self) -> bool {
+        let info = self.info();
+        info.charges || info.leaves && info.site
     }
 
     /// Whether operands may be exchanged.

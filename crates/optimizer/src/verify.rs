@@ -543,7 +543,7 @@ impl Verifier<'_> {
                 if let Some(result) = data.result.expand() {
                     match func.ty(result) {
                         Type::Ptr => watched.add(result),
-                        Type::Cell if !data.op.gives_no_object() && data.op != Op::SelectCell => {
+                        Type::Cell if !data.op.info().plain && data.op != Op::SelectCell => {
                             watched.add(result)
                         }
                         Type::Cell | Type::Int | Type::Float => {}

@@ -126,7 +126,7 @@ unsafe fn payload(object: *mut StringObject) -> *mut u8 {
 
 /// The number of scalars of UTF-8 text.
 #[inline]
-fn count_scalars(bytes: &[u8]) -> usize {
+pub fn count_scalars(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&b| (b as i8) >= -0x40).count()
 }
 

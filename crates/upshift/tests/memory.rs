@@ -2,41 +2,8 @@
 
 mod common;
 
-use common::function;
-use upshift::bytecode::Module;
-use upshift::bytecode::ValueType::Int;
-use upshift::bytecode::builder::{ModuleBuilder, Reg};
+use common::sums;
 use upshift::{Config, Engine, Grants, Limits, Tier};
-
-/// `double(x) = x + x`, and `sum(n)`, which adds the doubles of 0..n in a loop.
-fn sums() -> Module {
-    let mut m = ModuleBuilder::new("sums");
-    let double = function(&mut m, "double", &[Int], Some(Int), |_, f| {
-        let (x, r) = (f.param(0), f.int());
-        f.int_add_checked(r, x, x);
-        f.return_int(r);
-    });
-    function(&mut m, "sum", &[Int], Some(Int), |_, f| {
-        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
-        f.load_int(i, 0);
-        f.load_int(total, 0);
-        let top = f.label();
-        f.begin_loop(top);
-        f.int_move(Reg::window(0), i);
-        f.call_int(term, double);
-        f.int_add_checked(total, total, term);
-        f.int_add_imm(i, i, 1);
-        f.int_lt_loop(i, n, top);
-        f.return_int(total);
-    });
-    m.finish()
-}
-
-fn config() -> Config {
-    let mut config = Config::default();
-    config.tiers.eager = true;
-    config
-}
 
 /// Kilobytes of memory that this process has.
 fn resident() -> usize {
@@ -47,7 +14,8 @@ fn resident() -> usize {
 #[test]
 fn modules_that_come_and_go_leave_nothing() {
     let rounds = std::env::var("UPSHIFT_ROUNDS").ok().and_then(|v| v.parse().ok()).unwrap_or(3_000);
-    let mut config = config();
+    let mut config = Config::default();
+    config.tiers.eager = true;
     config.tier = Tier::Baseline;
     let engine = Engine::new(config);
     let (mut after_warm_up, mut bytes) = (0, 0);

@@ -4,35 +4,11 @@ mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::function;
+use common::{function, sums};
 use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{ANY, FuncId, HeapType, Module, NumberPolicy, TrapCode, TrapSet};
 use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
-
-/// `double(x) = x + x`, and `sum(n)`, which adds the doubles of 0..n in a loop.
-fn sums() -> Module {
-    let mut m = ModuleBuilder::new("sums");
-    let double = function(&mut m, "double", &[Int], Some(Int), |_, f| {
-        let (x, r) = (f.param(0), f.int());
-        f.int_add_checked(r, x, x);
-        f.return_int(r);
-    });
-    function(&mut m, "sum", &[Int], Some(Int), |_, f| {
-        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
-        f.load_int(i, 0);
-        f.load_int(total, 0);
-        let top = f.label();
-        f.begin_loop(top);
-        f.int_move(Reg::window(0), i);
-        f.call_int(term, double);
-        f.int_add_checked(total, total, term);
-        f.int_add_imm(i, i, 1);
-        f.int_lt_loop(i, n, top);
-        f.return_int(total);
-    });
-    m.finish()
-}
 
 fn config() -> Config {
     let mut config = Config::default();

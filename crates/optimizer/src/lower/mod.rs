@@ -718,11 +718,7 @@ impl Lowering<'_, '_> {
         }
         for &inst in blocks.iter().flat_map(|&b| &func.blocks[b].insts) {
             let data = &func.insts[inst];
-            let writes = matches!(
-                data.op,
-                Op::Poll | Op::Charge | Op::Call | Op::CallClosure | Op::Routine | Op::Alloc | Op::BoxInt
-            );
-            let Some(state) = data.state.expand().filter(|_| writes) else { continue };
+            let Some(state) = data.state.expand().filter(|_| data.op.writes_frames()) else { continue };
             let site = data.site.expand().map(|s| &func.sites[s]);
             if let Some(site) = site {
                 forget(held, site.slot as usize);
@@ -1255,9 +1251,7 @@ impl Lowering<'_, '_> {
             }),
             Op::IsObject => boolean!({
                 let a = self.value(arg(0));
-                let from = self.b.ins().iadd_imm_s(a, -1);
-                let end = self.iconst((cells::ADDRESS_END - 1) as i64);
-                self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
+                self.is_object(a)
             }),
             Op::SmallInt => {
                 let a = self.value(arg(0));
@@ -1856,12 +1850,17 @@ impl Lowering<'_, '_> {
         Some(result)
     }
 
+    /// Whether a cell is an object.
+    fn is_object(&mut self, cell: clif::Value) -> clif::Value {
+        let from = self.b.ins().iadd_imm_s(cell, -1);
+        let end = self.iconst((cells::ADDRESS_END - 1) as i64);
+        self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
+    }
+
     /// What strings say of themselves, without branches: of what is no object, the context is read in its place.
     fn string(&mut self, op: Op, value: Value) -> clif::Value {
         let s = self.value(value);
-        let from = self.b.ins().iadd_imm_s(s, -1);
-        let end = self.iconst((cells::ADDRESS_END - 1) as i64);
-        let object = self.b.ins().icmp(IntCC::UnsignedLessThan, from, end);
+        let object = self.is_object(s);
         let safe = self.b.ins().select(object, s, self.ctx);
         let scalars = |c: &mut Self| c.b.ins().uload32(trusted(), safe, offset_of!(Header, meta) as i32);
         match op {
@@ -1972,7 +1971,7 @@ fn collects(func: &Function, inst: Inst) -> bool {
 
 /// Whether a cell may be an object, which a collection may move.
 fn may_be_object(func: &Function, value: Value) -> bool {
-    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.gives_no_object())
+    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.info().plain)
 }
 
 /// The bits of a constant.

@@ -10,12 +10,11 @@
 //! change, and takes the change back where it is not so, or where objects would be made that were not made before.
 
 use cranelift_entity::SecondaryMap;
-use upshift_runtime::object::ObjectKind;
 
-use super::Replacements;
 use super::params::{argument, remove_params};
+use super::{Replacements, words_of};
 use crate::cfg::{Cfg, Edge};
-use crate::ir::{Block, Class, Def, Function, InstData, Op, Type, Value, Width};
+use crate::ir::{Block, Def, Function, InstData, Op, Type, Value, Width};
 
 /// How often all parameters are looked at before giving up.
 const SWEEPS: usize = 24;
@@ -56,16 +55,6 @@ fn alike(func: &Function, a: Value, b: Value) -> bool {
     let (Some(a), Some(b)) = (func.def(a), func.def(b)) else { return false };
     let types = |d: &InstData| d.args.iter().map(|&v| func.ty(v)).collect::<Vec<_>>();
     a.imm == b.imm && types(a) == types(b)
-}
-
-/// The class of the words of an object.
-fn class(header: i64) -> Option<Class> {
-    match ObjectKind::ALL.get(header as u64 as usize & 0xFF)? {
-        ObjectKind::Record => Some(Class::Field),
-        ObjectKind::Closure => Some(Class::Fixed),
-        ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell => Some(Class::Ref),
-        _ => None,
-    }
 }
 
 /// A parameter that is always a new object of one form.
@@ -115,7 +104,7 @@ fn params(func: &Function, cfg: &Cfg) -> Vec<Param> {
             }
         }
     }
-    let new = |v: Value| func.def(v).is_some_and(|d| d.op == Op::Alloc && class(d.imm).is_some());
+    let new = |v: Value| func.def(v).is_some_and(|d| d.op == Op::Alloc && words_of(d.imm).is_some());
     for _ in 0..SWEEPS {
         let mut changed = false;
         for &(block, i, p) in &all {
@@ -170,7 +159,7 @@ pub(super) fn copies(func: &mut Function, cfg: &Cfg, web: &[Param]) -> Option<Co
     for &Param { value: param, block, like, .. } in web {
         let Some(data) = func.def(like) else { continue };
         let (header, types) = (data.imm, data.args.iter().map(|&v| func.ty(v)).collect::<Vec<_>>());
-        let Some(class) = class(header) else { continue };
+        let Some(class) = words_of(header) else { continue };
         for (edge, to, object) in ways.by_ref().take(cfg.preds(block).len()) {
             let mut words = Vec::new();
             for (&ty, at) in types.iter().zip(0..) {

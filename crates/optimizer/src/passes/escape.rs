@@ -25,12 +25,11 @@
 use std::collections::HashMap;
 
 use cranelift_entity::{EntitySet, SecondaryMap};
-use upshift_runtime::object::ObjectKind;
 
 use super::carried::{self, Copies, Passed};
 use super::copy::mapped_state;
 use super::params::relayout;
-use super::{Replacements, Rewriter, collects};
+use super::{Replacements, Rewriter, collects, words_of};
 use crate::cfg::{Cfg, Edge};
 use crate::ir::{
     Access, Block, Class, Def, Function, Inst, InstData, Op, RoutineKind, State, Target, Type, Value, Width,
@@ -371,24 +370,11 @@ impl<'a> Plan<'a> {
             let word = self.header as u64 >> (8 * offset) & ((1 << (8 * bytes)) - 1);
             return Some(Place::Fixed(word as i64));
         }
-        if offset < 8 || offset % 8 != 0 || bytes != 8 || !self.holds(class) {
+        if offset < 8 || offset % 8 != 0 || bytes != 8 || words_of(self.header) != Some(class) {
             return None;
         }
         let word = usize::try_from(offset / 8 - 1).ok()?;
         (word < self.words.len()).then_some(Place::Word(word))
-    }
-
-    /// Whether the words of the object are of a class of memory.
-    fn holds(&self, class: Class) -> bool {
-        let kind = ObjectKind::ALL.get(self.header as u64 as usize & 0xFF);
-        match class {
-            Class::Field => kind == Some(&ObjectKind::Record),
-            Class::Fixed => kind == Some(&ObjectKind::Closure),
-            Class::Ref => {
-                matches!(kind, Some(ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell))
-            }
-            _ => false,
-        }
     }
 
     // ---- The change ----

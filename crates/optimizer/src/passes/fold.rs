@@ -972,14 +972,13 @@ fn of_choice(r: &mut Rule<'_>, op: Op) -> Outcome {
 fn string_len(r: &mut Rule<'_>, op: Op) -> Outcome {
     let Some(def) = r.func.def(r.data().args[0]) else { return Outcome::Keep };
     match def.op {
-        made if op == Op::AsciiLen && made.gives_no_object() => r.set_int(0),
+        made if op == Op::AsciiLen && made.info().plain => r.set_int(0),
         Op::Cconst => {
             let cell = Cell::from_bits(def.imm as u64);
             if !cell.is_short_string() {
                 return Outcome::Keep;
             }
-            let scalars = cell.short_bytes().iter().filter(|&&b| b & 0xC0 != 0x80).count();
-            r.set_int(scalars as i64)
+            r.set_int(upshift_runtime::string::count_scalars(cell.short_bytes()) as i64)
         }
         _ => Outcome::Keep,
     }

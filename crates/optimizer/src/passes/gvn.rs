@@ -24,10 +24,9 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 use super::fold::{Outcome, simplify};
 use super::memory::{Entries, Memory, Version, Versions};
 use super::params::relayout;
-use super::{Replacements, Rewriter, is_bool, may_be_object};
+use super::{Replacements, Rewriter, is_bool, may_be_object, words_of};
 use crate::cfg::{Cfg, Dominators, Loops};
 use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, Width};
-use upshift_runtime::object::ObjectKind;
 
 /// Runs the pass.
 pub fn run(func: &mut Function) -> usize {
@@ -689,12 +688,7 @@ impl Pass<'_> {
     fn made(&mut self, inst: Inst) {
         let data = &self.func.insts[inst];
         let Some(object) = data.result.expand() else { return };
-        let class = match ObjectKind::ALL.get(data.imm as u64 as usize & 0xFF) {
-            Some(ObjectKind::Record) => Class::Field,
-            Some(ObjectKind::Closure) => Class::Fixed,
-            Some(ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell) => Class::Ref,
-            _ => return,
-        };
+        let Some(class) = words_of(data.imm) else { return };
         for i in 0..data.args.len() {
             let value = self.func.insts[inst].args[i];
             let width = match self.func.ty(value) {

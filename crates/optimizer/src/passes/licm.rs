@@ -148,8 +148,8 @@ impl Checks {
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
             let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
-            // That it is a string was known before its length was asked for.
-            if matches!(data.op, Op::StringLen | Op::AsciiLen) {
+            // That it is a string was known before.
+            if info.string {
                 continue;
             }
             if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
@@ -394,7 +394,7 @@ impl Pass<'_> {
             Op::Guard | Op::IaddExit | Op::IsubExit | Op::ImulExit => {
                 hoist.state.is_some() && self.doms.dominates(block, hoist.always)
             }
-            Op::StringLen | Op::AsciiLen | Op::AsciiBase => hoist.clean || self.safe(hoist, data.args[0]),
+            _ if info.string => hoist.clean || self.safe(hoist, data.args[0]),
             _ if info.pure => true,
             _ if info.fixed => hoist.clean,
             _ => false,

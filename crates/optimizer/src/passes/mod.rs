@@ -36,8 +36,9 @@ pub mod version;
 
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
+use upshift_runtime::object::ObjectKind;
 
-use crate::ir::{Access, Function, Inst, InstData, Op, Type, Value};
+use crate::ir::{Access, Class, Function, Inst, InstData, Op, Type, Value, Width};
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -287,9 +288,34 @@ pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
     data.op == Op::Helper && data.result.is_some() && writes(func, data) == Writes::Nothing
 }
 
+/// The class of the words of an object with this first word, where they are one.
+pub(crate) fn words_of(header: i64) -> Option<Class> {
+    match ObjectKind::ALL.get(header as u64 as usize & 0xFF)? {
+        ObjectKind::Record => Some(Class::Field),
+        ObjectKind::Closure => Some(Class::Fixed),
+        ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell => Some(Class::Ref),
+        _ => None,
+    }
+}
+
+/// How long lists and strings can be: their elements have to fit memory.
+pub(crate) const LONGEST: i64 = 1 << 40;
+
+/// What a load gives lies between these, as far as its access says.
+pub(crate) fn loaded(access: Access) -> Option<(i64, i64)> {
+    match (access.width, access.class) {
+        (Width::U8, Class::Bools) => Some((0, 1)),
+        (Width::U8, _) => Some((0, 0xFF)),
+        (Width::U16, _) => Some((0, 0xFFFF)),
+        (Width::U32, _) => Some((0, 0xFFFF_FFFF)),
+        (_, Class::Len | Class::Capacity) => Some((0, LONGEST)),
+        _ => None,
+    }
+}
+
 /// Whether a cell may be an object, which the collector moves.
 pub(crate) fn may_be_object(func: &Function, value: Value) -> bool {
-    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.gives_no_object())
+    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.info().plain)
 }
 
 /// Whether an int is 0 or 1, as far as its definition says.

@@ -101,29 +101,13 @@ fn arms(func: &mut Function) -> usize {
         let data = &func.blocks[block];
         let (&last, first) = data.insts.split_last()?;
         let jump = &func.insts[last];
-        let cheap = |op| {
-            matches!(
-                op,
-                Op::Iconst
-                    | Op::Iadd
-                    | Op::Isub
-                    | Op::Iand
-                    | Op::Ior
-                    | Op::Ixor
-                    | Op::Ishl
-                    | Op::IshrS
-                    | Op::IshrU
-                    | Op::Imin
-                    | Op::Imax
-            )
-        };
         let count = first.iter().filter(|&&i| func.insts[i].op != Op::Iconst).count();
         let fits = ways[block] == 1
             && data.params.is_empty()
             && !data.cold
             && jump.op == Op::Jump
             && count <= CHEAP
-            && first.iter().all(|&i| cheap(func.insts[i].op));
+            && first.iter().all(|&i| func.insts[i].op.info().cheap);
         fits.then(|| jump.targets[0].clone())
     };
     let mut changed = 0;

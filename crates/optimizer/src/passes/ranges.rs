@@ -39,8 +39,6 @@ const STEPS: u32 = 32;
 const DEPTH: u32 = 6;
 /// Among how many parameters of a loop counters are looked for.
 const COUNTERS: usize = 8;
-/// How long lists can be: their elements have to fit memory.
-const LONGEST: i64 = 1 << 40;
 
 /// Runs the pass.
 pub fn run(func: &mut Function) -> usize {

@@ -23,10 +23,10 @@ use cranelift_entity::EntitySet;
 use smallvec::SmallVec;
 
 use super::copy::{close, copy, outside_uses};
-use super::is_bool;
 use super::params::{argument, relayout};
+use super::{LONGEST, is_bool, loaded};
 use crate::cfg::{Cfg, Dominators, Loop, Loops};
-use crate::ir::{Block, Class, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value, Width};
+use crate::ir::{Block, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
 
 /// The most instructions that a loop has.
 const SIZE: usize = 100;
@@ -44,8 +44,6 @@ const DEPTH: u32 = 24;
 const NEAR: i64 = 1 << 31;
 /// Likewise for the first values of accumulators.
 const FAR: i64 = 1 << 61;
-/// No list or string is longer.
-const LONGEST: i128 = 1 << 40;
 
 /// Runs the pass.
 pub fn run(func: &mut Function) -> usize {
@@ -437,7 +435,7 @@ impl<'a> Planner<'a> {
         let data = self.func.def(value)?;
         match data.op {
             Op::Iconst => Some((data.imm.into(), data.imm.into())),
-            Op::StringLen | Op::AsciiLen => Some((0, LONGEST)),
+            Op::StringLen | Op::AsciiLen => Some((0, LONGEST.into())),
             Op::SmallInt => Some((-(1 << 47), (1 << 47) - 1)),
             Op::Iand => {
                 let mask = data.args.iter().filter_map(|&a| self.func.int_const(a)).find(|&c| c >= 0)?;
@@ -448,15 +446,7 @@ impl<'a> Planner<'a> {
                 (most >= 0).then_some((-most, most))
             }
             Op::Load | Op::LoadAt => {
-                let access = data.access?;
-                match (access.width, access.class) {
-                    (Width::U8, Class::Bools) => Some((0, 1)),
-                    (Width::U8, _) => Some((0, 0xFF)),
-                    (Width::U16, _) => Some((0, 0xFFFF)),
-                    (Width::U32, _) => Some((0, 0xFFFF_FFFF)),
-                    (_, Class::Len) => Some((0, LONGEST)),
-                    _ => None,
-                }
+                data.access.and_then(loaded).map(|(low, high)| (low.into(), high.into()))
             }
             _ => None,
         }

@@ -398,16 +398,19 @@ impl Heap {
         if self.in_use().saturating_add(OVERFLOW_CHUNK) > self.config.limit {
             return Err(OutOfMemory);
         }
-        let chunk = match self.spare.take() {
-            Some(chunk) => chunk,
-            None => Pages::map(OVERFLOW_CHUNK, 1 << 16).ok_or(OutOfMemory)?,
-        };
+        self.take_chunk().ok_or(OutOfMemory)?;
+        Ok(self.bump(size))
+    }
+
+    /// Goes on in another chunk; `None` where there is no memory for one.
+    fn take_chunk(&mut self) -> Option<()> {
+        let chunk = self.spare.take().or_else(|| Pages::map(OVERFLOW_CHUNK, 1 << 16))?;
         self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
         self.top = chunk.base();
         self.region_start = self.top;
         self.end = chunk.end();
         self.overflow.push(chunk);
-        Ok(self.bump(size))
+        Some(())
     }
 
     /// A new small object whose first word is `header` and whose other bytes are arbitrary, whatever the memory limit says: for
@@ -420,15 +423,9 @@ impl Heap {
             self.requested = true;
             let end = self.overflow.last().map_or(self.nursery.end(), Pages::end);
             if size > end.addr() - self.top.addr() {
-                let chunk = self.spare.take().or_else(|| Pages::map(OVERFLOW_CHUNK, 1 << 16));
-                let Some(chunk) = chunk else {
-                    std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; OVERFLOW_CHUNK]>())
-                };
-                self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
-                self.top = chunk.base();
-                self.region_start = self.top;
-                self.end = chunk.end();
-                self.overflow.push(chunk);
+                if self.take_chunk().is_none() {
+                    std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; OVERFLOW_CHUNK]>());
+                }
             } else {
                 self.end = end;
             }

@@ -128,10 +128,9 @@ impl Memory {
         let entry = block.address();
         let registration = profiler.map(|profiler| {
             let place = |at: u32, function: u32, word: u32| {
-                let module = modules.iter().find(|m| m.function(function).is_some())?;
-                let span = module.function(function)?.span_at(word)?;
-                let text = module.sources.get(span.source as usize)?;
-                Some((at + body as u32, text.name.as_str(), text.position(span.start).0))
+                let (module, meta) = modules.iter().find_map(|m| Some((m, m.function(function)?)))?;
+                let (source, line) = place_of(module, meta, word)?;
+                Some((at + body as u32, source, line))
             };
             let places = machine.map.iter().filter_map(|&(at, function, word)| place(at, function, word));
             let places: Vec<_> = places.collect();
@@ -239,6 +238,13 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
 const RSP: u16 = 7;
 const RBP: u16 = 6;
 
+/// The source and the line of a word of a function.
+fn place_of<'a>(module: &'a LinkedModule, meta: &FunctionMeta, word: u32) -> Option<(&'a str, u32)> {
+    let span = meta.span_at(word)?;
+    let source = module.sources.get(span.source as usize)?;
+    Some((source.name.as_str(), source.position(span.start).0))
+}
+
 /// Tells profilers and debuggers of a function.
 fn register(
     profiler: &Profiler,
@@ -250,10 +256,8 @@ fn register(
     let mut source = None;
     let mut lines = Vec::new();
     for &(offset, word) in &machine.map {
-        let Some(span) = meta.span_at(word) else { continue };
-        let Some(text) = module.sources.get(span.source as usize) else { continue };
-        source.get_or_insert(text.name.as_str());
-        let line = text.position(span.start).0;
+        let Some((name, line)) = place_of(module, meta, word) else { continue };
+        source.get_or_insert(name);
         if lines.last().is_none_or(|l: &(u32, u32)| l.1 != line) {
             lines.push((offset, line));
         }

@@ -9,7 +9,8 @@
 //!   although they hold.
 #![allow(dead_code, reason = "not every test file uses everything")]
 
-use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder};
+use upshift::bytecode::ValueType::Int;
+use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{FuncId, Module, SigId, ValueType, text};
 use upshift::tiers::{Driver, Machinery};
 use upshift::{Config, Engine, Grants, HostRegistry, Instance, Limits, Tier, TierConfig};
@@ -110,4 +111,28 @@ pub fn instance_with(module: &Module, hosts: HostRegistry, limits: Limits, stres
 /// An instance without host functions.
 pub fn instance(module: &Module, stress: bool) -> Instance {
     instance_with(module, HostRegistry::default(), Limits::default(), stress)
+}
+
+/// `double(x) = x + x`, and `sum(n)`, which adds the doubles of 0..n in a loop.
+pub fn sums() -> Module {
+    let mut m = ModuleBuilder::new("sums");
+    let double = function(&mut m, "double", &[Int], Some(Int), |_, f| {
+        let (x, r) = (f.param(0), f.int());
+        f.int_add_checked(r, x, x);
+        f.return_int(r);
+    });
+    function(&mut m, "sum", &[Int], Some(Int), |_, f| {
+        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), i);
+        f.call_int(term, double);
+        f.int_add_checked(total, total, term);
+        f.int_add_imm(i, i, 1);
+        f.int_lt_loop(i, n, top);
+        f.return_int(total);
+    });
+    m.finish()
 }

@@ -1,10 +1,11 @@
 //! The interval of what each op gives, and what is better than an op whose operands and result have the intervals that they have.
 
 use super::interval::Range;
-use super::{LONGEST, Mode, Pass};
+use super::{Mode, Pass};
 use crate::helper::Helper;
-use crate::ir::{Class, Cond, Inst, InstData, Op, Value, Width};
+use crate::ir::{Cond, Inst, InstData, Op, Value};
 use crate::passes::Rewriter;
+use crate::passes::{LONGEST, loaded};
 
 impl Pass<'_> {
     /// The interval of a result, and for sums, differences and products whether they fit.
@@ -116,17 +117,9 @@ impl Pass<'_> {
                 })
             }
             Op::SmallInt => plain(Range::new(i64::MIN >> 16, i64::MAX >> 16)),
-            Op::Load | Op::LoadAt => plain(match data.access {
-                Some(access) => match (access.width, access.class) {
-                    (Width::U8, Class::Bools) => Range::BOOL,
-                    (Width::U8, _) => Range::new(0, 0xFF),
-                    (Width::U16, _) => Range::new(0, 0xFFFF),
-                    (Width::U32, _) => Range::new(0, 0xFFFF_FFFF),
-                    (_, Class::Len | Class::Capacity) => Range::new(0, LONGEST),
-                    _ => Range::ANY,
-                },
-                None => Range::ANY,
-            }),
+            Op::Load | Op::LoadAt => {
+                plain(data.access.and_then(loaded).map_or(Range::ANY, |(low, high)| Range::new(low, high)))
+            }
             Op::Helper => plain(match Helper::ALL.get(data.imm as usize) {
                 Some(Helper::StringByteLen) => Range::new(0, LONGEST),
                 Some(Helper::StringCodeAt) => Range::new(0, 0x10_FFFF),
