@@ -146,6 +146,10 @@ helpers! {
     StringCodeAt string_code_at [context, cell, int] -> int false false;
     /// A scalar as a string, or hole where there is none.
     StringChar string_char [context, cell, int] -> cell false false;
+    /// One string followed by another, or hole where that is not done quickly.
+    StringJoin string_join [context, cell, cell] -> cell false false;
+    /// A slice of a string, or hole where that is not done quickly.
+    StringPart string_part [context, cell, int, int] -> cell false false;
     /// The value at a key, or nil.
     MapIntGet map_int_get [cell, int] -> cell true false;
     /// Whether there is a key.

@@ -156,6 +156,122 @@ pub unsafe fn byte_len(s: Value) -> usize {
     unsafe { (*s.as_ptr::<StringObject>()).len as usize }
 }
 
+/// The number of scalars of a short string, by [`Value::short_word`] and length.
+#[inline(always)]
+fn short_scalars(word: u64, len: usize) -> usize {
+    // Bytes that continue a scalar begin with the bits 10.
+    let following = word & !(word << 1) & 0x0080_8080_8080;
+    len - following.count_ones() as usize
+}
+
+/// Copies bytes by words: up to 7 bytes more, which may be read, and at the end be written, by the caller's care.
+#[inline(always)]
+unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
+    let mut at = 0;
+    while at < len {
+        // SAFETY: by the contract.
+        unsafe { to.add(at).cast::<u64>().write_unaligned(from.add(at).cast::<u64>().read_unaligned()) };
+        at += 8;
+    }
+}
+
+/// One string followed by another, where that takes a few words and the nursery has room for it; else `None`, and nothing is done.
+/// What it gives is what [`concat`] does.
+///
+/// # Safety
+/// Both are strings with live objects of the heap.
+#[inline(always)]
+pub unsafe fn concat_quick(heap: &mut Heap, a: Value, b: Value) -> Option<Value> {
+    // What a copy by words may write behind an object.
+    const SLACK: usize = 8;
+    // SAFETY: by the contract. Words are read from objects, whose size is a multiple of 8, from places in them that are; they are written
+    // to new objects and the slack behind them, or to a buffer where it has room for them.
+    unsafe {
+        let short = b.is_short_string();
+        let (b_start, b_len, b_scalars) = if short {
+            (ptr::null(), b.short_len(), short_scalars(b.short_word(), b.short_len()))
+        } else {
+            let object = b.as_ptr::<StringObject>();
+            (object_bytes(object).as_ptr(), (*object).len as usize, (*object).header.meta as usize)
+        };
+        let put = |to: *mut u8| {
+            if short {
+                to.cast::<u64>().write_unaligned(b.short_word());
+            } else {
+                copy_words(b_start, to, b_len);
+            }
+        };
+        if a.is_short_string() {
+            let (a_len, a_word) = (a.short_len(), a.short_word());
+            let len = a_len + b_len;
+            if len <= SHORT_MAX && short {
+                return Some(Value::short_of_word(len, a_word | b.short_word() << (8 * a_len)));
+            }
+            if a_len == 0 {
+                return Some(b);
+            }
+            if len > INLINE_MAX {
+                return None;
+            }
+            let scalars = short_scalars(a_word, a_len) + b_scalars;
+            let object = quick_inline(heap, len, scalars, SLACK)?;
+            payload(object).cast::<u64>().write(a_word);
+            put(payload(object).add(a_len));
+            return Some(Value::object(object));
+        }
+        if b_len == 0 {
+            return Some(a);
+        }
+        let object = a.as_ptr::<StringObject>();
+        let (a_len, bits) = ((*object).len as usize, (*object).header.bits);
+        let len = a_len + b_len;
+        let scalars = (*object).header.meta as usize + b_scalars;
+        if bits & string_bits::BUFFERED != 0 {
+            let buffer = (*payload(object).cast::<Value>()).as_ptr::<StringBuffer>();
+            let used = (*buffer).used as usize;
+            if used != a_len || ((*buffer).capacity as usize - used) < b_len + SLACK {
+                return None;
+            }
+            let bits = string_bits::BUFFERED | string_bits::APPENDED;
+            let size = StringObject::PAYLOAD + 8;
+            let view =
+                heap.alloc_quick(ObjectKind::String, bits, scalars as u32, size, 0)?.cast::<StringObject>();
+            (*view).len = len as u32;
+            (*view).hash = 0;
+            payload(view).cast::<Value>().write(Value::object(buffer));
+            put(buffer.cast::<u8>().add(StringBuffer::DATA + used));
+            (*buffer).used = len as u32;
+            return Some(Value::object(view));
+        }
+        if len > INLINE_MAX {
+            return None;
+        }
+        let joined = quick_inline(heap, len, scalars, SLACK)?;
+        copy_words(payload(object), payload(joined), a_len);
+        put(payload(joined).add(a_len));
+        Some(Value::object(joined))
+    }
+}
+
+/// As [`new_inline`], for short text that came from a concatenation, where the nursery has room.
+#[inline(always)]
+unsafe fn quick_inline(
+    heap: &mut Heap,
+    len: usize,
+    scalars: usize,
+    slack: usize,
+) -> Option<*mut StringObject> {
+    let size = StringObject::PAYLOAD + len;
+    let object = heap.alloc_quick(ObjectKind::String, string_bits::APPENDED, scalars as u32, size, slack)?;
+    let object = object.cast::<StringObject>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*object).len = len as u32;
+        (*object).hash = 0;
+    }
+    Some(object)
+}
+
 /// One string followed by another.
 ///
 /// # Safety
@@ -332,6 +448,52 @@ pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Val
             (start, if to - from < STEP { skip(text, start, to - from) } else { heap.byte_offset(s, to) })
         };
         from_counted(heap, &text[start..end], to - from)
+    }
+}
+
+/// As [`slice`], where the text is ASCII, the slice is small and the nursery has room for it; else `None`, and nothing is done.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+#[inline(always)]
+pub unsafe fn slice_quick(heap: &mut Heap, s: Value, from: i64, to: i64) -> Option<Value> {
+    // SAFETY: by the contract; bytes are read by words from objects as in `concat_quick`, where that stays within the text.
+    unsafe {
+        let count = len(s);
+        let (from, to) = slice_bounds(count, from, to);
+        let len = to - from;
+        if s.is_short_string() {
+            if count != s.short_len() {
+                return None;
+            }
+            let word = s.short_word() >> (8 * from) & !(u64::MAX << (8 * len));
+            return Some(Value::short_of_word(len, word));
+        }
+        let object = s.as_ptr::<StringObject>();
+        let text = object_bytes(object);
+        if count != text.len() || len == count || len > INLINE_MAX {
+            return None;
+        }
+        if len == 0 {
+            return Some(Value::EMPTY_STRING);
+        }
+        let start = text.as_ptr();
+        if len <= SHORT_MAX {
+            // The word that ends with the slice, or else the first one.
+            let word = if to >= 8 {
+                start.add(to - 8).cast::<u64>().read_unaligned() >> (64 - 8 * len)
+            } else {
+                start.cast::<u64>().read_unaligned() >> (8 * from) & !(u64::MAX << (8 * len))
+            };
+            return Some(Value::short_of_word(len, word));
+        }
+        let start = start.add(from);
+        let size = StringObject::PAYLOAD + len;
+        let part = heap.alloc_quick(ObjectKind::String, 0, len as u32, size, 0)?.cast::<StringObject>();
+        (*part).len = len as u32;
+        (*part).hash = 0;
+        ptr::copy_nonoverlapping(start, payload(part), len);
+        Some(Value::object(part))
     }
 }
 

@@ -183,7 +183,11 @@ routines! {
     string_concat |s| {
         s.safepoint();
         let w = s.word();
-        let value = attempt!(s, string::concat(&mut s.instance().heap, s.cell(w.b()), s.cell(w.c())));
+        let (a, b) = (s.cell(w.b()), s.cell(w.c()));
+        let value = match string::concat_quick(&mut s.instance().heap, a, b) {
+            Some(value) => value,
+            None => attempt!(s, string::concat(&mut s.instance().heap, a, b)),
+        };
         s.set_cell(w.a(), value);
         Status::Continue
     }
@@ -220,7 +224,11 @@ routines! {
         s.safepoint();
         let w = s.word();
         let (from, to) = (s.int(w.c()), s.int(s.second().op()));
-        let value = attempt!(s, string::slice(&mut s.instance().heap, s.cell(w.b()), from, to));
+        let text = s.cell(w.b());
+        let value = match string::slice_quick(&mut s.instance().heap, text, from, to) {
+            Some(value) => value,
+            None => attempt!(s, string::slice(&mut s.instance().heap, text, from, to)),
+        };
         s.set_cell(w.a(), value);
         Status::Continue
     }

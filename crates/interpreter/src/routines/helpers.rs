@@ -89,6 +89,17 @@ helpers! {
         string::get(&mut instance!(ctx).heap, s, i).unwrap_or(Value::HOLE)
     }
 
+    /// One string followed by another, where that needs little and no collection is due; else hole.
+    string_join(ctx: *mut Context, a: Value, b: Value) -> Value {
+        let heap = &mut instance!(ctx).heap;
+        if heap.collection_due() { Value::HOLE } else { string::concat_quick(heap, a, b).unwrap_or(Value::HOLE) }
+    }
+    /// A slice of a string, where no collection is due and the nursery has room; else hole.
+    string_part(ctx: *mut Context, s: Value, from: i64, to: i64) -> Value {
+        let heap = &mut instance!(ctx).heap;
+        if heap.collection_due() { Value::HOLE } else { string::slice_quick(heap, s, from, to).unwrap_or(Value::HOLE) }
+    }
+
     /// The value at a key, or nil.
     map_int_get(m: Value, key: i64) -> Value { map::int_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
     /// Whether there is a key.

@@ -294,6 +294,26 @@ impl<'a> Builder<'a> {
         v
     }
 
+    /// What a helper makes, or where that is hole, a routine.
+    fn quick_routine(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        routine: Routine,
+        helper: Helper,
+        args: &[Value],
+    ) {
+        let made = self.helper(helper, args);
+        let bits = self.unary(Op::Bits, made);
+        let hole = self.iconst(Cell::HOLE.bits() as i64);
+        let there = self.icmp(Cond::Ne, bits, hole);
+        let v =
+            self.join(there, Type::Cell, [false, true], |_| Some(made), |c| c.routine(frame, inst, routine));
+        if let Some((slot, _)) = Self::destination(inst) {
+            self.set(i64::from(slot), v);
+        }
+    }
+
     /// Notes that frames reach to a slot.
     pub(super) fn reach(&mut self, slot: u32) {
         self.extent = self.extent.max(slot);
@@ -1600,10 +1620,12 @@ impl<'a> Builder<'a> {
                 self.set(o[0], v);
             }
             Code::StringConcat => {
-                self.routine(frame, inst, Routine::StringConcat);
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                self.quick_routine(frame, inst, Routine::StringConcat, Helper::StringJoin, &[a, b]);
             }
             Code::StringSlice => {
-                self.routine(frame, inst, Routine::StringSlice);
+                let (s, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));
+                self.quick_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
             }
             Code::StringFromCode => {
                 self.routine(frame, inst, Routine::StringFromCode);

@@ -24,7 +24,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::binemit::Reloc as Kind;
 use cranelift_codegen::ir as clif;
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::condcodes::{CondCode, FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_entity::{EntitySet, SecondaryMap};
@@ -984,10 +984,20 @@ impl Lowering<'_, '_> {
 
     /// Leaves where a condition does not hold.
     fn exit_unless(&mut self, cond: clif::Value, state: State, reason: Reason) {
-        let exit = self.exit_block(state, reason);
-        let next = self.b.create_block();
-        self.b.ins().brif(cond, next, &[], exit, &[]);
-        self.b.switch_to_block(next);
+        // What stands first in a branch is placed behind everything that the other way leads to, so behind the loop: registers of a
+        // loop are not given to what its exits store.
+        let dfg = &self.b.func.dfg;
+        let compare = dfg.value_def(cond).inst().map(|inst| dfg.insts[inst]);
+        let failed = match compare {
+            Some(clif::InstructionData::IntCompare { args: [a, b], cond, .. }) => {
+                self.b.ins().icmp(cond.complement(), a, b)
+            }
+            Some(clif::InstructionData::FloatCompare { args: [a, b], cond, .. }) => {
+                self.b.ins().fcmp(cond.complement(), a, b)
+            }
+            _ => self.b.ins().icmp_imm_s(IntCC::Equal, cond, 0),
+        };
+        self.exit_if(failed, state, reason);
     }
 
     // ---- Blocks ----

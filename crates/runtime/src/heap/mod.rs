@@ -343,6 +343,29 @@ impl Heap {
         Ok(object)
     }
 
+    /// As [`Heap::alloc`] where the nursery has room for the object and `slack` bytes behind it, which may be written until the
+    /// next object is made; else nothing is done.
+    #[inline(always)]
+    pub fn alloc_quick(
+        &mut self,
+        kind: ObjectKind,
+        bits: u16,
+        meta: u32,
+        size: usize,
+        slack: usize,
+    ) -> Option<*mut Header> {
+        let size = round(size);
+        debug_assert!(size <= LARGE_OBJECT, "only small objects are made quickly");
+        if size + slack > self.end.addr().wrapping_sub(self.top.addr()) {
+            return None;
+        }
+        let object = self.top.cast::<Header>();
+        self.top = self.top.wrapping_add(size);
+        // SAFETY: the memory is ours, 8-aligned and at least a header long.
+        unsafe { object.write(Header { kind: kind as u8, gc: 0, bits, meta }) };
+        Some(object)
+    }
+
     /// As [`Heap::alloc`], with all bytes behind the header zero.
     #[inline]
     pub fn alloc_zeroed(
