@@ -150,6 +150,8 @@ helpers! {
     StringJoin string_join [context, cell, cell] -> cell false false;
     /// A slice of a string, or hole where that is not done quickly.
     StringPart string_part [context, cell, int, int] -> cell false false;
+    /// An int in decimal, or hole where that is not done quickly.
+    StringDecimal string_decimal [context, int] -> cell false false;
     /// The value at a key, or nil.
     MapIntGet map_int_get [cell, int] -> cell true false;
     /// Whether there is a key.

@@ -511,6 +511,25 @@ pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
     from_counted(heap, decimal.bytes(), decimal.bytes().len())
 }
 
+/// As [`from_int`], where the nursery has room; else `None`, and nothing is done.
+#[inline]
+pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
+    let decimal = Decimal::new(i);
+    let text = decimal.bytes();
+    if let Some(short) = Value::short_string(text) {
+        return Some(short);
+    }
+    let size = StringObject::PAYLOAD + text.len();
+    let object = heap.alloc_quick(ObjectKind::String, 0, text.len() as u32, size, 0)?.cast::<StringObject>();
+    // SAFETY: allocated with this layout; the source is apart from it.
+    unsafe {
+        (*object).len = text.len() as u32;
+        (*object).hash = 0;
+        ptr::copy_nonoverlapping(text.as_ptr(), payload(object), text.len());
+    }
+    Some(Value::object(object))
+}
+
 /// The order of two strings by their bytes.
 ///
 /// # Safety

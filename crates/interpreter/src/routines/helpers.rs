@@ -100,6 +100,12 @@ helpers! {
         if heap.collection_due() { Value::HOLE } else { string::slice_quick(heap, s, from, to).unwrap_or(Value::HOLE) }
     }
 
+    /// An int in decimal, where no collection is due and the nursery has room; else hole.
+    string_decimal(ctx: *mut Context, i: i64) -> Value {
+        let heap = &mut instance!(ctx).heap;
+        if heap.collection_due() { Value::HOLE } else { string::from_int_quick(heap, i).unwrap_or(Value::HOLE) }
+    }
+
     /// The value at a key, or nil.
     map_int_get(m: Value, key: i64) -> Value { map::int_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
     /// Whether there is a key.

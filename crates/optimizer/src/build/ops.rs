@@ -1631,7 +1631,8 @@ impl<'a> Builder<'a> {
                 self.routine(frame, inst, Routine::StringFromCode);
             }
             Code::StringFromInt => {
-                self.routine(frame, inst, Routine::StringFromInt);
+                let i = self.int(o[1]);
+                self.quick_routine(frame, inst, Routine::StringFromInt, Helper::StringDecimal, &[i]);
             }
             Code::StringContains => {
                 self.routine(frame, inst, Routine::StringContains);
