@@ -17,8 +17,8 @@
 //! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 
 mod code;
-mod flags;
 mod sweep;
+mod tidy;
 
 use std::collections::HashMap;
 
