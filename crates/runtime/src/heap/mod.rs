@@ -502,6 +502,38 @@ impl Heap {
         Ok(object)
     }
 
+    /// Makes an object longer where it stands, if it was the last one made and the nursery has room, or if it is a large raw buffer;
+    /// gives where it stands then. Its new part is arbitrary, and who refers to it has to be told when it moved.
+    ///
+    /// # Safety
+    /// `object` is a live object of `old` bytes of this heap, `new` is more, and the caller keeps the object's own account of its size.
+    pub unsafe fn extend(&mut self, object: *mut Header, old: usize, new: usize) -> Option<*mut Header> {
+        let (old, new) = (round(old), round(new));
+        if old <= LARGE_OBJECT {
+            let fits = object.addr() + old == self.top.addr()
+                && new <= LARGE_OBJECT
+                && object.addr() + new <= self.end.addr();
+            if !fits {
+                return None;
+            }
+            self.top = self.top.wrapping_add(new - old);
+            return Some(object);
+        }
+        let more = new - old;
+        // SAFETY: a live object.
+        let raw = unsafe { (*object).object_kind() } == ObjectKind::RawBuffer;
+        if !raw || self.in_use().saturating_add(new) > self.config.limit - self.config.limit / 8 {
+            return None;
+        }
+        // SAFETY: by the contract; raw buffers have neither cards nor slots.
+        let object = unsafe { self.large.extend(object, new) }?;
+        self.stats.allocated += more as u64;
+        if self.large.young_bytes > LARGE_YOUNG.max(self.stats.live / 4) {
+            self.requested = true;
+        }
+        Some(object)
+    }
+
     /// Where the nursery is called full: the rest is for the op that finds it so.
     fn soft_end(&self) -> *mut u8 {
         let tail = (32 << 10).min(self.nursery.len() / 4);
