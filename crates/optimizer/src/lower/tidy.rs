@@ -12,8 +12,7 @@
 //!   splits live ranges so that a value is often loaded twice in a row.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
-//! Relocations and source positions move along, by [`Tidied::place`]. Code that jumps through a table, or that cannot be followed for another
-//! reason, stays as it is. Only spill slots are followed: stores through other registers than the stack pointer do not reach them.
+//! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is. Only spill slots are followed: stores through other registers than the stack pointer do not reach them.
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
@@ -51,6 +50,8 @@ struct Item {
     distance: usize,
     /// For a branch: whether its distance takes a byte.
     short: bool,
+    /// For a table of a jump, which stands behind the jump and is no instruction: the targets.
+    table: Vec<u32>,
 }
 
 impl Item {
@@ -85,12 +86,13 @@ const ALIGN: usize = 16;
 pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidied> {
     let (mut items, end) = decode(text, starts, relocated)?;
     let mut targets: Vec<u32> = items.iter().filter(|i| i.is_branch()).filter_map(|i| i.refers).collect();
+    targets.extend(items.iter().flat_map(|i| &i.table));
     targets.sort_unstable();
     targets.dedup();
-    let constants = items.iter().filter(|i| !i.is_branch()).filter_map(|i| i.refers);
-    if targets.iter().any(|&t| items.binary_search_by_key(&t, |i| i.start).is_err())
-        || constants.into_iter().any(|at| at < end)
-    {
+    let item_at = |at: u32| items.binary_search_by_key(&at, |i| i.start).ok().map(|i| &items[i]);
+    let is_known = |at: u32| at >= end || item_at(at).is_some_and(|i| !i.table.is_empty());
+    let mut constants = items.iter().filter(|i| !i.is_branch()).filter_map(|i| i.refers);
+    if targets.iter().any(|&t| item_at(t).is_none()) || !constants.all(is_known) {
         return None;
     }
     let mut info = InstructionInfoFactory::new();
@@ -129,7 +131,7 @@ fn decode(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item>, 
         while decoder.can_decode() {
             let inst = decoder.decode();
             let (at, next) = (inst.ip() as u32, inst.next_ip() as u32);
-            if inst.is_invalid() || inst.flow_control() == FlowControl::IndirectBranch {
+            if inst.is_invalid() {
                 return None;
             }
             let offsets = decoder.get_constant_offsets(&inst);
@@ -152,8 +154,28 @@ fn decode(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item>, 
                 inst.flow_control(),
                 FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
             );
-            items.push(Item { start: at, inst, bytes, refers, distance, short: false });
+            items.push(Item { start: at, inst, bytes, refers, distance, short: false, table: Vec::new() });
             end = next;
+            if inst.flow_control() == FlowControl::IndirectBranch {
+                // Distances of the targets from the start of the table, up to the next block.
+                let bytes = if i + 1 < starts.len() { text.get(next as usize..limit)? } else { return None };
+                let (entries, rest) = bytes.as_chunks::<4>();
+                if entries.is_empty() || !rest.is_empty() {
+                    return None;
+                }
+                let target = |entry: &[u8; 4]| next.wrapping_add_signed(i32::from_le_bytes(*entry));
+                items.push(Item {
+                    start: next,
+                    inst: Instruction::default(),
+                    bytes: bytes.to_vec(),
+                    refers: None,
+                    distance: 0,
+                    short: false,
+                    table: entries.iter().map(target).collect(),
+                });
+                end = limit as u32;
+                break;
+            }
             // Behind the last block stand constants.
             if ends && i + 1 == starts.len() {
                 break;
@@ -304,6 +326,10 @@ fn slots(items: &mut [Item], info: &mut InstructionInfoFactory) {
         if item.bytes.is_empty() {
             continue;
         }
+        if !item.table.is_empty() {
+            same.clear();
+            continue;
+        }
         let inst = item.inst;
         if let Some((slot, register, load)) = slot_move(&inst) {
             if same.contains(&(slot, register)) {
@@ -411,7 +437,7 @@ fn is_dead(items: &[Item], info: &mut InstructionInfoFactory) -> bool {
 fn immediate(item: &mut Item) {
     let rex = usize::from(item.bytes.first().is_some_and(|b| b & 0xF0 == 0x40));
     let len = item.bytes.len();
-    if len < rex + 5 || item.is_branch() {
+    if len < rex + 5 || item.is_branch() || !item.table.is_empty() {
         return;
     }
     let Some(&imm) = item.bytes.last_chunk::<4>() else { return };
@@ -481,11 +507,17 @@ fn layout(text: &[u8], mut items: Vec<Item>, end: usize) -> Tidied {
                 }
             }
             Some(target) => {
-                let to = i64::from(target) - shift as i64;
+                let table = (target as usize) < end;
+                let to =
+                    if table { i64::from(places[index(target)]) } else { i64::from(target) - shift as i64 };
                 let mut bytes = item.bytes.clone();
                 let distance = (to - i64::from(next)) as i32;
                 bytes[item.distance..item.distance + 4].copy_from_slice(&distance.to_le_bytes());
                 out.extend(bytes);
+            }
+            None if !item.table.is_empty() => {
+                let distances = item.table.iter().map(|&t| places[index(t)].wrapping_sub(places[i]));
+                out.extend(distances.flat_map(u32::to_le_bytes));
             }
             None => out.extend_from_slice(&item.bytes),
         }
@@ -596,8 +628,16 @@ mod tests {
     }
 
     #[test]
-    fn tables_stay_as_they_are() {
-        // jmp rax
-        assert!(run(&[0xFF, 0xE0], &[0], &[]).is_none());
+    fn tables_move_along() {
+        // lea rax, [rip+9] (the table); add rax, 1 (with four bytes); jmp rax; the table: to both rets, which follow
+        let mut text = vec![0x48, 0x8D, 0x05, 9, 0, 0, 0, 0x48, 0x81, 0xC0, 1, 0, 0, 0, 0xFF, 0xE0];
+        text.extend([8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
+        let tidied = run(&text, &[0, 24, 25], &[]).unwrap();
+        let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
+        let table = inst.ip_rel_memory_address() as usize;
+        assert_eq!(table, 13);
+        assert_eq!(tidied.text[table..], [8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
+        // Without a following block the length of the table is not known.
+        assert!(run(&text[..24], &[0], &[]).is_none());
     }
 }
