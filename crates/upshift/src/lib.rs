@@ -43,13 +43,13 @@
 //! * [`TypedFunction`]: a function of an instance's modules whose types were checked once.
 //! * [`RunError`]: why a run stopped, with the guest's backtrace.
 //! * [`Grants`] and [`Limits`]: what a guest may touch and use up.
+//! * [`Instance::start_sampling`] and [`profile::sampler`]: where its time goes.
 
 #[doc(hidden)]
 pub mod code_memory;
 mod engine;
 mod error;
 mod function;
-#[doc(hidden)]
 pub mod profile;
 #[doc(hidden)]
 pub mod tiers;

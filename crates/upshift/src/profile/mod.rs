@@ -25,6 +25,7 @@
 mod gdb;
 mod image;
 mod perf_map;
+pub mod sampler;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

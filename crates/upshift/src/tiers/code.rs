@@ -354,6 +354,12 @@ impl Machinery {
         }
     }
 
+    /// The number of the function that the optimizing compiler's thread works at.
+    pub fn compiling(&self) -> Option<u32> {
+        let background = self.background.get()?.as_ref()?;
+        Some(background.compiling.load(Ordering::Relaxed)).filter(|&function| function != 0)
+    }
+
     /// Why profilers and debuggers were told less than was asked for.
     pub fn profile_problem(&self) -> Option<String> {
         self.profiler.as_ref()?.problem()
