@@ -7,6 +7,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use upshift::Tier;
 
+use crate::profile::ProfileOptions;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 upshift: runs programs on the Upshift engine
@@ -15,6 +17,7 @@ Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
 
 Commands:
   run FILE [ARGS]      run a program; `-` reads it from standard input
+  profile FILE [ARGS]  run a program and sample where its time goes, in all tiers
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
@@ -22,7 +25,7 @@ Commands:
   dump --ssa FILE      print the form that the optimizer makes of a program before it runs; with --passes after each pass
   dump --optimized FILE print the optimized machine code of a program before it runs
 
-Options of run and test:
+Options of run, profile and test:
   --tier TIER          interp, baseline, optimized or auto (default)
   --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
@@ -37,6 +40,12 @@ Options of run and test:
   --gc-stress          collect at every opportunity, for testing
   --quiet              no warnings
   --filter TEXT        test: only test blocks whose name contains the text
+
+Options of profile:
+  --folded FILE        write folded stacks, for flame graph tools
+  --svg FILE           write a flame graph; without both options NAME.folded and NAME.svg are written
+  --frequency N        samples a second (default 1000)
+  --lines              tell lines of functions apart
 
 Options of check:
   --strict             the letter of the reference checker
@@ -70,7 +79,7 @@ pub enum Command {
     Help,
     /// Print the version.
     Version,
-    /// Run a program.
+    /// Run a program, or with [`Options::profile`] profile it.
     Run(Options),
     /// Check a program.
     Check(Options),
@@ -129,6 +138,8 @@ pub struct Options {
     pub json: bool,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// Where a profile goes, if one is taken.
+    pub profile: Option<ProfileOptions>,
 }
 
 /// Reads the command line, without the program's name.
@@ -141,6 +152,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut options = Options::default();
     let mut file: Option<PathBuf> = None;
     let mut bytecode = false;
+    let mut profile = ProfileOptions::default();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -177,6 +189,10 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("explain") => options.explain = true,
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
+            Long("folded") => profile.folded = Some(path(&mut parser)?),
+            Long("svg") => profile.svg = Some(path(&mut parser)?),
+            Long("frequency") => profile.frequency = Some(frequency(&text(&mut parser)?)?),
+            Long("lines") => profile.lines = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
             Long("memory-limit") => options.memory_limit = Some(size("--memory-limit", &text(&mut parser)?)?),
             Long("timeout") => options.timeout = Some(duration(&text(&mut parser)?)?),
@@ -192,7 +208,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 file = Some(PathBuf::from(value));
                 // What follows the file belongs to the program, options included. Only commands that run nothing still
                 // take options of their own.
-                if command.as_deref() == Some("run") {
+                if matches!(command.as_deref(), Some("run" | "profile")) {
                     options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
                     break;
                 }
@@ -201,12 +217,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let Some(command) = command else { return Err("no command given".to_string()) };
-    if !matches!(command.as_str(), "run" | "check" | "test" | "dump") {
-        return Err(format!("unknown command `{command}`; there are run, check, test and dump"));
+    if !matches!(command.as_str(), "run" | "profile" | "check" | "test" | "dump") {
+        return Err(format!("unknown command `{command}`; there are run, profile, check, test and dump"));
     }
     options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
     Ok(match command.as_str() {
         "run" => Command::Run(options),
+        "profile" => Command::Run(Options { profile: Some(profile), ..options }),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),
@@ -222,6 +239,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(|e| e.to_string())?;
     value.into_string().map_err(|v| format!("{v:?} is not valid text"))
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    parser.value().map(PathBuf::from).map_err(|e| e.to_string())
+}
+
+fn frequency(text: &str) -> Result<u32, String> {
+    let most = upshift::profile::sampler::MAX_FREQUENCY;
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| format!("`--frequency {text}` is not a number from 1 to {most}"))
 }
 
 /// A number with a unit behind it.
@@ -291,6 +318,7 @@ mod tests {
             ("run --tier quantum a", "unknown tier"),
             ("dump a.mochi", "--bytecode"),
             ("check --frobnicate a", "frobnicate"),
+            ("profile --frequency 0 a", "from 1 to"),
         ] {
             let error = parse_words(line).expect_err("must be rejected");
             assert!(error.contains(part), "{line}: {error}");
