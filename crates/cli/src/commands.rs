@@ -13,6 +13,7 @@ use upshift_mochi::testing::TestReport;
 
 use crate::args::{Command, HELP, Options};
 use crate::disassembly;
+use crate::iterations::Iterations;
 use crate::profile::{self, Files};
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
@@ -189,7 +190,12 @@ fn run(options: &Options, started: Instant) -> u8 {
         Err(error) => return load_failed(&error),
     };
     drop(compiled);
-    let (grants, waiting) = grants();
+    let (mut grants, waiting) = grants();
+    let mut iterations = None;
+    if let Some(count) = options.iterations {
+        let (muted, all) = Iterations::new(count, grants);
+        (grants, iterations) = (muted, Some(all));
+    }
     let instance = phases.time("start", || engine.instantiate(&code, grants, limits(options)));
     let mut instance = match instance {
         Ok(instance) => instance,
@@ -205,7 +211,10 @@ fn run(options: &Options, started: Instant) -> u8 {
         eprintln!("error: the system gives no thread for the profiler's clock");
         return FAILED;
     }
-    let result = phases.time("run", || instance.run());
+    let result = phases.time("run", || match &mut iterations {
+        None => instance.run(),
+        Some(iterations) => iterations.run(&mut instance),
+    });
     let sampled = instance.stop_sampling();
     let mut exit = match &result {
         Ok(()) => OK,
@@ -216,6 +225,17 @@ fn run(options: &Options, started: Instant) -> u8 {
             exit_code(error)
         }
     };
+    if let Some(iterations) = iterations
+        && result.is_ok()
+    {
+        match iterations.report() {
+            Ok(times) => say(&times),
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit = FAILED;
+            }
+        }
+    }
     if let (Some(sampled), Some(files)) = (sampled, files) {
         let lines = options.profile.as_ref().is_some_and(|p| p.lines);
         eprint!("{}", profile::table(&sampled));
@@ -243,6 +263,7 @@ fn run(options: &Options, started: Instant) -> u8 {
     {
         eprintln!("note: {problem}");
     }
+    engine.finish_profiles();
     if options.time {
         phase_times(&phases, started);
     }
