@@ -16,14 +16,11 @@ pub struct ProfileOptions {
     pub folded: Option<PathBuf>,
     /// The flame graph.
     pub svg: Option<PathBuf>,
-    /// Samples a second.
-    pub frequency: Option<u32>,
+    /// Frequency and grain.
+    pub sampling: upshift::profile::sampler::Options,
     /// Whether frames are lines instead of functions.
     pub lines: bool,
 }
-
-/// Samples a second where nobody asks for another number.
-pub const FREQUENCY: u32 = 1000;
 
 /// How many frames the table has.
 const ROWS: usize = 12;
