@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use inferno::flamegraph::TextTruncateDirection;
 use inferno::flamegraph::color::{Color, PaletteMap};
 use upshift::profile::sampler::{Detail, FrameKind, Profile};
 
@@ -118,8 +119,11 @@ fn flame_graph(
     palette.insert("[compiler thread]", OTHER);
     let mut options = inferno::flamegraph::Options::default();
     options.title = title.to_string();
-    options.subtitle =
-        Some("red interpreter, orange baseline, green optimized, blue host, violet collector".to_string());
+    options.subtitle = Some(
+        "red interpreter, orange baseline, green optimized, blue host, violet collector, grey compilers"
+            .to_string(),
+    );
+    options.text_truncate_direction = TextTruncateDirection::Right;
     options.count_name = "samples".to_string();
     options.palette_map = Some(&mut palette);
     let mut writer = BufWriter::new(file);
