@@ -28,6 +28,7 @@ use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
+use upshift_runtime::sampling::{Activity, Running};
 
 pub use code::Machinery;
 use code::{Code, Outcome};
@@ -225,6 +226,7 @@ impl Driver {
             return;
         }
         let machinery = self.machinery.clone();
+        let mark = instance.sampling_mark();
         let started = Instant::now();
         let memory = match machinery.memory() {
             Ok(memory) => memory,
@@ -247,6 +249,7 @@ impl Driver {
             }
         }
         self.spent += started.elapsed();
+        instance.sampling_since(mark, Activity::BaselineCompiler, index);
         let made = matches!(outcome, Outcome::Made(..) | Outcome::Shared(_));
         match outcome {
             Outcome::Made(code, time) => {
@@ -455,7 +458,10 @@ impl Driver {
         }
         self.optimized.pending += 1;
         if self.config.sync {
-            for done in self.optimized.inbox.wait() {
+            let mark = instance.sampling_mark();
+            let all = self.optimized.inbox.wait();
+            instance.sampling_since(mark, Activity::OptimizingCompiler, index);
+            for done in all {
                 self.optimized.pending -= 1;
                 self.installed(instance, done);
             }
@@ -610,6 +616,11 @@ impl Driver {
         }
     }
 
+    /// The units that machine code used up before it polled.
+    fn portion(&self, instance: &Instance) -> u32 {
+        instance.sampled_units(self.config.sample.into()) as u32
+    }
+
     /// Makes a function warmer by a portion of the budget; whether it is to be looked at.
     fn sample(&mut self, instance: &mut Instance, index: u32, portion: u32) -> bool {
         let Some(entry) = instance.entry_mut(index) else { return false };
@@ -656,13 +667,14 @@ unsafe extern "C" fn budget(
 ) -> Status {
     // SAFETY: passed on; references are let go before code runs.
     unsafe {
+        (*ctx.cast::<Instance>()).sampling_poll(Frame { fp, entry }, pc, Running::Baseline);
         let status = routines::native_budget(ctx, fp, pc, entry);
         if status != Status::Continue {
             return status;
         }
         let driver = (*ctx).tiers.cast::<Driver>();
         let instance = &mut *ctx.cast::<Instance>();
-        let portion = (*driver).config.sample.into();
+        let portion = (*driver).portion(instance);
         let mut look = (*driver).optimized.waits();
         if let Some(callee) = Driver::called(pc)
             && (*driver).sample(instance, callee, portion)
@@ -703,6 +715,8 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         };
         let exit = &code.exits[exit as u32 as usize];
         let place = optimized::complete(ctx, fp, exit, false);
+        let frame = Frame { fp: place.fp, entry: place.entry };
+        (*ctx.cast::<Instance>()).sampling_poll(frame, place.pc, Running::Optimized(exit.frames.len()));
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
         if status == Status::Continue {
             let instance = &mut *ctx.cast::<Instance>();
@@ -712,12 +726,12 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
                 && let Some(pc) = behind_charge(place.pc)
             {
                 optimized::complete(ctx, fp, exit, true);
-                instance.safepoint(Frame { fp: place.fp, entry: place.entry }, (std::ptr::null_mut(), 0));
+                instance.safepoint(frame, place.pc, (std::ptr::null_mut(), 0));
                 ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (place.fp, pc, place.entry);
                 return Status::Switch as u64;
             }
             (*driver).finish(instance);
-            let portion = (*driver).config.sample.into();
+            let portion = (*driver).portion(instance);
             if let Some(callee) = Driver::called(place.pc)
                 && (*driver).sample(instance, callee, portion)
             {
@@ -951,7 +965,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                         (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
                     // Exits make objects without collecting.
                     if windowless && (*instance).heap.overdrawn() {
-                        (*instance).safepoint(Frame { fp, entry }, (std::ptr::null_mut(), 0));
+                        (*instance).safepoint(Frame { fp, entry }, pc, (std::ptr::null_mut(), 0));
                     }
                     if place.reason == Reason::Region {
                         hunt = HUNT;
@@ -991,7 +1005,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     if cause == Cause::Loop
                         && let Some(entry) = (*instance).entry_mut(index)
                     {
-                        entry.heat = entry.heat.saturating_add(quantum as u32);
+                        entry.heat = entry.heat.saturating_add((*instance).sampled_units(quantum) as u32);
                     }
                     if (*entry).heat >= (*entry).threshold {
                         (*driver).consider(&mut *instance, index, cause, word);

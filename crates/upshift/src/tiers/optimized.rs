@@ -8,7 +8,7 @@
 //! that left too often by them is retired, and its function may be compiled again a limited number of times.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -284,6 +284,8 @@ fn count(func: &Function) -> u32 {
 #[derive(Debug)]
 pub struct Background {
     queue: Mutex<Sender<(Job, Arc<Inbox>)>>,
+    /// The number of the function that is being compiled; 0 where none is.
+    pub compiling: Arc<AtomicU32>,
 }
 
 impl Background {
@@ -291,6 +293,8 @@ impl Background {
     pub fn start() -> Option<Background> {
         let mut compiler = Compiler::new()?;
         let (queue, jobs) = channel::<(Job, Arc<Inbox>)>();
+        let compiling = Arc::new(AtomicU32::new(0));
+        let now = compiling.clone();
         std::thread::Builder::new()
             .name("upshift-compiler".to_string())
             .stack_size(16 << 20)
@@ -300,6 +304,7 @@ impl Background {
                     if Arc::strong_count(&inbox) == 1 {
                         continue;
                     }
+                    now.store(job.index, Ordering::Relaxed);
                     let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         compile(&mut compiler, &job)
                     }));
@@ -311,11 +316,12 @@ impl Background {
                         time: Duration::ZERO,
                         instructions: 0,
                     });
+                    now.store(0, Ordering::Relaxed);
                     inbox.put(done);
                 }
             })
             .ok()?;
-        Some(Background { queue: Mutex::new(queue) })
+        Some(Background { queue: Mutex::new(queue), compiling })
     }
 
     /// Asks for code.
