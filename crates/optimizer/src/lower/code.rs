@@ -1,5 +1,7 @@
 //! Cranelift itself: settings, the two functions of a compilation, and what is left to be linked.
 
+use std::time::{Duration, Instant};
+
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -65,12 +67,24 @@ pub struct Machine {
     pub exits: Vec<Exit>,
     /// Instructions of Cranelift's form.
     pub clif: u32,
+    /// What making that form took; the rest of a compilation is Cranelift's.
+    pub lowering: Duration,
     /// Which instruction of the bytecode the body's code belongs to, from an offset on: function and word. In the order of offsets.
     pub map: Vec<(u32, u32, u32)>,
 }
 
 /// Who is shown Cranelift's form and the machine code, as text.
 pub type Observer<'a> = Option<&'a mut dyn FnMut(&str, &str)>;
+
+/// How hard Cranelift tries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Effort {
+    /// For code that runs.
+    #[default]
+    Full,
+    /// For tests of what comes before it: several times as fast, and so much slower code.
+    Quick,
+}
 
 /// Cranelift with its memory.
 #[allow(missing_debug_implementations, reason = "Cranelift's contexts have none")]
@@ -82,11 +96,12 @@ pub struct Compiler {
 
 impl Compiler {
     /// For this machine; `None` where Cranelift does not know it.
-    pub fn new() -> Option<Compiler> {
+    pub fn new(effort: Effort) -> Option<Compiler> {
+        let quick = effort == Effort::Quick;
         let mut flags = settings::builder();
         for (name, value) in [
-            ("opt_level", "speed"),
-            ("regalloc_algorithm", "backtracking"),
+            ("opt_level", if quick { "none" } else { "speed" }),
+            ("regalloc_algorithm", if quick { "single_pass" } else { "backtracking" }),
             ("enable_pinned_reg", "true"),
             ("is_pic", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
@@ -127,13 +142,16 @@ impl Compiler {
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
+            lowering: Duration::ZERO,
             map: Vec::new(),
         };
         let config = self.isa.frontend_config();
         self.context.clear();
+        let started = Instant::now();
         let (exits, positions) =
             body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config);
         machine.exits = exits;
+        machine.lowering = started.elapsed();
         machine.clif = self.context.func.dfg.num_insts() as u32;
         self.emit(&mut machine, &positions, &mut observe)?;
         if machine.fast {
