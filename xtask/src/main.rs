@@ -7,6 +7,7 @@
 mod bench;
 mod docs;
 mod fuzz;
+mod micro;
 mod stencils;
 
 use std::error::Error;
@@ -25,6 +26,7 @@ Commands:
   bench   compare Upshift with its peers; measure memory, start-up, large programs
   docs    write the generated pages of the book
   fuzz    run generated programs in every tier, compare, and make what differs small
+  micro   time phases of compiling, operators, calls, exits, collections
   stencils  compile the stencils of the baseline compiler (needs clang-19)
 
 `cargo xtask COMMAND --help` lists the options of a command.
@@ -47,6 +49,7 @@ fn dispatch() -> Outcome {
         Some(Value(command)) if command == "bench" => bench::run(&mut parser),
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
         Some(Value(command)) if command == "fuzz" => fuzz::run(&mut parser),
+        Some(Value(command)) if command == "micro" => micro::run(&mut parser),
         Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),
         Some(Short('h') | Long("help")) => {
             print!("{USAGE}");
