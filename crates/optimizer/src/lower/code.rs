@@ -1,7 +1,5 @@
 //! Cranelift itself: settings, the two functions of a compilation, and what is left to be linked.
 
-use std::time::{Duration, Instant};
-
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::isa::OwnedTargetIsa;
@@ -67,8 +65,6 @@ pub struct Machine {
     pub exits: Vec<Exit>,
     /// Instructions of Cranelift's form.
     pub clif: u32,
-    /// What making that form took; the rest of a compilation is Cranelift's.
-    pub lowering: Duration,
     /// Which instruction of the bytecode the body's code belongs to, from an offset on: function and word. In the order of offsets.
     pub map: Vec<(u32, u32, u32)>,
 }
@@ -142,16 +138,11 @@ impl Compiler {
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
-            lowering: Duration::ZERO,
             map: Vec::new(),
         };
         let config = self.isa.frontend_config();
-        self.context.clear();
-        let started = Instant::now();
-        let (exits, positions) =
-            body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config);
+        let (exits, positions) = self.lower(facts, func, index, number, stress);
         machine.exits = exits;
-        machine.lowering = started.elapsed();
         machine.clif = self.context.func.dfg.num_insts() as u32;
         self.emit(&mut machine, &positions, &mut observe)?;
         if machine.fast {
@@ -164,6 +155,21 @@ impl Compiler {
             self.emit(&mut machine, &[], &mut None)?;
         }
         Ok(machine)
+    }
+
+    /// Makes Cranelift's form of a function or loop, which [`Compiler::compile`] begins with: the ways out, and what source locations
+    /// stand for.
+    pub fn lower(
+        &mut self,
+        facts: &dyn Facts,
+        func: &Function,
+        index: u32,
+        number: u32,
+        stress: bool,
+    ) -> (Vec<Exit>, Vec<(u32, u32)>) {
+        let config = self.isa.frontend_config();
+        self.context.clear();
+        body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config)
     }
 
     fn emit(

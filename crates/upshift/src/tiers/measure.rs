@@ -145,9 +145,12 @@ impl Session {
             });
             cost.lowered += u64::from(optimized::count(&func));
             let started = clock();
+            drop(self.0.lower(&world, &func, meta.index, 0, false));
+            let lower = clock() - started;
+            let started = clock();
             let machine = self.0.compile(&world, &func, meta.index, 0, false, None)?;
-            cost.cranelift += (clock() - started).saturating_sub(machine.lowering);
-            cost.lower += machine.lowering;
+            cost.lower += lower;
+            cost.cranelift += (clock() - started).saturating_sub(lower);
             cost.clif += u64::from(machine.clif);
             cost.bytes += machine.text.len() as u64;
         }
