@@ -8,7 +8,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use upshift_embedded::{KERNELS, Record};
+use upshift_embedded::{ABSENT, KERNELS, Record};
 
 /// The builds: what they are called, their features, and the languages in them.
 const BUILDS: [(&str, &str, &[&str]); 2] = [
@@ -73,7 +73,7 @@ fn run() -> Result<bool, Box<dyn Error>> {
                 let output = Command::new(peer).args([language, divisor.as_str(), kernel.name]).output()?;
                 if output.status.success() {
                     records.push(serde_json::from_slice(&output.stdout)?);
-                } else if !String::from_utf8_lossy(&output.stderr).contains("NotFound") {
+                } else if output.status.code() != Some(ABSENT) {
                     right = false;
                     let error = String::from_utf8_lossy(&output.stderr);
                     eprintln!("{language}, {}: {}", kernel.name, error.trim());

@@ -6,6 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// How a peer ends that has no source of the kernel.
+pub const ABSENT: i32 = 3;
+
 /// A kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
-use upshift_embedded::{KERNELS, Record};
+use upshift_embedded::{ABSENT, KERNELS, Record};
 
 /// A program that can be called.
 pub type Program = Box<dyn FnMut(i64) -> Result<i64, Box<dyn Error>>>;
@@ -59,6 +59,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let &(name, extension, load) = found.ok_or("this program was built without the language")?;
     let kernel = KERNELS.iter().find(|k| k.name == kernel).ok_or("there is no such kernel")?;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("kernels/{}.{extension}", kernel.name));
+    if !path.exists() {
+        std::process::exit(ABSENT);
+    }
     let source = std::fs::read_to_string(path)?;
     let n = kernel.size(divisor.parse()?);
 
