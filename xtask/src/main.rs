@@ -7,6 +7,7 @@
 mod bench;
 mod docs;
 mod fuzz;
+mod micro;
 mod stencils;
 mod warmup;
 
@@ -27,6 +28,7 @@ Commands:
   docs    write the generated pages of the book
   fuzz    run generated programs in every tier, compare, and make what differs small
   warmup  time iterations of the kernels in many processes, and say how they warm up
+  micro   time phases of compiling, operators, calls, exits, collections
   stencils  compile the stencils of the baseline compiler (needs clang-19)
 
 `cargo xtask COMMAND --help` lists the options of a command.
@@ -50,6 +52,7 @@ fn dispatch() -> Outcome {
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
         Some(Value(command)) if command == "fuzz" => fuzz::run(&mut parser),
         Some(Value(command)) if command == "warmup" => warmup::run(&mut parser),
+        Some(Value(command)) if command == "micro" => micro::run(&mut parser),
         Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),
         Some(Short('h') | Long("help")) => {
             print!("{USAGE}");

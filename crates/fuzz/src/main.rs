@@ -23,7 +23,7 @@ Options:
   --count N        so many programs
   --seconds N      for so long (default: 60, if there is no count)
   --jobs N         so many processes at once (default: 2)
-  --schedules N    random schedules for each program, beside the five fixed ones (default: 4)
+  --schedules N    random schedules for each program, beside two of the five fixed ones (default: 3)
   --mochi, --bytecode   programs of this kind only
   --out DIR        where finds go (default: target/fuzz)
 ";
@@ -46,7 +46,7 @@ fn dispatch() -> Result<u8, Box<dyn Error>> {
         count: u64::MAX,
         time: Duration::MAX,
         jobs: 2,
-        schedules: 4,
+        schedules: 3,
         out: "target/fuzz".into(),
     };
     while let Some(argument) = parser.next()? {

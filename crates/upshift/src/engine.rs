@@ -74,6 +74,8 @@ pub struct TierConfig {
     pub inline_recursion: u32,
     /// Whether every guard of optimized code leaves now and then although it holds: for tests.
     pub deopt_stress: bool,
+    /// Whether the code generator behind the optimizer is quick and makes slower code: for tests.
+    pub quick: bool,
 }
 
 impl Default for TierConfig {
@@ -94,6 +96,7 @@ impl Default for TierConfig {
             inline_callee: Options::default().callee,
             inline_recursion: Options::default().recursion,
             deopt_stress: false,
+            quick: false,
         }
     }
 }
@@ -184,6 +187,10 @@ struct EngineInner {
 pub struct Module(Arc<LinkedModule>);
 
 impl Module {
+    pub(crate) fn linked(&self) -> &Arc<LinkedModule> {
+        &self.0
+    }
+
     /// The module's name.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -344,6 +351,11 @@ impl Instance {
     /// The engine that the instance belongs to.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// The driver of the tiers, and what it drives.
+    pub(crate) fn driver(&mut self) -> Option<(&mut Driver, &mut upshift_runtime::instance::Instance)> {
+        Some((self.driver.as_deref_mut()?, &mut self.inner))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<u32> {

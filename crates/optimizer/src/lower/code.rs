@@ -72,6 +72,16 @@ pub struct Machine {
 /// Who is shown Cranelift's form and the machine code, as text.
 pub type Observer<'a> = Option<&'a mut dyn FnMut(&str, &str)>;
 
+/// How hard Cranelift tries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Effort {
+    /// For code that runs.
+    #[default]
+    Full,
+    /// For tests of what comes before it: several times as fast, and so much slower code.
+    Quick,
+}
+
 /// Cranelift with its memory.
 #[allow(missing_debug_implementations, reason = "Cranelift's contexts have none")]
 pub struct Compiler {
@@ -82,11 +92,12 @@ pub struct Compiler {
 
 impl Compiler {
     /// For this machine; `None` where Cranelift does not know it.
-    pub fn new() -> Option<Compiler> {
+    pub fn new(effort: Effort) -> Option<Compiler> {
+        let quick = effort == Effort::Quick;
         let mut flags = settings::builder();
         for (name, value) in [
-            ("opt_level", "speed"),
-            ("regalloc_algorithm", "backtracking"),
+            ("opt_level", if quick { "none" } else { "speed" }),
+            ("regalloc_algorithm", if quick { "single_pass" } else { "backtracking" }),
             ("enable_pinned_reg", "true"),
             ("is_pic", "false"),
             ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
@@ -130,9 +141,7 @@ impl Compiler {
             map: Vec::new(),
         };
         let config = self.isa.frontend_config();
-        self.context.clear();
-        let (exits, positions) =
-            body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config);
+        let (exits, positions) = self.lower(facts, func, index, number, stress);
         machine.exits = exits;
         machine.clif = self.context.func.dfg.num_insts() as u32;
         self.emit(&mut machine, &positions, &mut observe)?;
@@ -146,6 +155,21 @@ impl Compiler {
             self.emit(&mut machine, &[], &mut None)?;
         }
         Ok(machine)
+    }
+
+    /// Makes Cranelift's form of a function or loop, which [`Compiler::compile`] begins with: the ways out, and what source locations
+    /// stand for.
+    pub fn lower(
+        &mut self,
+        facts: &dyn Facts,
+        func: &Function,
+        index: u32,
+        number: u32,
+        stress: bool,
+    ) -> (Vec<Exit>, Vec<(u32, u32)>) {
+        let config = self.isa.frontend_config();
+        self.context.clear();
+        body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config)
     }
 
     fn emit(

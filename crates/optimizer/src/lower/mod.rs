@@ -38,7 +38,7 @@ use upshift_runtime::object::{Header, StringObject, gc, string_bits};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
-pub use code::{Compiler, Machine, Reloc, Stub, Target};
+pub use code::{Compiler, Effort, Machine, Reloc, Stub, Target};
 
 use crate::build::Facts;
 use crate::cfg::{Cfg, Dominators, Loops};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use upshift_baseline::{Facts, Input, Machine, Scratch, Stub, Stubs, TooLarge};
-use upshift_optimizer::lower::Stub as OptStub;
+use upshift_optimizer::lower::{Effort, Stub as OptStub};
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
 
 use crate::code_memory::{CodeBlock, CodeMemory, Purpose, Unavailable};
@@ -348,7 +348,8 @@ impl Machinery {
     /// Asks for optimized code, which arrives in the inbox; whether anybody will answer. The compiler has a stack of its own: that of
     /// the guest may be nearly full.
     pub fn optimize(&self, job: Job, inbox: &Arc<Inbox>) -> bool {
-        match self.background.get_or_init(Background::start) {
+        let effort = if self.config.quick { Effort::Quick } else { Effort::Full };
+        match self.background.get_or_init(|| Background::start(effort)) {
             Some(background) => {
                 background.ask(job, inbox);
                 true

@@ -11,6 +11,7 @@
 
 mod code;
 pub mod events;
+pub mod measure;
 mod optimized;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use upshift_interpreter::routines;
 use upshift_optimizer::build::{Options, Start};
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
+use upshift_optimizer::lower::Effort;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
@@ -236,10 +238,7 @@ impl Driver {
                 return;
             }
         };
-        if self.enter.is_null() {
-            self.enter = memory.enter();
-            instance.replace_uncompiled(memory.uncompiled());
-        }
+        self.mapped(instance, memory);
         let Some(module) = instance.module_of(index).cloned() else { return };
         let mut outcome = machinery.compile(memory, &module, meta, &Loaded(instance));
         if matches!(outcome, Outcome::Full) {
@@ -281,6 +280,14 @@ impl Driver {
         if made && self.config.optimize_heat == 0 {
             let frame = Self::frame_on_top(instance, index);
             self.consider_optimizing(instance, index, cause, word, frame);
+        }
+    }
+
+    /// From here on there is executable memory.
+    fn mapped(&mut self, instance: &mut Instance, memory: &code::Memory) {
+        if self.enter.is_null() {
+            self.enter = memory.enter();
+            instance.replace_uncompiled(memory.uncompiled());
         }
     }
 
@@ -828,7 +835,7 @@ pub(crate) fn ssa(module: &Arc<LinkedModule>, every_pass: bool) -> String {
 
 pub(crate) fn optimized_functions(module: &Arc<LinkedModule>) -> Vec<OptimizedFunction> {
     let mut all = Vec::new();
-    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new() else { return all };
+    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new(Effort::Full) else { return all };
     each_form(module, |world, index, pass, func| {
         if !pass.is_empty() {
             return;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
 use upshift_optimizer::ir::{Function, Reason};
-use upshift_optimizer::lower::{Compiler, Exit, Machine, Stub as OptStub, Target};
+use upshift_optimizer::lower::{Compiler, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
@@ -276,7 +276,8 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     Done { index, start, number, machine, time: started.elapsed(), instructions }
 }
 
-fn count(func: &Function) -> u32 {
+/// Instructions of SSA.
+pub fn count(func: &Function) -> u32 {
     func.layout.iter().map(|&b| func.blocks[b].insts.len() as u32).sum()
 }
 
@@ -290,8 +291,8 @@ pub struct Background {
 
 impl Background {
     /// Starts the thread; `None` where the system gives none, or the machine is unknown to the code generator.
-    pub fn start() -> Option<Background> {
-        let mut compiler = Compiler::new()?;
+    pub fn start(effort: Effort) -> Option<Background> {
+        let mut compiler = Compiler::new(effort)?;
         let (queue, jobs) = channel::<(Job, Arc<Inbox>)>();
         let compiling = Arc::new(AtomicU32::new(0));
         let now = compiling.clone();
