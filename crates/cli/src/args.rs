@@ -7,6 +7,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use upshift::Tier;
 
+use crate::explain::ExplainOptions;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 upshift: runs programs on the Upshift engine
@@ -15,6 +17,7 @@ Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
 
 Commands:
   run FILE [ARGS]      run a program; `-` reads it from standard input
+  explain FILE [ARGS]  run a program and show on its source what became of it: tiers, times, and why not faster
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
@@ -37,6 +40,11 @@ Options of run and test:
   --gc-stress          collect at every opportunity, for testing
   --quiet              no warnings
   --filter TEXT        test: only test blocks whose name contains the text
+
+Options of explain, beside those of run:
+  --json, --html       the report as JSON, or as a page; the program's output is discarded unless --output is given
+  --output FILE        write the report to a file
+  --discard            discard what the program prints
 
 Options of check:
   --strict             the letter of the reference checker
@@ -76,6 +84,8 @@ pub enum Command {
     Check(Options),
     /// Run tests.
     Test(Options),
+    /// Run a program and show what became of it.
+    Explain(Options),
     /// Print bytecode or machine code.
     Dump(Options),
 }
@@ -125,6 +135,8 @@ pub struct Options {
     pub strict: bool,
     /// List dynamic slots.
     pub explain: bool,
+    /// `explain`: what is written, and where.
+    pub report: ExplainOptions,
     /// Diagnostics as JSON.
     pub json: bool,
     /// Only tests whose name contains this.
@@ -175,6 +187,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("quiet") | Short('q') => options.quiet = true,
             Long("strict") => options.strict = true,
             Long("explain") => options.explain = true,
+            Long("html") => options.report.html = true,
+            Long("discard") => options.report.discard = true,
+            Long("output") | Short('o') => {
+                options.report.output = Some(parser.value().map_err(|e| e.to_string())?.into());
+            }
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
@@ -192,7 +209,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 file = Some(PathBuf::from(value));
                 // What follows the file belongs to the program, options included. Only commands that run nothing still
                 // take options of their own.
-                if command.as_deref() == Some("run") {
+                if matches!(command.as_deref(), Some("run" | "explain")) {
                     options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
                     break;
                 }
@@ -201,12 +218,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let Some(command) = command else { return Err("no command given".to_string()) };
-    if !matches!(command.as_str(), "run" | "check" | "test" | "dump") {
-        return Err(format!("unknown command `{command}`; there are run, check, test and dump"));
+    if !matches!(command.as_str(), "run" | "explain" | "check" | "test" | "dump") {
+        return Err(format!("unknown command `{command}`; there are run, explain, check, test and dump"));
     }
     options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
     Ok(match command.as_str() {
         "run" => Command::Run(options),
+        "explain" => Command::Explain(options),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),

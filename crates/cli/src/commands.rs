@@ -13,6 +13,7 @@ use upshift_mochi::testing::TestReport;
 
 use crate::args::{Command, HELP, Options};
 use crate::disassembly;
+use crate::explain::{self, Explained};
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
 
@@ -42,6 +43,7 @@ pub fn execute(command: Command, started: Instant) -> u8 {
             OK
         }
         Command::Run(options) => run(&options, started),
+        Command::Explain(options) => explain_program(&options),
         Command::Check(options) => check_program(&options),
         Command::Test(options) => test(&options),
         Command::Dump(options) => dump(&options),
@@ -221,6 +223,67 @@ fn run(options: &Options, started: Instant) -> u8 {
         phase_times(&phases, started);
     }
     // The process ends: giving a large heap back piece by piece would only take time.
+    std::mem::forget(instance);
+    exit
+}
+
+/// Runs a program and shows what became of it. The exit code is the program's.
+fn explain_program(options: &Options) -> u8 {
+    let style = Style::detect(options.json);
+    let mut phases = Phases::default();
+    let engine = session::engine(config(options));
+    let mut parsed = match load_program(&options.file, options, style, &mut phases) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
+    let code = match session::load(&engine, &compiled.module, &mut phases) {
+        Ok(code) => code,
+        Err(error) => return load_failed(&error),
+    };
+    drop(compiled);
+    let (mut grants, waiting) = grants();
+    let wanted = &options.report;
+    // A document is alone on standard output.
+    if wanted.discard || wanted.output.is_none() && (options.json || wanted.html) {
+        grants = grants.stdout(std::io::sink());
+    }
+    let mut instance = match engine.instantiate(&code, grants, limits(options)) {
+        Ok(instance) => instance,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return FAILED;
+        }
+    };
+    on_interrupt(instance.interrupt_handle(), waiting);
+    if !instance.start_explaining(explain::FREQUENCY) {
+        eprintln!("error: the system gives no thread for the clock");
+        return FAILED;
+    }
+    let result = instance.run();
+    let Some(report) = instance.stop_explaining() else { return INTERNAL };
+    let exit = match &result {
+        Ok(()) => OK,
+        Err(error) => {
+            if error.code() != TrapCode::Exit && !is_broken_pipe(error) {
+                eprint!("{}", report::run_error(&parsed.sources, error, style));
+            }
+            exit_code(error)
+        }
+    };
+    let program = options.file.display().to_string();
+    let explained = Explained { report: &report, sources: &parsed.sources, program: &program };
+    let text =
+        if options.json { format!("{:#}\n", explain::json(&explained)) } else { explain::text(&explained) };
+    match &wanted.output {
+        None => say(&text),
+        Some(path) => {
+            if let Err(error) = std::fs::write(path, text) {
+                eprintln!("error: cannot write `{}`: {error}", path.display());
+                return USAGE;
+            }
+        }
+    }
     std::mem::forget(instance);
     exit
 }

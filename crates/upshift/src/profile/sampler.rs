@@ -89,6 +89,8 @@ impl FrameKind {
 pub struct SampledFrame {
     /// The name of the function; empty for what is none.
     pub function: Arc<str>,
+    /// The function's engine-wide number; 0 for what is none.
+    pub number: u32,
     /// What it is, with the tier of guest functions. The tier of the innermost frame, and of those inlined with it, is the one it
     /// ran in; for frames further out it is the best that the function had code in at that time.
     pub kind: FrameKind,
@@ -418,12 +420,21 @@ impl Names<'_> {
     }
 
     fn frame(&mut self, place: Place) -> SampledFrame {
-        let named = |function, kind| SampledFrame { function, kind, source: None, line: 0, start: 0, end: 0 };
+        let named = |function, number, kind| SampledFrame {
+            function,
+            number,
+            kind,
+            source: None,
+            line: 0,
+            start: 0,
+            end: 0,
+        };
         match place {
-            Place::Host { function } => named(self.function(function), FrameKind::Host),
-            Place::Deeper => named("".into(), FrameKind::Deeper),
+            Place::Host { function } => named(self.function(function), function, FrameKind::Host),
+            Place::Deeper => named("".into(), 0, FrameKind::Deeper),
             Place::Activity(activity) => named(
                 "".into(),
+                0,
                 match activity {
                     Activity::Collector => FrameKind::Collector,
                     Activity::BaselineCompiler => FrameKind::BaselineCompiler,
@@ -438,7 +449,7 @@ impl Names<'_> {
                     Code::Optimized => FrameKind::Optimized,
                     Code::Inlined => FrameKind::Inlined,
                 };
-                let frame = named(self.function(function), kind);
+                let frame = named(self.function(function), function, kind);
                 let placed = || {
                     let entry = self.instance.entry(function).filter(|_| word != u32::MAX)?;
                     let span = self.instance.function(function)?.span_at(word)?;
