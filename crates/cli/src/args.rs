@@ -8,6 +8,7 @@ use lexopt::prelude::*;
 use upshift::Tier;
 
 use crate::explain::ExplainOptions;
+use crate::profile::ProfileOptions;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -17,6 +18,7 @@ Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
 
 Commands:
   run FILE [ARGS]      run a program; `-` reads it from standard input
+  profile FILE [ARGS]  run a program and sample where its time goes, in all tiers
   explain FILE [ARGS]  run a program and show on its source what became of it: tiers, times, and why not faster
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
@@ -25,7 +27,7 @@ Commands:
   dump --ssa FILE      print the form that the optimizer makes of a program before it runs; with --passes after each pass
   dump --optimized FILE print the optimized machine code of a program before it runs
 
-Options of run and test:
+Options of run, profile, explain and test:
   --tier TIER          interp, baseline, optimized or auto (default)
   --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
@@ -41,10 +43,19 @@ Options of run and test:
   --quiet              no warnings
   --filter TEXT        test: only test blocks whose name contains the text
 
-Options of explain, beside those of run:
-  --json, --html       the report as JSON, or as a page; the program's output is discarded unless --output is given
-  --output FILE        write the report to a file
+Options of profile:
+  --folded FILE        write folded stacks, for flame graph tools
+  --svg FILE           write a flame graph; without both options NAME.folded and NAME.svg are written
+  --frequency N        samples a second (default 1000)
+  --lines              tell lines of functions apart
+
+Options of explain:
+  --json               write the report as JSON
+  --html               write the report as a page
+  -o, --output FILE    write the report to a file, not to standard output; a page or JSON on standard output stands
+                       there alone: what the program prints is discarded
   --discard            discard what the program prints
+  --frequency N        samples a second (default 1000)
 
 Options of check:
   --strict             the letter of the reference checker
@@ -78,14 +89,12 @@ pub enum Command {
     Help,
     /// Print the version.
     Version,
-    /// Run a program.
+    /// Run a program, or with [`Options::profile`] profile it, or with [`Options::report`] explain it.
     Run(Options),
     /// Check a program.
     Check(Options),
     /// Run tests.
     Test(Options),
-    /// Run a program and show what became of it.
-    Explain(Options),
     /// Print bytecode or machine code.
     Dump(Options),
 }
@@ -135,12 +144,14 @@ pub struct Options {
     pub strict: bool,
     /// List dynamic slots.
     pub explain: bool,
-    /// `explain`: what is written, and where.
-    pub report: ExplainOptions,
+    /// What a report is written as, and where, if there is one.
+    pub report: Option<ExplainOptions>,
     /// Diagnostics as JSON.
     pub json: bool,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// Where a profile goes, if one is taken.
+    pub profile: Option<ProfileOptions>,
 }
 
 /// Reads the command line, without the program's name.
@@ -153,6 +164,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut options = Options::default();
     let mut file: Option<PathBuf> = None;
     let mut bytecode = false;
+    let mut profile = ProfileOptions::default();
+    let mut report = ExplainOptions::default();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -187,13 +200,18 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("quiet") | Short('q') => options.quiet = true,
             Long("strict") => options.strict = true,
             Long("explain") => options.explain = true,
-            Long("html") => options.report.html = true,
-            Long("discard") => options.report.discard = true,
-            Long("output") | Short('o') => {
-                options.report.output = Some(parser.value().map_err(|e| e.to_string())?.into());
-            }
+            Long("html") => report.html = true,
+            Long("discard") => report.discard = true,
+            Long("output") | Short('o') => report.output = Some(path(&mut parser)?),
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
+            Long("folded") => profile.folded = Some(path(&mut parser)?),
+            Long("svg") => profile.svg = Some(path(&mut parser)?),
+            Long("frequency") => {
+                let number = frequency(&text(&mut parser)?)?;
+                (profile.frequency, report.frequency) = (Some(number), Some(number));
+            }
+            Long("lines") => profile.lines = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
             Long("memory-limit") => options.memory_limit = Some(size("--memory-limit", &text(&mut parser)?)?),
             Long("timeout") => options.timeout = Some(duration(&text(&mut parser)?)?),
@@ -209,7 +227,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 file = Some(PathBuf::from(value));
                 // What follows the file belongs to the program, options included. Only commands that run nothing still
                 // take options of their own.
-                if matches!(command.as_deref(), Some("run" | "explain")) {
+                if matches!(command.as_deref(), Some("run" | "profile" | "explain")) {
                     options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
                     break;
                 }
@@ -218,13 +236,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let Some(command) = command else { return Err("no command given".to_string()) };
-    if !matches!(command.as_str(), "run" | "explain" | "check" | "test" | "dump") {
-        return Err(format!("unknown command `{command}`; there are run, explain, check, test and dump"));
+    if !matches!(command.as_str(), "run" | "profile" | "explain" | "check" | "test" | "dump") {
+        let known = "run, profile, explain, check, test and dump";
+        return Err(format!("unknown command `{command}`; there are {known}"));
     }
     options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
     Ok(match command.as_str() {
         "run" => Command::Run(options),
-        "explain" => Command::Explain(options),
+        "profile" => Command::Run(Options { profile: Some(profile), ..options }),
+        "explain" => Command::Run(Options { report: Some(report), ..options }),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),
@@ -240,6 +260,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(|e| e.to_string())?;
     value.into_string().map_err(|v| format!("{v:?} is not valid text"))
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    parser.value().map(PathBuf::from).map_err(|e| e.to_string())
+}
+
+fn frequency(text: &str) -> Result<u32, String> {
+    let most = upshift::profile::sampler::MAX_FREQUENCY;
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| format!("`--frequency {text}` is not a number from 1 to {most}"))
 }
 
 /// A number with a unit behind it.
@@ -309,6 +339,7 @@ mod tests {
             ("run --tier quantum a", "unknown tier"),
             ("dump a.mochi", "--bytecode"),
             ("check --frobnicate a", "frobnicate"),
+            ("profile --frequency 0 a", "from 1 to"),
         ] {
             let error = parse_words(line).expect_err("must be rejected");
             assert!(error.contains(part), "{line}: {error}");

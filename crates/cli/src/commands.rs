@@ -1,5 +1,6 @@
 //! The commands. Programs write to standard output; everything that upshift says itself goes to standard error.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +15,7 @@ use upshift_mochi::testing::TestReport;
 use crate::args::{Command, HELP, Options};
 use crate::disassembly;
 use crate::explain::{self, Explained};
+use crate::profile::{self, Files};
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
 
@@ -43,7 +45,6 @@ pub fn execute(command: Command, started: Instant) -> u8 {
             OK
         }
         Command::Run(options) => run(&options, started),
-        Command::Explain(options) => explain_program(&options),
         Command::Check(options) => check_program(&options),
         Command::Test(options) => test(&options),
         Command::Dump(options) => dump(&options),
@@ -52,7 +53,6 @@ pub fn execute(command: Command, started: Instant) -> u8 {
 
 /// Writes to standard output. A reader that went away is no error: it has seen what it wanted.
 fn say(text: &str) {
-    use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -166,6 +166,20 @@ fn exit_code(error: &RunError) -> u8 {
 fn run(options: &Options, started: Instant) -> u8 {
     let style = Style::detect(options.json);
     let mut phases = Phases::default();
+    let files = match options.profile.as_ref().map(|p| Files::open(p, &options.file)).transpose() {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+    };
+    let output = match options.report.as_ref().map(|r| r.open()).transpose() {
+        Ok(output) => output.flatten(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+    };
     let engine = session::engine(config(options));
     let mut parsed = match load_program(&options.file, options, style, &mut phases) {
         Ok(parsed) => parsed,
@@ -183,7 +197,10 @@ fn run(options: &Options, started: Instant) -> u8 {
         Err(error) => return load_failed(&error),
     };
     drop(compiled);
-    let (grants, waiting) = grants();
+    let (mut grants, waiting) = grants();
+    if options.report.as_ref().is_some_and(|r| r.discards(options.json)) {
+        grants = grants.stdout(std::io::sink());
+    }
     let instance = phases.time("start", || engine.instantiate(&code, grants, limits(options)));
     let mut instance = match instance {
         Ok(instance) => instance,
@@ -193,8 +210,22 @@ fn run(options: &Options, started: Instant) -> u8 {
         }
     };
     on_interrupt(instance.interrupt_handle(), waiting);
+    if let Some(profile) = &options.profile
+        && !instance.start_sampling(profile.frequency.unwrap_or(profile::FREQUENCY))
+    {
+        eprintln!("error: the system gives no thread for the profiler's clock");
+        return FAILED;
+    }
+    if let Some(report) = &options.report
+        && !instance.start_explaining(report.frequency.unwrap_or(explain::FREQUENCY))
+    {
+        eprintln!("error: the system gives no thread for the report's clock");
+        return FAILED;
+    }
     let result = phases.time("run", || instance.run());
-    let exit = match &result {
+    let explained = instance.stop_explaining();
+    let sampled = instance.stop_sampling();
+    let mut exit = match &result {
         Ok(()) => OK,
         Err(error) => {
             if error.code() != TrapCode::Exit && !is_broken_pipe(error) {
@@ -203,6 +234,32 @@ fn run(options: &Options, started: Instant) -> u8 {
             exit_code(error)
         }
     };
+    if let (Some(sampled), Some(files)) = (sampled, files) {
+        let lines = options.profile.as_ref().is_some_and(|p| p.lines);
+        eprint!("{}", profile::table(&sampled));
+        match files.write(&sampled, lines, &options.file.display().to_string()) {
+            Ok(paths) => paths.iter().for_each(|path| eprintln!("profile: {}", path.display())),
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit = exit.max(FAILED);
+            }
+        }
+    }
+    if let (Some(wanted), Some(report)) = (&options.report, explained) {
+        let program = options.file.display().to_string();
+        let explained = Explained { report: &report, sources: &parsed.sources, program: &program };
+        let written = match output {
+            None => {
+                say(&wanted.render(&explained, options.json));
+                Ok(())
+            }
+            Some(mut file) => file.write_all(wanted.render(&explained, options.json).as_bytes()),
+        };
+        if let Err(error) = written {
+            eprintln!("error: cannot write the report: {error}");
+            exit = exit.max(FAILED);
+        }
+    }
     if options.gc_stats {
         gc_stats(&instance);
     }
@@ -223,67 +280,6 @@ fn run(options: &Options, started: Instant) -> u8 {
         phase_times(&phases, started);
     }
     // The process ends: giving a large heap back piece by piece would only take time.
-    std::mem::forget(instance);
-    exit
-}
-
-/// Runs a program and shows what became of it. The exit code is the program's.
-fn explain_program(options: &Options) -> u8 {
-    let style = Style::detect(options.json);
-    let mut phases = Phases::default();
-    let engine = session::engine(config(options));
-    let mut parsed = match load_program(&options.file, options, style, &mut phases) {
-        Ok(parsed) => parsed,
-        Err(code) => return code,
-    };
-    let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
-    let code = match session::load(&engine, &compiled.module, &mut phases) {
-        Ok(code) => code,
-        Err(error) => return load_failed(&error),
-    };
-    drop(compiled);
-    let (mut grants, waiting) = grants();
-    let wanted = &options.report;
-    // A document is alone on standard output.
-    if wanted.discard || wanted.output.is_none() && (options.json || wanted.html) {
-        grants = grants.stdout(std::io::sink());
-    }
-    let mut instance = match engine.instantiate(&code, grants, limits(options)) {
-        Ok(instance) => instance,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return FAILED;
-        }
-    };
-    on_interrupt(instance.interrupt_handle(), waiting);
-    if !instance.start_explaining(explain::FREQUENCY) {
-        eprintln!("error: the system gives no thread for the clock");
-        return FAILED;
-    }
-    let result = instance.run();
-    let Some(report) = instance.stop_explaining() else { return INTERNAL };
-    let exit = match &result {
-        Ok(()) => OK,
-        Err(error) => {
-            if error.code() != TrapCode::Exit && !is_broken_pipe(error) {
-                eprint!("{}", report::run_error(&parsed.sources, error, style));
-            }
-            exit_code(error)
-        }
-    };
-    let program = options.file.display().to_string();
-    let explained = Explained { report: &report, sources: &parsed.sources, program: &program };
-    let text =
-        if options.json { format!("{:#}\n", explain::json(&explained)) } else { explain::text(&explained) };
-    match &wanted.output {
-        None => say(&text),
-        Some(path) => {
-            if let Err(error) = std::fs::write(path, text) {
-                eprintln!("error: cannot write `{}`: {error}", path.display());
-                return USAGE;
-            }
-        }
-    }
     std::mem::forget(instance);
     exit
 }

@@ -3,19 +3,24 @@
 //! The engine's report ([`upshift::explain`]) knows numbers and spans; here it meets the texts. `text.rs` writes it for the terminal,
 //! `json.rs` for programs, `html.rs` as a page that needs nothing else.
 
+mod html;
 mod json;
+mod lines;
 mod text;
 
+pub use html::html;
 pub use json::json;
 pub use text::text;
 
+use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use upshift::explain::{Level, Report};
+use upshift::explain::{Code, Compilation, FunctionReport, Level, Report};
 use upshift::profile::sampler::FrameKind;
 use upshift_mochi::source::SourceMap;
 
-/// Samples a second.
+/// Samples a second where nobody asks for another number.
 pub const FREQUENCY: u32 = 1000;
 
 /// What is written, and where.
@@ -27,6 +32,35 @@ pub struct ExplainOptions {
     pub output: Option<PathBuf>,
     /// What the program prints is discarded.
     pub discard: bool,
+    /// Samples a second.
+    pub frequency: Option<u32>,
+}
+
+impl ExplainOptions {
+    /// Opens the file, if one is named: before the program runs, so that a folder that cannot be written is known before the wait.
+    ///
+    /// # Errors
+    /// A sentence about the file that cannot be written.
+    pub fn open(&self) -> Result<Option<File>, String> {
+        let open = |path: &PathBuf| {
+            File::create(path).map_err(|error| format!("cannot write `{}`: {error}", path.display()))
+        };
+        self.output.as_ref().map(open).transpose()
+    }
+
+    /// Whether the program's output is discarded: JSON or a page on standard output would be no use in the middle of it.
+    pub fn discards(&self, json: bool) -> bool {
+        self.discard || self.output.is_none() && (json || self.html)
+    }
+
+    /// The report as it was asked for.
+    pub fn render(&self, explained: &Explained<'_>, as_json: bool) -> String {
+        match (self.html, as_json) {
+            (true, _) => html(explained),
+            (false, true) => format!("{:#}\n", json(explained)),
+            (false, false) => text(explained),
+        }
+    }
 }
 
 /// A report with the texts that it is about.
@@ -68,10 +102,56 @@ pub fn row_name(kind: FrameKind, function: &str) -> String {
 }
 
 /// A letter for a tier.
-pub fn letter(level: Level) -> &'static str {
+fn letter(level: Level) -> &'static str {
     match level {
         Level::Interpreter => "I",
         Level::Baseline => "B",
         Level::Optimized => "O",
     }
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1e3)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+/// A remark in short: its code, what it is about, how often, and the values that an exit met.
+fn note(code: Code, detail: &str, count: u64, values: &[String]) -> String {
+    let mut text = code.text().to_string();
+    if !detail.is_empty() {
+        text.push(' ');
+        text.push_str(detail);
+    }
+    if count > 1 {
+        text.push_str(&format!(" ×{count}"));
+    }
+    if !values.is_empty() {
+        text.push_str(&format!(" with {}", values.join(", ")));
+    }
+    text
+}
+
+/// What a compilation is of.
+fn what(f: &FunctionReport, c: &Compilation) -> String {
+    match c.of_loop.and_then(|l| f.loops.get(l)).map(|l| &l.lines) {
+        Some(Some((_, first, _))) => format!("loop at line {first}"),
+        Some(None) => "loop".to_string(),
+        None => "function".to_string(),
+    }
+}
+
+/// The codes that a report has, in the order of the list.
+fn used_codes(report: &Report) -> Vec<Code> {
+    let of_function = |f: &FunctionReport| {
+        let compiled = f.compilations.iter().flat_map(|c| &c.remarks);
+        let loops = f.loops.iter().flat_map(|l| &l.remarks);
+        compiled.chain(loops).chain(&f.remarks).map(|r| r.code).collect::<Vec<_>>()
+    };
+    let mut codes: Vec<Code> = report.functions.iter().flat_map(of_function).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    codes
 }
