@@ -7,7 +7,7 @@ use upshift::explain::{Compilation, FunctionReport, Level, LoopReport, Outcome, 
 use upshift::profile::sampler::{Detail, FrameKind};
 
 use super::lines::{Line, lines};
-use super::{Explained, ms, percent, row_name, used_codes};
+use super::{Explained, ms, percent, used_codes};
 use crate::profile::flame_graph;
 
 /// How many functions the picture of tiers over time has.
@@ -38,14 +38,19 @@ td, th { padding: 1px 8px; text-align: left; vertical-align: top; }
 .remarks .done { background: #6ebe6955; }
 details { margin: 4px 0; } summary { cursor: pointer; }
 svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
-.flame svg text { fill: #000; }
+iframe { border: 0; background: #fff; }
 code { font-family: ui-monospace, monospace; }
 ";
 
-/// Notes what goes wrong on the page where tests can read it, and that it was reached.
+/// Notes where tests can read it that the page is there, what went wrong, and how many frames the flame graph has.
 const SCRIPT: &str = "
-window.addEventListener('error', e => { document.documentElement.dataset.error = e.message; });
-window.addEventListener('load', () => { document.documentElement.dataset.loaded = 'yes'; });
+const page = document.documentElement.dataset;
+window.addEventListener('error', e => { page.error = e.message; });
+window.addEventListener('load', () => {
+  const flame = document.getElementById('flame');
+  page.frames = flame ? flame.contentDocument.querySelectorAll('#frames rect').length : 0;
+  page.loaded = 'yes';
+});
 ";
 
 fn color(kind: FrameKind) -> &'static str {
@@ -95,7 +100,7 @@ pub fn html(explained: &Explained<'_>) -> String {
                 (timeline(explained))
                 @for name in explained.names() { (source(explained, name)) }
                 h2 { "Functions" }
-                @for function in &report.functions { (one(function)) }
+                @for function in &report.functions { (one(explained, function)) }
                 (flame(explained))
                 (legend(explained))
             }
@@ -111,7 +116,7 @@ fn times(explained: &Explained<'_>) -> Markup {
         div.bar {
             @for row in rows {
                 div style={ "width:" (100.0 * row.share) "%;background:" (color(row.kind)) }
-                    title={ (row_name(row.kind, &row.function)) ": " (percent(row.share)) } {}
+                    title={ (explained.row_name(row)) ": " (percent(row.share)) } {}
             }
         }
         table id="times" {
@@ -119,7 +124,7 @@ fn times(explained: &Explained<'_>) -> Markup {
                 tr {
                     td.number data-share=(row.share) { (percent(row.share)) }
                     td style={ "color:" (color(row.kind)) } { "■" }
-                    td { (row_name(row.kind, &row.function)) }
+                    td { (explained.row_name(row)) }
                 }
             }
         }
@@ -144,11 +149,11 @@ fn timeline(explained: &Explained<'_>) -> Markup {
             svg id="timeline" viewBox={ "0 0 " (WIDTH) " " (height) } width="100%" role="img" {
                 @for (i, f) in functions.iter().enumerate() {
                     @let y = ROW * i as f64;
-                    text x="0" y={ (y + 13.0) } { (short(&f.name, 34)) }
+                    text x="0" y={ (y + 13.0) } { (short(&explained.name(f), 34)) }
                     @for (from, to, level) in segments(f, end) {
                         rect x=(x(from)) y=(y + 2.0) width=(x(to) - x(from)) height=(ROW - 4.0)
                             fill=(level_color(level)) {
-                            title { (f.name) ": " (level.name()) " from " (ms(from)) " to " (ms(to)) }
+                            title { (explained.name(f)) ": " (level.name()) " from " (ms(from)) " to " (ms(to)) }
                         }
                     }
                     @for c in f.compilations.iter().filter(|c| c.of_loop.is_some()) {
@@ -156,7 +161,7 @@ fn timeline(explained: &Explained<'_>) -> Markup {
                             @let to = c.retired.or(c.evicted).unwrap_or(end).max(at);
                             rect x=(x(at)) y=(y + 6.0) width=(x(to) - x(at)) height="6"
                                 fill=(level_color(Level::Optimized)) stroke="#0004" {
-                                title { (f.name) ": " (what(f, c)) " optimized from " (ms(at)) " to " (ms(to)) }
+                                title { (explained.name(f)) ": " (what(f, c)) " optimized from " (ms(at)) " to " (ms(to)) }
                             }
                         }
                     }
@@ -240,11 +245,11 @@ fn what(f: &FunctionReport, c: &Compilation) -> String {
     super::what(f, c)
 }
 
-fn one(f: &FunctionReport) -> Markup {
+fn one(explained: &Explained<'_>, f: &FunctionReport) -> Markup {
     markup! {
         details open[f.share >= 0.05] {
             summary {
-                strong { (f.name) } " " (percent(f.share)) ", " (f.level.name())
+                strong { (explained.name(f)) } " " (percent(f.share)) ", " (super::tier(f))
                 @if let Some((source, first, last)) = &f.lines { ", " (source) ":" (first) "–" (last) }
             }
             ul {
@@ -274,8 +279,7 @@ fn compilation(f: &FunctionReport, c: &Compilation) -> Markup {
             @match c.outcome {
                 Outcome::Installed { at, time, bytes, instructions } => {
                     "optimized " (what(f, c)) " at " (ms(at)) ": " (bytes) " bytes, " (instructions) " instructions, in "
-                    (ms(time)) "; calls inlined " (c.calls.1) " of " (c.calls.0) ", checks left " (c.checks.1) " of "
-                    (c.checks.0) ", allocations left " (c.allocations.1) " of " (c.allocations.0)
+                    (ms(time)) "; " (super::saved(c))
                 }
                 Outcome::Refused { at, code, .. } => {
                     (what(f, c)) " refused at " (ms(at)) ": " code { (code.text()) } " " (code.meaning())
@@ -305,7 +309,7 @@ fn of_loop(l: &LoopReport) -> Markup {
 
 fn remark(r: &Remark) -> Markup {
     markup! {
-        code { (super::note(r.code, &r.detail, r.count, &r.values)) }
+        code { (super::short_remark(r)) }
         @if let Some(p) = &r.place { " line " (p.line) }
         ": " (r.code.meaning())
         @if !r.code.hint().is_empty() { " (" (r.code.hint()) ")" }
@@ -322,11 +326,15 @@ fn flame(explained: &Explained<'_>) -> Markup {
         return markup! { h2 { "Flame graph" } p { "The run was too short for samples." } };
     }
     let svg = String::from_utf8_lossy(&svg);
-    // A page has no XML prologue in its middle.
-    let start = svg.find("<svg").unwrap_or(0);
+    // A page has no XML prologue.
+    let svg = &svg[svg.find("<svg").unwrap_or(0)..];
+    let height =
+        svg.split_once(" height=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("600", |h| h.0);
     markup! {
         h2 { "Flame graph" }
-        div.flame { (PreEscaped(&svg[start..])) }
+        // Its script and style take the first picture of their page for theirs, so it has a page of its own.
+        iframe id="flame" title="flame graph" width="100%" height={ (height) "px" }
+            srcdoc={ "<!DOCTYPE html><body style='margin:0'>" (svg) } {}
     }
 }
 

@@ -19,7 +19,7 @@ pub fn json(explained: &Explained<'_>) -> Value {
         .iter()
         .map(|row| {
             json!({
-                "name": row_name(row.kind, &row.function),
+                "name": explained.row_name(row),
                 "kind": row.kind.name(),
                 "function": &*row.function,
                 "samples": row.samples,
@@ -155,7 +155,7 @@ fn compilation(c: &Compilation) -> Value {
         "retiredMs": c.retired.map(ms),
         "evictedMs": c.evicted.map(ms),
         "checks": {"built": c.checks.0, "left": c.checks.1},
-        "allocations": {"built": c.allocations.0, "left": c.allocations.1},
+        "allocations": {"built": c.allocations.0, "left": c.allocations.1, "sunk": c.sunk},
         "calls": {"all": c.calls.0, "inlined": c.calls.1},
         "remarks": remarks(&c.remarks),
     })

@@ -7,6 +7,9 @@ use upshift::profile::sampler::FrameKind;
 
 use super::{Explained, ms, percent};
 
+/// How many different values of exits a line shows.
+const VALUES: usize = 3;
+
 /// What is said of one line.
 #[derive(Debug, Default)]
 pub struct Line {
@@ -19,7 +22,7 @@ pub struct Line {
     /// The loops that begin here, in words.
     pub loops: Vec<String>,
     /// Remarks by topic, code and detail, with their number, and for exits the values. Of several compilations the one that says
-    /// most counts.
+    /// most counts; exits are counted together, with some of the values that differ.
     pub remarks: BTreeMap<(usize, Code, String), (u64, Vec<String>)>,
 }
 
@@ -78,9 +81,13 @@ pub fn lines(explained: &Explained<'_>, name: &str) -> BTreeMap<u32, Line> {
             let Some(place) = remark.place.as_ref().filter(|p| *p.source == *name) else { continue };
             let key = (order(remark.code.topic()), remark.code, remark.detail.clone());
             let known = lines.entry(place.line).or_default().remarks.entry(key).or_default();
-            known.0 = known.0.max(remark.count);
-            if !remark.values.is_empty() {
-                known.1.clone_from(&remark.values);
+            known.0 = match remark.code.topic() {
+                Topic::Exit => known.0 + remark.count,
+                _ => known.0.max(remark.count),
+            };
+            let values = remark.values.join(", ");
+            if !values.is_empty() && known.1.len() < VALUES && !known.1.contains(&values) {
+                known.1.push(values);
             }
         }
     }

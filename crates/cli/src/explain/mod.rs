@@ -16,7 +16,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use upshift::explain::{Code, Compilation, FunctionReport, Level, Report};
+use upshift::explain::{Code, Compilation, FunctionReport, Level, Remark, Report, TimeRow};
 use upshift::profile::sampler::FrameKind;
 use upshift_mochi::source::SourceMap;
 
@@ -80,6 +80,23 @@ impl<'a> Explained<'a> {
         self.sources.files().find(|(_, f)| f.name() == name).map(|(_, f)| f.text())
     }
 
+    /// The name of a function, with its first line where others of the report have the same.
+    pub fn name(&self, function: &FunctionReport) -> String {
+        let same = self.report.functions.iter().filter(|f| f.name == function.name).count();
+        match &function.lines {
+            Some((_, first, _)) if same > 1 => format!("{}:{first}", function.name),
+            _ => function.name.to_string(),
+        }
+    }
+
+    /// What a row of times is called.
+    pub fn row_name(&self, row: &TimeRow) -> String {
+        match row.index.and_then(|i| self.report.functions.get(i)) {
+            Some(function) => row_name(row.kind, &self.name(function)),
+            None => row_name(row.kind, &row.function),
+        }
+    }
+
     /// The sources that guest functions of the report are in, in the order of the texts.
     pub fn names(&self) -> Vec<&'a str> {
         let used = |name: &str| {
@@ -89,8 +106,8 @@ impl<'a> Explained<'a> {
     }
 }
 
-/// What a row of times is called.
-pub fn row_name(kind: FrameKind, function: &str) -> String {
+/// What a frame is called.
+fn row_name(kind: FrameKind, function: &str) -> String {
     match kind {
         FrameKind::Interpreter | FrameKind::Baseline | FrameKind::Optimized | FrameKind::Inlined => {
             format!("{function} [{}]", kind.name())
@@ -118,8 +135,8 @@ fn percent(share: f64) -> String {
     format!("{:.1}%", 100.0 * share)
 }
 
-/// A remark in short: its code, what it is about, how often, and the values that an exit met.
-fn note(code: Code, detail: &str, count: u64, values: &[String]) -> String {
+/// A remark in short: its code, what it is about, how often, and what an exit worked on, once or in several cases.
+fn note(code: Code, detail: &str, count: u64, cases: &[String]) -> String {
     let mut text = code.text().to_string();
     if !detail.is_empty() {
         text.push(' ');
@@ -128,8 +145,35 @@ fn note(code: Code, detail: &str, count: u64, values: &[String]) -> String {
     if count > 1 {
         text.push_str(&format!(" ×{count}"));
     }
-    if !values.is_empty() {
-        text.push_str(&format!(" with {}", values.join(", ")));
+    if !cases.is_empty() {
+        text.push_str(&format!(" with {}", cases.join(" or ")));
+    }
+    text
+}
+
+/// A remark of a report in short.
+fn short_remark(r: &Remark) -> String {
+    let values = r.values.join(", ");
+    note(r.code, &r.detail, r.count, if values.is_empty() { &[] } else { std::slice::from_ref(&values) })
+}
+
+/// The tier of a function, for people.
+fn tier(f: &FunctionReport) -> String {
+    let loops = f.loops.iter().map(|l| l.level).max();
+    match loops.filter(|&l| l > f.level && f.remarks.iter().any(|r| r.code == Code::LoopsAlone)) {
+        Some(loops) => format!("{}, loops {}", f.level.name(), loops.name()),
+        None => f.level.name().to_string(),
+    }
+}
+
+/// What was saved by a compilation.
+fn saved(c: &Compilation) -> String {
+    let mut text = format!(
+        "calls inlined {} of {}, checks left {} of {}, allocations left {} of {}",
+        c.calls.1, c.calls.0, c.checks.1, c.checks.0, c.allocations.1, c.allocations.0
+    );
+    if c.sunk > 0 {
+        text.push_str(&format!(" and {} on ways that need them", c.sunk));
     }
     text
 }

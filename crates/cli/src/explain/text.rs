@@ -6,7 +6,7 @@ use std::fmt::Write;
 use upshift::explain::{Compilation, FunctionReport, Outcome, Remark, Topic};
 
 use super::lines::{Line, lines};
-use super::{Explained, letter, ms, note, percent, row_name, used_codes, what};
+use super::{Explained, letter, ms, note, percent, saved, short_remark, tier, used_codes, what};
 
 /// The most rows of the table of times that are shown one by one.
 const ROWS: usize = 20;
@@ -36,7 +36,7 @@ pub fn text(explained: &Explained<'_>) -> String {
     );
     out.push_str("\nWhere the time went\n");
     for row in report.time.iter().take(ROWS) {
-        let _ = writeln!(out, "  {:>6}  {}", percent(row.share), row_name(row.kind, &row.function));
+        let _ = writeln!(out, "  {:>6}  {}", percent(row.share), explained.row_name(row));
     }
     if report.time.len() > ROWS {
         let rest: f64 = report.time[ROWS..].iter().map(|r| r.share).sum();
@@ -47,7 +47,7 @@ pub fn text(explained: &Explained<'_>) -> String {
     }
     out.push_str("\nFunctions, most time first\n");
     for function in &report.functions {
-        one(&mut out, function);
+        one(&mut out, explained, function);
     }
     let codes = used_codes(report);
     if !codes.is_empty() {
@@ -92,9 +92,9 @@ fn source(out: &mut String, explained: &Explained<'_>, name: &str) {
     }
 }
 
-fn one(out: &mut String, f: &FunctionReport) {
+fn one(out: &mut String, explained: &Explained<'_>, f: &FunctionReport) {
     let place = f.lines.as_ref().map_or(String::new(), |l| format!(" {}:{}-{}", l.0, l.1, l.2));
-    let _ = writeln!(out, "\n  {}{place}: {}, {}", f.name, f.level.name(), percent(f.share));
+    let _ = writeln!(out, "\n  {}{place}: {}, {}", explained.name(f), tier(f), percent(f.share));
     for b in &f.baseline {
         let time = b.time.map_or("made by another instance".to_string(), |t| format!("in {}", ms(t)));
         let _ = writeln!(
@@ -124,7 +124,7 @@ fn one(out: &mut String, f: &FunctionReport) {
 /// A remark about a function, a loop or a way out.
 fn remark(r: &Remark) -> String {
     let at = r.place.as_ref().map_or(String::new(), |p| format!(" at line {}", p.line));
-    format!("{}{at}: {}", note(r.code, &r.detail, r.count, &r.values), r.code.meaning())
+    format!("{}{at}: {}", short_remark(r), r.code.meaning())
 }
 
 fn compilation(out: &mut String, f: &FunctionReport, c: &Compilation) {
@@ -138,11 +138,7 @@ fn compilation(out: &mut String, f: &FunctionReport, c: &Compilation) {
                 ms(time),
                 ms(c.asked)
             );
-            let _ = writeln!(
-                out,
-                "      calls inlined {} of {}, checks left {} of {}, allocations left {} of {}",
-                c.calls.1, c.calls.0, c.checks.1, c.checks.0, c.allocations.1, c.allocations.0
-            );
+            let _ = writeln!(out, "      {}", saved(c));
         }
         Outcome::Refused { at, code, .. } => {
             let _ = writeln!(out, "    {what} refused at {}: {}: {}", ms(at), code.text(), code.meaning());

@@ -62,8 +62,8 @@ macro_rules! codes {
 codes! {
     Done {
         Inlined "inlined" "the callee is built in place" "";
-        ChecksRemoved "checks-removed" "checks are not made: values show that they hold, or they were made before" "";
-        ChecksHoisted "checks-hoisted" "checks are made before the loop instead of in each turn" "";
+        ChecksRemoved "checks-removed" "a check is not made: values show that it holds, or it was made before" "";
+        ChecksHoisted "checks-hoisted" "a check is made before the loop instead of in each turn" "";
         AllocationRemoved "allocation-removed" "the object is not made: its fields are values" "";
         AllocationSunk "allocation-sunk" "objects are made only on the ways that need them" "";
         RoutineRemoved "routine-removed" "an instruction that would call the runtime is not needed" "";
@@ -90,7 +90,7 @@ codes! {
         OnlyInlined "only-inlined" "it has no machine code of its own: it runs inside its callers" "nothing to do";
     }
     Cost {
-        ChecksKept "checks-kept" "checks are made in each turn" "positions and sums that follow from the loop's counter and from lengths need none";
+        ChecksKept "checks-kept" "a check is made here" "positions and sums that follow from the loop's counter and from lengths need none";
         AllocationKept "allocation-kept" "an object is made here" "it is needed as an object: it is stored in another, returned, or passed to a call that is not inlined";
         Routine "routine" "the runtime does the instruction" "what it works on is dynamic, or the operation has no machine code of its own";
         HostCall "host-call" "a function of the library or the host is called" "call it less often, or outside of the loop";

@@ -1,6 +1,6 @@
 //! The report: from the journal, the samples, and the modules that are loaded.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ struct Collector<'a> {
 
 /// Makes the report.
 pub(crate) fn collect(input: Input<'_>) -> Report {
-    let Input { instance, journal, profile, config, elapsed, collector, entry } = input;
+    let Input { instance, journal, mut profile, config, elapsed, collector, entry } = input;
     let mut inlined: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
     for (i, attempt) in journal.attempts.iter().enumerate() {
         if matches!(attempt.outcome, journal::Outcome::Installed { .. }) {
@@ -71,6 +71,7 @@ pub(crate) fn collect(input: Input<'_>) -> Report {
             });
         }
     }
+    relabel(&mut profile, &journal, instance);
     let total = profile.samples();
     let c = Collector { instance, journal: &journal, config, inlined, total };
     let innermost = leaves(&profile);
@@ -111,6 +112,28 @@ pub(crate) fn collect(input: Input<'_>) -> Report {
         collector_time: collector,
         profile,
     }
+}
+
+/// A call is charged before the callee begins, where the sampler cannot see whether the callee is inlined there. Who compiled knows.
+fn relabel(profile: &mut Profile, journal: &Journal, instance: &Instance) {
+    let mut inlined: HashSet<(u32, u32, u32, u32)> = HashSet::new();
+    let installed = |a: &&Attempt| matches!(a.outcome, journal::Outcome::Installed { .. });
+    for call in journal.attempts.iter().filter(installed).flat_map(|a| &a.summary.calls) {
+        let span = instance.function(call.function).and_then(|m| m.span_at(call.word));
+        if let (Inlining::Done, Some(callee), Some(span)) = (call.inlining, call.callee, span) {
+            inlined.insert((call.function, span.start, span.end, callee));
+        }
+    }
+    profile.relabel(|outer, frame| match outer {
+        Some(outer)
+            if matches!(outer.kind, FrameKind::Optimized | FrameKind::Inlined)
+                && frame.kind.is_guest()
+                && inlined.contains(&(outer.number, outer.start, outer.end, frame.number)) =>
+        {
+            FrameKind::Inlined
+        }
+        _ => frame.kind,
+    });
 }
 
 /// What ran in each sample, with the number of samples: the innermost frame, or the compiler where one ran.
@@ -384,13 +407,14 @@ impl<'a> Collector<'a> {
         };
         let covers = |c: &&Compilation| c.of_loop.is_none_or(around);
         let number = known.meta.index;
-        let elsewhere = self.inlined.get(&number).into_iter().flatten();
-        let elsewhere = elsewhere.filter_map(|&i| match self.journal.attempts[i].outcome {
+        let elsewhere: Vec<&Attempt> =
+            self.inlined.get(&number).into_iter().flatten().map(|&i| &self.journal.attempts[i]).collect();
+        let installed = |a: &&Attempt| match a.outcome {
             journal::Outcome::Installed { at, .. } => Some(at),
             _ => None,
-        });
-        let optimized =
-            compilations.iter().filter(covers).filter_map(|c| c.outcome.installed()).chain(elsewhere).min();
+        };
+        let own = compilations.iter().filter(covers).filter_map(|c| c.outcome.installed());
+        let optimized = own.chain(elsewhere.iter().filter_map(installed)).min();
         let (level, since) = match (optimized, baseline.first()) {
             (Some(at), _) => (Level::Optimized, Some(at)),
             (None, Some(b)) => (Level::Baseline, Some(b.at)),
@@ -442,8 +466,6 @@ impl<'a> Collector<'a> {
             of.fold((0, 0), |(built, left), i| (built + i.built, left + i.left))
         };
         let inlined = summary.calls.iter().filter(|c| c.inlining == Inlining::Done).count() as u32;
-        let mut allocations = sum(|k| k == Kind::Allocation);
-        allocations.1 += summary.sunk;
         Compilation {
             of_loop,
             asked: attempt.asked,
@@ -453,7 +475,8 @@ impl<'a> Collector<'a> {
             retired: attempt.retired,
             evicted: attempt.evicted,
             checks: sum(|k| matches!(k, Kind::Check(_))),
-            allocations,
+            allocations: sum(|k| k == Kind::Allocation),
+            sunk: summary.sunk,
             calls: (summary.calls.len() as u32, inlined),
             remarks: self.remarks(summary, attempt),
         }

@@ -15,7 +15,7 @@ use upshift_optimizer::ir::Reason;
 use upshift_optimizer::summary::Summary;
 use upshift_runtime::frame::FunctionEntry;
 use upshift_runtime::instance::Instance;
-use upshift_runtime::object::{Header, ObjectKind};
+use upshift_runtime::object::{Header, List, ObjectKind};
 use upshift_runtime::string;
 use upshift_runtime::value::Value;
 
@@ -237,6 +237,10 @@ fn cell(instance: &Instance, value: Value) -> String {
     // SAFETY: the cell is a live object.
     let meta = unsafe { (*value.as_ptr::<Header>()).meta };
     match object {
+        ObjectKind::ListInt | ObjectKind::ListFloat | ObjectKind::ListBool | ObjectKind::ListCell => {
+            // SAFETY: it is a list.
+            format!("list of {}", unsafe { (*value.as_ptr::<List>()).len })
+        }
         ObjectKind::Record => format!("record {}", instance.shape(meta).name),
         ObjectKind::Closure => match instance.function(meta) {
             Some(function) => format!("function {}", function.name),

@@ -234,8 +234,10 @@ pub struct Compilation {
     pub evicted: Option<Duration>,
     /// Checks that the function had as it was built, and that are left. What runs seldom does not count.
     pub checks: (u32, u32),
-    /// Objects that it would make as it was built, and that it makes.
+    /// Places that make an object as it was built, and that are left.
     pub allocations: (u32, u32),
+    /// Places that make an object instead on a way that needs one, such as behind a loop.
+    pub sunk: u32,
     /// Calls of guest functions, and how many of them were inlined.
     pub calls: (u32, u32),
     /// What was done, what costs time, and which exits were taken, in the order of positions.
