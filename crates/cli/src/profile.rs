@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use inferno::flamegraph::Direction;
 use inferno::flamegraph::color::{Color, PaletteMap};
 use upshift::profile::sampler::{Detail, FrameKind, Profile};
 
@@ -79,7 +80,7 @@ impl Files {
         if let Some((path, file)) = self.svg
             && !folded.is_empty()
         {
-            check(path, flame_graph(profile, detail, &folded, title, file))?;
+            check(path, flame_graph(profile, detail, &folded, title, Direction::Straight, file))?;
         }
         Ok(written)
     }
@@ -111,6 +112,7 @@ pub fn flame_graph(
     detail: Detail,
     folded: &str,
     title: &str,
+    direction: Direction,
     writer: impl Write,
 ) -> std::io::Result<()> {
     let mut palette = PaletteMap::default();
@@ -125,6 +127,7 @@ pub fn flame_graph(
     palette.insert("[compiler thread]", OTHER);
     let mut options = inferno::flamegraph::Options::default();
     options.title = title.to_string();
+    options.direction = direction;
     options.subtitle =
         Some("red interpreter, orange baseline, green optimized, blue host, violet collector".to_string());
     options.count_name = "samples".to_string();

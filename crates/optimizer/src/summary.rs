@@ -16,8 +16,6 @@ use crate::ir::{CallSite, Function, InstData, Op, Reason};
 pub enum Kind {
     /// A check that leaves machine code where it fails.
     Check(Reason),
-    /// A way that leaves machine code whenever it is taken.
-    Exit(Reason),
     /// An object that is made.
     Allocation,
     /// An instruction that the interpreter's routine does.
@@ -65,19 +63,18 @@ pub struct Census {
 }
 
 /// What an instruction counts as, if it counts.
-fn class(func: &Function, data: &InstData) -> Option<Kind> {
+fn class(data: &InstData) -> Option<Kind> {
     let info = data.op.info();
-    match (info.leaves, info.site, info.terminator) {
-        // A stack check's immediate is a size.
-        (true, false, false) if data.op == Op::Stack => Some(Kind::Check(Reason::Stack)),
-        (true, false, false) if !info.charges => Some(Kind::Check(data.reason())),
-        (true, false, true) => Some(Kind::Exit(data.reason())),
-        (true, true, _) if info.makes => Some(Kind::Allocation),
-        (true, true, _) if data.op == Op::Routine => {
-            debug_assert!(data.site.expand().is_none_or(|s| func.sites[s].routine != u32::MAX));
-            Some(Kind::Routine)
-        }
-        _ => None,
+    // Ways out tell nothing until they are taken, and charges stay.
+    if !info.leaves || info.terminator || info.charges {
+        return None;
+    }
+    match data.op {
+        // Its immediate is a size.
+        Op::Stack => Some(Kind::Check(Reason::Stack)),
+        Op::Routine => Some(Kind::Routine),
+        _ if info.makes => Some(Kind::Allocation),
+        _ => (!info.site).then(|| Kind::Check(data.reason())),
     }
 }
 
@@ -97,7 +94,7 @@ impl Census {
                 } else if data.op.info().makes && !data.op.info().leaves {
                     census.sunk += 1;
                 }
-                let Some(kind) = class(func, data) else { continue };
+                let Some(kind) = class(data) else { continue };
                 let Some(state) = data.state.expand().map(|s| &func.states[s]) else { continue };
                 let count = census.counts.entry((kind, state.function, state.word)).or_default();
                 *count = (count.0 + 1, count.1.max(depth));

@@ -506,11 +506,12 @@ impl Instance {
     /// see [`explain`]. Before the first run, so that the report is whole; what was begun before is given up. Whether it began: the
     /// system may give no thread for the clock.
     pub fn start_explaining(&mut self, frequency: u32) -> bool {
+        let began = self.start_sampling(frequency);
         if let Some(driver) = &mut self.driver {
-            driver.set_journal(Some(Box::default()));
+            driver.set_journal(began.then(Box::default));
         }
-        self.explained_since = Some((Instant::now(), self.heap_stats().total_pause));
-        self.start_sampling(frequency)
+        self.explained_since = began.then(|| (Instant::now(), self.heap_stats().total_pause));
+        began
     }
 
     /// Ends what [`Instance::start_explaining`] began, and gives the report; `None` where nothing did.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use inferno::flamegraph::Direction;
 use maud::{DOCTYPE, Markup, PreEscaped, html as markup};
 use upshift::explain::{Compilation, FunctionReport, Level, LoopReport, Outcome, Remark, Topic};
 use upshift::profile::sampler::{Detail, FrameKind};
@@ -15,6 +16,8 @@ const TIMELINE: usize = 40;
 /// How wide it is, and the space for names before it, in pixels.
 const WIDTH: f64 = 960.0;
 const NAMES: f64 = 220.0;
+/// How tall the window of the flame graph is at most, in pixels.
+const TALLEST: u32 = 700;
 /// The height of its rows.
 const ROW: f64 = 18.0;
 
@@ -322,7 +325,8 @@ fn flame(explained: &Explained<'_>) -> Markup {
     let detail = Detail { tiers: true, lines: false };
     let folded = profile.folded(detail);
     let mut svg = Vec::new();
-    if folded.is_empty() || flame_graph(profile, detail, &folded, explained.program, &mut svg).is_err() {
+    let drawn = |svg| flame_graph(profile, detail, &folded, explained.program, Direction::Inverted, svg);
+    if folded.is_empty() || drawn(&mut svg).is_err() {
         return markup! { h2 { "Flame graph" } p { "The run was too short for samples." } };
     }
     let svg = String::from_utf8_lossy(&svg);
@@ -334,7 +338,7 @@ fn flame(explained: &Explained<'_>) -> Markup {
         h2 { "Flame graph" }
         // Its script and style take the first picture of their page for theirs, so it has a page of its own.
         iframe id="flame" title="flame graph" width="100%" height={ (height) "px" }
-            srcdoc={ "<!DOCTYPE html><body style='margin:0'>" (svg) } {}
+            srcdoc={ "<!DOCTYPE html><style>body { margin: 0 } body > svg { width: 100% }</style>" (svg) } {}
     }
 }
 

@@ -8,7 +8,7 @@ use upshift_bytecode::OperandKind;
 use upshift_optimizer::build::{Facts, Start};
 use upshift_optimizer::flow::{self, Flow};
 use upshift_optimizer::ir::Inlining;
-use upshift_optimizer::summary::{Item, Kind, Summary};
+use upshift_optimizer::summary::{Item, Kind};
 use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::FunctionMeta;
 
@@ -48,6 +48,13 @@ struct Known<'a> {
     loops: Vec<LoopData>,
     /// The innermost loop that code of a span stands in.
     loop_of: HashMap<(u32, u32), usize>,
+}
+
+impl Known<'_> {
+    /// The innermost loop that a word stands in.
+    fn innermost(&self, word: u32) -> Option<usize> {
+        self.loops.iter().rposition(|l| (l.header..=l.end).contains(&word))
+    }
 }
 
 struct Collector<'a> {
@@ -312,7 +319,7 @@ impl<'a> Collector<'a> {
             }
         }
         let loops = (0..known.loops.len())
-            .map(|i| self.of_loop(&known, i, in_loops[i], &compilations, &baseline, level))
+            .map(|i| self.of_loop(&known, i, in_loops[i], &attempts, &compilations, &baseline, level))
             .collect();
         FunctionReport {
             number,
@@ -385,11 +392,13 @@ impl<'a> Collector<'a> {
         if retired > retries as usize { Code::GivenUp } else { Code::Retired }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what is known of the function around")]
     fn of_loop(
         &self,
         known: &Known<'_>,
         i: usize,
         samples: u64,
+        attempts: &[&Attempt],
         compilations: &[Compilation],
         baseline: &[BaselineReport],
         function: Level,
@@ -405,7 +414,7 @@ impl<'a> Collector<'a> {
             }
             false
         };
-        let covers = |c: &&Compilation| c.of_loop.is_none_or(around);
+        let covers = |c: &Compilation| c.of_loop.is_none_or(around);
         let number = known.meta.index;
         let elsewhere: Vec<&Attempt> =
             self.inlined.get(&number).into_iter().flatten().map(|&i| &self.journal.attempts[i]).collect();
@@ -413,7 +422,7 @@ impl<'a> Collector<'a> {
             journal::Outcome::Installed { at, .. } => Some(at),
             _ => None,
         };
-        let own = compilations.iter().filter(covers).filter_map(|c| c.outcome.installed());
+        let own = compilations.iter().filter(|c| covers(c)).filter_map(|c| c.outcome.installed());
         let optimized = own.chain(elsewhere.iter().filter_map(installed)).min();
         let (level, since) = match (optimized, baseline.first()) {
             (Some(at), _) => (Level::Optimized, Some(at)),
@@ -429,11 +438,13 @@ impl<'a> Collector<'a> {
                 _ => self.why_not_higher(known, compilations, function, false),
             };
             remarks.extend(code.map(|code| self.remark(code)));
-        } else if let Some(c) = compilations.iter().filter(covers).rfind(|c| c.outcome.installed().is_some())
-        {
-            let here = |p: &Place| p.function == number && known.loop_of.get(&(p.start, p.end)) == Some(&i);
-            remarks.extend(c.remarks.iter().filter(|r| r.place.as_ref().is_some_and(here)).cloned());
-            if c.retired.is_some() {
+        } else {
+            let here = |function, word| function == number && known.innermost(word) == Some(i);
+            let mut own = attempts.iter().zip(compilations).filter(|(_, c)| covers(c));
+            let own = own.rfind(|(_, c)| c.outcome.installed().is_some());
+            let attempt = own.map(|o| *o.0).or(elsewhere.last().copied());
+            remarks.extend(attempt.into_iter().flat_map(|a| self.remarks(a, here)));
+            if own.is_some_and(|(_, c)| c.retired.is_some()) {
                 remarks.push(self.remark(self.after_retirement(compilations)));
             }
         }
@@ -466,6 +477,10 @@ impl<'a> Collector<'a> {
             of.fold((0, 0), |(built, left), i| (built + i.built, left + i.left))
         };
         let inlined = summary.calls.iter().filter(|c| c.inlining == Inlining::Done).count() as u32;
+        let mut remarks = self.remarks(attempt, |_, _| true);
+        if summary.sunk > 0 {
+            remarks.push(Remark { count: summary.sunk.into(), ..self.remark(Code::AllocationSunk) });
+        }
         Compilation {
             of_loop,
             asked: attempt.asked,
@@ -478,15 +493,19 @@ impl<'a> Collector<'a> {
             allocations: sum(|k| k == Kind::Allocation),
             sunk: summary.sunk,
             calls: (summary.calls.len() as u32, inlined),
-            remarks: self.remarks(summary, attempt),
+            remarks,
         }
     }
 
-    /// The remarks of a compilation: equal ones at one position are one.
-    fn remarks(&self, summary: &Summary, attempt: &Attempt) -> Vec<Remark> {
+    /// The remarks of a compilation on some of the words of functions: equal ones at one position are one.
+    fn remarks(&self, attempt: &Attempt, here: impl Fn(u32, u32) -> bool) -> Vec<Remark> {
+        let summary = &attempt.summary;
         type Key = (Option<Place>, Code, String);
         let mut all: BTreeMap<Key, (u64, Vec<String>)> = BTreeMap::new();
         let mut add = |function, word, code, detail: String, count: u64, values: Vec<String>| {
+            if !here(function, word) {
+                return;
+            }
             let of = all.entry((self.place(function, word), code, detail)).or_default();
             of.0 += count;
             if !values.is_empty() {
@@ -507,12 +526,7 @@ impl<'a> Collector<'a> {
             add(function, word, code, String::new(), exits.taken, exits.values.clone());
         }
         let remark = |((place, code, detail), (count, values))| Remark { code, place, count, detail, values };
-        let mut remarks: Vec<Remark> = all.into_iter().map(remark).collect();
-        if summary.sunk > 0 {
-            let count = summary.sunk.into();
-            remarks.push(Remark { count, ..self.remark(Code::AllocationSunk) });
-        }
-        remarks
+        all.into_iter().map(remark).collect()
     }
 
     /// What is said of what was counted: what is gone, what stands outside of the loop now, what is left.
@@ -530,15 +544,13 @@ impl<'a> Collector<'a> {
                 let left = if self.calls_host(item) { Code::HostCall } else { Code::Routine };
                 [Some((Code::RoutineRemoved, gone)), Some((left, item.left))]
             }
-            // Ways out tell nothing until they are taken.
-            Kind::Exit(_) => [None, None],
         }
     }
 
     /// More about what was counted.
     fn detail(&self, item: &Item) -> String {
         match item.kind {
-            Kind::Check(reason) | Kind::Exit(reason) => reason.name().to_string(),
+            Kind::Check(reason) => reason.name().to_string(),
             Kind::Allocation => self.op(item).map_or_else(String::new, |op| op.info().mnemonic.to_string()),
             Kind::Routine => match self.host_callee(item) {
                 Some(callee) => self.name(callee).to_string(),
