@@ -32,7 +32,7 @@ Options of run, profile, explain and test:
   --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
   --code-cache SIZE    most memory for machine code (default 64M)
-  --perf FORMAT        tell a profiler or debugger about machine code: map (perf) or gdb; may be repeated
+  --perf FORMAT        tell a profiler or debugger about machine code: map or jitdump (perf), gdb; may be repeated
   --verbose            say on stderr what is missing on this machine
   --time               say on stderr how long each phase took
   --memory-limit SIZE  most memory for the program's data: bytes, or with K, M, G
@@ -40,6 +40,7 @@ Options of run, profile, explain and test:
   --fuel N             most calls and loop turns
   --gc-stats           say on stderr what the collector did
   --gc-stress          collect at every opportunity, for testing
+  --iterations N       run: run the program N times in one instance; print, instead of its output, the times as JSON
   --quiet              no warnings
   --filter TEXT        test: only test blocks whose name contains the text
 
@@ -79,8 +80,11 @@ const TIERS: &[(&str, Tier)] = &[
 ];
 
 /// The formats by the names that `--perf` takes.
-const PERF: &[(&str, upshift::ProfileFormat)] =
-    &[("map", upshift::ProfileFormat::PerfMap), ("gdb", upshift::ProfileFormat::Gdb)];
+const PERF: &[(&str, upshift::ProfileFormat)] = &[
+    ("map", upshift::ProfileFormat::PerfMap),
+    ("jitdump", upshift::ProfileFormat::Jitdump),
+    ("gdb", upshift::ProfileFormat::Gdb),
+];
 
 /// What to do.
 #[derive(Debug)]
@@ -150,6 +154,8 @@ pub struct Options {
     pub json: bool,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// How often the program runs, if its iterations are timed.
+    pub iterations: Option<u32>,
     /// Where a profile goes, if one is taken.
     pub profile: Option<ProfileOptions>,
 }
@@ -190,8 +196,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("perf") => {
                 let text = text(&mut parser)?;
                 let format = PERF.iter().find(|p| p.0 == text).map(|p| p.1);
-                let format =
-                    format.ok_or_else(|| format!("unknown format `{text}`; there are map and gdb"))?;
+                let format = format
+                    .ok_or_else(|| format!("unknown format `{text}`; there are map, jitdump and gdb"))?;
                 options.perf.push(format);
             }
             Long("time") => options.time = true,
@@ -205,6 +211,12 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("output") | Short('o') => report.output = Some(path(&mut parser)?),
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
+            Long("iterations") => {
+                let text = text(&mut parser)?;
+                let number = text.parse().ok().filter(|&n| n > 0);
+                options.iterations =
+                    Some(number.ok_or_else(|| format!("`--iterations {text}` is not a number from 1 on"))?);
+            }
             Long("folded") => profile.folded = Some(path(&mut parser)?),
             Long("svg") => profile.svg = Some(path(&mut parser)?),
             Long("frequency") => {
@@ -339,6 +351,7 @@ mod tests {
             ("run --tier quantum a", "unknown tier"),
             ("dump a.mochi", "--bytecode"),
             ("check --frobnicate a", "frobnicate"),
+            ("run --iterations none a", "from 1 on"),
             ("profile --frequency 0 a", "from 1 to"),
         ] {
             let error = parse_words(line).expect_err("must be rejected");

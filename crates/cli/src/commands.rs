@@ -15,6 +15,7 @@ use upshift_mochi::testing::TestReport;
 use crate::args::{Command, HELP, Options};
 use crate::disassembly;
 use crate::explain::{self, Explained};
+use crate::iterations::Iterations;
 use crate::profile::{self, Files};
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
@@ -201,6 +202,11 @@ fn run(options: &Options, started: Instant) -> u8 {
     if options.report.as_ref().is_some_and(|r| r.discards(options.json)) {
         grants = grants.stdout(std::io::sink());
     }
+    let mut iterations = None;
+    if let Some(count) = options.iterations {
+        let (muted, all) = Iterations::new(count, grants);
+        (grants, iterations) = (muted, Some(all));
+    }
     let instance = phases.time("start", || engine.instantiate(&code, grants, limits(options)));
     let mut instance = match instance {
         Ok(instance) => instance,
@@ -222,7 +228,10 @@ fn run(options: &Options, started: Instant) -> u8 {
         eprintln!("error: the system gives no thread for the report's clock");
         return FAILED;
     }
-    let result = phases.time("run", || instance.run());
+    let result = phases.time("run", || match &mut iterations {
+        None => instance.run(),
+        Some(iterations) => iterations.run(&mut instance),
+    });
     let explained = instance.stop_explaining();
     let sampled = instance.stop_sampling();
     let mut exit = match &result {
@@ -234,6 +243,17 @@ fn run(options: &Options, started: Instant) -> u8 {
             exit_code(error)
         }
     };
+    if let Some(iterations) = iterations
+        && result.is_ok()
+    {
+        match iterations.report() {
+            Ok(times) => say(&times),
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit = FAILED;
+            }
+        }
+    }
     if let (Some(sampled), Some(files)) = (sampled, files) {
         let lines = options.profile.as_ref().is_some_and(|p| p.lines);
         eprint!("{}", profile::table(&sampled));
@@ -276,6 +296,7 @@ fn run(options: &Options, started: Instant) -> u8 {
     {
         eprintln!("note: {problem}");
     }
+    engine.finish_profiles();
     if options.time {
         phase_times(&phases, started);
     }

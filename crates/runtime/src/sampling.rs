@@ -40,7 +40,7 @@ pub const WINDOW: u32 = 128;
 pub const DEPTH: usize = 512;
 
 /// The most units between polls while somebody samples.
-pub const PORTION: i64 = 997;
+pub const PORTION: i64 = 1_999;
 
 /// The machine code, if any, that a frame runs in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]

@@ -244,6 +244,13 @@ impl Engine {
         self.0.machinery.problem()
     }
 
+    /// Ends the files of profilers that have an end, before the process does. What is compiled later is not in them.
+    pub fn finish_profiles(&self) {
+        if let Some(profiler) = self.0.machinery.profiler() {
+            profiler.finish();
+        }
+    }
+
     /// Why profilers and debuggers were told less than [`Config::profile`] asks for.
     pub fn profile_problem(&self) -> Option<String> {
         self.0.machinery.profile_problem()

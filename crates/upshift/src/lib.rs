@@ -67,6 +67,7 @@ pub use upshift_bytecode as bytecode;
 pub use upshift_bytecode::TrapCode;
 pub use upshift_runtime::context::InterruptHandle;
 pub use upshift_runtime::feedback;
+pub use upshift_runtime::heap::thread_time;
 pub use upshift_runtime::host::{
     Args, HostContext, HostFunction, HostRegistry, ListView, MapView, RecordView, Ret, Root, Storage, Text,
     TupleView, Val,

@@ -332,8 +332,8 @@ fn flame(explained: &Explained<'_>) -> Markup {
     let svg = String::from_utf8_lossy(&svg);
     // A page has no XML prologue.
     let svg = &svg[svg.find("<svg").unwrap_or(0)..];
-    let height =
-        svg.split_once(" height=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("600", |h| h.0);
+    let height = svg.split_once(" height=\"").and_then(|(_, rest)| rest.split_once('"'));
+    let height = height.and_then(|h| h.0.parse::<u32>().ok()).map_or(TALLEST, |h| h.min(TALLEST));
     markup! {
         h2 { "Flame graph" }
         // Its script and style take the first picture of their page for theirs, so it has a page of its own.

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-pub use collect::{Roots, Visitor};
+pub use collect::{Roots, Visitor, thread_time};
 
 use crate::hash;
 use crate::object::{Buffer, Header, MIN_OBJECT, ObjectKind, WideInt, buffer_bits, gc};
