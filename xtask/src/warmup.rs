@@ -4,7 +4,8 @@
 //! processes run a kernel many times within one instance each, and the time of each iteration is kept. Each process's curve is
 //! cut where its level changes ([`change_points`]), and the levels say what kind of curve it is ([`classify`]): flat, warm-up,
 //! slow-down, or none that settles. A kernel has as many verdicts as processes; their shares are what is reported, since runs
-//! of the same program differ.
+//! of the same program differ. Beside them stands the verdict on the curve of medians over processes: what the engine does, it
+//! does in most processes at about the same iteration, and what the machine does, it does in few at once.
 //!
 //! What differs from the paper: some hundred iterations instead of 2000, of kernels made small (`benches/kernels/small.tsv`), so
 //! that all of them take minutes and not days; and processor time of the program's thread instead of wall time, since the
@@ -61,6 +62,16 @@ struct Measured {
 }
 
 impl Measured {
+    /// The curve of medians over processes, which what disturbs single processes is not in.
+    fn together(&self) -> Curve {
+        let longest = self.curves.iter().map(|curve| curve.times.len()).max().unwrap_or(0);
+        let at = |i: usize| {
+            let times: Vec<f64> = self.curves.iter().filter_map(|c| c.times.get(i).copied()).collect();
+            crate::bench::report::median(&times)
+        };
+        Curve::of((0..longest).filter_map(at).collect())
+    }
+
     /// How many processes have a verdict.
     fn count(&self, verdict: Verdict) -> usize {
         self.curves.iter().filter(|curve| curve.verdict == verdict).count()

@@ -39,6 +39,9 @@ pub const WINDOW: u32 = 128;
 /// each sample a walk over megabytes.
 pub const DEPTH: usize = 512;
 
+/// What is no longer than this and calls nothing is taken to be inlined into optimized code that calls it.
+const SMALL: u32 = 80;
+
 /// The most units between polls while somebody samples.
 pub const PORTION: i64 = 1_999;
 
@@ -158,12 +161,15 @@ impl Sampling {
         self.due.load(Ordering::Relaxed) != self.taken
     }
 
-    /// Gives all ticks that are due to a stack.
+    /// Gives all ticks that are due to a stack; where there is none they stay due.
     fn give(&mut self, stack: &[Place]) {
+        if stack.is_empty() {
+            return;
+        }
         let due = self.due.load(Ordering::Relaxed);
         let ticks = due.wrapping_sub(self.taken);
         self.taken = due;
-        if ticks != 0 && !stack.is_empty() {
+        if ticks != 0 {
             self.sink.sample(stack, ticks);
         }
     }
@@ -251,10 +257,7 @@ impl Instance {
     unsafe fn look(&mut self, frame: Frame, pc: *const Word, running: Running) {
         let now = Instant::now();
         // SAFETY: by the contract.
-        let (word, callee) = unsafe {
-            let word = pc.offset_from((*frame.entry).code) as u32;
-            (word, callee(frame.fp, pc))
-        };
+        let (word, callee) = unsafe { (word_of(&*frame.entry, pc), callee(frame.fp, pc)) };
         // SAFETY: by the contract.
         let done = unsafe { self.interval(now, frame, word, running) };
         let Some(s) = &mut self.sampling else { return };
@@ -310,8 +313,9 @@ impl Instance {
         // Behind a way back the caller's part is not known, and taken for nothing.
         let own = u64::from(to.saturating_sub(from));
         let code = match stack.first() {
-            // Optimized code calls what it did not inline through the callee's own code.
-            Some(&Place::Guest { code: code @ Code::Interpreter, .. }) => code,
+            Some(Place::Guest { code: Code::Optimized | Code::Inlined, .. }) if meta.len <= SMALL => {
+                Code::Inlined
+            }
             _ => self.code_of(callee),
         };
         let Some(s) = &mut self.sampling else { return };

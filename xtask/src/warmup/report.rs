@@ -42,11 +42,13 @@ fn share(count: usize, of: usize) -> String {
 fn rows(measured: &[Measured]) -> Vec<Vec<String>> {
     let mut head = vec!["kernel".to_owned()];
     head.extend(Verdict::ALL.iter().map(|verdict| verdict.name().to_owned()));
+    head.push("together".to_owned());
     head.extend(["iteration", "first", "to 90 % speed"].map(str::to_owned));
     let mut rows = vec![head];
     for one in measured {
         let mut row = vec![one.kernel.clone()];
         row.extend(Verdict::ALL.iter().map(|&v| share(one.count(v), one.curves.len())));
+        row.push(one.together().verdict.name().to_owned());
         let time = |value: Option<f64>| value.map_or("-".to_owned(), report::time);
         row.push(time(one.median(|curve| Some(curve.steady))));
         row.push(time(one.median(|curve| curve.times.first().copied())));
@@ -56,7 +58,7 @@ fn rows(measured: &[Measured]) -> Vec<Vec<String>> {
     let processes = measured.iter().map(|one| one.curves.len()).sum();
     let mut all = vec!["all".to_owned()];
     all.extend(Verdict::ALL.iter().map(|&v| share(measured.iter().map(|one| one.count(v)).sum(), processes)));
-    all.extend(["", "", ""].map(str::to_owned));
+    all.extend(["", "", "", ""].map(str::to_owned));
     rows.push(all);
     rows
 }
@@ -78,6 +80,7 @@ fn json(measured: &[Measured], options: &Options) -> Json {
         Json::Object(vec![
             ("kernel".into(), Json::Text(one.kernel.clone())),
             ("verdicts".into(), Json::Object(counts.collect())),
+            ("together".into(), curve(&one.together())),
             ("processes".into(), Json::List(one.curves.iter().map(curve).collect())),
         ])
     };
@@ -113,7 +116,7 @@ fn page(measured: &[Measured], options: &Options, rows: &[Vec<String>]) -> Strin
         .collect();
     body.push_str(&format!(
         "<p class=\"soft\">The curves: time of each iteration as a multiple of the steady one, logarithmic, a line \
-         for each process; ticks are where levels change. {}</p>\n",
+         for each process; ticks are where levels change. The strong line is the curve of medians. {}</p>\n",
         legend.join(", ")
     ));
     for one in measured {
@@ -161,6 +164,13 @@ fn picture(one: &Measured) -> String {
             ));
         }
     }
+    let together = one.together();
+    let points: Vec<String> =
+        ratios(&together).iter().enumerate().map(|(i, &v)| format!("{:.1},{:.1}", x(i), y(v))).collect();
+    svg.push_str(&format!(
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"currentColor\" stroke-width=\"1.5\"/>\n",
+        points.join(" ")
+    ));
     svg.push_str("</svg>");
     svg
 }
@@ -178,13 +188,13 @@ mod tests {
         ];
         let rows = rows(&measured);
         assert_eq!(rows.len(), 4);
-        assert_eq!(rows[1], ["a", "50 %", "50 %", "-", "-", "1.00 ms", "5.50 ms", "5.00 ms"]);
-        assert_eq!(rows[2], ["b<", "-", "100 %", "-", "-", "1.00 ms", "10.0 ms", "10.0 ms"]);
+        assert_eq!(rows[1], ["a", "50 %", "50 %", "-", "-", "warm-up", "1.00 ms", "5.50 ms", "5.00 ms"]);
+        assert_eq!(rows[2], ["b<", "-", "100 %", "-", "-", "warm-up", "1.00 ms", "10.0 ms", "10.0 ms"]);
         assert_eq!(rows[3][..5], ["all", "25 %", "75 %", "-", "-"]);
         let options =
             Options { filters: Vec::new(), processes: 2, iterations: 100, tier: "auto".into(), wall: false };
         let page = page(&measured, &options, &rows);
-        assert_eq!((page.matches("<svg ").count(), page.matches("<polyline ").count()), (2, 4));
+        assert_eq!((page.matches("<svg ").count(), page.matches("<polyline ").count()), (2, 6));
         assert!(page.contains("<h2>b&lt;</h2>"));
         assert!(json(&measured, &options).to_string().contains("\"no steady state\": 0"));
     }
