@@ -56,7 +56,7 @@ Options of explain:
   -o, --output FILE    write the report to a file, not to standard output; a page or JSON on standard output stands
                        there alone: what the program prints is discarded
   --discard            discard what the program prints
-  --frequency N        samples a second (default 1000)
+  --frequency N        samples a second (default 500)
 
 Options of check:
   --strict             the letter of the reference checker

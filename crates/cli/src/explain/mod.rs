@@ -20,8 +20,9 @@ use upshift::explain::{Code, Compilation, FunctionReport, Level, Remark, Report,
 use upshift::profile::sampler::FrameKind;
 use upshift_mochi::source::SourceMap;
 
-/// Samples a second where nobody asks for another number.
-pub const FREQUENCY: u32 = 1000;
+/// Samples a second where nobody asks for another number. A window of polls is open for each, which costs programs that do little
+/// but call some 35 µs: 500 stay well below 5% of the time, 1000 do not on a busy machine.
+pub const FREQUENCY: u32 = 500;
 
 /// What is written, and where.
 #[derive(Debug, Default, Clone)]

@@ -358,29 +358,35 @@ impl<'a> Collector<'a> {
             });
         };
         let last = compilations.iter().rfind(|c| c.of_loop.is_none());
+        let obstacle = self.journal.lower.get(&known.meta.index).and_then(|l| l.obstacle);
         let installed = |c: &Compilation| c.outcome.installed().is_some() && c.retired.is_none();
+        // What the optimizing compiler was asked for last.
+        let asked = match last.map(|c| (c.outcome, c.retired, c.evicted)) {
+            Some((Outcome::Refused { code, .. }, ..)) => Some(code),
+            Some((Outcome::Pending, ..)) if self.journal.no_compiler => Some(Code::NoCompiler),
+            Some((Outcome::Pending, ..)) => Some(Code::Pending),
+            Some((Outcome::Installed { .. }, Some(_), _)) => Some(self.after_retirement(compilations)),
+            Some((Outcome::Installed { .. }, None, Some(_))) => Some(Code::Evicted),
+            Some((Outcome::Installed { .. }, None, None)) | None => None,
+        };
         match level {
-            Level::Optimized => {
-                last.filter(|c| c.retired.is_some()).map(|_| self.after_retirement(compilations))
-            }
-            Level::Interpreter => {
-                let obstacle = self.journal.lower.get(&known.meta.index).and_then(|l| l.obstacle);
-                Some(match obstacle {
-                    Some(Code::TooEarly) | None if inlined => Code::OnlyInlined,
-                    Some(code) => code,
-                    None if self.journal.no_memory => Code::NoExecutableMemory,
-                    None => Code::Cold,
-                })
-            }
-            Level::Baseline => Some(match last.map(|c| c.outcome) {
-                Some(Outcome::Refused { code, .. }) => code,
-                Some(Outcome::Pending) if !self.journal.no_compiler => Code::Pending,
-                _ if self.journal.no_compiler => Code::NoCompiler,
-                _ if compilations.iter().any(installed) => Code::LoopsAlone,
-                _ if compilations.iter().any(|c| c.retired.is_some()) => self.after_retirement(compilations),
-                _ if config.optimize_heat == u32::MAX => Code::BaselineOnly,
-                _ if inlined => Code::OnlyInlined,
-                _ => Code::Warm,
+            Level::Optimized => asked,
+            Level::Interpreter => Some(match obstacle {
+                Some(Code::TooEarly) | None if inlined => Code::OnlyInlined,
+                Some(code) => code,
+                None if self.journal.no_memory => Code::NoExecutableMemory,
+                None => Code::Cold,
+            }),
+            Level::Baseline => Some(match asked.or(obstacle) {
+                Some(code) => code,
+                None if self.journal.no_compiler => Code::NoCompiler,
+                None if compilations.iter().any(installed) => Code::LoopsAlone,
+                None if compilations.iter().any(|c| c.retired.is_some()) => {
+                    self.after_retirement(compilations)
+                }
+                None if config.optimize_heat == u32::MAX => Code::BaselineOnly,
+                None if inlined => Code::OnlyInlined,
+                None => Code::Warm,
             }),
         }
     }
