@@ -89,6 +89,14 @@ static TABLE: Table = {
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
 
+/// Where machine code goes on.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    address: *const u8,
+    /// Whether it is optimized code of one loop.
+    of_loop: bool,
+}
+
 /// Stands for the stub of functions without machine code until the memory is mapped. Never jumped to: only machine code does.
 static NOWHERE: u8 = 0;
 
@@ -378,9 +386,10 @@ impl Driver {
         pc: *const Word,
         uncompiled: *const u8,
         optimized: bool,
-    ) -> Option<*const u8> {
+    ) -> Option<Target> {
+        let target = |address| Target { address, of_loop: false };
         if pc == entry.code || pc == entry.start {
-            return (entry.native != uncompiled).then_some(entry.native);
+            return (entry.native != uncompiled).then_some(target(entry.native));
         }
         let word = u32::try_from((pc as usize).wrapping_sub(entry.code as usize) / 8).ok()?;
         if let Some(number) = self.optimized.loops.get(&(entry.index(), word))
@@ -388,13 +397,13 @@ impl Driver {
         {
             code.entered = code.entered.saturating_add(1);
             self.counters.osr_entries += 1;
-            return Some(code.entry);
+            return Some(Target { address: code.entry, of_loop: true });
         }
         if optimized {
             return None;
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
-        code.resume(word)
+        code.resume(word).map(target)
     }
 
     // ---- Tier 2 ----
@@ -990,7 +999,9 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 // The table may move while code runs.
                 let index = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
-                let status = enter(ctx, fp, target);
+                let outer = (*instance).sampling_in_loop(target.of_loop.then_some(fp));
+                let status = enter(ctx, fp, target.address);
+                (*instance).sampling_in_loop(outer);
                 if status == Status::Exit as u32 {
                     return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
                 }
