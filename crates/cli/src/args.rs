@@ -48,6 +48,7 @@ Options of profile:
   --folded FILE        write folded stacks, for flame graph tools
   --svg FILE           write a flame graph; without both options NAME.folded and NAME.svg are written
   --frequency N        samples a second (default 1000)
+  --grain N            calls and loop turns between looks at the clock (default 1999): fewer are exacter and slower
   --lines              tell lines of functions apart
 
 Options of explain:
@@ -220,8 +221,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("folded") => profile.folded = Some(path(&mut parser)?),
             Long("svg") => profile.svg = Some(path(&mut parser)?),
             Long("frequency") => {
-                let number = frequency(&text(&mut parser)?)?;
-                (profile.frequency, report.frequency) = (Some(number), Some(number));
+                let most = upshift::profile::sampler::MAX_FREQUENCY;
+                let number = number("--frequency", &text(&mut parser)?, most)?;
+                profile.sampling.frequency = number;
+                report.frequency = Some(number);
+            }
+            Long("grain") => {
+                profile.sampling.portion = number("--grain", &text(&mut parser)?, 10_000)?;
             }
             Long("lines") => profile.lines = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
@@ -278,10 +284,9 @@ fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
     parser.value().map(PathBuf::from).map_err(|e| e.to_string())
 }
 
-fn frequency(text: &str) -> Result<u32, String> {
-    let most = upshift::profile::sampler::MAX_FREQUENCY;
+fn number(option: &str, text: &str, most: u32) -> Result<u32, String> {
     let number = text.parse().ok().filter(|n| (1..=most).contains(n));
-    number.ok_or_else(|| format!("`--frequency {text}` is not a number from 1 to {most}"))
+    number.ok_or_else(|| format!("`{option} {text}` is not a number from 1 to {most}"))
 }
 
 /// A number with a unit behind it.
@@ -353,6 +358,7 @@ mod tests {
             ("check --frobnicate a", "frobnicate"),
             ("run --iterations none a", "from 1 on"),
             ("profile --frequency 0 a", "from 1 to"),
+            ("profile --grain 20000 a", "from 1 to 10000"),
         ] {
             let error = parse_words(line).expect_err("must be rejected");
             assert!(error.contains(part), "{line}: {error}");

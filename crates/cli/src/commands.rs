@@ -217,7 +217,7 @@ fn run(options: &Options, started: Instant) -> u8 {
     };
     on_interrupt(instance.interrupt_handle(), waiting);
     if let Some(profile) = &options.profile
-        && !instance.start_sampling(profile.frequency.unwrap_or(profile::FREQUENCY))
+        && !instance.start_sampling_with(profile.sampling)
     {
         eprintln!("error: the system gives no thread for the profiler's clock");
         return FAILED;

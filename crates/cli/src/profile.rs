@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use inferno::flamegraph::Direction;
 use inferno::flamegraph::color::{Color, PaletteMap};
+use inferno::flamegraph::{Direction, TextTruncateDirection};
 use upshift::profile::sampler::{Detail, FrameKind, Profile};
 
 /// What a profile is written to, and how it is taken.
@@ -17,14 +17,11 @@ pub struct ProfileOptions {
     pub folded: Option<PathBuf>,
     /// The flame graph.
     pub svg: Option<PathBuf>,
-    /// Samples a second.
-    pub frequency: Option<u32>,
+    /// Frequency and grain.
+    pub sampling: upshift::profile::sampler::Options,
     /// Whether frames are lines instead of functions.
     pub lines: bool,
 }
-
-/// Samples a second where nobody asks for another number.
-pub const FREQUENCY: u32 = 1000;
 
 /// How many frames the table has.
 const ROWS: usize = 12;
@@ -128,8 +125,11 @@ pub fn flame_graph(
     let mut options = inferno::flamegraph::Options::default();
     options.title = title.to_string();
     options.direction = direction;
-    options.subtitle =
-        Some("red interpreter, orange baseline, green optimized, blue host, violet collector".to_string());
+    options.subtitle = Some(
+        "red interpreter, orange baseline, green optimized, blue host, violet collector, grey compilers"
+            .to_string(),
+    );
+    options.text_truncate_direction = TextTruncateDirection::Right;
     options.count_name = "samples".to_string();
     options.palette_map = Some(&mut palette);
     let mut writer = BufWriter::new(writer);

@@ -9,7 +9,8 @@
 //! went. So a tick that a poll finds opens a *window*: for the next [`WINDOW`] charges the budget has one unit, so each of them
 //! is a poll, the time between them is taken, and one of these intervals is drawn with a chance in proportion to its time
 //! (reservoir sampling with weights: Chao, "A general purpose unequal probability sampling plan", Biometrika 1982). What the
-//! polls cost themselves is not in the intervals. The stack at the end of the interval gets all ticks that are due.
+//! polls cost themselves is not in the intervals. The stack at the end of the interval gets all ticks that are due. So shares are
+//! those of time for what repeats within a window, and for what lasts longer than a portion of the budget.
 //!
 //! * An interval ends at the next charge, which may stand behind what took the time. Where it began at a call whose callee charged
 //!   nothing itself, callee and caller share the interval by the bytecode between the two charges; elsewhere the line is
@@ -42,8 +43,9 @@ pub const DEPTH: usize = 512;
 /// What is no longer than this and calls nothing is taken to be inlined into optimized code that calls it.
 const SMALL: u32 = 80;
 
-/// The most units between polls while somebody samples.
-pub const PORTION: i64 = 1_999;
+/// The most units between polls while somebody samples, unless another number is asked for. What lasts for fewer units is seen as what
+/// follows it: the budget is a register of running code, so that no clock can shorten a portion.
+pub const PORTION: u32 = 1_999;
 
 /// The machine code, if any, that a frame runs in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -128,6 +130,7 @@ struct Window {
 /// What an instance keeps while somebody samples.
 pub struct Sampling {
     due: Arc<AtomicU64>,
+    portion: i64,
     /// Ticks that were given away.
     taken: u64,
     window: Option<Window>,
@@ -151,11 +154,21 @@ impl std::fmt::Debug for Sampling {
 unsafe impl Send for Sampling {}
 
 impl Sampling {
-    /// Takes a sample whenever the number is higher than before.
-    pub fn new(due: Arc<AtomicU64>, sink: Box<dyn Sink>) -> Sampling {
+    /// Takes a sample whenever the number is higher than before, with at most so many units between polls.
+    pub fn new(due: Arc<AtomicU64>, portion: u32, sink: Box<dyn Sink>) -> Sampling {
         let taken = due.load(Ordering::Relaxed);
         let random = 0x9E37_79B9_7F4A_7C15;
-        Sampling { due, taken, window: None, drawn: Vec::new(), in_loop: None, stepped: false, random, sink }
+        Sampling {
+            due,
+            portion: i64::from(portion.max(1)),
+            taken,
+            window: None,
+            drawn: Vec::new(),
+            in_loop: None,
+            stepped: false,
+            random,
+            sink,
+        }
     }
 
     #[inline(always)]
@@ -207,13 +220,13 @@ impl Instance {
     /// The most units that a refill gives because somebody samples; `None` where nobody does.
     #[inline(always)]
     pub(crate) fn sampled_portion(&self) -> Option<i64> {
-        self.sampling.as_ref().map(|s| if s.window.is_some() { 1 } else { PORTION })
+        self.sampling.as_ref().map(|s| if s.window.is_some() { 1 } else { s.portion })
     }
 
     /// What is left of a portion of so many units, if the one that ended with the last poll was smaller because somebody samples.
     #[inline(always)]
     pub fn sampled_units(&self, units: i64) -> i64 {
-        self.sampling.as_ref().map_or(units, |s| if s.stepped { 1 } else { units.min(PORTION) })
+        self.sampling.as_ref().map_or(units, |s| if s.stepped { 1 } else { units.min(s.portion) })
     }
 
     /// Ticks so far belong to nobody: a run begins.

@@ -21,7 +21,7 @@ use crate::explain::journal::Journal;
 use crate::explain::{self, Report};
 use crate::function::{Params, ResultType, TypedFunction};
 use crate::profile::Format as ProfileFormat;
-use crate::profile::sampler::{Profile, Sampler};
+use crate::profile::sampler::{Options as SamplingOptions, Profile, Sampler};
 use crate::tiers::events::Event;
 use crate::tiers::{self, Counters, Driver, MachineCode, Machinery, OptimizedFunction};
 
@@ -492,15 +492,20 @@ impl Instance {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_sampling(&mut self, frequency: u32) -> bool {
+        self.start_sampling_with(SamplingOptions { frequency, ..SamplingOptions::default() })
+    }
+
+    /// As [`Instance::start_sampling`], with other options.
+    pub fn start_sampling_with(&mut self, options: SamplingOptions) -> bool {
         self.sampler = None;
         self.inner.set_sampling(None);
-        self.sampler = Sampler::start(frequency, &mut self.inner, self.engine.0.machinery.clone());
+        self.sampler = Sampler::start(options, &mut self.inner, self.engine.0.machinery.clone());
         self.sampler.is_some()
     }
 
     /// As [`Instance::start_sampling`], with a clock of the caller's: each time that the number grows by one is a tick.
     pub fn start_sampling_by(&mut self, ticks: Arc<AtomicU64>) {
-        self.sampler = Some(Sampler::counted(ticks, &mut self.inner));
+        self.sampler = Some(Sampler::counted(ticks, SamplingOptions::default().portion, &mut self.inner));
     }
 
     /// Ends what [`Instance::start_sampling`] began; `None` where nothing did.

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use upshift_runtime::instance::Instance;
-use upshift_runtime::sampling::{Activity, Code, Place, Sampling, Sink};
+use upshift_runtime::sampling::{Activity, Code, PORTION, Place, Sampling, Sink};
 
 use crate::tiers::Machinery;
 
@@ -30,6 +30,23 @@ const NODES: usize = 1 << 20;
 
 /// The most ticks a second.
 pub const MAX_FREQUENCY: u32 = 100_000;
+
+/// How samples are taken.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Samples a second, 1 to [`MAX_FREQUENCY`].
+    pub frequency: u32,
+    /// The most units of work, calls and turns of loops, between two looks at the clock, 1 to 10,000. What lasts for fewer is seen
+    /// as what follows it, and each look takes some 100 ns.
+    pub portion: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { frequency: 1000, portion: PORTION }
+    }
+}
 
 /// What a line of a sampled stack is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -345,13 +362,13 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Begins. `None` where the system gives no thread.
     pub(crate) fn start(
-        frequency: u32,
+        options: Options,
         instance: &mut Instance,
         machinery: Arc<Machinery>,
     ) -> Option<Sampler> {
-        let frequency = frequency.clamp(1, MAX_FREQUENCY);
+        let frequency = options.frequency.clamp(1, MAX_FREQUENCY);
         let ticks = Arc::new(AtomicU64::new(0));
-        let mut sampler = Sampler::counted(ticks.clone(), instance);
+        let mut sampler = Sampler::counted(ticks.clone(), options.portion, instance);
         let shared = sampler.shared.clone();
         let interval = Duration::from_secs(1) / frequency;
         let clock = std::thread::Builder::new()
@@ -363,9 +380,10 @@ impl Sampler {
     }
 
     /// Begins, with ticks that somebody else counts.
-    pub(crate) fn counted(ticks: Arc<AtomicU64>, instance: &mut Instance) -> Sampler {
+    pub(crate) fn counted(ticks: Arc<AtomicU64>, portion: u32, instance: &mut Instance) -> Sampler {
         let shared = Arc::new(Shared::default());
-        instance.set_sampling(Some(Box::new(Sampling::new(ticks, Box::new(Collect(shared.clone()))))));
+        let sampling = Sampling::new(ticks, portion, Box::new(Collect(shared.clone())));
+        instance.set_sampling(Some(Box::new(sampling)));
         Sampler { frequency: 0, shared, clock: None }
     }
 
