@@ -10,6 +10,8 @@ use super::{Explained, letter, ms, note, percent, saved, short_remark, tier, use
 
 /// The most rows of the table of times that are shown one by one.
 const ROWS: usize = 20;
+/// With fewer samples the report says that shares are rough.
+const FEW: u64 = 20;
 /// The most places that are shown where a function is inlined.
 const PLACES: usize = 8;
 
@@ -34,6 +36,9 @@ pub fn text(explained: &Explained<'_>) -> String {
         if report.sync { "the program waited" } else { "on another thread" },
         ms(report.collector_time)
     );
+    if samples < FEW {
+        out.push_str("the run was short for samples: shares are rough, all else is exact\n");
+    }
     out.push_str("\nWhere the time went\n");
     for row in report.time.iter().take(ROWS) {
         let _ = writeln!(out, "  {:>6}  {}", percent(row.share), explained.row_name(row));
