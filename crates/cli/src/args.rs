@@ -7,6 +7,7 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use upshift::Tier;
 
+use crate::explain::ExplainOptions;
 use crate::profile::ProfileOptions;
 
 /// What `--help` prints.
@@ -18,6 +19,7 @@ Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
 Commands:
   run FILE [ARGS]      run a program; `-` reads it from standard input
   profile FILE [ARGS]  run a program and sample where its time goes, in all tiers
+  explain FILE [ARGS]  run a program and show on its source what became of it: tiers, times, and why not faster
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
@@ -25,7 +27,7 @@ Commands:
   dump --ssa FILE      print the form that the optimizer makes of a program before it runs; with --passes after each pass
   dump --optimized FILE print the optimized machine code of a program before it runs
 
-Options of run, profile and test:
+Options of run, profile, explain and test:
   --tier TIER          interp, baseline, optimized or auto (default)
   --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
@@ -48,6 +50,14 @@ Options of profile:
   --frequency N        samples a second (default 1000)
   --grain N            calls and loop turns between looks at the clock (default 1999): fewer are exacter and slower
   --lines              tell lines of functions apart
+
+Options of explain:
+  --json               write the report as JSON
+  --html               write the report as a page
+  -o, --output FILE    write the report to a file, not to standard output; a page or JSON on standard output stands
+                       there alone: what the program prints is discarded
+  --discard            discard what the program prints
+  --frequency N        samples a second (default 500)
 
 Options of check:
   --strict             the letter of the reference checker
@@ -84,7 +94,7 @@ pub enum Command {
     Help,
     /// Print the version.
     Version,
-    /// Run a program, or with [`Options::profile`] profile it.
+    /// Run a program, or with [`Options::profile`] profile it, or with [`Options::report`] explain it.
     Run(Options),
     /// Check a program.
     Check(Options),
@@ -139,6 +149,8 @@ pub struct Options {
     pub strict: bool,
     /// List dynamic slots.
     pub explain: bool,
+    /// What a report is written as, and where, if there is one.
+    pub report: Option<ExplainOptions>,
     /// Diagnostics as JSON.
     pub json: bool,
     /// Only tests whose name contains this.
@@ -160,6 +172,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut file: Option<PathBuf> = None;
     let mut bytecode = false;
     let mut profile = ProfileOptions::default();
+    let mut report = ExplainOptions::default();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -194,6 +207,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("quiet") | Short('q') => options.quiet = true,
             Long("strict") => options.strict = true,
             Long("explain") => options.explain = true,
+            Long("html") => report.html = true,
+            Long("discard") => report.discard = true,
+            Long("output") | Short('o') => report.output = Some(path(&mut parser)?),
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
             Long("iterations") => {
@@ -206,7 +222,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("svg") => profile.svg = Some(path(&mut parser)?),
             Long("frequency") => {
                 let most = upshift::profile::sampler::MAX_FREQUENCY;
-                profile.sampling.frequency = number("--frequency", &text(&mut parser)?, most)?;
+                let number = number("--frequency", &text(&mut parser)?, most)?;
+                profile.sampling.frequency = number;
+                report.frequency = Some(number);
             }
             Long("grain") => {
                 profile.sampling.portion = number("--grain", &text(&mut parser)?, 10_000)?;
@@ -227,7 +245,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 file = Some(PathBuf::from(value));
                 // What follows the file belongs to the program, options included. Only commands that run nothing still
                 // take options of their own.
-                if matches!(command.as_deref(), Some("run" | "profile")) {
+                if matches!(command.as_deref(), Some("run" | "profile" | "explain")) {
                     options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
                     break;
                 }
@@ -236,13 +254,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let Some(command) = command else { return Err("no command given".to_string()) };
-    if !matches!(command.as_str(), "run" | "profile" | "check" | "test" | "dump") {
-        return Err(format!("unknown command `{command}`; there are run, profile, check, test and dump"));
+    if !matches!(command.as_str(), "run" | "profile" | "explain" | "check" | "test" | "dump") {
+        let known = "run, profile, explain, check, test and dump";
+        return Err(format!("unknown command `{command}`; there are {known}"));
     }
     options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
     Ok(match command.as_str() {
         "run" => Command::Run(options),
         "profile" => Command::Run(Options { profile: Some(profile), ..options }),
+        "explain" => Command::Run(Options { report: Some(report), ..options }),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use inferno::flamegraph::TextTruncateDirection;
 use inferno::flamegraph::color::{Color, PaletteMap};
+use inferno::flamegraph::{Direction, TextTruncateDirection};
 use upshift::profile::sampler::{Detail, FrameKind, Profile};
 
 /// What a profile is written to, and how it is taken.
@@ -77,7 +77,7 @@ impl Files {
         if let Some((path, file)) = self.svg
             && !folded.is_empty()
         {
-            check(path, flame_graph(profile, detail, &folded, title, file))?;
+            check(path, flame_graph(profile, detail, &folded, title, Direction::Straight, file))?;
         }
         Ok(written)
     }
@@ -100,12 +100,17 @@ fn color(kind: FrameKind) -> Color {
     Color { r, g, b }
 }
 
-fn flame_graph(
+/// Writes folded stacks as a flame graph.
+///
+/// # Errors
+/// What the writer says, or that there is no stack.
+pub fn flame_graph(
     profile: &Profile,
     detail: Detail,
     folded: &str,
     title: &str,
-    file: File,
+    direction: Direction,
+    writer: impl Write,
 ) -> std::io::Result<()> {
     let mut palette = PaletteMap::default();
     for (stack, _) in profile.stacks() {
@@ -119,6 +124,7 @@ fn flame_graph(
     palette.insert("[compiler thread]", OTHER);
     let mut options = inferno::flamegraph::Options::default();
     options.title = title.to_string();
+    options.direction = direction;
     options.subtitle = Some(
         "red interpreter, orange baseline, green optimized, blue host, violet collector, grey compilers"
             .to_string(),
@@ -126,7 +132,7 @@ fn flame_graph(
     options.text_truncate_direction = TextTruncateDirection::Right;
     options.count_name = "samples".to_string();
     options.palette_map = Some(&mut palette);
-    let mut writer = BufWriter::new(file);
+    let mut writer = BufWriter::new(writer);
     inferno::flamegraph::from_lines(&mut options, folded.lines(), &mut writer)?;
     writer.flush()
 }

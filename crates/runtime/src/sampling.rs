@@ -136,6 +136,8 @@ pub struct Sampling {
     window: Option<Window>,
     /// The stack drawn so far in the window; empty if none was.
     drawn: Vec<Place>,
+    /// The frame whose loop runs in optimized code of its own, where the driver entered such last.
+    in_loop: Option<*mut u64>,
     /// Whether the portion that ended with the last poll was one unit of a window.
     stepped: bool,
     random: u64,
@@ -148,7 +150,7 @@ impl std::fmt::Debug for Sampling {
     }
 }
 
-// SAFETY: the frame in a window is compared and never followed.
+// SAFETY: the frames in a window and of a loop are compared and never followed.
 unsafe impl Send for Sampling {}
 
 impl Sampling {
@@ -162,6 +164,7 @@ impl Sampling {
             taken,
             window: None,
             drawn: Vec::new(),
+            in_loop: None,
             stepped: false,
             random,
             sink,
@@ -427,6 +430,12 @@ impl Instance {
         }
     }
 
+    /// The driver enters machine code, or has come back: which frame then has optimized code of one of its loops, as the function's
+    /// own code does not tell. Gives what held before.
+    pub fn sampling_in_loop(&mut self, frame: Option<*mut u64>) -> Option<*mut u64> {
+        self.sampling.as_mut().and_then(|s| std::mem::replace(&mut s.in_loop, frame))
+    }
+
     /// The ticks so far, for [`Instance::sampling_since`].
     pub fn sampling_mark(&self) -> u64 {
         self.sampling.as_ref().map_or(0, |s| s.due.load(Ordering::Relaxed))
@@ -483,6 +492,9 @@ impl Instance {
                         Running::Baseline if stack.is_empty() => Code::Baseline,
                         Running::Optimized(frames) if stack.len() + 1 < frames => Code::Inlined,
                         Running::Optimized(frames) if stack.len() + 1 == frames => Code::Optimized,
+                        _ if self.sampling.as_ref().is_some_and(|s| s.in_loop == Some(f.fp)) => {
+                            Code::Optimized
+                        }
                         _ => self.code_of(function),
                     };
                     Place::Guest { function, word, code }

@@ -17,6 +17,8 @@ use upshift_runtime::linked::{self, LinkedModule, Tables};
 use upshift_runtime::trap::Trap;
 
 use crate::error::{CallError, LoadError, RunError};
+use crate::explain::journal::Journal;
+use crate::explain::{self, Report};
 use crate::function::{Params, ResultType, TypedFunction};
 use crate::profile::Format as ProfileFormat;
 use crate::profile::sampler::{Options as SamplingOptions, Profile, Sampler};
@@ -321,6 +323,7 @@ impl Engine {
             timeout: limits.timeout,
             engine: self.clone(),
             sampler: None,
+            explained_since: None,
         })
     }
 }
@@ -335,6 +338,8 @@ pub struct Instance {
     timeout: Option<Duration>,
     engine: Engine,
     sampler: Option<Sampler>,
+    /// When a report began, and how long the collector had taken then.
+    explained_since: Option<(Instant, Duration)>,
 }
 
 impl Instance {
@@ -519,6 +524,36 @@ impl Instance {
     pub fn stop_sampling(&mut self) -> Option<Profile> {
         let sampler = self.sampler.take()?;
         Some(sampler.stop(&mut self.inner))
+    }
+
+    /// Begins to write down what becomes of functions and loops in all tiers, and to sample so many times a second, for a report:
+    /// see [`explain`]. Before the first run, so that the report is whole; what was begun before is given up. Whether it began: the
+    /// system may give no thread for the clock.
+    pub fn start_explaining(&mut self, frequency: u32) -> bool {
+        let began = self.start_sampling(frequency);
+        if let Some(driver) = &mut self.driver {
+            driver.set_journal(began.then(Box::default));
+        }
+        self.explained_since = began.then(|| (Instant::now(), self.heap_stats().total_pause));
+        began
+    }
+
+    /// Ends what [`Instance::start_explaining`] began, and gives the report; `None` where nothing did.
+    pub fn stop_explaining(&mut self) -> Option<Report> {
+        let (since, pause) = self.explained_since.take()?;
+        let elapsed = since.elapsed();
+        let profile = self.stop_sampling()?;
+        let collector = self.heap_stats().total_pause.saturating_sub(pause);
+        let journal: Option<Box<Journal>> = self.driver.as_mut().and_then(|d| d.set_journal(None));
+        Some(explain::collect(explain::Input {
+            instance: &self.inner,
+            journal: *journal.unwrap_or_default(),
+            profile,
+            config: self.driver.as_ref().map(|d| d.config()),
+            elapsed,
+            collector,
+            entry: self.modules.last().and_then(|m| m.0.entry),
+        }))
     }
 
     /// What the collector did so far.

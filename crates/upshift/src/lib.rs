@@ -44,11 +44,13 @@
 //! * [`RunError`]: why a run stopped, with the guest's backtrace.
 //! * [`Grants`] and [`Limits`]: what a guest may touch and use up.
 //! * [`Instance::start_sampling`] and [`profile::sampler`]: where its time goes.
+//! * [`Instance::start_explaining`] and [`explain`]: what became of each function and loop, and why it is not faster.
 
 #[doc(hidden)]
 pub mod code_memory;
 mod engine;
 mod error;
+pub mod explain;
 mod function;
 pub mod profile;
 #[doc(hidden)]

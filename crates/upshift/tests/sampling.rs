@@ -243,3 +243,52 @@ fn samples_do_not_change_what_runs_where() {
     assert_eq!(plain.3, 0);
     assert_eq!(run(true), plain);
 }
+
+#[test]
+fn callers_whose_loop_alone_is_optimized_are_in_that_tier() {
+    // The host function is the clock: each call is a tick, and a sample of itself with its caller.
+    let mut m = ModuleBuilder::new("loop");
+    let one = m.signature(&[Int], Some(Int));
+    let tick = m.host("tick", one);
+    function(&mut m, "turns", &[Int], Some(Int), |_, f| {
+        let (n, i, r) = (f.param(0), f.int(), f.int());
+        f.load_int(i, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), i);
+        f.call_host_int(r, tick);
+        f.int_add_imm(i, i, 1);
+        f.int_lt_loop(i, n, top);
+        f.return_int(r);
+    });
+    let ticks = Arc::new(AtomicU64::new(0));
+    let mut config = Config::default();
+    config.tiers = tiers(Tier::Auto);
+    config.tiers.optimize_functions = false;
+    config.hosts.function("tick", {
+        let ticks = ticks.clone();
+        move |_: &mut HostContext<'_>, x: i64| {
+            ticks.fetch_add(1, Ordering::Relaxed);
+            Ok(x)
+        }
+    });
+    let engine = Engine::new(config);
+    let module = engine.load(&m.finish()).expect("it loads");
+    let mut i = engine.instantiate(&module, Grants::none(), Limits::default()).expect("an instance");
+    i.start_sampling_by(ticks);
+    let turns = i.function::<(i64,), i64>("turns").expect("the function");
+    assert_eq!(i.call(&turns, (100_000,)).expect("no trap"), 99_999);
+    let profile = i.stop_sampling().expect("it was started");
+    assert!(i.tier_counters().osr_entries > 0);
+    let of = |kind| {
+        let called = |stack: &[&SampledFrame]| stack.len() == 2 && stack[0].kind == kind;
+        profile.stacks().filter(|(stack, _)| called(stack)).map(|s| s.1).sum::<u64>()
+    };
+    // The first turns were in lower tiers.
+    let lower = of(FrameKind::Interpreter) + of(FrameKind::Baseline);
+    assert!(
+        of(FrameKind::Optimized) > 20 * lower,
+        "{}",
+        profile.folded(Detail { tiers: true, lines: false })
+    );
+}

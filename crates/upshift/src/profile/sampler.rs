@@ -106,6 +106,8 @@ impl FrameKind {
 pub struct SampledFrame {
     /// The name of the function; empty for what is none.
     pub function: Arc<str>,
+    /// The function's engine-wide number; 0 for what is none.
+    pub number: u32,
     /// What it is, with the tier of guest functions. The tier of the innermost frame, and of those inlined with it, is the one it
     /// ran in; for frames further out it is the best that the function had code in at that time.
     pub kind: FrameKind,
@@ -210,6 +212,26 @@ impl Profile {
         all
     }
 
+    /// Says of frames what `kind` knows better, which is asked with the frame outside, if any; stacks that become equal are one.
+    pub(crate) fn relabel(&mut self, kind: impl Fn(Option<&SampledFrame>, &SampledFrame) -> FrameKind) {
+        let mut frames: Vec<SampledFrame> = Vec::new();
+        let mut numbers: HashMap<SampledFrame, u32> = HashMap::new();
+        let mut tree = Merged::new(self.nodes[0]);
+        for i in 1..self.nodes.len() {
+            let node = self.nodes[i];
+            let outer = node.parent as usize;
+            let outer = (outer != 0).then(|| &frames[tree.frame_of(outer) as usize]);
+            let mut frame = self.frames[node.frame as usize].clone();
+            frame.kind = kind(outer, &frame);
+            let number = *numbers.entry(frame.clone()).or_insert_with(|| {
+                frames.push(frame);
+                frames.len() as u32 - 1
+            });
+            tree.add(node, number);
+        }
+        (self.nodes, self.frames) = (tree.nodes, frames);
+    }
+
     /// The functions that the optimizing compiler's thread was seen to compile, with samples of their own; most first.
     pub fn compiler(&self) -> &[(Arc<str>, u64)] {
         &self.compiled
@@ -276,6 +298,38 @@ impl Tree {
             };
         }
         self.nodes[at as usize].samples += ticks;
+    }
+}
+
+/// A tree whose frames are given other numbers, some of them the same: children of a node that become equal are one.
+#[derive(Debug)]
+struct Merged {
+    nodes: Vec<Node>,
+    /// The node that stands for one of the old tree.
+    numbers: Vec<u32>,
+    children: HashMap<(u32, u32), u32>,
+}
+
+impl Merged {
+    fn new(root: Node) -> Merged {
+        Merged { nodes: vec![root], numbers: vec![0], children: HashMap::new() }
+    }
+
+    /// The next node of the old tree, with its frame's new number.
+    fn add(&mut self, node: Node, frame: u32) {
+        let parent = self.numbers[node.parent as usize];
+        let nodes = &mut self.nodes;
+        let number = *self.children.entry((parent, frame)).or_insert_with(|| {
+            nodes.push(Node { parent, frame, samples: 0 });
+            nodes.len() as u32 - 1
+        });
+        self.nodes[number as usize].samples += node.samples;
+        self.numbers.push(number);
+    }
+
+    /// The new number of the frame of a node of the old tree.
+    fn frame_of(&self, old: usize) -> u32 {
+        self.nodes[self.numbers[old] as usize].frame
     }
 }
 
@@ -355,22 +409,14 @@ impl Sampler {
             })
             .collect();
         // Words of one position are different places and one frame: their nodes become one.
-        let mut nodes = vec![tree.nodes[0]];
-        let mut merged = vec![0; tree.nodes.len()];
-        let mut children: HashMap<(u32, u32), u32> = HashMap::new();
-        for (i, node) in tree.nodes.iter().enumerate().skip(1) {
-            let (parent, frame) = (merged[node.parent as usize], numbers[node.frame as usize]);
-            let number = *children.entry((parent, frame)).or_insert_with(|| {
-                nodes.push(Node { parent, frame, samples: 0 });
-                nodes.len() as u32 - 1
-            });
-            nodes[number as usize].samples += node.samples;
-            merged[i] = number;
+        let mut merged = Merged::new(tree.nodes[0]);
+        for &node in &tree.nodes[1..] {
+            merged.add(node, numbers[node.frame as usize]);
         }
         let mut compiled: Vec<_> =
             compiled.into_iter().map(|(function, ticks)| (names.function(function), ticks)).collect();
         compiled.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        Profile { frequency: self.frequency, nodes, frames, compiled }
+        Profile { frequency: self.frequency, nodes: merged.nodes, frames, compiled }
     }
 
     fn end(&mut self) {
@@ -436,12 +482,21 @@ impl Names<'_> {
     }
 
     fn frame(&mut self, place: Place) -> SampledFrame {
-        let named = |function, kind| SampledFrame { function, kind, source: None, line: 0, start: 0, end: 0 };
+        let named = |function, number, kind| SampledFrame {
+            function,
+            number,
+            kind,
+            source: None,
+            line: 0,
+            start: 0,
+            end: 0,
+        };
         match place {
-            Place::Host { function } => named(self.function(function), FrameKind::Host),
-            Place::Deeper => named("".into(), FrameKind::Deeper),
+            Place::Host { function } => named(self.function(function), function, FrameKind::Host),
+            Place::Deeper => named("".into(), 0, FrameKind::Deeper),
             Place::Activity(activity) => named(
                 "".into(),
+                0,
                 match activity {
                     Activity::Collector => FrameKind::Collector,
                     Activity::BaselineCompiler => FrameKind::BaselineCompiler,
@@ -456,7 +511,7 @@ impl Names<'_> {
                     Code::Optimized => FrameKind::Optimized,
                     Code::Inlined => FrameKind::Inlined,
                 };
-                let frame = named(self.function(function), kind);
+                let frame = named(self.function(function), function, kind);
                 let placed = || {
                     let entry = self.instance.entry(function).filter(|_| word != u32::MAX)?;
                     let span = self.instance.function(function)?.span_at(word)?;

@@ -35,9 +35,12 @@ use upshift_runtime::sampling::{Activity, Running};
 pub use code::Machinery;
 use code::{Code, Outcome};
 use events::{Cause, Event, Ring, What};
-use optimized::{Job, Optimized, World};
+pub(crate) use optimized::World;
+use optimized::{Job, Optimized};
 
 use crate::engine::TierConfig;
+use crate::explain::codes::Code as Why;
+use crate::explain::journal::{self, Journal, Outcome as Answer};
 
 /// Runs that end before this never map the code memory, which takes about as long.
 const PATIENCE: Duration = Duration::from_micros(200);
@@ -88,6 +91,14 @@ static TABLE: Table = {
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
 
+/// Where machine code goes on.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    address: *const u8,
+    /// Whether it is optimized code of one loop.
+    of_loop: bool,
+}
+
 /// Stands for the stub of functions without machine code until the memory is mapped. Never jumped to: only machine code does.
 static NOWHERE: u8 = 0;
 
@@ -109,6 +120,8 @@ pub struct Driver {
     events: Ring,
     counters: Counters,
     optimized: Optimized,
+    /// Where somebody wants a report.
+    journal: Option<Box<Journal>>,
 }
 
 /// What an instance's tiers did so far.
@@ -161,6 +174,7 @@ impl Driver {
             events: Ring::default(),
             counters: Counters::default(),
             optimized: Optimized::default(),
+            journal: None,
         });
         instance.set_tiers(TierHooks {
             uncompiled: &raw const NOWHERE,
@@ -181,11 +195,30 @@ impl Driver {
         self.counters
     }
 
+    /// The time since the instance was made.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Begins, or ends, to write down what a report needs; gives what was written so far.
+    pub(crate) fn set_journal(&mut self, journal: Option<Box<Journal>>) -> Option<Box<Journal>> {
+        std::mem::replace(&mut self.journal, journal)
+    }
+
+    /// How it is set up.
+    pub(crate) fn config(&self) -> &TierConfig {
+        &self.config
+    }
+
     fn note(&mut self, entry: &FunctionEntry, cause: Cause, what: What) {
         // SAFETY: entries of functions that ran are of loaded modules.
         let name = unsafe { entry.meta() }.name.as_ref();
+        let at = self.started.elapsed();
+        if let Some(journal) = &mut self.journal {
+            journal.note(at, entry, cause, &what);
+        }
         self.events.push(Event {
-            at: self.started.elapsed(),
+            at,
             function: name.into(),
             index: entry.index(),
             cause,
@@ -321,7 +354,11 @@ impl Driver {
         }
         self.backoff = self.backoff.saturating_mul(2).min(1 << 16);
         let uncompiled = instance.context.uncompiled;
-        for (_, code) in self.optimized.live.drain() {
+        let now = self.now();
+        for (number, code) in self.optimized.live.drain() {
+            if let Some(journal) = &mut self.journal {
+                journal.evicted(number, now);
+            }
             instance.set_fast(code.index, std::ptr::null());
             if let Some(entry) = instance.entry_mut(code.index) {
                 entry.native = uncompiled;
@@ -356,9 +393,10 @@ impl Driver {
         pc: *const Word,
         uncompiled: *const u8,
         optimized: bool,
-    ) -> Option<*const u8> {
+    ) -> Option<Target> {
+        let target = |address| Target { address, of_loop: false };
         if pc == entry.code || pc == entry.start {
-            return (entry.native != uncompiled).then_some(entry.native);
+            return (entry.native != uncompiled).then_some(target(entry.native));
         }
         let word = u32::try_from((pc as usize).wrapping_sub(entry.code as usize) / 8).ok()?;
         if let Some(number) = self.optimized.loops.get(&(entry.index(), word))
@@ -366,13 +404,13 @@ impl Driver {
         {
             code.entered = code.entered.saturating_add(1);
             self.counters.osr_entries += 1;
-            return Some(code.entry);
+            return Some(Target { address: code.entry, of_loop: true });
         }
         if optimized {
             return None;
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
-        code.resume(word)
+        code.resume(word).map(target)
     }
 
     // ---- Tier 2 ----
@@ -455,11 +493,19 @@ impl Driver {
             options,
             number,
             stress: self.config.deopt_stress,
+            counted: self.journal.is_some(),
         };
+        let now = self.now();
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, cause, What::Hot);
+            if let Some(journal) = &mut self.journal {
+                journal.asked(number, index, start, cause, entry.heat, now);
+            }
         }
         if !machinery.optimize(job, &self.optimized.inbox) {
+            if let Some(journal) = &mut self.journal {
+                journal.no_compiler = true;
+            }
             self.config.optimize_heat = u32::MAX;
             return;
         }
@@ -485,14 +531,18 @@ impl Driver {
         }
     }
 
-    fn installed(&mut self, instance: &mut Instance, done: optimized::Done) {
+    fn installed(&mut self, instance: &mut Instance, mut done: optimized::Done) {
         let Some(seen) = instance.entry(done.index).copied() else { return };
         let (index, start, number, time) = (done.index, done.start, done.number, done.time);
         self.counters.optimize_nanos += time.as_nanos() as u64;
         let instructions = done.instructions;
-        if let Err(reason) = &done.machine {
-            let reason = reason.clone();
-            self.note(&seen, Cause::Calls, What::Refused { reason: reason.into() });
+        let summary = done.summary.take();
+        let now = self.now();
+        if let Err(refused) = &done.machine {
+            if let Some(journal) = &mut self.journal {
+                journal.answered(number, Answer::Refused { at: now, time, code: refused.code }, summary);
+            }
+            self.note(&seen, Cause::Calls, What::Refused { reason: refused.text.as_str().into() });
             return;
         }
         let machinery = self.machinery.clone();
@@ -501,11 +551,17 @@ impl Driver {
         let (profiler, modules) = (machinery.profiler(), instance.modules());
         let Some(code) = memory.place_optimized(done, self.config.code_cache, profiler, modules, addresses)
         else {
+            if let Some(journal) = &mut self.journal {
+                journal.answered(number, Answer::Refused { at: now, time, code: Why::NoRoom }, summary);
+            }
             self.note(&seen, Cause::Calls, What::NoRoom);
             return;
         };
         self.counters.optimized += 1;
         let bytes = code.block.len() as u32;
+        if let Some(journal) = &mut self.journal {
+            journal.answered(number, Answer::Installed { at: now, time, bytes, instructions }, summary);
+        }
         self.note(
             &seen,
             Cause::Calls,
@@ -541,6 +597,16 @@ impl Driver {
             *taken = taken.saturating_add(1);
         }
         let index = code.index;
+        if let Some(journal) = &mut self.journal {
+            // SAFETY: the place is before an instruction of a loaded function, whose frame is complete.
+            let at = unsafe {
+                let entry = &*place.entry;
+                (entry.index(), place.pc.offset_from(entry.code) as u32)
+            };
+            // SAFETY: likewise.
+            let values = || unsafe { journal::operands(instance, place.fp, place.pc) };
+            journal.left(number, reason, at, values);
+        }
         if reason == Reason::Region {
             self.counters.left += 1;
             code.left = code.left.saturating_add(1);
@@ -581,6 +647,10 @@ impl Driver {
         }
         // Code of before stays where it is: native frames may return into it.
         self.counters.retired += 1;
+        let now = self.now();
+        if let Some(journal) = &mut self.journal {
+            journal.retired(number, now);
+        }
         let attempts = self.optimized.functions.entry(index).or_default();
         attempts.retired += 1;
         attempts.asked.remove(&start);
@@ -936,7 +1006,9 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 // The table may move while code runs.
                 let index = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
-                let status = enter(ctx, fp, target);
+                let outer = (*instance).sampling_in_loop(target.of_loop.then_some(fp));
+                let status = enter(ctx, fp, target.address);
+                (*instance).sampling_in_loop(outer);
                 if status == Status::Exit as u32 {
                     return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
                 }
