@@ -35,7 +35,7 @@ use std::collections::HashMap;
 
 use super::{CallKind, TyKind, Types};
 use crate::builtins::{Builtin, Retains};
-use crate::resolve::{BindSource, Resolution, Resolved, Storage};
+use crate::resolve::{BindInfo, BindSource, Resolution, Resolved, Storage};
 use crate::source::Span;
 use crate::syntax::ast::{
     BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, QueryId, StmtId,
@@ -123,7 +123,6 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
             from_places[resolution.slot(bind).index()] = true;
         }
     }
-    let nothing = Lifetimes::new(&Program::default(), resolution, Vec::new(), &[], |_| false);
     let mut walker = Walker {
         program,
         resolution,
@@ -135,7 +134,7 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         passed: Vec::new(),
         fun: None,
         from_places,
-        lifetimes: nothing,
+        lifetimes: Lifetimes::default(),
         root: None,
         loop_start: 0,
         test_start: 0,
@@ -322,29 +321,30 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether all variables in a place are registers, or never assigned by other functions.
+    /// Whether a place stays where it is while other functions run.
     fn is_stable(&self, id: ExprId) -> bool {
-        match self.program[id].kind {
-            ExprKind::Name(_) => self.variable(id).is_some_and(|bind| {
-                let info = self.resolution.bind(bind);
-                info.storage == Storage::Register || info.assignments == 0
-            }),
+        self.is_fixed(id, |info| info.storage == Storage::Register || info.assignments == 0)
+    }
+
+    /// Whether all variables in a place are `fixed`, and only the last step leads into an object, since what another field or element
+    /// holds may be replaced.
+    fn is_fixed(&self, id: ExprId, fixed: impl Fn(&BindInfo) -> bool) -> bool {
+        let plain = |id: ExprId| match self.program[id].kind {
+            ExprKind::Name(_) => self.variable(id).is_some_and(|bind| fixed(self.resolution.bind(bind))),
             ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
-            // What a field or element holds may be replaced by a call.
-            ExprKind::Field { base, .. } => {
-                matches!(self.program[base].kind, ExprKind::Name(_)) && self.is_stable(base)
-            }
-            ExprKind::Index { base, index, .. } => {
-                matches!(self.program[base].kind, ExprKind::Name(_))
-                    && self.is_stable(base)
-                    && self.is_stable(index)
-            }
-            ExprKind::Binary { left, right, .. } => {
-                !matches!(self.program[left].kind, ExprKind::Binary { .. })
-                    && self.is_stable(left)
-                    && self.is_stable(right)
-            }
             _ => false,
+        };
+        let is_name = |id: ExprId| matches!(self.program[id].kind, ExprKind::Name(_));
+        match self.program[id].kind {
+            ExprKind::Field { base, .. } => is_name(base) && plain(base),
+            ExprKind::Index { base, index, .. } => {
+                let index_plain = match self.program[index].kind {
+                    ExprKind::Binary { left, right, .. } => plain(left) && plain(right),
+                    _ => plain(index),
+                };
+                is_name(base) && plain(base) && index_plain
+            }
+            _ => plain(id),
         }
     }
 
@@ -380,31 +380,9 @@ impl Walker<'_> {
 
     /// Whether both name the same place at different times, with nothing between that changes a variable in it.
     fn stays(&self, left: ExprId, right: ExprId) -> bool {
-        self.same_place(left, right) && self.register(left).is_none() && self.is_constant(left)
-    }
-
-    /// Whether all variables in a place are never assigned, and only the last step leads into an object.
-    fn is_constant(&self, id: ExprId) -> bool {
-        let fixed = |id: ExprId| match self.program[id].kind {
-            ExprKind::Name(_) => {
-                self.variable(id).is_some_and(|bind| self.resolution.bind(bind).assignments == 0)
-            }
-            ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
-            _ => false,
-        };
-        match self.program[id].kind {
-            ExprKind::Field { base, .. } => {
-                matches!(self.program[base].kind, ExprKind::Name(_)) && fixed(base)
-            }
-            ExprKind::Index { base, index, .. } => {
-                let simple = match self.program[index].kind {
-                    ExprKind::Binary { left, right, .. } => fixed(left) && fixed(right),
-                    _ => fixed(index),
-                };
-                matches!(self.program[base].kind, ExprKind::Name(_)) && fixed(base) && simple
-            }
-            _ => false,
-        }
+        self.same_place(left, right)
+            && self.variable(left).is_none()
+            && self.is_fixed(left, |info| info.assignments == 0)
     }
 
     fn keeps(&mut self, bind: BindId) {

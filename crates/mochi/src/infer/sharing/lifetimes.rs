@@ -9,6 +9,7 @@ use crate::source::Span;
 use crate::syntax::ast::{BindId, Block, ExprId, ExprKind, Program};
 
 /// Positions in the text, sorted.
+#[derive(Default)]
 pub(super) struct Lifetimes {
     /// Uses of variables and their positions.
     uses: Vec<(BindId, u32)>,
