@@ -267,6 +267,9 @@ impl Instance {
     }
 
     /// A poll in a window, or one that opens it.
+    ///
+    /// # Safety
+    /// As for [`Instance::sampling_poll`].
     #[cold]
     #[inline(never)]
     unsafe fn look(&mut self, frame: Frame, pc: *const Word, running: Running) {
@@ -296,6 +299,9 @@ impl Instance {
     }
 
     /// Ends an interval of the window at an instruction; whether the window is over.
+    ///
+    /// # Safety
+    /// The frame is on top, it and all below are live and complete.
     unsafe fn interval(&mut self, now: Instant, frame: Frame, word: u32, running: Running) -> bool {
         let Some(s) = &mut self.sampling else { return false };
         let Some(window) = &mut s.window else { return false };
@@ -379,6 +385,10 @@ impl Instance {
         }
     }
 
+    /// What [`Instance::sampling_enters`] does where something is due.
+    ///
+    /// # Safety
+    /// As for [`Instance::sampling_enters`].
     #[cold]
     #[inline(never)]
     unsafe fn enters(&mut self, frame: Frame, pc: *const Word) {
@@ -414,6 +424,10 @@ impl Instance {
         }
     }
 
+    /// What [`Instance::sampling_leaves`] does where something is due.
+    ///
+    /// # Safety
+    /// As for [`Instance::sampling_leaves`].
     #[cold]
     #[inline(never)]
     unsafe fn leaves(&mut self, frame: Frame, pc: *const Word, what: Option<Activity>) {
@@ -470,6 +484,9 @@ impl Instance {
     }
 
     /// Writes the frames from `frame` on, which is at a word, the innermost first.
+    ///
+    /// # Safety
+    /// The frame and all below are live and complete.
     unsafe fn walk(&self, frame: Frame, word: u32, running: Running, stack: &mut Vec<Place>) {
         stack.clear();
         let mut at = Some(frame);

@@ -164,7 +164,10 @@ fn short_scalars(word: u64, len: usize) -> usize {
     len - following.count_ones() as usize
 }
 
-/// Copies bytes by words: up to 7 bytes more, which may be read, and at the end be written, by the caller's care.
+/// Copies bytes by words.
+///
+/// # Safety
+/// `len` bytes and up to 7 more may be read and written.
 #[inline(always)]
 unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
     let mut at = 0;
@@ -214,7 +217,7 @@ pub unsafe fn concat_quick(heap: &mut Heap, a: Value, b: Value) -> Option<Value>
                 return None;
             }
             let scalars = short_scalars(a_word, a_len) + b_scalars;
-            let object = quick_inline(heap, len, scalars, SLACK)?;
+            let object = quick_inline(heap, len, scalars, string_bits::APPENDED, SLACK)?;
             payload(object).cast::<u64>().write(a_word);
             put(payload(object).add(a_len));
             return Some(Value::object(object));
@@ -246,24 +249,25 @@ pub unsafe fn concat_quick(heap: &mut Heap, a: Value, b: Value) -> Option<Value>
         if len > INLINE_MAX {
             return None;
         }
-        let joined = quick_inline(heap, len, scalars, SLACK)?;
+        let joined = quick_inline(heap, len, scalars, string_bits::APPENDED, SLACK)?;
         copy_words(payload(object), payload(joined), a_len);
         put(payload(joined).add(a_len));
         Some(Value::object(joined))
     }
 }
 
-/// As [`new_inline`], for short text that came from a concatenation, where the nursery has room.
+/// As [`new_inline`], where the nursery has room, and for `slack` bytes behind the object too.
 #[inline(always)]
-unsafe fn quick_inline(
+fn quick_inline(
     heap: &mut Heap,
     len: usize,
     scalars: usize,
+    bits: u16,
     slack: usize,
 ) -> Option<*mut StringObject> {
     let size = StringObject::PAYLOAD + len;
-    let object = heap.alloc_quick(ObjectKind::String, string_bits::APPENDED, scalars as u32, size, slack)?;
-    let object = object.cast::<StringObject>();
+    let object =
+        heap.alloc_quick(ObjectKind::String, bits, scalars as u32, size, slack)?.cast::<StringObject>();
     // SAFETY: allocated with this layout.
     unsafe {
         (*object).len = len as u32;
@@ -272,28 +276,46 @@ unsafe fn quick_inline(
     Some(object)
 }
 
+/// As [`from_counted`], where the nursery has room and the text is short enough for it.
+#[inline(always)]
+fn quick_counted(heap: &mut Heap, text: &[u8], scalars: usize) -> Option<Value> {
+    if let Some(short) = Value::short_string(text) {
+        return Some(short);
+    }
+    if text.len() > INLINE_MAX {
+        return None;
+    }
+    let object = quick_inline(heap, text.len(), scalars, 0, 0)?;
+    // SAFETY: the object has room for the bytes; the source is apart from it.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), payload(object), text.len()) };
+    Some(Value::object(object))
+}
+
 /// One string followed by another.
 ///
 /// # Safety
 /// Both are strings with live objects of the heap.
 #[inline]
 pub unsafe fn concat(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOfMemory> {
-    // SAFETY: by the contract; allocation moves nothing.
+    // SAFETY: by the contract.
+    unsafe {
+        match concat_quick(heap, a, b) {
+            Some(joined) => Ok(joined),
+            None => concat_slow(heap, a, b),
+        }
+    }
+}
+
+/// As [`concat`], of what is no short string and not one of the two.
+///
+/// # Safety
+/// As for [`concat`].
+#[inline(never)]
+unsafe fn concat_slow(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOfMemory> {
+    // SAFETY: by the contract of `concat`; allocation moves nothing.
     unsafe {
         let (a_bytes, b_bytes) = (bytes(&a), bytes(&b));
-        if b_bytes.is_empty() {
-            return Ok(a);
-        }
-        if a_bytes.is_empty() {
-            return Ok(b);
-        }
         let len = a_bytes.len() + b_bytes.len();
-        if len <= SHORT_MAX {
-            let mut joined = [0; SHORT_MAX];
-            joined[..a_bytes.len()].copy_from_slice(a_bytes);
-            joined[a_bytes.len()..len].copy_from_slice(b_bytes);
-            return Ok(Value::short_string(&joined[..len]).unwrap_or(Value::EMPTY_STRING));
-        }
         let scalars = self::len(a) + self::len(b);
         let header = if a.is_short_string() { 0 } else { (*a.as_ptr::<Header>()).bits };
         if header & string_bits::BUFFERED != 0 {
@@ -328,19 +350,14 @@ pub unsafe fn concat(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOf
     }
 }
 
-/// Copies bytes that do not overlap; short runs without a call.
+/// Copies bytes to room that the caller has made.
+///
+/// # Safety
+/// `to` is good for as many bytes, none of them of `from`.
 #[inline(always)]
 unsafe fn copy_bytes(from: &[u8], to: *mut u8) {
-    // SAFETY: the caller has made room; new room never overlaps a string's bytes.
-    unsafe {
-        if from.len() <= 8 {
-            for (i, &byte) in from.iter().enumerate() {
-                to.add(i).write(byte);
-            }
-        } else {
-            ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
-        }
-    }
+    // SAFETY: by the contract.
+    unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
 }
 
 /// A string of the first `len` bytes of a buffer.
@@ -432,6 +449,9 @@ pub fn slice_bounds(len: usize, from: i64, to: i64) -> (usize, usize) {
 pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Value, OutOfMemory> {
     // SAFETY: by the contract; allocation moves nothing.
     unsafe {
+        if let Some(part) = slice_quick(heap, s, from, to) {
+            return Ok(part);
+        }
         let count = len(s);
         let (from, to) = slice_bounds(count, from, to);
         if from == 0 && to == count {
@@ -471,7 +491,7 @@ pub unsafe fn slice_quick(heap: &mut Heap, s: Value, from: i64, to: i64) -> Opti
         }
         let object = s.as_ptr::<StringObject>();
         let text = object_bytes(object);
-        if count != text.len() || len == count || len > INLINE_MAX {
+        if count != text.len() || len == count {
             return None;
         }
         if len == 0 {
@@ -487,13 +507,7 @@ pub unsafe fn slice_quick(heap: &mut Heap, s: Value, from: i64, to: i64) -> Opti
             };
             return Some(Value::short_of_word(len, word));
         }
-        let start = start.add(from);
-        let size = StringObject::PAYLOAD + len;
-        let part = heap.alloc_quick(ObjectKind::String, 0, len as u32, size, 0)?.cast::<StringObject>();
-        (*part).len = len as u32;
-        (*part).hash = 0;
-        ptr::copy_nonoverlapping(start, payload(part), len);
-        Some(Value::object(part))
+        quick_counted(heap, &text[from..to], len)
     }
 }
 
@@ -515,19 +529,7 @@ pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
 #[inline]
 pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
     let decimal = Decimal::new(i);
-    let text = decimal.bytes();
-    if let Some(short) = Value::short_string(text) {
-        return Some(short);
-    }
-    let size = StringObject::PAYLOAD + text.len();
-    let object = heap.alloc_quick(ObjectKind::String, 0, text.len() as u32, size, 0)?.cast::<StringObject>();
-    // SAFETY: allocated with this layout; the source is apart from it.
-    unsafe {
-        (*object).len = text.len() as u32;
-        (*object).hash = 0;
-        ptr::copy_nonoverlapping(text.as_ptr(), payload(object), text.len());
-    }
-    Some(Value::object(object))
+    quick_counted(heap, decimal.bytes(), decimal.bytes().len())
 }
 
 /// The order of two strings by their bytes.

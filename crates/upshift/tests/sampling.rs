@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use common::function;
+use common::{function, sum};
 use upshift::bytecode::Module;
 use upshift::bytecode::ValueType::Int;
 use upshift::bytecode::builder::{ModuleBuilder, Reg};
@@ -28,19 +28,7 @@ fn nested() -> Module {
         }
         f.return_int(r);
     });
-    let inner = function(&mut m, "inner", &[Int], Some(Int), |_, f| {
-        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
-        f.load_int(i, 0);
-        f.load_int(total, 0);
-        let top = f.label();
-        f.begin_loop(top);
-        f.int_move(Reg::window(0), i);
-        f.call_int(term, leaf);
-        f.int_add(total, total, term);
-        f.int_add_imm(i, i, 1);
-        f.int_lt_loop(i, n, top);
-        f.return_int(total);
-    });
+    let inner = sum(&mut m, "inner", leaf);
     let outer = function(&mut m, "outer", &[Int], Some(Int), |_, f| {
         let (i, n, r, low) = (f.param(0), f.int(), f.int(), f.int());
         f.load_int(n, 200);
@@ -57,19 +45,7 @@ fn nested() -> Module {
         f.bind(done);
         f.return_int(r);
     });
-    function(&mut m, "main", &[Int], Some(Int), |_, f| {
-        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
-        f.load_int(i, 0);
-        f.load_int(total, 0);
-        let top = f.label();
-        f.begin_loop(top);
-        f.int_move(Reg::window(0), i);
-        f.call_int(term, outer);
-        f.int_add(total, total, term);
-        f.int_add_imm(i, i, 1);
-        f.int_lt_loop(i, n, top);
-        f.return_int(total);
-    });
+    sum(&mut m, "main", outer);
     m.finish()
 }
 

@@ -183,11 +183,7 @@ routines! {
     string_concat |s| {
         s.safepoint();
         let w = s.word();
-        let (a, b) = (s.cell(w.b()), s.cell(w.c()));
-        let value = match string::concat_quick(&mut s.instance().heap, a, b) {
-            Some(value) => value,
-            None => attempt!(s, string::concat(&mut s.instance().heap, a, b)),
-        };
+        let value = attempt!(s, string::concat(&mut s.instance().heap, s.cell(w.b()), s.cell(w.c())));
         s.set_cell(w.a(), value);
         Status::Continue
     }
@@ -224,11 +220,7 @@ routines! {
         s.safepoint();
         let w = s.word();
         let (from, to) = (s.int(w.c()), s.int(s.second().op()));
-        let text = s.cell(w.b());
-        let value = match string::slice_quick(&mut s.instance().heap, text, from, to) {
-            Some(value) => value,
-            None => attempt!(s, string::slice(&mut s.instance().heap, text, from, to)),
-        };
+        let value = attempt!(s, string::slice(&mut s.instance().heap, s.cell(w.b()), from, to));
         s.set_cell(w.a(), value);
         Status::Continue
     }
