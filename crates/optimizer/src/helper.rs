@@ -178,4 +178,6 @@ helpers! {
     HashSwitch switch_hash_at [ptr, int] -> int false false;
     /// The distance that a switch over ints continues at.
     IntSwitch switch_int_at [ptr, int] -> int false false;
+    /// Charges turns of a loop that are skipped: how many at most, and the units of each. Gives how many it charged.
+    SkipTurns skip_turns [context, int, int] -> int true true;
 }

@@ -144,4 +144,7 @@ helpers! {
     switch_hash_at(table: *const Word, key: i64) -> i64 { super::hash_switch(table, key as u64) }
     /// The distance that a switch over ints continues at.
     switch_int_at(table: *const Word, key: i64) -> i64 { super::int_switch(table, key) }
+
+    /// Charges turns of a loop that are skipped, of so many units each; gives how many were charged.
+    skip_turns(ctx: *mut Context, turns: i64, units: i64) -> i64 { instance!(ctx).charge_turns(turns, units) }
 }

@@ -39,8 +39,18 @@ impl Lowering<'_, '_> {
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let number = Routine::ALL.len() + helper as usize;
         let address = self.load64(table, number * 8);
+        // What charges the budget finds it where the engine has it.
+        let charges = helper == Helper::SkipTurns;
+        if charges {
+            let budget = self.budget();
+            self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+        }
         let call = self.b.ins().call_indirect(signature, address, &values);
-        self.b.inst_results(call).first().copied()
+        let result = self.b.inst_results(call).first().copied();
+        if charges {
+            self.reload_budget();
+        }
+        result
     }
 
     pub(super) fn helper(&mut self, inst: Inst) -> Option<clif::Value> {

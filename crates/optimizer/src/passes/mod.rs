@@ -9,6 +9,7 @@
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
+//! * `closed.rs`: loops whose values are polynomials in the turn.
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
@@ -20,6 +21,7 @@
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
 mod carried;
+pub mod closed;
 mod copy;
 pub mod dce;
 pub mod escape;
@@ -68,6 +70,8 @@ passes! {
     LICM "licm" licm::run;
     /// What a loop loads and stores in one place.
     PROMOTE "promote" promote::run;
+    /// Loops whose turns are skipped.
+    CLOSED "closed" closed::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
@@ -87,6 +91,8 @@ passes! {
 pub enum When {
     /// In any case.
     Always,
+    /// In any case, and counted with the one before.
+    Also,
     /// If the last one that is always taken changed something.
     Changed,
 }
@@ -114,7 +120,8 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (RANGES, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
-    (VERSION, When::Always),
+    (CLOSED, When::Always),
+    (VERSION, When::Also),
     (RANGES, When::Changed),
     (PARAMS, When::Changed),
     (GVN, When::Changed),
@@ -136,6 +143,7 @@ pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Functi
     for (pass, when) in PIPELINE {
         match when {
             When::Always => changed = run(func, pass),
+            When::Also => changed += run(func, pass),
             When::Changed if changed == 0 => continue,
             When::Changed => {
                 run(func, pass);
