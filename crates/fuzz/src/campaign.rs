@@ -42,7 +42,7 @@ pub enum Verdict {
     Agree(u64, u64, String),
     /// They differ.
     Differ(Box<Difference>),
-    /// The front end refuses it, or panics.
+    /// The front end refuses it or panics, the verifier refuses it, or the interpreter panics.
     Invalid(String),
     /// Nothing can be said.
     Skipped,
@@ -126,6 +126,10 @@ pub fn check(
     };
     let plenty = vec![FUEL; ready.calls()];
     let Some(whole) = ready.run(&reference(), &plenty) else { return Verdict::Skipped };
+    // Where all tiers fail alike there is no difference.
+    if whole.failed() {
+        return Verdict::Invalid(whole.end);
+    }
     let total: u64 = whole.fuel.iter().sum();
     let mut runs = 1;
     for seed in seeds {
@@ -147,7 +151,7 @@ pub fn check(
         };
         let Some(got) = ready.run(&schedule.config, &fuel) else { continue };
         runs += 1;
-        if want != got {
+        if want != got || want.failed() {
             return Verdict::Differ(Box::new(Difference { schedule, want, got }));
         }
     }
