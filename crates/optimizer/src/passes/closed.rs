@@ -240,13 +240,15 @@ impl<'a> Chains<'a> {
 
     /// A sum, difference or product of coefficients; that it fits is noted as a condition.
     fn arithmetic(&mut self, op: Op, a: Coefficient, b: Coefficient) -> Option<Coefficient> {
-        let (overflows, exact): (Op, fn(i64, i64) -> Option<i64>) = match op {
-            Op::Iadd => (Op::IaddOverflows, i64::checked_add),
-            Op::Isub => (Op::IsubOverflows, i64::checked_sub),
-            _ => (Op::ImulOverflows, i64::checked_mul),
+        let overflows = match op {
+            Op::Iadd => Op::IaddOverflows,
+            Op::Isub => Op::IsubOverflows,
+            _ => Op::ImulOverflows,
         };
         match (op, a, b) {
-            (_, Constant(a), Constant(b)) => return exact(a, b).map(Constant),
+            (Op::Iadd, Constant(a), Constant(b)) => return a.checked_add(b).map(Constant),
+            (Op::Isub, Constant(a), Constant(b)) => return a.checked_sub(b).map(Constant),
+            (_, Constant(a), Constant(b)) => return a.checked_mul(b).map(Constant),
             (Op::Iadd | Op::Isub, a, Constant(0)) | (Op::Imul, a, Constant(1)) => return Some(a),
             (Op::Iadd, Constant(0), b) | (Op::Imul, Constant(1), b) => return Some(b),
             (Op::Imul, Constant(0), _) | (Op::Imul, _, Constant(0)) => return Some(Constant(0)),
