@@ -182,11 +182,11 @@ fn profile_writes_folded_stacks_and_a_flame_graph() {
         .arg(&folded.0)
         .arg("--svg")
         .arg(&svg.0)
-        .arg(program("own", 30))
+        .arg(program("own", 34))
         .output()
         .expect("the binary runs");
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "832040\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "5702887\n");
     let table = String::from_utf8_lossy(&output.stderr).into_owned();
     let samples: u64 = table
         .strip_prefix("profile: ")
