@@ -48,6 +48,19 @@ pub enum Verdict {
     Skipped,
 }
 
+/// What is found in a program of a kind under two random schedules, by the numbers of 64 bits that an input begins with; what is
+/// missing is zero, since libFuzzer begins with short inputs. Panics are kept and not printed, so a find says itself what it is.
+pub fn of_bytes(kind: Kind, bytes: &[u8]) -> Option<String> {
+    let number = |at: usize| bytes.iter().skip(8 * at).take(8).rev().fold(0, |n, &b| n << 8 | u64::from(b));
+    let (program, schedules) = (number(0), [number(1), number(2)]);
+    let subject = Subject::new(kind, program);
+    match check(&subject.ready(), schedules.into_iter(), |_| {}) {
+        Verdict::Differ(d) => Some(format!("program {program}: {d:#?}\n{}", subject.text())),
+        Verdict::Invalid(error) => Some(format!("program {program}: {error}")),
+        Verdict::Agree(..) | Verdict::Skipped => None,
+    }
+}
+
 /// The schedules of a program: two of the fixed ones in turn, so that five programs see each of them twice, and random ones. Another
 /// program finds more than another schedule does.
 pub fn schedules(seed: u64, random: u64) -> impl Iterator<Item = u64> {

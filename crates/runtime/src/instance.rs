@@ -718,19 +718,16 @@ impl Instance {
     /// Charges up to so many turns of a loop at once, of so many units each, without a look at interrupts or deadlines: where the
     /// budget does not cover them, nothing of it is left, so that the next charge looks. Gives how many turns the fuel covers.
     pub fn charge_turns(&mut self, turns: i64, units: i64) -> i64 {
-        let budget = self.context.budget.max(0);
-        let wanted = i128::from(turns.max(0)) * i128::from(units.max(0));
-        let Some(fuel) = &mut self.fuel else {
-            self.context.budget = (i128::from(budget) - wanted).max(0) as i64;
-            return turns.max(0);
-        };
-        let left = i128::from(budget) + i128::from(*fuel);
-        let charged = if wanted <= left { turns.max(0) } else { (left / i128::from(units)) as i64 };
-        let wanted = i128::from(charged) * i128::from(units.max(0));
-        let beyond = (wanted - i128::from(budget)).max(0);
-        *fuel -= beyond as u64;
-        self.context.budget = budget - (wanted - beyond) as i64;
-        charged
+        let (turns, units) = (i128::from(turns.max(0)), i128::from(units.max(1)));
+        let budget = i128::from(self.context.budget.max(0));
+        let left = self.fuel.map_or(i128::MAX, |fuel| budget + i128::from(fuel));
+        let charged = turns.min(left / units);
+        let beyond = charged * units - budget;
+        if let Some(fuel) = &mut self.fuel {
+            *fuel -= beyond.max(0) as u64;
+        }
+        self.context.budget = (-beyond).max(0) as i64;
+        charged as i64
     }
 
     // ---- Tiers ----

@@ -292,18 +292,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn helper(&mut self, helper: Helper, args: &[Value]) -> Value {
-        let info = helper.info();
-        let site = self.site(SiteData {
-            routine: u32::MAX,
-            kind: RoutineKind::Plain,
-            slot: u32::MAX,
-            uses: None,
-            result: info.result,
-            callee: 0,
-            params: Box::default(),
-            header: 0,
-            effects: SiteEffects { writes: info.writes, reads: info.reads, collects: false, calls: false },
-        });
+        let site = self.site(helper.site());
         self.def(InstData::new(Op::Helper, args).imm(helper as i64).site(site))
     }
 

@@ -39,15 +39,12 @@ impl Lowering<'_, '_> {
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let number = Routine::ALL.len() + helper as usize;
         let address = self.load64(table, number * 8);
-        // What charges the budget finds it where the engine has it.
-        let charges = helper == Helper::SkipTurns;
-        if charges {
-            let budget = self.budget();
-            self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+        if info.charges {
+            self.save_budget();
         }
         let call = self.b.ins().call_indirect(signature, address, &values);
         let result = self.b.inst_results(call).first().copied();
-        if charges {
+        if info.charges {
             self.reload_budget();
         }
         result
@@ -288,23 +285,34 @@ impl Lowering<'_, '_> {
         }
     }
 
+    /// Puts the budget where routines have it.
+    fn save_budget(&mut self) {
+        let budget = self.budget();
+        self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+    }
+
     pub(super) fn reload_budget(&mut self) {
         let budget = self.load64(self.ctx, offset_of!(Context, budget));
         self.set_budget(budget);
     }
 
-    /// Calls a routine for the instruction of a state; gives the status.
-    pub(super) fn run_routine(&mut self, state: State, routine: u32, calls: bool) -> clif::Value {
+    /// What a routine takes for the instruction of a state, and its address.
+    fn routine_call(&mut self, state: State, routine: u32) -> ([clif::Value; 4], clif::Value) {
         let st = &self.func.states[state];
-        if calls {
-            let budget = self.budget();
-            self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
-        }
         let frame = self.address(st.base);
         let pc = self.code(st.function, st.word);
         let entry = self.entry_of(st.function);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, routine as usize * 8);
+        ([self.ctx, frame, pc, entry], address)
+    }
+
+    /// Calls a routine for the instruction of a state; gives the status.
+    pub(super) fn run_routine(&mut self, state: State, routine: u32, calls: bool) -> clif::Value {
+        if calls {
+            self.save_budget();
+        }
+        let (args, address) = self.routine_call(state, routine);
         let mut signature = clif::Signature::new(CALL);
         signature.params.extend([clif::AbiParam::new(types::I64); 4]);
         signature.returns.push(clif::AbiParam::new(types::I32));
@@ -317,23 +325,17 @@ impl Lowering<'_, '_> {
                 s
             }
         };
-        let call = self.b.ins().call_indirect(signature, address, &[self.ctx, frame, pc, entry]);
+        let call = self.b.ins().call_indirect(signature, address, &args);
         let status = self.b.inst_results(call)[0];
         self.b.ins().uextend(types::I64, status)
     }
 
     /// Calls a routine that neither calls nor branches, on a way that is seldom taken: it keeps all registers, and leaves by itself.
     pub(super) fn slow_routine(&mut self, state: State, routine: u32) {
-        let st = &self.func.states[state];
-        let budget = self.budget();
-        self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
-        let frame = self.address(st.base);
-        let pc = self.code(st.function, st.word);
-        let entry = self.entry_of(st.function);
-        let table = self.load64(self.ctx, offset_of!(Context, routines));
-        let address = self.load64(table, routine as usize * 8);
+        self.save_budget();
+        let ([ctx, frame, pc, entry], address) = self.routine_call(state, routine);
         let stub = self.stub(Stub::Slow);
-        self.b.ins().call(stub, &[self.ctx, frame, pc, entry, address]);
+        self.b.ins().call(stub, &[ctx, frame, pc, entry, address]);
     }
 
     /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.

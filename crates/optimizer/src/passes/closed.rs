@@ -20,13 +20,11 @@ use std::collections::HashMap;
 use smallvec::{SmallVec, smallvec};
 
 use super::copy::{close, copy, outside_uses};
+use super::fold::holds;
 use super::params::{argument, relayout};
 use crate::cfg::{Cfg, Dominators, Loop, Loops};
 use crate::helper::Helper;
-use crate::ir::{
-    Block, BlockData, Cond, Def, Function, Inst, InstData, Op, RoutineKind, SiteData, SiteEffects, Target,
-    Type, Value,
-};
+use crate::ir::{Block, BlockData, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
 
 /// The most instructions that a loop has.
 const SIZE: usize = 60;
@@ -120,7 +118,7 @@ impl Shape {
         }
         // Each turn goes through all blocks: where there is one way out, only its branch has two ways.
         let branches = data.blocks.iter().filter(|&&b| func.successors(b).count() != 1).count();
-        if branches != 1 || !doms.dominates(exit.from, *latch) {
+        if branches != 1 || units == 0 || !doms.dominates(exit.from, *latch) {
             return None;
         }
         let end = &func.insts[func.terminator(exit.from)?];
@@ -263,13 +261,13 @@ impl<'a> Chains<'a> {
         Some(Coefficient::Value(self.op(op, a, b)))
     }
 
-    /// Notes as a condition that a coefficient is no less than that.
-    fn at_least(&mut self, c: Coefficient, least: i64) -> Option<()> {
+    /// Notes as a condition how a coefficient compares with a constant.
+    fn require(&mut self, cond: Cond, c: Coefficient, with: i64) -> Option<()> {
         match c {
-            Constant(c) => (c >= least).then_some(()),
+            Constant(c) => holds(cond, c, with).then_some(()),
             Coefficient::Value(v) => {
-                let holds = self.compare(Cond::Ge, v, least);
-                self.holds.push(holds);
+                let test = self.compare(cond, v, with);
+                self.holds.push(test);
                 Some(())
             }
         }
@@ -555,8 +553,7 @@ impl<'a> Chains<'a> {
                     let less = self.op(Op::Isub, zero, v);
                     let size = self.op(Op::Imax, v, less);
                     // That of the least int is none.
-                    let fits = self.compare(Cond::Ge, size, 0);
-                    self.holds.push(fits);
+                    self.require(Cond::Ge, Coefficient::Value(size), 0)?;
                     Coefficient::Value(size)
                 }
             };
@@ -587,8 +584,7 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     // How many turns there are, and whether they are worth it.
     let mut chains = Chains::new(func, loops, shape, &shape.first);
     let turns = chains.turns()?;
-    let many = chains.compare(Cond::Ge, turns, FEW);
-    chains.holds.push(many);
+    chains.require(Cond::Ge, Coefficient::Value(turns), FEW)?;
     let ready = chains.condition();
     let most = chains.iconst(STRIPS);
     let at_enter = chains.emitted;
@@ -604,27 +600,15 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     let degree = parameters.iter().map(degree).chain(fits.iter().map(|c| c.len() - 1)).max()?.max(1);
     let at_once = chains.iconst(*TURNS.get(degree)?);
     let at_once = chains.op(Op::Imin, left, at_once);
-    for parameter in &parameters {
+    for (parameter, &first) in parameters.iter().zip(&base) {
         // Nothing is negative in sums that are reduced, so no part of a sum is more than the whole.
         if let Parameter::Reduced(reduced) = parameter {
-            let pieces = reduced.pieces.iter().flatten();
-            for &c in pieces {
-                chains.at_least(c, 0)?;
+            for &c in reduced.pieces.iter().flatten() {
+                chains.require(Cond::Ge, c, 0)?;
             }
-            chains.at_least(reduced.modulus, 1)?;
-            match reduced.modulus {
-                Constant(c) if c > MODULUS => return None,
-                Constant(_) => {}
-                Coefficient::Value(v) => {
-                    let small = chains.compare(Cond::Le, v, MODULUS);
-                    chains.holds.push(small);
-                }
-            }
-        }
-    }
-    for (parameter, &first) in parameters.iter().zip(&base) {
-        if let Parameter::Reduced(_) = parameter {
-            chains.at_least(Coefficient::Value(first), 0)?;
+            chains.require(Cond::Ge, Coefficient::Value(first), 0)?;
+            chains.require(Cond::Gt, reduced.modulus, 0)?;
+            chains.require(Cond::Le, reduced.modulus, MODULUS)?;
         }
     }
     let exact = chains.condition();
@@ -655,17 +639,7 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
 
     // The turn that is due then.
     let units = chains.iconst(shape.units);
-    let site = chains.func.sites.push(SiteData {
-        routine: u32::MAX,
-        kind: RoutineKind::Plain,
-        slot: u32::MAX,
-        uses: None,
-        result: Some(Type::Int),
-        callee: 0,
-        params: Box::default(),
-        header: 0,
-        effects: SiteEffects { writes: true, reads: true, ..SiteEffects::default() },
-    });
+    let site = chains.func.sites.push(Helper::SkipTurns.site());
     let skipped = InstData::new(Op::Helper, &[tried, units]).imm(Helper::SkipTurns as i64).site(site);
     let skipped = chains.def(skipped);
     let binomials = chains.binomials(skipped, degree);

@@ -9,11 +9,11 @@
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
-//! * `closed.rs`: loops whose values are polynomials in the turn.
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
-//! * `unroll.rs`: loops of few turns; `version.rs`: loops with and without checks of positions; `copy.rs` copies them.
+//! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
+//!   without checks of positions; `copy.rs` copies them.
 //! * `dce.rs`: what nobody uses.
 //!
 //! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
@@ -70,8 +70,6 @@ passes! {
     LICM "licm" licm::run;
     /// What a loop loads and stores in one place.
     PROMOTE "promote" promote::run;
-    /// Loops whose turns are skipped.
-    CLOSED "closed" closed::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
@@ -80,6 +78,8 @@ passes! {
     ESCAPE "escape" escape::run;
     /// Loops of few turns.
     UNROLL "unroll" unroll::run;
+    /// Loops whose turns are skipped.
+    CLOSED "closed" closed::run;
     /// Loops with and without checks of positions.
     VERSION "version" version::run;
     /// What nobody uses.
