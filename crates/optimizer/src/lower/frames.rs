@@ -11,7 +11,7 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{Exit, ExitFrame, Held, Lowering, Made, STABLE, collects, constant, heap, object_size, trusted};
+use super::{Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, heap, object_size, trusted};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Block, Inst, Reason, RoutineKind, State, StateData, Value};
@@ -261,7 +261,7 @@ impl Lowering<'_, '_> {
         if self.vars[value].is_none() && words.is_none() {
             return;
         }
-        let v = self.b.ins().load(types::I64, trusted(), base, offset);
+        let v = self.b.ins().load(clif_type(func.ty(value)), trusted(), base, offset);
         if let Some(data) = words {
             data.args.iter().zip(0..).for_each(|(&word, i)| self.read_again(word, v, 8 + 8 * i));
         } else if let Some(var) = self.vars[value] {
@@ -342,24 +342,48 @@ impl Lowering<'_, '_> {
     // ---- Exits ----
 
     pub(super) fn exit_block(&mut self, state: State, reason: Reason) -> clif::Block {
-        if let Some(&block) = self.exit_blocks.get(&(state, reason)) {
+        if let Some(&number) = self.exit_blocks.get(&(state, reason)) {
+            let (block, mut written) = {
+                let pending = &mut self.pending[number];
+                (pending.block, std::mem::take(&mut pending.written))
+            };
+            written.retain(|&(slot, value)| self.holds(slot, value));
+            self.pending[number].written = written;
             return block;
         }
         let block = self.cold_block();
-        self.exit_blocks.insert((state, reason), block);
-        self.pending.push((block, state, reason));
+        self.exit_blocks.insert((state, reason), self.pending.len());
+        let written = self.written(state);
+        self.pending.push(PendingExit { block, state, reason, written });
         block
     }
 
+    /// Whether a slot is known to hold a value.
+    fn holds(&self, slot: u32, value: Value) -> bool {
+        self.held.get(slot as usize) == Some(&Held::Value(value))
+    }
+
+    /// The slots of a state that hold what they are to hold.
+    pub(super) fn written(&self, state: State) -> Vec<(u32, Value)> {
+        let mut written = Vec::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &self.func.states[s];
+            written.extend(data.slots.iter().filter(|s| self.holds(s.0, s.1)));
+            next = data.parent.expand();
+        }
+        written
+    }
+
     pub(super) fn fill_exits(&mut self) {
-        for (block, state, reason) in std::mem::take(&mut self.pending) {
-            self.b.switch_to_block(block);
-            self.leave_at(state, reason);
+        for exit in std::mem::take(&mut self.pending) {
+            self.b.switch_to_block(exit.block);
+            self.leave_at(exit.state, exit.reason, &exit.written);
         }
     }
 
-    /// Stores what is not constant, and registers the exit; gives its number.
-    pub(super) fn exit_state(&mut self, state: State, reason: Reason) -> i64 {
+    /// Stores what is neither constant nor `written`, and registers the exit; gives its number.
+    pub(super) fn exit_state(&mut self, state: State, reason: Reason, written: &[(u32, Value)]) -> i64 {
         let func = self.func;
         let mut frames = Vec::new();
         let mut constants = Vec::new();
@@ -374,7 +398,7 @@ impl Lowering<'_, '_> {
                     Some(bits) => constants.push((slot, bits)),
                     None => {
                         // Parameters of a loop are in the frame as they came.
-                        if self.unmoved.get(&slot) == Some(&value) {
+                        if self.unmoved.get(&slot) == Some(&value) || written.contains(&(slot, value)) {
                             continue;
                         }
                         let v = self.object(value, &mut made);
@@ -424,13 +448,25 @@ impl Lowering<'_, '_> {
         }
     }
 
-    pub(super) fn leave_at(&mut self, state: State, reason: Reason) {
-        let id = self.exit_state(state, reason);
+    pub(super) fn leave_at(&mut self, state: State, reason: Reason, written: &[(u32, Value)]) {
+        let id = self.exit_state(state, reason, written);
         let stub = self.stub(Stub::Exit);
         let id = self.iconst(id);
         let budget = self.budget();
         self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
+    }
+
+    /// Leaves where the guest's or the native stack has no room for what the function calls.
+    pub(super) fn check_room(&mut self, state: State) {
+        let end = self.address(self.room);
+        let limit = self.load64(self.ctx, offset_of!(Context, stack_limit));
+        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
+        self.exit_if(full, state, Reason::Stack);
+        let sp = self.b.ins().get_stack_pointer(types::I64);
+        let limit = self.load64(self.ctx, offset_of!(Context, native_limit));
+        let low = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
+        self.exit_if(low, state, Reason::Native);
     }
 
     /// Leaves where a condition holds.
