@@ -11,10 +11,13 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, heap, object_size, trusted};
+use super::{
+    Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, first_of,
+    heap, object_size, trusted,
+};
 use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Block, Inst, Reason, RoutineKind, State, StateData, Value};
+use crate::ir::{Block, Inst, Op, Reason, RoutineKind, State, StateData, Value};
 
 impl Lowering<'_, '_> {
     pub(super) fn address(&mut self, slot: u32) -> clif::Value {
@@ -25,7 +28,8 @@ impl Lowering<'_, '_> {
         self.b.ins().store(trusted(), v, self.fp, slot as i32 * 8);
     }
 
-    /// What the frame holds when it is entered: the collector reads all its cells, so they are made valid if anything here runs it.
+    /// What the frame holds when it is entered. The collector reads all its cells, so they are made valid where anything here runs it:
+    /// before the first that do if there are few, since ways that do not collect have nothing to write then, or at the start.
     pub(super) fn enter_frame(&mut self) {
         let func = self.func;
         if func.osr.is_some() {
@@ -41,28 +45,54 @@ impl Lowering<'_, '_> {
             }
             return;
         }
-        let any = func.layout.iter().any(|&b| func.blocks[b].insts.iter().any(|&i| collects(func, i)));
-        if !any {
+        match first_of(func, &self.cfg, &self.doms, &self.loops, collects) {
+            Some(first) => self.collecting = first,
+            None => {
+                let values: Vec<(u32, Value)> = func
+                    .params
+                    .iter()
+                    .copied()
+                    .zip(func.blocks[func.entry()].params.iter().copied())
+                    .collect();
+                self.clear_frame(&values);
+            }
+        }
+    }
+
+    /// Before an instruction that collects on its slow path and is the first: the root's cells are made valid. (Others write the
+    /// frame anyway.)
+    pub(super) fn clear_before(&mut self, inst: Inst) {
+        let data = &self.func.insts[inst];
+        if !matches!(data.op, Op::Alloc | Op::BoxInt) {
             return;
         }
+        let mut root = data.state.expand();
+        while let Some(parent) = root.and_then(|s| self.func.states[s].parent.expand()) {
+            root = Some(parent);
+        }
+        let values = root.map_or(&[][..], |s| &self.func.states[s].slots);
+        self.clear_frame(values);
+    }
+
+    /// Makes the root's cells valid that may not be: they get their values, if they are given, or holes.
+    fn clear_frame(&mut self, values: &[(u32, Value)]) {
         let mut hole = None;
         for slot in self.cells_of(self.index, 0) {
-            let param = func.params.iter().position(|&p| p == slot);
-            match param.map(|i| func.blocks[func.entry()].params[i]) {
-                Some(p) => {
-                    let v = self.value(p);
-                    self.store_slot(slot, v);
-                    self.held[slot as usize] = Held::Value(p);
-                }
-                None => {
-                    let zero = match hole {
-                        Some(v) => v,
-                        None => *hole.insert(self.iconst(cells::Value::HOLE.bits() as i64)),
-                    };
-                    self.store_slot(slot, zero);
-                    self.held[slot as usize] = Held::Valid;
-                }
+            if self.is_cell(self.held[slot as usize]) {
+                continue;
             }
+            let value = values.iter().find(|v| v.0 == slot && self.func.virtual_words(v.1).is_none());
+            let (v, held) = match value {
+                Some(&(_, value)) => (self.value(value), Held::Value(value)),
+                None => (
+                    *hole.get_or_insert_with(|| {
+                        self.b.ins().iconst(types::I64, cells::Value::HOLE.bits() as i64)
+                    }),
+                    Held::Valid,
+                ),
+            };
+            self.store_slot(slot, v);
+            self.held[slot as usize] = held;
         }
     }
 

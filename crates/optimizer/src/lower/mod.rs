@@ -105,8 +105,8 @@ struct PendingExit {
 
 /// A loop of more instructions is not looked through for slots that it leaves alone.
 const STABLE: usize = 4_000;
-/// Before so many first calls the room for frames is looked at, rather than at the start.
-const FIRST_CALLS: usize = 3;
+/// Before so many first calls and collections is done what they need, rather than at the start.
+const FIRST: usize = 3;
 /// Virtual objects that were made where frames are written.
 type Made = Vec<(Value, clif::Value)>;
 
@@ -145,6 +145,8 @@ struct Lowering<'a, 'f> {
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
     before: Vec<Inst>,
     room: u32,
+    /// The first instructions that collect, if the frame's cells were not made valid at the start.
+    collecting: Vec<Inst>,
     /// Whether the block runs seldom.
     cold: bool,
     cfg: Cfg,
@@ -256,6 +258,7 @@ fn body(
         unmoved: HashMap::new(),
         before: Vec::new(),
         room: 0,
+        collecting: Vec::new(),
         cold: false,
         cfg,
         doms,
@@ -314,21 +317,26 @@ fn body(
     (exits, positions)
 }
 
-/// The first calls on all ways from the start, inlined ones included: before these it is enough to look at the room for frames, so
-/// that ways without calls do not. None where there are many, or where they are in loops.
-fn calls_first(func: &Function, cfg: &Cfg, doms: &Dominators, loops: &Loops) -> Vec<Inst> {
+/// The first instructions of a kind on all ways from the start. None where there are many, or where they are in loops.
+fn first_of(
+    func: &Function,
+    cfg: &Cfg,
+    doms: &Dominators,
+    loops: &Loops,
+    is: impl Fn(&Function, Inst) -> bool,
+) -> Option<Vec<Inst>> {
     let mut first: Vec<(Block, Inst)> = Vec::new();
     for &block in &cfg.order {
         if first.iter().any(|&(b, _)| doms.dominates(b, block)) {
             continue;
         }
-        let Some(&inst) = func.blocks[block].insts.iter().find(|&&i| needs_room(func, i)) else { continue };
-        if first.len() == FIRST_CALLS || loops.innermost(block).is_some() {
-            return Vec::new();
+        let Some(&inst) = func.blocks[block].insts.iter().find(|&&i| is(func, i)) else { continue };
+        if first.len() == FIRST || loops.innermost(block).is_some() {
+            return None;
         }
         first.push((block, inst));
     }
-    first.into_iter().map(|(_, inst)| inst).collect()
+    Some(first.into_iter().map(|(_, inst)| inst).collect())
 }
 
 /// Whether an instruction makes a frame.
@@ -520,7 +528,12 @@ impl Lowering<'_, '_> {
 
     // ---- Callees ----
 
-    fn signature(&mut self, params: &[Type], returns: &[Type], call: cranelift_codegen::isa::CallConv) -> clif::SigRef {
+    fn signature(
+        &mut self,
+        params: &[Type],
+        returns: &[Type],
+        call: cranelift_codegen::isa::CallConv,
+    ) -> clif::SigRef {
         let key: Vec<u8> = params
             .iter()
             .chain(returns)
@@ -583,8 +596,10 @@ impl Lowering<'_, '_> {
     /// The address of a word of a function's code.
     fn code(&mut self, function: u32, word: u32) -> clif::Value {
         // A symbol of its own for each use: Cranelift would keep one value in registers, and over calls in memory.
-        let name =
-            self.b.func.declare_imported_user_function(clif::UserExternalName { namespace: CODE, index: function });
+        let name = self
+            .b
+            .func
+            .declare_imported_user_function(clif::UserExternalName { namespace: CODE, index: function });
         let gv = self.b.create_global_value(clif::GlobalValueData::Symbol {
             name: clif::ExternalName::user(name),
             offset: (i64::from(word) * 8).into(),
@@ -715,6 +730,9 @@ impl Lowering<'_, '_> {
                 }
                 Some(self.b.ins().uextend(types::I64, b))
             }};
+        }
+        if self.collecting.contains(&inst) {
+            self.clear_before(inst);
         }
         if !self.before.is_empty()
             && let Some(state) = state
@@ -970,7 +988,9 @@ impl Lowering<'_, '_> {
             }
             Op::Stack => {
                 self.room = data.imm as u32;
-                self.before = calls_first(func, &self.cfg, &self.doms, &self.loops);
+                // Ways without calls need not look.
+                self.before =
+                    first_of(func, &self.cfg, &self.doms, &self.loops, needs_room).unwrap_or_default();
                 if let Some(state) = state.filter(|_| self.before.is_empty()) {
                     self.check_room(state);
                 }
