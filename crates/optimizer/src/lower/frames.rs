@@ -274,11 +274,15 @@ impl Lowering<'_, '_> {
             *h = Held::Unknown;
         }
         let mut next = Some(state);
+        let mut read: Vec<Value> = Vec::new();
         while let Some(s) = next {
             let data = &func.states[s];
             let limit = if s == state && !calls { u32::MAX } else { self.end_of(data) };
             for &(slot, value) in data.slots.iter().filter(|s| s.0 < limit && s.0 != result) {
-                self.read_again(value, self.fp, slot as i32 * 8);
+                if !read.contains(&value) {
+                    read.push(value);
+                    self.read_again(value, self.fp, slot as i32 * 8);
+                }
             }
             next = data.parent.expand();
         }

@@ -400,30 +400,50 @@ fn entry(
 impl Lowering<'_, '_> {
     // ---- Values ----
 
-    /// Finds the cells that may move while they are in use, and makes variables of them.
+    /// Finds the values that are read again from frames, and makes variables of them: cells that may move while they are in use, and
+    /// what is used behind calls, since bodies keep no registers.
     fn declare_moved(&mut self) {
+        let func = self.func;
+        let last = self.last_uses();
         let mut moved = EntitySet::<Value>::new();
-        for &block in &self.func.layout {
-            for &inst in &self.func.blocks[block].insts {
-                let data = &self.func.insts[inst];
-                if !collects(self.func, inst) {
-                    continue;
-                }
-                if let Some(state) = data.state.expand() {
-                    let call = matches!(data.op, Op::Call | Op::CallClosure);
-                    self.func.each_state_value(state, |v| {
-                        if may_be_object(self.func, v)
-                            || call && self.func.ty(v) != Type::Cell && constant(self.func, v).is_none()
-                        {
-                            moved.insert(v);
-                        }
-                    });
-                }
+        for &block in &func.layout {
+            let looping = self.loops.innermost(block).is_some();
+            for (i, &inst) in func.blocks[block].insts.iter().enumerate() {
+                let data = &func.insts[inst];
+                let Some(state) = data.state.expand().filter(|_| collects(func, inst)) else { continue };
+                let call = matches!(data.op, Op::Call | Op::CallClosure);
+                let here = (self.cfg.position(block) as u32, i as u32);
+                func.each_state_value(state, |v| {
+                    let kept = || {
+                        call && func.ty(v) != Type::Cell
+                            && last[v].is_some_and(|last| last > here || looping)
+                            && constant(func, v).is_none()
+                    };
+                    if may_be_object(func, v) || kept() {
+                        moved.insert(v);
+                    }
+                });
             }
         }
         for value in moved.iter() {
-            self.vars[value] = Some(self.b.declare_var(clif_type(self.func.ty(value))));
+            self.vars[value] = Some(self.b.declare_var(clif_type(func.ty(value))));
         }
+    }
+
+    /// Where each value is used last, but for states: the block's position in reverse postorder, and the place in it.
+    fn last_uses(&self) -> SecondaryMap<Value, Option<(u32, u32)>> {
+        let mut last = SecondaryMap::new();
+        last.resize(self.func.values.len());
+        for (at, &block) in self.cfg.order.iter().enumerate() {
+            for (i, &inst) in self.func.blocks[block].insts.iter().enumerate() {
+                let data = &self.func.insts[inst];
+                let targets = data.targets.iter().flat_map(|t| &t.args);
+                for &v in data.args.iter().chain(targets) {
+                    last[v] = Some((at as u32, i as u32));
+                }
+            }
+        }
+        last
     }
 
     fn define(&mut self, value: Value, v: clif::Value) {
