@@ -105,6 +105,8 @@ macro_rules! helpers {
                         reads: info.reads,
                         collects: false,
                         calls: false,
+                        own: false,
+                        new: false,
                     },
                 }
             }

@@ -4,7 +4,7 @@
 //! the block before the loop, which is made where there is none. What moves:
 //!
 //! * Pure ops. Ops that hold only behind a check, where everything before them in the loop moved too.
-//! * Loads of memory that the loop does not write. A pointer, or a cell that may be an object, moves out of a loop that does not
+//! * Loads of memory that the loop does not write, or writes in younger objects only (`alias.rs`). A pointer, or a cell that may be an object, moves out of a loop that does not
 //!   collect only.
 //! * Checks, and ops that leave, that each turn does. They take the frame state of the loop's entry: where one fails, the interpreter
 //!   starts with the first turn, whose instructions have not been done.
@@ -20,6 +20,7 @@
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
 
+use super::alias::Ages;
 use super::memory::{Memory, Parts};
 use super::params::relayout;
 use super::{is_bool, may_be_object};
@@ -188,6 +189,8 @@ struct Hoist {
     id: Loop,
     /// What its blocks may change.
     parts: Parts,
+    /// What changes memory.
+    changes: Vec<(Inst, Parts)>,
     /// The block that every entry of the loop passes, unless it leaves, and so do those that dominate it.
     always: Block,
     /// The frame state at its entry.
@@ -228,8 +231,11 @@ impl Pass<'_> {
             }
         }
         let (state, at) = self.entry_state(id, before);
+        let insts = data.blocks.iter().flat_map(|&b| &self.func.blocks[b].insts);
+        let changes = insts.map(|&i| (i, self.memory.changes(self.func, &self.func.insts[i])));
+        let changes = if parts == 0 { Vec::new() } else { changes.filter(|c| c.1 != 0).collect() };
         let mut hoist =
-            Hoist { id, parts, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
+            Hoist { id, parts, changes, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
         for &block in &data.blocks {
             if block != header {
                 // The chain of blocks that only lead to each other is one; other blocks may not be reached.
@@ -366,7 +372,11 @@ impl Pass<'_> {
             }
             Op::Load => {
                 let Some(access) = data.access else { return false };
-                hoist.parts >> self.memory.part(access, data.imm) & 1 == 0 && self.safe(hoist, data.args[0])
+                let part = self.memory.part(access, data.imm);
+                let fixed = hoist.parts >> part & 1 == 0
+                    || matches!(access.class, Class::Len | Class::Bits)
+                        && self.spared(hoist, part, data.args[0]);
+                fixed && self.safe(hoist, data.args[0])
             }
             Op::LoadAt => {
                 let Some(access) = data.access else { return false };
@@ -399,6 +409,13 @@ impl Pass<'_> {
             _ if info.fixed => hoist.clean,
             _ => false,
         }
+    }
+
+    /// Whether what changes a part of memory leaves an object alone.
+    fn spared(&self, hoist: &Hoist, part: usize, object: Value) -> bool {
+        let ages = Ages { func: self.func, cfg: self.cfg, doms: self.doms, blocks: &self.blocks };
+        let mut changes = hoist.changes.iter().filter(|c| c.1 >> part & 1 != 0);
+        changes.all(|c| ages.spares(&self.func.insts[c.0], object))
     }
 
     fn safe(&self, hoist: &Hoist, value: Value) -> bool {

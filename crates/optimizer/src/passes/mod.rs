@@ -5,7 +5,7 @@
 //!
 //! * `params.rs`: block parameters that are always the same, blocks and branches that are not needed.
 //! * `fold.rs`: constants and algebraic rules.
-//! * `memory.rs`: which memory may have changed between two instructions.
+//! * `memory.rs`: which memory may have changed between two instructions; `alias.rs`: which objects are not the same.
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
@@ -20,6 +20,7 @@
 //! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
+mod alias;
 mod carried;
 pub mod closed;
 mod copy;
