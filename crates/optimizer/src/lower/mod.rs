@@ -868,8 +868,14 @@ impl Lowering<'_, '_> {
                 } else {
                     (base, arg(1))
                 };
-                let v = self.value(value);
                 let offset = data.imm as i32;
+                // A constant byte is part of the instruction.
+                if let (Width::U8, Some(byte)) = (width, func.int_const(value)) {
+                    let byte = self.b.ins().iconst(types::I8, byte & 0xFF);
+                    self.b.ins().store(trusted(), byte, base, offset);
+                    return;
+                }
+                let v = self.value(value);
                 match width {
                     Width::U8 => self.b.ins().istore8(trusted(), v, base, offset),
                     Width::U16 => self.b.ins().istore16(trusted(), v, base, offset),

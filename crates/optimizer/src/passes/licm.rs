@@ -126,9 +126,16 @@ pub(super) struct Checks {
     checked: SecondaryMap<Value, u32>,
     /// By value: the last loop in which a check was seen to depend on it, and one.
     seen: SecondaryMap<Value, u32>,
+    /// Whether it matters only which cells are lists: what their headers' bits say decides nothing there.
+    lists: bool,
 }
 
 impl Checks {
+    /// For what is loaded from lists alone.
+    pub(super) fn of_lists() -> Checks {
+        Checks { lists: true, ..Checks::default() }
+    }
+
     /// Notes the check that an instruction of a loop is, if it is one.
     pub(super) fn note(&mut self, func: &Function, id: Loop, inst: Inst) {
         let data = &func.insts[inst];
@@ -148,7 +155,8 @@ impl Checks {
             let Some(data) = func.def(value) else { continue };
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
-            let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
+            let header =
+                data.access.is_some_and(|a| a.class == Class::Fixed || a.class == Class::Bits && !self.lists);
             // That it is a string was known before.
             if info.string {
                 continue;
@@ -243,7 +251,8 @@ impl Pass<'_> {
                     matches!(self.cfg.preds(block), [edge] if self.func.successors(edge.from).count() == 1);
                 hoist.clean &= chained;
             }
-            let insts = std::mem::take(&mut self.func.blocks[block].insts);
+            // Read as a whole until then, since edges are looked at.
+            let insts = self.func.blocks[block].insts.clone();
             let mut rest = Vec::with_capacity(insts.len());
             for inst in insts {
                 if self.moves(&hoist, block, inst) {

@@ -9,7 +9,7 @@
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
 //! * `ranges.rs`: what ints can be, and the checks that go with it.
 //! * `licm.rs`: what does not change in a loop.
-//! * `promote.rs`: what a loop loads and stores in one place.
+//! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
@@ -33,6 +33,7 @@ mod memory;
 pub mod params;
 pub mod promote;
 pub mod ranges;
+pub mod reload;
 pub mod unbox;
 pub mod unroll;
 pub mod version;
@@ -71,6 +72,8 @@ passes! {
     LICM "licm" licm::run;
     /// What a loop loads and stores in one place.
     PROMOTE "promote" promote::run;
+    /// What of lists changes in a loop's cold code only.
+    RELOAD "reload" reload::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
     /// Parameters that are boxes of numbers.
@@ -118,6 +121,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (PARAMS, When::Changed),
     (LICM, When::Always),
     (PROMOTE, When::Always),
+    (RELOAD, When::Always),
     (RANGES, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
