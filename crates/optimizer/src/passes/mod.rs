@@ -7,9 +7,10 @@
 //! * `fold.rs`: constants and algebraic rules.
 //! * `memory.rs`: which memory may have changed between two instructions; `alias.rs`: which objects are not the same.
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
-//! * `ranges.rs`: what ints can be, and the checks that go with it.
+//! * `ranges.rs`: what ints can be, and the checks that go with it; `sums.rs`: branches around checked sums.
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
+//! * `turns.rs`: what a turn of a loop stores in a list and the next one loads.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
@@ -34,6 +35,8 @@ pub mod params;
 pub mod promote;
 pub mod ranges;
 pub mod reload;
+pub mod sums;
+pub mod turns;
 pub mod unbox;
 pub mod unroll;
 pub mod version;
@@ -76,6 +79,10 @@ passes! {
     RELOAD "reload" reload::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
+    /// Branches around sums.
+    SUMS "sums" sums::run;
+    /// What a turn stores and the next one loads.
+    TURNS "turns" turns::run;
     /// Parameters that are boxes of numbers.
     UNBOX "unbox" unbox::run;
     /// Objects that nobody else sees.
@@ -123,6 +130,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (PROMOTE, When::Always),
     (RELOAD, When::Always),
     (RANGES, When::Always),
+    (SUMS, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
     (CLOSED, When::Always),
@@ -130,6 +138,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (RANGES, When::Changed),
     (PARAMS, When::Changed),
     (GVN, When::Changed),
+    (TURNS, When::Always),
     (DCE, When::Always),
     (PARAMS, When::Always),
 ];
