@@ -16,12 +16,13 @@
 //!
 //! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 //!
-//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `code.rs`
-//! runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
+//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
+//! remainders, `code.rs` runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
 
 mod calls;
 mod code;
 mod frames;
+mod rest;
 mod sweep;
 mod tidy;
 
@@ -748,7 +749,11 @@ impl Lowering<'_, '_> {
             Op::Imul => binary!(imul),
             Op::Imulh => binary!(smulhi),
             Op::Idiv => binary!(sdiv),
-            Op::Irem => binary!(srem),
+            Op::Irem => {
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                let by_constant = func.int_const(arg(1)).and_then(|d| self.remainder(a, d));
+                Some(by_constant.unwrap_or_else(|| self.b.ins().srem(a, b)))
+            }
             Op::Iand => binary!(band),
             Op::Ior => binary!(bor),
             Op::Ixor => binary!(bxor),
