@@ -610,6 +610,16 @@ impl Lowering<'_, '_> {
         self.b.ins().symbol_value(types::I64, gv)
     }
 
+    /// Likewise; in a block that runs seldom it is loaded, since Cranelift computes addresses before loops, where they take registers.
+    fn code_at(&mut self, function: u32, word: u32) -> clif::Value {
+        if !self.cold {
+            return self.code(function, word);
+        }
+        let entry = self.entry_of(function);
+        let start = self.load64(entry, offset_of!(FunctionEntry, code));
+        self.b.ins().iadd_imm_s(start, i64::from(word) * 8)
+    }
+
     /// The entry of a function in the instance's table.
     fn entry_of(&mut self, function: u32) -> clif::Value {
         let table = self.load64(self.ctx, offset_of!(Context, functions));
