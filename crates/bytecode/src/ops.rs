@@ -256,43 +256,43 @@ macro_rules! for_each_op {
             // Lists: growable arrays of raw ints, raw floats, booleans (one byte each) or cells. The storage kind of a list never changes.
             ListLen list_len "list.len" [dst: DefInt, l: UseList] [READ] "dst = the number of elements of l";
             ListShare list_share "list.share" [l: UseCell] [WRITE] "if l is a list: marks that a second lasting reference to it may exist; sticky";
-            ListCopy list_copy "list.copy" [dst: DefCell, l: UseList, extra: ImmU16] [ALLOC TRAP] "dst = a new, unshared list of the elements of l, with room for extra more";
-            ListSlice list_slice "list.slice" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC TRAP] "dst = a new list of the elements from..to of l; negative positions count from the end, then both are clamped";
-            ListConcat list_concat "list.concat" [dst: DefCell, a: UseList, b: UseList] [ALLOC TRAP] "dst = a new list of the elements of a, then those of b (of one storage kind)";
-            ListIntNew list_int_new "list.int.new" [dst: DefListInt, capacity: ImmU32] [ALLOC TRAP] "dst = an empty list with room for capacity elements";
+            ListCopy list_copy "list.copy" [dst: DefCell, l: UseList, extra: ImmU16] [ALLOC NEW TRAP] "dst = a new, unshared list of the elements of l, with room for extra more";
+            ListSlice list_slice "list.slice" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC NEW TRAP] "dst = a new list of the elements from..to of l; negative positions count from the end, then both are clamped";
+            ListConcat list_concat "list.concat" [dst: DefCell, a: UseList, b: UseList] [ALLOC NEW TRAP] "dst = a new list of the elements of a, then those of b (of one storage kind)";
+            ListIntNew list_int_new "list.int.new" [dst: DefListInt, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListIntGet list_int_get "list.int.get" [dst: DefInt, l: UseListInt, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListIntGetRel list_int_get_rel "list.int.get_rel" [dst: DefInt, l: UseListInt, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListIntSet list_int_set "list.int.set" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListIntSetRel list_int_set_rel "list.int.set_rel" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListIntPush list_int_push "list.int.push" [l: UseListInt, value: UseInt] [ALLOC WRITE TRAP] "appends value to l in place";
-            ListIntAppend list_int_append "list.int.append" [dst: DefCell, l: UseListInt, value: UseInt] [ALLOC WRITE TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
-            ListFloatNew list_float_new "list.float.new" [dst: DefListFloat, capacity: ImmU32] [ALLOC TRAP] "dst = an empty list with room for capacity elements";
+            ListIntPush list_int_push "list.int.push" [l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListIntAppend list_int_append "list.int.append" [dst: DefCell, l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListFloatNew list_float_new "list.float.new" [dst: DefListFloat, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListFloatGet list_float_get "list.float.get" [dst: DefFloat, l: UseListFloat, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListFloatGetRel list_float_get_rel "list.float.get_rel" [dst: DefFloat, l: UseListFloat, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListFloatSet list_float_set "list.float.set" [l: UseListFloat, i: UseInt, value: UseFloat] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListFloatSetRel list_float_set_rel "list.float.set_rel" [l: UseListFloat, i: UseInt, value: UseFloat] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListFloatPush list_float_push "list.float.push" [l: UseListFloat, value: UseFloat] [ALLOC WRITE TRAP] "appends value to l in place";
-            ListFloatAppend list_float_append "list.float.append" [dst: DefCell, l: UseListFloat, value: UseFloat] [ALLOC WRITE TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
-            ListBoolNew list_bool_new "list.bool.new" [dst: DefListBool, capacity: ImmU32] [ALLOC TRAP] "dst = an empty list with room for capacity elements";
+            ListFloatPush list_float_push "list.float.push" [l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListFloatAppend list_float_append "list.float.append" [dst: DefCell, l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListBoolNew list_bool_new "list.bool.new" [dst: DefListBool, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListBoolGet list_bool_get "list.bool.get" [dst: DefInt, l: UseListBool, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListBoolGetRel list_bool_get_rel "list.bool.get_rel" [dst: DefInt, l: UseListBool, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListBoolSet list_bool_set "list.bool.set" [l: UseListBool, i: UseInt, value: UseInt] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListBoolSetRel list_bool_set_rel "list.bool.set_rel" [l: UseListBool, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListBoolPush list_bool_push "list.bool.push" [l: UseListBool, value: UseInt] [ALLOC WRITE TRAP] "appends value to l in place";
-            ListBoolAppend list_bool_append "list.bool.append" [dst: DefCell, l: UseListBool, value: UseInt] [ALLOC WRITE TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
-            ListCellNew list_cell_new "list.cell.new" [dst: DefCell, capacity: ImmU16, ty: Type] [ALLOC TRAP] "dst = an empty list of the list.cell type, with room for capacity elements; the object remembers its element type, so that casts are checked";
+            ListBoolPush list_bool_push "list.bool.push" [l: UseListBool, value: UseInt] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListBoolAppend list_bool_append "list.bool.append" [dst: DefCell, l: UseListBool, value: UseInt] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListCellNew list_cell_new "list.cell.new" [dst: DefCell, capacity: ImmU16, ty: Type] [ALLOC NEW TRAP] "dst = an empty list of the list.cell type, with room for capacity elements; the object remembers its element type, so that casts are checked";
             ListCellGet list_cell_get "list.cell.get" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListCellGetRel list_cell_get_rel "list.cell.get_rel" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListCellSet list_cell_set "list.cell.set" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListCellSetRel list_cell_set_rel "list.cell.set_rel" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE TRAP] "appends value to l in place";
-            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
 
             // Maps: the key policy and the order are part of the map; values are cells.
             MapNew map_new "map.new" [dst: DefCell, ty: Type] [ALLOC TRAP] "dst = an empty map of the map type";
             MapLen map_len "map.len" [dst: DefInt, m: UseMap] [READ] "dst = the number of entries of m";
-            MapKeys map_keys "map.keys" [dst: DefCell, m: UseMap] [ALLOC TRAP] "dst = a new list of the keys in the map's order: list.int for int keys, else list.cell";
-            MapValues map_values "map.values" [dst: DefCell, m: UseMap] [ALLOC TRAP] "dst = a new list.cell of the values in the map's order";
+            MapKeys map_keys "map.keys" [dst: DefCell, m: UseMap] [ALLOC NEW TRAP] "dst = a new list of the keys in the map's order: list.int for int keys, else list.cell";
+            MapValues map_values "map.values" [dst: DefCell, m: UseMap] [ALLOC NEW TRAP] "dst = a new list.cell of the values in the map's order";
             MapIntGet map_int_get "map.int.get" [dst: DefCell, m: UseMapInt, key: UseInt] [READ] "dst = the value at key, or nil";
             MapIntHas map_int_has "map.int.has" [dst: DefInt, m: UseMapInt, key: UseInt] [READ] "dst = 1 if m has the key, else 0";
             MapIntSet map_int_set "map.int.set" [m: UseMapInt, key: UseInt, value: UseCell] [ALLOC WRITE TRAP] "inserts or replaces the value at key";
@@ -382,6 +382,11 @@ impl Effects {
     pub const END: Effects = Effects(128);
     /// Leaves the function with a result.
     pub const RETURN: Effects = Effects(256);
+    /// With `WRITE`: writes the object of the first operand that is read, and its buffer, alone. A cell that is defined is that object or
+    /// a new one.
+    pub const OWN: Effects = Effects(512);
+    /// The object that is defined is a new one.
+    pub const NEW: Effects = Effects(1024);
 
     /// Whether all flags of `other` are set here.
     pub const fn has(self, other: Effects) -> bool {
@@ -719,9 +724,9 @@ pub fn reference() -> String {
     use std::fmt::Write;
     let mut page = String::from("# Bytecode reference\n\nGenerated from the op list; do not edit.\n\n");
     page.push_str(
-        "Effects: R reads memory, W writes memory, A allocates (may collect), T may trap, C calls, ",
+        "Effects: R reads memory, W writes memory (with O: the first operand's alone), A allocates (may collect), N what it gives is new, ",
     );
-    page.push_str("B branches, L charges the budget, E ends the block.\n\n");
+    page.push_str("T may trap, C calls, B branches, L charges the budget, E ends the block.\n\n");
     page.push_str("| op | operands | words | effects | meaning |\n|---|---|---|---|---|\n");
     for info in &INFOS {
         let operands: Vec<String> =
@@ -729,7 +734,9 @@ pub fn reference() -> String {
         let letters = [
             (Effects::READ, 'R'),
             (Effects::WRITE, 'W'),
+            (Effects::OWN, 'O'),
             (Effects::ALLOC, 'A'),
+            (Effects::NEW, 'N'),
             (Effects::TRAP, 'T'),
             (Effects::CALL, 'C'),
             (Effects::BRANCH, 'B'),

@@ -128,6 +128,8 @@ macro_rules! helpers {
                         reads: info.reads != Reads::Nothing,
                         collects: false,
                         calls: false,
+                        own: false,
+                        new: false,
                     },
                 }
             }

@@ -508,6 +508,10 @@ pub struct SiteEffects {
     pub collects: bool,
     /// Runs guest or host code.
     pub calls: bool,
+    /// What it changes is the object of its first operand, and that object's buffer; what it gives is this object or a new one.
+    pub own: bool,
+    /// What it gives is a new object.
+    pub new: bool,
 }
 
 /// What the builder made of a call.
@@ -681,6 +685,15 @@ impl Function {
         if let Some(data) = self.virtual_words(value) {
             data.args.iter().for_each(|&v| self.with_parts(v, f));
         }
+    }
+
+    /// The object that a routine changes, where it changes nothing else: what the first slot that it takes holds.
+    pub fn changed_object(&self, data: &InstData) -> Option<Value> {
+        let site = data.site.expand().filter(|_| data.op == Op::Routine)?;
+        let site = &self.sites[site];
+        let slot = *site.uses.as_ref().filter(|_| site.effects.own)?.first()?;
+        let state = &self.states[data.state.expand()?];
+        state.slots.iter().find(|s| s.0 == slot).map(|s| s.1)
     }
 
     /// Calls `f` for every value that frames hold while an instruction collects, and after it: those that its state and the states

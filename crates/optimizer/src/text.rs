@@ -287,8 +287,16 @@ impl Printer<'_> {
         if let Some(ty) = data.result {
             write!(self.out, " -> {}", ty.name())?;
         }
-        let SiteEffects { writes, reads, collects, calls } = data.effects;
-        for (is, name) in [(writes, "writes"), (reads, "reads"), (collects, "collects"), (calls, "calls")] {
+        let SiteEffects { writes, reads, collects, calls, own, new } = data.effects;
+        let effects = [
+            (writes, "writes"),
+            (own, "own"),
+            (reads, "reads"),
+            (collects, "collects"),
+            (calls, "calls"),
+            (new, "new"),
+        ];
+        for (is, name) in effects {
             if is {
                 write!(self.out, " {name}")?;
             }

@@ -221,7 +221,14 @@ impl<'a> Builder<'a> {
     pub(super) fn effects(op: Code) -> SiteEffects {
         let e = op.effects();
         let calls = e.has(Effects::CALL);
-        SiteEffects { writes: calls || e.has(Effects::WRITE), reads: true, collects: e.collects(), calls }
+        SiteEffects {
+            writes: calls || e.has(Effects::WRITE),
+            reads: true,
+            collects: e.collects(),
+            calls,
+            own: e.has(Effects::OWN),
+            new: e.has(Effects::NEW),
+        }
     }
 
     /// The register that an instruction defines.

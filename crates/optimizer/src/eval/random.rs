@@ -606,7 +606,7 @@ impl Generator<'_> {
             if call { (true, true) } else { (self.random.one_in(2), self.random.one_in(2)) };
         let collects = call || self.random.one_in(2);
         let calls = call || (writes && reads && self.random.one_in(2));
-        let effects = SiteEffects { writes, reads, collects, calls };
+        let effects = SiteEffects { writes, reads, collects, calls, ..SiteEffects::default() };
         let kind = self.random.pick(&[None, Some(Kind::Int), Some(Kind::Float), Some(Kind::Cell)]);
         let site = self.site(kind.map(Kind::ty), effects);
         let data = if call {

@@ -340,7 +340,7 @@ impl Lowering<'_, '_> {
     fn routine_call(&mut self, state: State, routine: u32) -> ([clif::Value; 4], clif::Value) {
         let st = &self.func.states[state];
         let frame = self.address(st.base);
-        let pc = self.code(st.function, st.word);
+        let pc = self.code_at(st.function, st.word);
         let entry = self.entry_of(st.function);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, routine as usize * 8);

@@ -165,7 +165,7 @@ impl Lowering<'_, '_> {
             .function(function)
             .and_then(|g| flow::decode(g.code, word))
             .map_or(1, |i| i.op.words() as u32);
-        let back = self.code(function, word + words);
+        let back = self.code_at(function, word + words);
         self.store_slot(place, back);
         // The collector marks return addresses, so these are always written.
         let bits = self.link(function);

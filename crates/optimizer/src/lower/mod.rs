@@ -16,12 +16,13 @@
 //!
 //! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 //!
-//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `code.rs`
-//! runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
+//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
+//! remainders, `code.rs` runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
 
 mod calls;
 mod code;
 mod frames;
+mod rest;
 mod sweep;
 mod tidy;
 
@@ -629,6 +630,16 @@ impl Lowering<'_, '_> {
         self.b.ins().symbol_value(types::I64, gv)
     }
 
+    /// Likewise; in a block that runs seldom it is loaded, since Cranelift computes addresses before loops, where they take registers.
+    fn code_at(&mut self, function: u32, word: u32) -> clif::Value {
+        if !self.cold {
+            return self.code(function, word);
+        }
+        let entry = self.entry_of(function);
+        let start = self.load64(entry, offset_of!(FunctionEntry, code));
+        self.b.ins().iadd_imm_s(start, i64::from(word) * 8)
+    }
+
     /// The entry of a function in the instance's table.
     fn entry_of(&mut self, function: u32) -> clif::Value {
         let table = self.load64(self.ctx, offset_of!(Context, functions));
@@ -768,7 +779,11 @@ impl Lowering<'_, '_> {
             Op::Imul => binary!(imul),
             Op::Imulh => binary!(smulhi),
             Op::Idiv => binary!(sdiv),
-            Op::Irem => binary!(srem),
+            Op::Irem => {
+                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                let by_constant = func.int_const(arg(1)).and_then(|d| self.remainder(a, d));
+                Some(by_constant.unwrap_or_else(|| self.b.ins().srem(a, b)))
+            }
             Op::Iand => binary!(band),
             Op::Ior => binary!(bor),
             Op::Ixor => binary!(bxor),
@@ -952,8 +967,14 @@ impl Lowering<'_, '_> {
                 } else {
                     (base, arg(1))
                 };
-                let v = self.value(value);
                 let offset = data.imm as i32;
+                // A constant byte is part of the instruction.
+                if let (Width::U8, Some(byte)) = (width, func.int_const(value)) {
+                    let byte = self.b.ins().iconst(types::I8, byte & 0xFF);
+                    self.b.ins().store(trusted(), byte, base, offset);
+                    return;
+                }
+                let v = self.value(value);
                 match width {
                     Width::U8 => self.b.ins().istore8(trusted(), v, base, offset),
                     Width::U16 => self.b.ins().istore16(trusted(), v, base, offset),

@@ -10,6 +10,7 @@
 //! * **Slots.** Within extended basic blocks (several blocks of which the later ones are only fallen into) a load of a stack slot whose
 //!   value a register holds becomes a move or nothing, and a store of what the slot holds becomes nothing. The register allocator
 //!   splits live ranges so that a value is often loaded twice in a row.
+//! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
 //! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is. Only spill slots are
@@ -110,6 +111,7 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
         overflow(block);
         charges(block, &mut info);
         slots(block, &mut info);
+        backwards(block);
         first = last;
     }
     for at in 0..items.len() {
@@ -228,8 +230,8 @@ fn overflow(items: &mut [Item<'_>]) {
 /// Cranelift's pinned register.
 const BUDGET: Register = Register::R15;
 
-/// How far apart the instructions of a charge may stand.
-const CHARGE: usize = 10;
+/// How far apart the instructions of a charge may stand: what the next turn is entered with is computed in between.
+const CHARGE: usize = 40;
 
 fn charges(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
     for at in 1..items.len() {
@@ -293,6 +295,24 @@ fn charges(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
             // sub r15, 1
             items[at - 1].replace(vec![0x49, 0x83, 0xEF, 0x01]);
             set_condition(&mut items[at], condition);
+        }
+    }
+}
+
+/// Exchanges the ways of a branch and the jump behind it where the jump alone leads back.
+fn backwards(items: &mut [Item<'_>]) {
+    for at in 1..items.len() {
+        let [branch, jump] = &mut items[at - 1..=at] else { continue };
+        if !branch.inst.is_jcc_near() || !jump.inst.is_jmp_near() {
+            continue;
+        }
+        if let (Some(out), Some(back)) = (branch.refers, jump.refers)
+            && back <= branch.start
+            && out > jump.start
+        {
+            let condition = branch.bytes[1] & 0xF ^ 1;
+            set_condition(branch, condition);
+            (branch.refers, jump.refers) = (Some(back), Some(out));
         }
     }
 }
@@ -577,6 +597,21 @@ mod tests {
         text[13..16].copy_from_slice(&[0x48, 0x89, 0xC3]);
         let tidied = run(&text, &[0, 29, 30], &[]).unwrap();
         assert!(mnemonics(&tidied.text).contains(&Mnemonic::Cmp));
+    }
+
+    #[test]
+    fn ways_back_are_taken_at_once() {
+        // add rax, rcx; js +5 (to the ret); jmp -14 (to the start); ret
+        let text = [0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3];
+        let tidied = run(&text, &[0, 14], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jns, Mnemonic::Jmp, Mnemonic::Ret]);
+        assert_eq!(tidied.text[3..7], [0x79, 0xFB, 0xEB, 0]);
+        // A jump that others come to keeps its way: js to it first.
+        let mut text = vec![0x0F, 0x88, 9, 0, 0, 0];
+        text.extend([0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3]);
+        let tidied = run(&text, &[0, 6, 15, 20], &[]).unwrap();
+        let expected = [Mnemonic::Js, Mnemonic::Add, Mnemonic::Js, Mnemonic::Jmp, Mnemonic::Ret];
+        assert_eq!(mnemonics(&tidied.text), expected);
     }
 
     #[test]

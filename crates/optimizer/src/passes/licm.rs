@@ -4,7 +4,7 @@
 //! the block before the loop, which is made where there is none. What moves:
 //!
 //! * Pure ops. Ops that hold only behind a check, where everything before them in the loop moved too.
-//! * Loads of memory that the loop does not write. A pointer, or a cell that may be an object, moves out of a loop that does not
+//! * Loads of memory that the loop does not write, or writes in younger objects only (`alias.rs`). A pointer, or a cell that may be an object, moves out of a loop that does not
 //!   collect only.
 //! * Checks, and ops that leave, that each turn does. They take the frame state of the loop's entry: where one fails, the interpreter
 //!   starts with the first turn, whose instructions have not been done.
@@ -20,6 +20,7 @@
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
 
+use super::alias::Ages;
 use super::memory::{Memory, Parts};
 use super::params::relayout;
 use super::{is_bool, may_be_object};
@@ -125,9 +126,16 @@ pub(super) struct Checks {
     checked: SecondaryMap<Value, u32>,
     /// By value: the last loop in which a check was seen to depend on it, and one.
     seen: SecondaryMap<Value, u32>,
+    /// Whether it matters only which cells are lists: what their headers' bits say decides nothing there.
+    lists: bool,
 }
 
 impl Checks {
+    /// For what is loaded from lists alone.
+    pub(super) fn of_lists() -> Checks {
+        Checks { lists: true, ..Checks::default() }
+    }
+
     /// Notes the check that an instruction of a loop is, if it is one.
     pub(super) fn note(&mut self, func: &Function, id: Loop, inst: Inst) {
         let data = &func.insts[inst];
@@ -147,7 +155,8 @@ impl Checks {
             let Some(data) = func.def(value) else { continue };
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
-            let header = data.access.is_some_and(|a| matches!(a.class, Class::Fixed | Class::Bits));
+            let header =
+                data.access.is_some_and(|a| a.class == Class::Fixed || a.class == Class::Bits && !self.lists);
             // That it is a string was known before.
             if info.string {
                 continue;
@@ -188,6 +197,8 @@ struct Hoist {
     id: Loop,
     /// What its blocks may change.
     parts: Parts,
+    /// What changes memory.
+    changes: Vec<(Inst, Parts)>,
     /// The block that every entry of the loop passes, unless it leaves, and so do those that dominate it.
     always: Block,
     /// The frame state at its entry.
@@ -228,8 +239,11 @@ impl Pass<'_> {
             }
         }
         let (state, at) = self.entry_state(id, before);
+        let insts = data.blocks.iter().flat_map(|&b| &self.func.blocks[b].insts);
+        let changes = insts.map(|&i| (i, self.memory.changes(self.func, &self.func.insts[i])));
+        let changes = if parts == 0 { Vec::new() } else { changes.filter(|c| c.1 != 0).collect() };
         let mut hoist =
-            Hoist { id, parts, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
+            Hoist { id, parts, changes, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
         for &block in &data.blocks {
             if block != header {
                 // The chain of blocks that only lead to each other is one; other blocks may not be reached.
@@ -237,7 +251,8 @@ impl Pass<'_> {
                     matches!(self.cfg.preds(block), [edge] if self.func.successors(edge.from).count() == 1);
                 hoist.clean &= chained;
             }
-            let insts = std::mem::take(&mut self.func.blocks[block].insts);
+            // Read as a whole until then, since edges are looked at.
+            let insts = self.func.blocks[block].insts.clone();
             let mut rest = Vec::with_capacity(insts.len());
             for inst in insts {
                 if self.moves(&hoist, block, inst) {
@@ -366,7 +381,11 @@ impl Pass<'_> {
             }
             Op::Load => {
                 let Some(access) = data.access else { return false };
-                hoist.parts >> self.memory.part(access, data.imm) & 1 == 0 && self.safe(hoist, data.args[0])
+                let part = self.memory.part(access, data.imm);
+                let fixed = hoist.parts >> part & 1 == 0
+                    || matches!(access.class, Class::Len | Class::Bits)
+                        && self.spared(hoist, part, data.args[0]);
+                fixed && self.safe(hoist, data.args[0])
             }
             Op::LoadAt => {
                 let Some(access) = data.access else { return false };
@@ -399,6 +418,13 @@ impl Pass<'_> {
             _ if info.fixed => hoist.clean,
             _ => false,
         }
+    }
+
+    /// Whether what changes a part of memory leaves an object alone.
+    fn spared(&self, hoist: &Hoist, part: usize, object: Value) -> bool {
+        let ages = Ages { func: self.func, cfg: self.cfg, doms: self.doms, blocks: &self.blocks };
+        let mut changes = hoist.changes.iter().filter(|c| c.1 >> part & 1 != 0);
+        changes.all(|c| ages.spares(&self.func.insts[c.0], object))
     }
 
     fn safe(&self, hoist: &Hoist, value: Value) -> bool {

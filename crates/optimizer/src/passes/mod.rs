@@ -5,11 +5,12 @@
 //!
 //! * `params.rs`: block parameters that are always the same, blocks and branches that are not needed.
 //! * `fold.rs`: constants and algebraic rules.
-//! * `memory.rs`: which memory may have changed between two instructions.
+//! * `memory.rs`: which memory may have changed between two instructions; `alias.rs`: which objects are not the same.
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
-//! * `ranges.rs`: what ints can be, and the checks that go with it.
+//! * `ranges.rs`: what ints can be, and the checks that go with it; `sums.rs`: branches around checked sums.
 //! * `licm.rs`: what does not change in a loop.
-//! * `promote.rs`: what a loop loads and stores in one place.
+//! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
+//! * `turns.rs`: what a turn of a loop stores in a list and the next one loads.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
@@ -20,6 +21,7 @@
 //! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
+mod alias;
 mod carried;
 pub mod closed;
 mod copy;
@@ -32,6 +34,9 @@ mod memory;
 pub mod params;
 pub mod promote;
 pub mod ranges;
+pub mod reload;
+pub mod sums;
+pub mod turns;
 pub mod unbox;
 pub mod unroll;
 pub mod version;
@@ -70,8 +75,14 @@ passes! {
     LICM "licm" licm::run;
     /// What a loop loads and stores in one place.
     PROMOTE "promote" promote::run;
+    /// What of lists changes in a loop's cold code only.
+    RELOAD "reload" reload::run;
     /// What ints can be.
     RANGES "ranges" ranges::run;
+    /// Branches around sums.
+    SUMS "sums" sums::run;
+    /// What a turn stores and the next one loads.
+    TURNS "turns" turns::run;
     /// Parameters that are boxes of numbers.
     UNBOX "unbox" unbox::run;
     /// Objects that nobody else sees.
@@ -117,7 +128,9 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (PARAMS, When::Changed),
     (LICM, When::Always),
     (PROMOTE, When::Always),
+    (RELOAD, When::Always),
     (RANGES, When::Always),
+    (SUMS, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
     (CLOSED, When::Always),
@@ -125,6 +138,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (RANGES, When::Changed),
     (PARAMS, When::Changed),
     (GVN, When::Changed),
+    (TURNS, When::Always),
     (DCE, When::Always),
     (PARAMS, When::Always),
 ];

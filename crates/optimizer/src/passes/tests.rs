@@ -492,9 +492,9 @@ impl Generator<'_> {
 
     fn routine(&mut self) {
         let effects = self.random.pick(&[
-            Effects { writes: true, reads: true, collects: true, calls: true },
-            Effects { writes: false, reads: true, collects: true, calls: false },
-            Effects { writes: true, reads: true, collects: false, calls: false },
+            Effects { writes: true, reads: true, collects: true, calls: true, ..Effects::default() },
+            Effects { reads: true, collects: true, ..Effects::default() },
+            Effects { writes: true, reads: true, ..Effects::default() },
         ]);
         let site = self.func.sites.push(SiteData {
             routine: 1,

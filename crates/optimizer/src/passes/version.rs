@@ -13,7 +13,8 @@
 //!
 //! What is needed of a loop: one entry; a counter, which each way back moves by the same constant, or up by a value from outside; a
 //! test of the counter's next value that each way back passes. An *accumulator* is a parameter to which each turn adds something: it
-//! lies within its first value and the turns times the least and greatest of what is added.
+//! lies within its first value and the turns times the least and greatest of what is added. One that turns set anew, as a sum that each
+//! turn reduces, lies within its first value and what it is set to.
 //!
 //! Runs behind `licm.rs` and `ranges.rs`, before `ranges.rs` again.
 
@@ -122,6 +123,13 @@ enum Step {
     Constant(i64),
     /// A value from outside of the loop: up, which has to hold.
     Up(Value),
+}
+
+/// Whether a choice has its first value, where the condition holds, or its second.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Chosen {
+    Where,
+    Unless,
 }
 
 struct Planner<'a> {
@@ -468,7 +476,17 @@ impl<'a> Planner<'a> {
             Some((x, y)) => self.constant(x.checked_add(y)?),
             None if self.same(a, 0) => Some(b),
             None if self.same(b, 0) => Some(a),
-            None => self.expression(Expression::Add(a, b)),
+            None => match (self.expressions[a as usize], self.expressions[b as usize]) {
+                // Constants stand behind, and are one: the next turn's counter ends with the limit itself.
+                (Expression::Constant(_), Expression::Add(..)) => self.add(b, a),
+                (Expression::Add(x, c), Expression::Constant(d))
+                    if let Some((c, _)) = self.constants(c, c) =>
+                {
+                    let sum = self.constant(c.checked_add(d)?)?;
+                    self.add(x, sum)
+                }
+                _ => self.expression(Expression::Add(a, b)),
+            },
         }
     }
 
@@ -606,7 +624,8 @@ impl<'a> Planner<'a> {
                 })
             }
             Op::SelectInt => {
-                let (a, b) = (self.interval(data.args[1], depth)?, self.interval(data.args[2], depth)?);
+                let a = self.chosen(data.args[0], data.args[1], Chosen::Where, depth)?;
+                let b = self.chosen(data.args[0], data.args[2], Chosen::Unless, depth)?;
                 Some((self.min(a.0, b.0)?, self.max(a.1, b.1)?))
             }
             _ => {
@@ -614,6 +633,41 @@ impl<'a> Planner<'a> {
                 Some((self.constant(a as i64)?, self.constant(b as i64)?))
             }
         }
+    }
+
+    /// What a value is between where a condition holds, or where it does not.
+    fn chosen(&mut self, test: Value, value: Value, chosen: Chosen, depth: u32) -> Option<Interval> {
+        let all = self.interval(value, depth)?;
+        let Some(data) = self.func.def(test).filter(|d| d.op == Op::Icmp) else { return Some(all) };
+        let (mut cond, other) = match data.args[..] {
+            [a, b] if a == value => (data.cond(), b),
+            [a, b] if b == value => (data.cond().swapped(), a),
+            _ => return Some(all),
+        };
+        if chosen == Chosen::Unless {
+            cond = cond.negated();
+        }
+        let Some((least, greatest)) = self.interval(other, depth) else { return Some(all) };
+        let (one, back) = (self.constant(1)?, self.constant(-1)?);
+        Some(match cond {
+            Cond::Lt => (all.0, {
+                let most = self.add(greatest, back)?;
+                self.min(all.1, most)?
+            }),
+            Cond::Le => (all.0, self.min(all.1, greatest)?),
+            Cond::Gt => (
+                {
+                    let few = self.add(least, one)?;
+                    self.max(all.0, few)?
+                },
+                all.1,
+            ),
+            Cond::Ge => (self.max(all.0, least)?, all.1),
+            // An end of the interval, which it then is not.
+            Cond::Ne if least == greatest && all.1 == least => (all.0, self.add(all.1, back)?),
+            Cond::Ne if least == greatest && all.0 == least => (self.add(all.0, one)?, all.1),
+            _ => all,
+        })
     }
 
     fn product(&mut self, a: Interval, b: Interval) -> Option<Interval> {
@@ -633,27 +687,37 @@ impl<'a> Planner<'a> {
         Some((self.mul(a.0, b.0)?, self.mul(a.1, b.1)?))
     }
 
-    /// A parameter of the header to which each turn adds something.
+    /// A parameter of the header to which each turn adds something, or which it sets anew.
     fn accumulator(&mut self, param: Value, i: usize, depth: u32) -> Option<Interval> {
         let mut init = None;
         let mut added: Option<Interval> = None;
+        let mut set: Option<Interval> = None;
         for edge in self.cfg.preds(self.header) {
             let arg = argument(self.func, edge.from, edge.target, i);
             if edge.from == self.before {
                 init = Some(arg);
                 continue;
             }
-            let next = self.added(param, arg, depth)?;
-            added = Some(match added {
+            let (known, next) = match self.added(param, arg, depth) {
+                Some(more) => (&mut added, more),
+                None => (&mut set, self.interval(arg, depth)?),
+            };
+            let next = match *known {
                 None => next,
                 Some(old) => (self.min(old.0, next.0)?, self.max(old.1, next.1)?),
-            });
+            };
+            *known = Some(next);
         }
-        let (init, added) = (self.leaf(init?, FAR)?, added?);
+        let init = self.leaf(init?, if added.is_some() { FAR } else { NEAR })?;
+        let start = match set {
+            None => (init, init),
+            Some(set) => (self.min(init, set.0)?, self.max(init, set.1)?),
+        };
+        let Some(added) = added else { return Some(start) };
         let zero = self.constant(0)?;
         let (down, up) = (self.min(added.0, zero)?, self.max(added.1, zero)?);
         let (down, up) = (self.mul(down, self.turns)?, self.mul(up, self.turns)?);
-        Some((self.add(init, down)?, self.add(init, up)?))
+        Some((self.add(start.0, down)?, self.add(start.1, up)?))
     }
 
     /// What a value is more than a parameter.

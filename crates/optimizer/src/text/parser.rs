@@ -436,9 +436,11 @@ impl Parser {
         let result = line.result()?;
         let effects = SiteEffects {
             writes: line.accept_word("writes"),
+            own: line.accept_word("own"),
             reads: line.accept_word("reads"),
             collects: line.accept_word("collects"),
             calls: line.accept_word("calls"),
+            new: line.accept_word("new"),
         };
         let data =
             SiteData { routine, kind, slot, uses, result, callee, params: params.into(), header, effects };
