@@ -1,7 +1,7 @@
 //! The shape of a function: predecessors, reverse postorder, dominators, loops.
 //!
-//! Analyses of one state of a [`Function`]: whoever changes its blocks or terminators computes them again. All are dense tables, and
-//! their cost is linear in blocks and edges, but for the lists of the loops' blocks, which is linear for each level of nesting.
+//! Analyses of one state of a [`Function`]: whoever changes its blocks, or where terminators lead, computes them again. [`Analyses`]
+//! keeps them from pass to pass until then. All are dense tables, and their cost is linear in blocks and edges, but for the lists of the loops' blocks, which is linear for each level of nesting.
 //!
 //! Dominators are those of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm": on graphs of the size of functions it
 //! beats Lengauer and Tarjan. Loops are natural loops; a cycle with several entries is no loop here, and passes that reason
@@ -91,6 +91,12 @@ impl Cfg {
             }
         }
         Cfg { order, positions, starts, edges }
+    }
+
+    /// Whether a function still has this shape.
+    fn describes(&self, func: &Function) -> bool {
+        let now = Cfg::new(func);
+        (&now.order, &now.starts, &now.edges) == (&self.order, &self.starts, &self.edges)
     }
 
     /// Whether a block is reached from the entry.
@@ -344,6 +350,49 @@ impl Loops {
     /// How many loops a block is in.
     pub fn depth(&self, block: Block) -> u32 {
         self.of[block].expand().map_or(0, |id| self.loops[id].depth)
+    }
+}
+
+/// The analyses of a function, each computed when it is first asked for and kept until the function's shape changes.
+///
+/// Whoever adds blocks to the layout, takes them out, or changes where a terminator leads calls [`Analyses::forget`]; parameters and
+/// other instructions may change as they like. Debug builds compare after each pass (see [`Analyses::verify`]).
+#[derive(Debug, Default)]
+pub struct Analyses {
+    cfg: Option<Cfg>,
+    doms: Option<Dominators>,
+    loops: Option<Loops>,
+}
+
+impl Analyses {
+    /// Blocks and the ways into them.
+    pub fn cfg(&mut self, func: &Function) -> &Cfg {
+        self.cfg.get_or_insert_with(|| Cfg::new(func))
+    }
+
+    /// And which blocks dominate which.
+    pub fn dominators(&mut self, func: &Function) -> (&Cfg, &Dominators) {
+        let cfg = self.cfg.get_or_insert_with(|| Cfg::new(func));
+        let doms = self.doms.get_or_insert_with(|| Dominators::new(cfg));
+        (cfg, doms)
+    }
+
+    /// And the loops.
+    pub fn loops(&mut self, func: &Function) -> (&Cfg, &Dominators, &Loops) {
+        let cfg = self.cfg.get_or_insert_with(|| Cfg::new(func));
+        let doms = self.doms.get_or_insert_with(|| Dominators::new(cfg));
+        let loops = self.loops.get_or_insert_with(|| Loops::new(func, cfg, doms));
+        (cfg, doms, loops)
+    }
+
+    /// The function has another shape than it had.
+    pub fn forget(&mut self) {
+        *self = Analyses::default();
+    }
+
+    /// Whether what is kept is what would be computed now.
+    pub fn verify(&self, func: &Function) -> bool {
+        self.cfg.as_ref().is_none_or(|cfg| cfg.describes(func))
     }
 }
 

@@ -23,17 +23,15 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 use super::memory::{Memory, Parts};
 use super::params::relayout;
 use super::{is_bool, may_be_object};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{
     Block, Class, Cond, Def, Function, Inst, InstData, Op, State, StateData, Target, Type, Value, Width,
 };
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let created = preheaders(func);
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let created = preheaders(func, analyses);
+    let (cfg, doms, loops) = analyses.loops(func);
     if loops.loops.is_empty() {
         return 0;
     }
@@ -54,16 +52,7 @@ pub fn run(func: &mut Function) -> usize {
             next = loops.loops[id].parent.expand();
         }
     }
-    let mut pass = Pass {
-        func,
-        cfg: &cfg,
-        doms: &doms,
-        loops: &loops,
-        memory,
-        blocks,
-        checks: Checks::default(),
-        moved: 0,
-    };
+    let mut pass = Pass { func, cfg, doms, loops, memory, blocks, checks: Checks::default(), moved: 0 };
     for id in loops.loops.keys() {
         pass.hoist(id, parts[id]);
     }
@@ -71,9 +60,8 @@ pub fn run(func: &mut Function) -> usize {
 }
 
 /// Makes a block before each loop's header that leads nowhere else, where there is none; gives how many.
-pub(crate) fn preheaders(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
+pub(crate) fn preheaders(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms) = analyses.dominators(func);
     let mut created = 0;
     for &header in &cfg.order {
         let (mut back, mut outside) = (false, Vec::new());
@@ -101,7 +89,7 @@ pub(crate) fn preheaders(func: &mut Function) -> usize {
         created += 1;
     }
     if created > 0 {
-        relayout(func);
+        relayout(func, analyses);
     }
     created
 }

@@ -18,7 +18,7 @@
 use cranelift_entity::SecondaryMap;
 
 use super::Replacements;
-use crate::cfg::Cfg;
+use crate::cfg::{Analyses, Cfg};
 use crate::ir::{Block, Def, Function, InstData, Op, Target, Type, Value};
 
 /// How often the parts are repeated.
@@ -31,18 +31,24 @@ const CHOICES: usize = 2;
 const SWEEPS: usize = 24;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut total = 0;
     for _ in 0..ROUNDS {
         let threads = thread(func) + arms(func);
         let branches = terminators(func);
-        let mut changed = branches + threads;
-        let cfg = Cfg::new(func);
-        changed += func.layout.len() - cfg.order.len();
+        let changed = branches + threads;
+        if changed > 0 {
+            analyses.forget();
+        }
+        let cfg = analyses.cfg(func);
+        total += changed + func.layout.len() - cfg.order.len();
         func.layout.clone_from(&cfg.order);
-        let params = same_params(func, &cfg);
-        changed += params + merge(func, &cfg);
-        total += changed;
+        let params = same_params(func, cfg);
+        let merged = merge(func, cfg);
+        if merged > 0 {
+            analyses.forget();
+        }
+        total += params + merged;
         // Parameters that are constants decide branches; branches that are gone leave parameters with fewer ways in.
         if threads + branches + params == 0 {
             break;
@@ -51,10 +57,10 @@ pub fn run(func: &mut Function) -> usize {
     total
 }
 
-/// Brings the layout into reverse postorder, without unreachable blocks.
-pub(crate) fn relayout(func: &mut Function) {
-    let order = Cfg::new(func).order;
-    func.layout = order;
+/// The function has another shape: brings the layout into reverse postorder, without unreachable blocks.
+pub(crate) fn relayout(func: &mut Function, analyses: &mut Analyses) {
+    analyses.forget();
+    func.layout.clone_from(&analyses.cfg(func).order);
 }
 
 /// Branches that always go the same way.

@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 
 use self::interval::{MOST, Range, widen};
 use super::{Replacements, Rewriter};
-use crate::cfg::{Cfg, Dominators};
+use crate::cfg::{Analyses, Cfg, Dominators};
 use crate::ir::{Block, Def, Function, Inst, Op, Type, Value};
 
 /// How often loops are widened before they are given up.
@@ -41,9 +41,8 @@ const DEPTH: u32 = 6;
 const COUNTERS: usize = 8;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms) = analyses.dominators(func);
     let mut headers = SecondaryMap::new();
     let mut slots = SecondaryMap::new();
     let mut params = Vec::new();
@@ -76,8 +75,8 @@ pub fn run(func: &mut Function) -> usize {
         spare: Vec::new(),
         changed: 0,
         func,
-        cfg: &cfg,
-        doms: &doms,
+        cfg,
+        doms,
     };
     pass.ranges.resize(pass.func.values.len());
     pass.notes.resize(pass.func.values.len());
