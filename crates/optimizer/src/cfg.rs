@@ -45,7 +45,7 @@ impl Cfg {
         let mut found: Vec<(Block, &[Target])> = Vec::with_capacity(func.layout.len());
         // Postorder, with how many targets are left to visit on the stack; seen blocks are marked by a position below, which counts
         // the ways into them until it is known.
-        let mut stack: Vec<(Block, &[Target], usize)> = Vec::new();
+        let mut stack: Vec<(Block, &[Target], usize)> = Vec::with_capacity(func.layout.len());
         let entry = func.entry();
         let targets =
             |block: Block| func.terminator(block).map_or(&[][..], |i| func.insts[i].targets.as_slice());
@@ -263,9 +263,13 @@ impl Loops {
     /// Computes them.
     pub fn new(func: &Function, cfg: &Cfg, doms: &Dominators) -> Loops {
         let mut loops: PrimaryMap<Loop, LoopData> = PrimaryMap::new();
-        let mut of: SecondaryMap<Block, PackedOption<Loop>> = SecondaryMap::default();
+        let mut of: SecondaryMap<Block, PackedOption<Loop>> = SecondaryMap::with_capacity(func.blocks.len());
         let mut work = Vec::new();
-        for &header in cfg.order.iter().rev() {
+        for (position, &header) in cfg.order.iter().enumerate().rev() {
+            let backward = |e: &&Edge| cfg.position(e.from) >= position;
+            if !cfg.preds(header).iter().any(|e| backward(&e)) {
+                continue;
+            }
             let latches: SmallVec<[Block; 2]> =
                 cfg.preds(header).iter().map(|e| e.from).filter(|&b| doms.dominates(header, b)).collect();
             if latches.is_empty() {
@@ -304,6 +308,22 @@ impl Loops {
         }
         for id in loops.keys().rev() {
             loops[id].depth = 1 + loops[id].parent.expand().map_or(0, |p| loops[p].depth);
+        }
+        if loops.is_empty() {
+            return Loops { loops, of };
+        }
+        let mut sizes: SecondaryMap<Loop, usize> = SecondaryMap::with_capacity(loops.len());
+        for &block in &cfg.order {
+            if let Some(id) = of[block].expand() {
+                sizes[id] += 1;
+            }
+        }
+        // Inner loops come first.
+        for id in loops.keys() {
+            loops[id].blocks.reserve_exact(sizes[id]);
+            if let Some(parent) = loops[id].parent.expand() {
+                sizes[parent] += sizes[id];
+            }
         }
         for &block in &cfg.order {
             let mut next = of[block];

@@ -19,11 +19,12 @@
 
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
+use smallvec::SmallVec;
 
 use super::memory::{Memory, Parts};
 use super::params::relayout;
 use super::{is_bool, may_be_object};
-use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Edge, Loop, Loops};
 use crate::ir::{
     Block, Class, Cond, Def, Function, Inst, InstData, Op, State, StateData, Target, Type, Value, Width,
 };
@@ -64,16 +65,12 @@ pub(crate) fn preheaders(func: &mut Function, analyses: &mut Analyses) -> usize 
     let (cfg, doms) = analyses.dominators(func);
     let mut created = 0;
     for &header in &cfg.order {
-        let (mut back, mut outside) = (false, Vec::new());
-        for edge in cfg.preds(header) {
-            if doms.dominates(header, edge.from) {
-                back = true;
-            } else {
-                outside.push(*edge);
-            }
+        let back = |e: &&Edge| doms.dominates(header, e.from);
+        if !cfg.preds(header).iter().any(|e| back(&e)) {
+            continue;
         }
-        let alone = matches!(outside[..], [edge] if func.successors(edge.from).count() == 1);
-        if !back || alone {
+        let outside: SmallVec<[Edge; 4]> = cfg.preds(header).iter().filter(|e| !back(e)).copied().collect();
+        if matches!(outside[..], [edge] if func.successors(edge.from).count() == 1) {
             continue;
         }
         let block = func.add_block();
@@ -113,6 +110,8 @@ pub(super) struct Checks {
     checked: SecondaryMap<Value, u32>,
     /// By value: the last loop in which a check was seen to depend on it, and one.
     seen: SecondaryMap<Value, u32>,
+    /// What is still to be followed.
+    work: Vec<Value>,
 }
 
 impl Checks {
@@ -123,8 +122,8 @@ impl Checks {
             return;
         }
         let stamp = id.index() as u32 + 1;
-        let mut work = vec![data.args[0]];
-        while let Some(value) = work.pop() {
+        self.work.push(data.args[0]);
+        while let Some(value) = self.work.pop() {
             if self.seen[value] == stamp {
                 continue;
             }
@@ -141,7 +140,7 @@ impl Checks {
                 continue;
             }
             if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
-                work.extend(&data.args);
+                self.work.extend(&data.args);
             }
         }
     }
