@@ -134,14 +134,19 @@ impl Table {
         }
     }
 
-    /// Adds a key that is not there.
+    /// Adds a key if it is not there.
     fn insert(&mut self, key: Key, value: Value) {
         if let Err(at) = self.find(&key) {
-            self.slots[at] = self.entries.len() as u32;
-            self.entries.push((key, value));
-            if 2 * self.entries.len() > self.slots.len() {
-                self.grow();
-            }
+            self.insert_at(at, key, value);
+        }
+    }
+
+    /// Adds a key that is not there, where it was not found.
+    fn insert_at(&mut self, at: usize, key: Key, value: Value) {
+        self.slots[at] = self.entries.len() as u32;
+        self.entries.push((key, value));
+        if 2 * self.entries.len() > self.slots.len() {
+            self.grow();
         }
     }
 
@@ -577,7 +582,8 @@ impl Pass<'_> {
             }
         }
         if let (Some(key), Some(result)) = (key, self.func.insts[inst].result.expand()) {
-            if let Ok(number) = self.table.find(&key) {
+            let found = self.table.find(&key);
+            if let Ok(number) = found {
                 let leader = self.leaders[number].expand().filter(|&l| self.available(l));
                 let leader = leader.or_else(|| Some(number).filter(|&n| self.available(n)));
                 let leader = leader.filter(|&l| self.asks_the_same(inst, l));
@@ -589,8 +595,8 @@ impl Pass<'_> {
                 }
                 self.facts.numbers[result] = number.into();
                 self.leaders[number] = result.into();
-            } else {
-                self.table.insert(key, result);
+            } else if let Err(at) = found {
+                self.table.insert_at(at, key, result);
                 self.leaders[result] = result.into();
                 // A sum that does not leave is the sum.
                 let plain = match op {

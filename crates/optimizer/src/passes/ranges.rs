@@ -203,7 +203,7 @@ struct Pass<'a> {
     blocks: SecondaryMap<Value, Option<Block>>,
     mode: Mode,
     /// For the walks that change nothing: the blocks that lead to a loop, in the order of the walk, and the instructions of each that
-    /// define ints or check something.
+    /// define ints other than constants or check something.
     search: Vec<Block>,
     insts: Vec<Inst>,
     telling: SecondaryMap<Block, (u32, u32)>,
@@ -223,8 +223,13 @@ impl Pass<'_> {
             let first = self.insts.len() as u32;
             for &inst in &self.func.blocks[block].insts {
                 let data = &self.func.insts[inst];
-                let int = data.result.expand().is_some_and(|r| self.func.ty(r) == Type::Int);
-                if int || data.op == Op::Guard {
+                if let Some(result) = data.result.expand() {
+                    self.blocks[result] = Some(block);
+                    // What constants are is known without a walk.
+                    if self.func.ty(result) == Type::Int && data.op != Op::Iconst {
+                        self.insts.push(inst);
+                    }
+                } else if data.op == Op::Guard {
                     self.insts.push(inst);
                 }
             }
