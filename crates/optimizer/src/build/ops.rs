@@ -756,6 +756,15 @@ impl<'a> Builder<'a> {
             Code::CellCast => {
                 let a = self.cell(o[1]);
                 match self.facts.test(o[2] as u32) {
+                    Some(Test { nullable: false, what: Told::Shapes(shapes) })
+                        if shapes.len() == 1
+                            && let Some(tag) = self.telling_tag(frame, o[1], shapes[0]) =>
+                    {
+                        let of = self.load(Class::Fixed, Width::U16, a, offset_of!(Header, bits));
+                        let wanted = self.iconst(tag);
+                        let is = self.icmp(Cond::Eq, of, wanted);
+                        self.guard(frame, is, Reason::Mismatch);
+                    }
                     Some(Test { nullable: false, what: Told::Shapes(shapes) }) if shapes.len() == 1 => {
                         self.guard_kind(frame, a, ObjectKind::Record, Reason::Mismatch);
                         let shape = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));

@@ -12,7 +12,7 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{CALL, Held, Lowering, OWN, clif_type, trusted};
+use super::{BODY, CALL, Held, Lowering, OWN, clif_type, trusted};
 use crate::helper::{Helper, Param};
 use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type, Value};
 
@@ -35,7 +35,7 @@ impl Lowering<'_, '_> {
             }
         }
         let returns: Vec<Type> = info.result.into_iter().collect();
-        let signature = self.signature(&types, &returns);
+        let signature = self.signature(&types, &returns, CALL);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let number = Routine::ALL.len() + helper as usize;
         let address = self.load64(table, number * 8);
@@ -75,7 +75,8 @@ impl Lowering<'_, '_> {
         // In this order a way back that moves nothing is one branch.
         self.b.ins().brif(some, block, &args, slow, &[]);
         self.b.switch_to_block(slow);
-        let id = self.exit_state(state, Reason::Region);
+        let written = self.written(state);
+        let id = self.exit_state(state, Reason::Region, &written);
         let id = self.iconst(id);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
@@ -140,7 +141,7 @@ impl Lowering<'_, '_> {
         let done = self.b.create_block();
         let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
         if own {
-            let signature = self.signature(&types, &returns);
+            let signature = self.signature(&types, &returns, BODY);
             let f = match self.own {
                 Some(f) => f,
                 None => {
@@ -170,7 +171,7 @@ impl Lowering<'_, '_> {
             let slow = self.cold_block();
             self.b.ins().brif(fast, quick, &[], slow, &[]);
             self.b.switch_to_block(quick);
-            let signature = self.signature(&types, &returns);
+            let signature = self.signature(&types, &returns, BODY);
             let call = self.b.ins().call_indirect(signature, fast, &all);
             let results: Vec<clif::BlockArg> =
                 self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
@@ -372,7 +373,7 @@ impl Lowering<'_, '_> {
             None => self.iconst(cells::Value::NIL.bits() as i64),
         };
         let v = value.map(|v| self.value(v));
-        let flags = self.b.ins().uload8(types::I64, trusted(), self.fp, self.header as i32 * 8);
+        let flags = self.b.ins().load(types::I8, trusted(), self.fp, self.header as i32 * 8);
         let flags = self.b.ins().band_imm_s(flags, upshift_runtime::frame::FLAGS as i64);
         let slow = self.cold_block();
         let fast = self.b.create_block();
