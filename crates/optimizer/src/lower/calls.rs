@@ -7,7 +7,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::FunctionEntry;
-use upshift_runtime::object::Header;
+use upshift_runtime::object::{Buffer, Header, MapObject};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
@@ -53,8 +53,47 @@ impl Lowering<'_, '_> {
     pub(super) fn helper(&mut self, inst: Inst) -> Option<clif::Value> {
         let data = &self.func.insts[inst];
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
-        let helper = Helper::ALL[data.imm as usize];
-        self.call_helper(helper, &args)
+        match Helper::ALL[data.imm as usize] {
+            Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
+            helper => self.call_helper(helper, &args),
+        }
+    }
+
+    /// The number of an int key's entry, or -1: the entry that the map expects, where keys are dense the only one, else what a search
+    /// finds.
+    fn find_int_entry(&mut self, map: clif::Value, key: clif::Value) -> clif::Value {
+        let base = self.load64(map, offset_of!(MapObject, base));
+        let used = self.b.ins().uload32(trusted(), map, offset_of!(MapObject, used) as i32);
+        let entry = self.b.ins().isub(key, base);
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, entry, used);
+        let (look, here) = (self.b.create_block(), self.b.create_block());
+        let (other, search) = (self.b.create_block(), self.b.create_block());
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(inside, look, &[], other, &[]);
+        self.b.switch_to_block(look);
+        let entries = self.load64(map, offset_of!(MapObject, entries));
+        // Two words an entry.
+        let offset = self.b.ins().ishl_imm_u(entry, 4);
+        let place = self.b.ins().iadd(entries, offset);
+        let found = self.load64(place, Buffer::DATA);
+        let same = self.b.ins().icmp(IntCC::Equal, found, key);
+        self.b.ins().brif(same, here, &[], other, &[]);
+        self.b.switch_to_block(here);
+        let value = self.load64(place, Buffer::DATA + 8);
+        let gone = self.b.ins().icmp_imm_u(IntCC::Equal, value, cells::Value::TOMBSTONE.bits() as i64);
+        self.b.ins().brif(gone, other, &[], done, &[clif::BlockArg::Value(entry)]);
+        self.b.switch_to_block(other);
+        let bits = self.b.ins().uload16(types::I64, trusted(), map, offset_of!(Header, bits) as i32);
+        let dense = self.b.ins().band_imm_s(bits, i64::from(upshift_runtime::map::DENSE));
+        let none = self.iconst(-1);
+        self.b.ins().brif(dense, done, &[clif::BlockArg::Value(none)], search, &[]);
+        self.b.switch_to_block(search);
+        let found = self.call_helper(Helper::MapIntFind, &[map, key]);
+        let args: Vec<clif::BlockArg> = found.into_iter().map(clif::BlockArg::Value).collect();
+        self.b.ins().jump(done, &args);
+        self.b.switch_to_block(done);
+        result
     }
 
     /// Charges one unit; where the budget is used up the engine refills it or leaves. Goes on where `next` leads, if it is given: then
