@@ -1,7 +1,7 @@
 //! The shape of a function: predecessors, reverse postorder, dominators, loops.
 //!
-//! Analyses of one state of a [`Function`]: whoever changes its blocks or terminators computes them again. All are dense tables, and
-//! their cost is linear in blocks and edges, but for the lists of the loops' blocks, which is linear for each level of nesting.
+//! Analyses of one state of a [`Function`]: whoever changes its blocks, or where terminators lead, computes them again. [`Analyses`]
+//! keeps them from pass to pass until then. All are dense tables, and their cost is linear in blocks and edges, but for the lists of the loops' blocks, which is linear for each level of nesting.
 //!
 //! Dominators are those of Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm": on graphs of the size of functions it
 //! beats Lengauer and Tarjan. Loops are natural loops; a cycle with several entries is no loop here, and passes that reason
@@ -45,7 +45,7 @@ impl Cfg {
         let mut found: Vec<(Block, &[Target])> = Vec::with_capacity(func.layout.len());
         // Postorder, with how many targets are left to visit on the stack; seen blocks are marked by a position below, which counts
         // the ways into them until it is known.
-        let mut stack: Vec<(Block, &[Target], usize)> = Vec::new();
+        let mut stack: Vec<(Block, &[Target], usize)> = Vec::with_capacity(func.layout.len());
         let entry = func.entry();
         let targets =
             |block: Block| func.terminator(block).map_or(&[][..], |i| func.insts[i].targets.as_slice());
@@ -91,6 +91,12 @@ impl Cfg {
             }
         }
         Cfg { order, positions, starts, edges }
+    }
+
+    /// Whether a function still has this shape.
+    fn describes(&self, func: &Function) -> bool {
+        let now = Cfg::new(func);
+        (&now.order, &now.starts, &now.edges) == (&self.order, &self.starts, &self.edges)
     }
 
     /// Whether a block is reached from the entry.
@@ -257,9 +263,13 @@ impl Loops {
     /// Computes them.
     pub fn new(func: &Function, cfg: &Cfg, doms: &Dominators) -> Loops {
         let mut loops: PrimaryMap<Loop, LoopData> = PrimaryMap::new();
-        let mut of: SecondaryMap<Block, PackedOption<Loop>> = SecondaryMap::default();
+        let mut of: SecondaryMap<Block, PackedOption<Loop>> = SecondaryMap::with_capacity(func.blocks.len());
         let mut work = Vec::new();
-        for &header in cfg.order.iter().rev() {
+        for (position, &header) in cfg.order.iter().enumerate().rev() {
+            let backward = |e: &&Edge| cfg.position(e.from) >= position;
+            if !cfg.preds(header).iter().any(|e| backward(&e)) {
+                continue;
+            }
             let latches: SmallVec<[Block; 2]> =
                 cfg.preds(header).iter().map(|e| e.from).filter(|&b| doms.dominates(header, b)).collect();
             if latches.is_empty() {
@@ -298,6 +308,22 @@ impl Loops {
         }
         for id in loops.keys().rev() {
             loops[id].depth = 1 + loops[id].parent.expand().map_or(0, |p| loops[p].depth);
+        }
+        if loops.is_empty() {
+            return Loops { loops, of };
+        }
+        let mut sizes: SecondaryMap<Loop, usize> = SecondaryMap::with_capacity(loops.len());
+        for &block in &cfg.order {
+            if let Some(id) = of[block].expand() {
+                sizes[id] += 1;
+            }
+        }
+        // Inner loops come first.
+        for id in loops.keys() {
+            loops[id].blocks.reserve_exact(sizes[id]);
+            if let Some(parent) = loops[id].parent.expand() {
+                sizes[parent] += sizes[id];
+            }
         }
         for &block in &cfg.order {
             let mut next = of[block];
@@ -344,6 +370,49 @@ impl Loops {
     /// How many loops a block is in.
     pub fn depth(&self, block: Block) -> u32 {
         self.of[block].expand().map_or(0, |id| self.loops[id].depth)
+    }
+}
+
+/// The analyses of a function, each computed when it is first asked for and kept until the function's shape changes.
+///
+/// Whoever adds blocks to the layout, takes them out, or changes where a terminator leads calls [`Analyses::forget`]; parameters and
+/// other instructions may change as they like. Debug builds compare after each pass (see [`Analyses::verify`]).
+#[derive(Debug, Default)]
+pub struct Analyses {
+    cfg: Option<Cfg>,
+    doms: Option<Dominators>,
+    loops: Option<Loops>,
+}
+
+impl Analyses {
+    /// Blocks and the ways into them.
+    pub fn cfg(&mut self, func: &Function) -> &Cfg {
+        self.cfg.get_or_insert_with(|| Cfg::new(func))
+    }
+
+    /// And which blocks dominate which.
+    pub fn dominators(&mut self, func: &Function) -> (&Cfg, &Dominators) {
+        let cfg = self.cfg.get_or_insert_with(|| Cfg::new(func));
+        let doms = self.doms.get_or_insert_with(|| Dominators::new(cfg));
+        (cfg, doms)
+    }
+
+    /// And the loops.
+    pub fn loops(&mut self, func: &Function) -> (&Cfg, &Dominators, &Loops) {
+        let cfg = self.cfg.get_or_insert_with(|| Cfg::new(func));
+        let doms = self.doms.get_or_insert_with(|| Dominators::new(cfg));
+        let loops = self.loops.get_or_insert_with(|| Loops::new(func, cfg, doms));
+        (cfg, doms, loops)
+    }
+
+    /// The function has another shape than it had.
+    pub fn forget(&mut self) {
+        *self = Analyses::default();
+    }
+
+    /// Whether what is kept is what would be computed now.
+    pub fn verify(&self, func: &Function) -> bool {
+        self.cfg.as_ref().is_none_or(|cfg| cfg.describes(func))
     }
 }
 

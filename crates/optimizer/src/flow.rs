@@ -461,6 +461,16 @@ impl Flow {
 
 /// The header of the outermost loop around the loop with a header.
 pub fn outermost(code: &[Word], header: u32) -> Option<u32> {
+    extents(code)?.into_iter().find(|l| l.0 <= header && l.1 >= header).map(|l| l.0)
+}
+
+/// The header of the innermost loop around an instruction.
+pub fn innermost(code: &[Word], word: u32) -> Option<u32> {
+    extents(code)?.into_iter().rfind(|l| l.0 <= word && l.1 >= word).map(|l| l.0)
+}
+
+/// The loops of a function by their headers, with the last branch back of each.
+fn extents(code: &[Word]) -> Option<Vec<(u32, u32)>> {
     let mut ends: Vec<(u32, u32)> = Vec::new();
     for at in words(code, 0, code.len() as u32) {
         let inst = decode(code, at)?;
@@ -474,7 +484,7 @@ pub fn outermost(code: &[Word], header: u32) -> Option<u32> {
             }
         }
     }
-    ends.iter().find(|l| l.0 <= header && l.1 >= header).map(|l| l.0)
+    Some(ends)
 }
 
 /// The words where the instructions between two words start.

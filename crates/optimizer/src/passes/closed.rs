@@ -22,7 +22,7 @@ use smallvec::{SmallVec, smallvec};
 use super::copy::{close, copy, outside_uses};
 use super::fold::holds;
 use super::params::{argument, relayout};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::helper::Helper;
 use crate::ir::{Block, BlockData, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
 
@@ -46,29 +46,27 @@ const MODULUS: i64 = 1 << 31;
 const DEPTH: u32 = 24;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
-    let shape = |func: &Function, id: Loop| Shape::of(func, &cfg, &doms, &loops, id);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms, loops) = analyses.loops(func);
+    let shape = |func: &Function, id: Loop| Shape::of(func, cfg, doms, loops, id);
     let mut some: Vec<Loop> =
         loops.loops.keys().filter(|&id| shape(func, id).is_some()).take(LOOPS).collect();
     if some.is_empty() {
         return 0;
     }
     // All are closed before shapes are settled: what a loop defines may be used in another.
-    let uses = outside_uses(func, &cfg, &loops, &some);
-    some.retain(|&id| close(func, &cfg, &doms, &loops, id, &uses));
+    let uses = outside_uses(func, cfg, loops, &some);
+    some.retain(|&id| close(func, cfg, doms, loops, id, &uses));
     let mut changed = 0;
     for id in some {
         if let Some(shape) = shape(func, id)
-            && skip(func, &loops, &shape).is_some()
+            && skip(func, loops, &shape).is_some()
         {
             changed += 1;
         }
     }
     if changed != 0 {
-        relayout(func);
+        relayout(func, analyses);
     }
     changed
 }

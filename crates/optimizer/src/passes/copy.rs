@@ -21,7 +21,7 @@ pub(crate) struct Outside {
 
 /// The uses outside of what some loops define; none of the loops is in another.
 pub(crate) fn outside_uses(func: &Function, cfg: &Cfg, loops: &Loops, some: &[Loop]) -> Vec<Outside> {
-    let mut homes: SecondaryMap<Value, PackedOption<Loop>> = SecondaryMap::new();
+    let mut homes: SecondaryMap<Value, PackedOption<Loop>> = SecondaryMap::with_capacity(func.values.len());
     for &id in some {
         for &block in &loops.loops[id].blocks {
             let data = &func.blocks[block];
@@ -154,7 +154,10 @@ impl Copied {
 
 /// Copies blocks; what leads from them to others leads there from the copies too. The copies are in no layout yet.
 pub(crate) fn copy(func: &mut Function, blocks: &[Block]) -> Copied {
-    let mut copied = Copied::default();
+    let mut copied = Copied {
+        blocks: SecondaryMap::with_capacity(func.blocks.len()),
+        values: SecondaryMap::with_capacity(func.values.len()),
+    };
     let mut insts: Vec<(Inst, Inst)> = Vec::new();
     for &block in blocks {
         let new = func.blocks.push(BlockData { cold: func.blocks[block].cold, ..BlockData::default() });
@@ -178,7 +181,7 @@ pub(crate) fn copy(func: &mut Function, blocks: &[Block]) -> Copied {
             insts.push((inst, twin));
         }
     }
-    let mut states: SecondaryMap<State, PackedOption<State>> = SecondaryMap::new();
+    let mut states: SecondaryMap<State, PackedOption<State>> = SecondaryMap::with_capacity(func.states.len());
     for &(_, twin) in &insts {
         let mut data = func.insts[twin].clone();
         data.args.iter_mut().for_each(|v| *v = copied.value(*v));

@@ -10,7 +10,7 @@ use cranelift_entity::SecondaryMap;
 
 use super::params::remove_params;
 use super::removable;
-use crate::cfg::Cfg;
+use crate::cfg::Analyses;
 use crate::ir::{Def, Function, Inst, State, Value};
 
 struct Marks {
@@ -43,8 +43,8 @@ impl Marks {
 }
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let cfg = analyses.cfg(func);
     let mut marks = Marks { values: SecondaryMap::new(), states: SecondaryMap::new(), work: Vec::new() };
     marks.values.resize(func.values.len());
     for &block in &cfg.order {

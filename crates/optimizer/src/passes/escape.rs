@@ -30,7 +30,7 @@ use super::carried::{self, Copies, Passed};
 use super::copy::mapped_state;
 use super::params::relayout;
 use super::{Replacements, Rewriter, collects, words_of};
-use crate::cfg::{Cfg, Edge};
+use crate::cfg::{Analyses, Cfg, Edge};
 use crate::ir::{
     Access, Block, Class, Def, Function, Inst, InstData, Op, RoutineKind, State, Target, Type, Value, Width,
 };
@@ -43,28 +43,27 @@ const OBJECTS: usize = 100;
 const WEBS: usize = 8;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     if objects(func).is_empty() {
         return 0;
     }
-    let count = alone(func);
-    match carried(func) {
+    let count = alone(func, analyses);
+    match carried(func, analyses) {
         0 => count,
-        more => count + more + alone(func),
+        more => count + more + alone(func, analyses),
     }
 }
 
 /// Objects by themselves; gives how many are no longer made where they were.
-fn alone(func: &mut Function) -> usize {
+fn alone(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut count = 0;
-    let mut cfg = None;
     for _ in 0..ROUNDS {
         let before = count;
         for object in objects(func) {
-            let plan = Plan::new(func, cfg.get_or_insert_with(|| Cfg::new(func)), object);
-            if let Some(plan) = plan {
-                plan.apply(func);
-                cfg = None;
+            if let Some(plan) = Plan::new(func, analyses.cfg(func), object) {
+                if plan.apply(func) {
+                    relayout(func, analyses);
+                }
                 count += 1;
             }
         }
@@ -76,19 +75,20 @@ fn alone(func: &mut Function) -> usize {
 }
 
 /// Objects that parameters choose among: see `carried.rs`. Gives how many parameters are gone.
-fn carried(func: &mut Function) -> usize {
+fn carried(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut count = 0;
     let mut tried = EntitySet::new();
     for _ in 0..WEBS {
-        let cfg = Cfg::new(func);
-        let mut webs = carried::webs(func, &cfg).into_iter();
+        let cfg = analyses.cfg(func);
+        let mut webs = carried::webs(func, cfg).into_iter();
         let Some(web) = webs.find(|web| tried.insert(web[0].value)) else { break };
         let before = func.clone();
-        let copies = carried::copies(func, &cfg, &web);
-        if copies.is_some_and(|copies| copied(func, &cfg, &copies)) {
+        let copies = carried::copies(func, cfg, &web);
+        if copies.is_some_and(|copies| copied(func, analyses, &copies)) {
             count += web.len();
         } else {
             *func = before;
+            analyses.forget();
         }
     }
     count
@@ -96,13 +96,13 @@ fn carried(func: &mut Function) -> usize {
 
 /// Does without all objects that were copied and all copies; false where a copy could be told from what it was made of, or where
 /// something is not gained.
-fn copied(func: &mut Function, cfg: &Cfg, copies: &Copies) -> bool {
+fn copied(func: &mut Function, analyses: &mut Analyses, copies: &Copies) -> bool {
     let mut objects: Vec<Value> = copies.passed.iter().map(|p| p.object).collect();
     objects.extend(&copies.made);
     objects.sort_unstable();
     objects.dedup();
     for &object in &objects {
-        let Some(plan) = Plan::new(func, cfg, object) else { return false };
+        let Some(plan) = Plan::new(func, analyses.cfg(func), object) else { return false };
         let other = |p: &&Passed| p.object == object;
         let seen = |p: &Passed| plan.real_out.contains(p.from) || plan.live.contains(p.to);
         if copies.passed.iter().filter(other).any(seen) {
@@ -110,9 +110,11 @@ fn copied(func: &mut Function, cfg: &Cfg, copies: &Copies) -> bool {
         }
     }
     objects.iter().all(|&object| {
-        let cfg = Cfg::new(func);
-        let plan = Plan::new(func, &cfg, object);
-        plan.map(|plan| plan.apply(func)).is_some()
+        let Some(plan) = Plan::new(func, analyses.cfg(func), object) else { return false };
+        if plan.apply(func) {
+            relayout(func, analyses);
+        }
+        true
     })
 }
 
@@ -379,7 +381,8 @@ impl<'a> Plan<'a> {
 
     // ---- The change ----
 
-    fn apply(self, func: &mut Function) {
+    /// Gives whether there are new blocks.
+    fn apply(self, func: &mut Function) -> bool {
         let mut replaced = Replacements::new(func);
         let mut ends: SecondaryMap<Block, Option<Status>> = SecondaryMap::new();
         let mut joins: EntitySet<Block> = EntitySet::new();
@@ -419,9 +422,7 @@ impl<'a> Plan<'a> {
             }
         }
         replaced.apply(func);
-        if split {
-            relayout(func);
-        }
+        split
     }
 
     /// Puts what makes the object into a new block on a way to a block that takes the object as its last parameter.

@@ -17,6 +17,7 @@ use upshift_runtime::value::{self as cells, Value as Cell};
 
 use super::params::relayout;
 use super::{Replacements, Rewriter, is_bool};
+use crate::cfg::Analyses;
 use crate::ir::{Class, Cond, Function, Inst, InstData, Op, Value, Width};
 
 /// What becomes of an instruction.
@@ -35,7 +36,7 @@ pub(crate) enum Outcome {
 }
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut replaced = Replacements::new(func);
     let mut changed = 0;
     let mut ended = false;
@@ -66,7 +67,10 @@ pub fn run(func: &mut Function) -> usize {
     }
     replaced.apply_to_states(func);
     if ended {
-        relayout(func);
+        relayout(func, analyses);
+    } else if changed > 0 {
+        // A rule may have exchanged the ways of a branch.
+        analyses.forget();
     }
     changed
 }

@@ -25,16 +25,14 @@ use super::fold::{Outcome, simplify};
 use super::memory::{Entries, Memory, Version, Versions};
 use super::params::relayout;
 use super::{Replacements, Rewriter, is_bool, may_be_object, words_of};
-use crate::cfg::{Cfg, Dominators, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators};
 use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, Width};
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms, loops) = analyses.loops(func);
     let memory = Memory::new(func);
-    let entries = Entries::new(func, &memory, &cfg, &doms, &loops);
+    let entries = Entries::new(func, &memory, cfg, doms, loops);
     let values = func.values.len();
     let mut pass = Pass {
         replaced: Replacements::new(func),
@@ -49,8 +47,9 @@ pub fn run(func: &mut Function) -> usize {
         spare: Vec::new(),
         changed: 0,
         ended: false,
+        swapped: false,
         func,
-        doms: &doms,
+        doms,
         memory,
     };
     let mut scopes: Vec<(Block, usize, usize)> = Vec::new();
@@ -62,12 +61,14 @@ pub fn run(func: &mut Function) -> usize {
         }
         scopes.push((block, pass.facts.undo.len(), pass.valid_undo.len()));
         pass.versions.enter(&entries, block);
-        pass.block(&cfg, block);
+        pass.block(cfg, block);
     }
-    let Pass { mut replaced, changed, ended, .. } = pass;
+    let Pass { mut replaced, changed, ended, swapped, .. } = pass;
     replaced.apply_to_states(func);
     if ended {
-        relayout(func);
+        relayout(func, analyses);
+    } else if swapped {
+        analyses.forget();
     }
     changed
 }
@@ -133,14 +134,19 @@ impl Table {
         }
     }
 
-    /// Adds a key that is not there.
+    /// Adds a key if it is not there.
     fn insert(&mut self, key: Key, value: Value) {
         if let Err(at) = self.find(&key) {
-            self.slots[at] = self.entries.len() as u32;
-            self.entries.push((key, value));
-            if 2 * self.entries.len() > self.slots.len() {
-                self.grow();
-            }
+            self.insert_at(at, key, value);
+        }
+    }
+
+    /// Adds a key that is not there, where it was not found.
+    fn insert_at(&mut self, at: usize, key: Key, value: Value) {
+        self.slots[at] = self.entries.len() as u32;
+        self.entries.push((key, value));
+        if 2 * self.entries.len() > self.slots.len() {
+            self.grow();
         }
     }
 
@@ -240,6 +246,8 @@ struct Pass<'a> {
     spare: Vec<Inst>,
     changed: usize,
     ended: bool,
+    /// A rule may have exchanged the ways of a branch.
+    swapped: bool,
 }
 
 impl Pass<'_> {
@@ -445,6 +453,7 @@ impl Pass<'_> {
                 self.func.insts[inst].args[0] = cell;
             }
             self.changed += count;
+            self.swapped |= count > 0 && self.func.insts[inst].op == Op::Branch;
             if out.insts.len() > start {
                 for new in out.insts.split_off(start) {
                     self.replaced.apply_to(&mut self.func.insts[new]);
@@ -573,7 +582,8 @@ impl Pass<'_> {
             }
         }
         if let (Some(key), Some(result)) = (key, self.func.insts[inst].result.expand()) {
-            if let Ok(number) = self.table.find(&key) {
+            let found = self.table.find(&key);
+            if let Ok(number) = found {
                 let leader = self.leaders[number].expand().filter(|&l| self.available(l));
                 let leader = leader.or_else(|| Some(number).filter(|&n| self.available(n)));
                 let leader = leader.filter(|&l| self.asks_the_same(inst, l));
@@ -585,8 +595,8 @@ impl Pass<'_> {
                 }
                 self.facts.numbers[result] = number.into();
                 self.leaders[number] = result.into();
-            } else {
-                self.table.insert(key, result);
+            } else if let Err(at) = found {
+                self.table.insert_at(at, key, result);
                 self.leaders[result] = result.into();
                 // A sum that does not leave is the sum.
                 let plain = match op {

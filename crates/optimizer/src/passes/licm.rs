@@ -19,22 +19,21 @@
 
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
+use smallvec::SmallVec;
 
 use super::alias::Ages;
 use super::memory::{Memory, Parts};
 use super::params::relayout;
 use super::{is_bool, may_be_object};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Edge, Loop, Loops};
 use crate::ir::{
     Block, Class, Cond, Def, Function, Inst, InstData, Op, State, StateData, Target, Type, Value, Width,
 };
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let created = preheaders(func);
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let created = preheaders(func, analyses);
+    let (cfg, doms, loops) = analyses.loops(func);
     if loops.loops.is_empty() {
         return 0;
     }
@@ -55,16 +54,7 @@ pub fn run(func: &mut Function) -> usize {
             next = loops.loops[id].parent.expand();
         }
     }
-    let mut pass = Pass {
-        func,
-        cfg: &cfg,
-        doms: &doms,
-        loops: &loops,
-        memory,
-        blocks,
-        checks: Checks::default(),
-        moved: 0,
-    };
+    let mut pass = Pass { func, cfg, doms, loops, memory, blocks, checks: Checks::default(), moved: 0 };
     for id in loops.loops.keys() {
         pass.hoist(id, parts[id]);
     }
@@ -72,21 +62,16 @@ pub fn run(func: &mut Function) -> usize {
 }
 
 /// Makes a block before each loop's header that leads nowhere else, where there is none; gives how many.
-pub(crate) fn preheaders(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
+pub(crate) fn preheaders(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms) = analyses.dominators(func);
     let mut created = 0;
     for &header in &cfg.order {
-        let (mut back, mut outside) = (false, Vec::new());
-        for edge in cfg.preds(header) {
-            if doms.dominates(header, edge.from) {
-                back = true;
-            } else {
-                outside.push(*edge);
-            }
+        let back = |e: &&Edge| doms.dominates(header, e.from);
+        if !cfg.preds(header).iter().any(|e| back(&e)) {
+            continue;
         }
-        let alone = matches!(outside[..], [edge] if func.successors(edge.from).count() == 1);
-        if !back || alone {
+        let outside: SmallVec<[Edge; 4]> = cfg.preds(header).iter().filter(|e| !back(e)).copied().collect();
+        if matches!(outside[..], [edge] if func.successors(edge.from).count() == 1) {
             continue;
         }
         let block = func.add_block();
@@ -102,7 +87,7 @@ pub(crate) fn preheaders(func: &mut Function) -> usize {
         created += 1;
     }
     if created > 0 {
-        relayout(func);
+        relayout(func, analyses);
     }
     created
 }
@@ -128,6 +113,8 @@ pub(super) struct Checks {
     seen: SecondaryMap<Value, u32>,
     /// Whether it matters only which cells are lists: what their headers' bits say decides nothing there.
     lists: bool,
+    /// What is still to be followed.
+    work: Vec<Value>,
 }
 
 impl Checks {
@@ -143,8 +130,8 @@ impl Checks {
             return;
         }
         let stamp = id.index() as u32 + 1;
-        let mut work = vec![data.args[0]];
-        while let Some(value) = work.pop() {
+        self.work.push(data.args[0]);
+        while let Some(value) = self.work.pop() {
             if self.seen[value] == stamp {
                 continue;
             }
@@ -162,7 +149,7 @@ impl Checks {
                 continue;
             }
             if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
-                work.extend(&data.args);
+                self.work.extend(&data.args);
             }
         }
     }

@@ -175,8 +175,8 @@ impl Entries {
         loops: &Loops,
     ) -> Entries {
         let parts = memory.parts();
-        let mut masks: SecondaryMap<Loop, Parts> = SecondaryMap::new();
-        let mut positions: SecondaryMap<Block, u32> = SecondaryMap::new();
+        let mut masks: SecondaryMap<Loop, Parts> = SecondaryMap::with_capacity(loops.loops.len());
+        let mut positions: SecondaryMap<Block, u32> = SecondaryMap::with_capacity(func.blocks.len());
         // What changes something, with the position of its block.
         let mut changes: Vec<(u32, Inst, Parts)> = Vec::new();
         for (position, &block) in cfg.order.iter().enumerate() {
@@ -221,8 +221,11 @@ impl Entries {
                     first = false;
                     continue;
                 }
-                for (part, (a, b)) in start.iter().zip(end).enumerate() {
-                    anew |= Parts::from(a != b) << part;
+                // Mostly nothing differs.
+                if start != end {
+                    for (part, (a, b)) in start.iter().zip(end).enumerate() {
+                        anew |= Parts::from(a != b) << part;
+                    }
                 }
             }
             change(start, anew, 2 * position as u32 + 1);

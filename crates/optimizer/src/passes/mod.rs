@@ -18,7 +18,7 @@
 //! * `dce.rs`: what nobody uses.
 //!
 //! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
-//! terminators puts the layout right before it ends. And for the collector: no pass lets a pointer, or a cell that may be an object
+//! terminators puts the layout right before it ends, and forgets the [`Analyses`], which passes share, as soon as the shape changes. And for the collector: no pass lets a pointer, or a cell that may be an object
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
 mod alias;
@@ -45,6 +45,7 @@ use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use upshift_runtime::object::ObjectKind;
 
+use crate::cfg::Analyses;
 use crate::ir::{Access, Class, Function, Inst, InstData, Op, Type, Value, Width};
 
 /// A pass.
@@ -53,7 +54,7 @@ pub struct Pass {
     /// The name, as options and tests write it.
     pub name: &'static str,
     /// Runs it; gives how much it changed.
-    pub run: fn(&mut Function) -> usize,
+    pub run: fn(&mut Function, &mut Analyses) -> usize,
 }
 
 macro_rules! passes {
@@ -153,14 +154,15 @@ pub fn optimize(func: &mut Function) {
 pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Function)) {
     observer("build", func);
     check(func, "build");
+    let analyses = &mut Analyses::default();
     let mut changed = 0;
     for (pass, when) in PIPELINE {
         match when {
-            When::Always => changed = run(func, pass),
-            When::Also => changed += run(func, pass),
+            When::Always => changed = run(func, analyses, pass),
+            When::Also => changed += run(func, analyses, pass),
             When::Changed if changed == 0 => continue,
             When::Changed => {
-                run(func, pass);
+                run(func, analyses, pass);
             }
         }
         observer(pass.name, func);
@@ -170,13 +172,14 @@ pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Functi
 /// Runs the pass with this name; false where there is none.
 pub fn run_named(func: &mut Function, name: &str) -> bool {
     let Some(pass) = PASSES.iter().find(|p| p.name == name) else { return false };
-    run(func, pass);
+    run(func, &mut Analyses::default(), pass);
     true
 }
 
 /// Runs one pass; verifies what it left in debug builds.
-fn run(func: &mut Function, pass: &Pass) -> usize {
-    let changed = (pass.run)(func);
+fn run(func: &mut Function, analyses: &mut Analyses, pass: &Pass) -> usize {
+    let changed = (pass.run)(func, analyses);
+    debug_assert!(analyses.verify(func), "{} changed the shape and did not say so", pass.name);
     check(func, pass.name);
     changed
 }

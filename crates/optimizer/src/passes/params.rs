@@ -15,10 +15,11 @@
 //! pessimistic worklist misses what circles through several parameters, which nested loops and joins in loops make. If
 //! it does not settle, which takes a chain of dependent loops, nothing is replaced.
 
-use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
+use cranelift_entity::{EntityRef, SecondaryMap};
 
 use super::Replacements;
-use crate::cfg::Cfg;
+use crate::cfg::{Analyses, Cfg};
 use crate::ir::{Block, Def, Function, InstData, Op, Target, Type, Value};
 
 /// How often the parts are repeated.
@@ -31,18 +32,24 @@ const CHOICES: usize = 2;
 const SWEEPS: usize = 24;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut total = 0;
     for _ in 0..ROUNDS {
         let threads = thread(func) + arms(func);
         let branches = terminators(func);
-        let mut changed = branches + threads;
-        let cfg = Cfg::new(func);
-        changed += func.layout.len() - cfg.order.len();
+        let changed = branches + threads;
+        if changed > 0 {
+            analyses.forget();
+        }
+        let cfg = analyses.cfg(func);
+        total += changed + func.layout.len() - cfg.order.len();
         func.layout.clone_from(&cfg.order);
-        let params = same_params(func, &cfg);
-        changed += params + merge(func, &cfg);
-        total += changed;
+        let params = same_params(func, cfg);
+        let merged = merge(func, cfg);
+        if merged > 0 {
+            analyses.forget();
+        }
+        total += params + merged;
         // Parameters that are constants decide branches; branches that are gone leave parameters with fewer ways in.
         if threads + branches + params == 0 {
             break;
@@ -51,10 +58,10 @@ pub fn run(func: &mut Function) -> usize {
     total
 }
 
-/// Brings the layout into reverse postorder, without unreachable blocks.
-pub(crate) fn relayout(func: &mut Function) {
-    let order = Cfg::new(func).order;
-    func.layout = order;
+/// The function has another shape: brings the layout into reverse postorder, without unreachable blocks.
+pub(crate) fn relayout(func: &mut Function, analyses: &mut Analyses) {
+    analyses.forget();
+    func.layout.clone_from(&analyses.cfg(func).order);
 }
 
 /// Branches that always go the same way.
@@ -64,12 +71,12 @@ fn terminators(func: &mut Function) -> usize {
         let block = func.layout[i];
         let Some(inst) = func.terminator(block) else { continue };
         let data = &func.insts[inst];
-        let way = match data.op {
-            Op::Branch | Op::Switch => match func.int_const(data.args[0]) {
-                Some(value) => Some(way(func, data, value)),
-                None => data.targets[1..].iter().all(|t| *t == data.targets[0]).then_some(0),
-            },
-            _ => None,
+        if !matches!(data.op, Op::Branch | Op::Switch) {
+            continue;
+        }
+        let way = match func.int_const(data.args[0]) {
+            Some(value) => Some(way(func, data, value)),
+            None => data.targets[1..].iter().all(|t| *t == data.targets[0]).then_some(0),
         };
         if let Some(way) = way.or_else(|| choices(func, block)) {
             let data = &mut func.insts[inst];
@@ -250,43 +257,8 @@ fn thread(func: &mut Function) -> usize {
     changed
 }
 
-/// What a parameter may be.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Same {
-    /// Nothing was seen yet.
-    Unknown,
-    /// This value, which may be the parameter itself.
-    Value(Value),
-    /// A constant: the op and its bits.
-    Constant(Op, i64),
-}
-
 /// Parameters that are the same on all ways.
 fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
-    let constant = |func: &Function, v: Value| {
-        func.def(v).filter(|d| matches!(d.op, Op::Iconst | Op::Fconst | Op::Cconst)).map(|d| (d.op, d.imm))
-    };
-    // Parameters stand for what is found of them; other values for themselves.
-    let mut found: SecondaryMap<Value, Same> = SecondaryMap::with_default(Same::Unknown);
-    found.resize(func.values.len());
-    let mut any = false;
-    for &block in &cfg.order {
-        any |= !func.blocks[block].params.is_empty();
-    }
-    if !any {
-        return 0;
-    }
-    for &p in &func.blocks[func.entry()].params {
-        found[p] = Same::Value(p);
-    }
-    let look = |func: &Function, found: &SecondaryMap<Value, Same>, v: Value| match func.values[v].def {
-        Def::Param(..) => found[v],
-        Def::Inst(_) => match constant(func, v) {
-            Some((op, imm)) => Same::Constant(op, imm),
-            None => Same::Value(v),
-        },
-    };
-    let mut settled = false;
     // Blocks with parameters that are not known to differ yet, and the arguments for them.
     let mut ways: Vec<&[Value]> = Vec::new();
     let mut open: Vec<(Block, usize)> = Vec::new();
@@ -296,33 +268,50 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
             ways.extend(cfg.preds(block).iter().map(|e| arguments(func, e.from, e.target)));
         }
     }
+    if open.is_empty() {
+        return 0;
+    }
+    let constant = |func: &Function, v: Value| {
+        func.def(v).filter(|d| matches!(d.op, Op::Iconst | Op::Fconst | Op::Cconst)).map(|d| (d.op, d.imm))
+    };
+    // Constants are the same where their bits are.
+    let equal =
+        |a: Value, b: Value| a == b || constant(func, a).is_some_and(|k| constant(func, b) == Some(k));
+    // What each value is found to be: other values than parameters are themselves, of parameters nothing was seen yet.
+    let mut found: Vec<PackedOption<Value>> = func.values.keys().map(PackedOption::from).collect();
+    for &(block, _) in &open {
+        func.blocks[block].params.iter().for_each(|p| found[p.index()] = None.into());
+    }
+    let mut settled = false;
     for _ in 0..SWEEPS {
         let mut changed = false;
         open.retain(|&(block, first)| {
             let ways = &ways[first..first + cfg.preds(block).len()];
             let mut differ = true;
             for (i, &p) in func.blocks[block].params.iter().enumerate() {
-                if found[p] == Same::Value(p) {
+                let before = found[p.index()];
+                if before == p.into() {
                     continue;
                 }
-                let mut all = Same::Unknown;
+                let mut all = None;
                 for args in ways {
-                    let one = look(func, &found, args[i]);
-                    if one == Same::Unknown || one == all {
-                        continue;
-                    }
-                    if all == Same::Unknown {
-                        all = one;
-                    } else {
-                        all = Same::Value(p);
-                        break;
+                    let Some(one) = found[args[i].index()].expand() else { continue };
+                    match all {
+                        None => all = Some(one),
+                        Some(some) if equal(some, one) => {}
+                        Some(_) => {
+                            all = Some(p);
+                            break;
+                        }
                     }
                 }
-                if all != found[p] {
-                    found[p] = all;
+                if let Some(all) = all
+                    && before.expand().is_none_or(|b| !equal(b, all))
+                {
+                    found[p.index()] = all.into();
                     changed = true;
                 }
-                differ &= all == Same::Value(p);
+                differ &= all == Some(p);
             }
             !differ
         });
@@ -337,19 +326,14 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
         let mut front = Vec::new();
         for i in 0..func.blocks[block].params.len() {
             let p = func.blocks[block].params[i];
-            let with = match found[p] {
-                Same::Value(v) if settled && v != p => Some(v),
-                Same::Constant(op, imm) if settled => {
-                    let (inst, value) = func.make(InstData::new(op, &[]).imm(imm));
-                    front.push(inst);
-                    value
-                }
-                _ => None,
-            };
-            if let Some(with) = with {
-                replaced.replace(p, with);
-                gone[p] = true;
+            let Some(mut with) = found[p.index()].expand().filter(|&v| settled && v != p) else { continue };
+            if let Some((op, imm)) = constant(func, with) {
+                let (inst, value) = func.make(InstData::new(op, &[]).imm(imm));
+                front.push(inst);
+                with = value.unwrap_or(with);
             }
+            replaced.replace(p, with);
+            gone[p] = true;
         }
         if !front.is_empty() {
             func.blocks[block].insts.splice(0..0, front);

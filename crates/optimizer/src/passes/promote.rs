@@ -17,30 +17,28 @@ use smallvec::SmallVec;
 use super::Replacements;
 use super::licm::{Checks, preheaders};
 use super::memory::{Memory, Parts};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Access, Block, Class, Def, Function, Inst, InstData, Op, Value};
 
 /// How many places of a loop go round at most.
 const PLACES: usize = 4;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     // Most functions have no loop that stores in a place.
     let stores = func.layout.iter().flat_map(|&b| &func.blocks[b].insts);
     if !stores.into_iter().any(|&i| matches!(func.insts[i].op, Op::Store | Op::StoreCell)) {
         return 0;
     }
-    preheaders(func);
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+    preheaders(func, analyses);
+    let (cfg, doms, loops) = analyses.loops(func);
     let memory = Memory::new(func);
     let mut checks = Checks::default();
     let mut replaced = Replacements::new(func);
     let mut count = 0;
     for id in loops.loops.keys() {
-        for place in places(func, &cfg, &doms, &loops, &memory, &mut checks, id) {
-            promote(func, &cfg, &doms, &loops, &mut replaced, id, &place);
+        for place in places(func, cfg, doms, loops, &memory, &mut checks, id) {
+            promote(func, cfg, doms, loops, &mut replaced, id, &place);
             count += 1;
         }
     }

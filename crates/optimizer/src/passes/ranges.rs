@@ -6,7 +6,8 @@
 //!
 //! **Intervals.** The dominator tree is walked with what branches and checks on the way say, which is taken back behind them. Parameters
 //! join what their arguments are at the ends of the ways in. Parameters of loops begin with the ways in from outside; as long as
-//! the ways back add to them they are widened, walk after walk, then narrowed once. What does not settle is unknown.
+//! the ways back add to them they are widened, walk after walk, then narrowed once. What does not settle is unknown. These walks leave
+//! out blocks from which no such loop is reached: they tell its parameters nothing.
 //!
 //! **Differences.** `x <= y + c` is noted where a condition says so, and searched for through sums, minima, choices and other notes, as
 //! in Bodik, Gupta and Sarkar's ABCD, but on demand, to a small depth, and with intervals as the last resort. A loop's parameter is at
@@ -21,12 +22,12 @@ mod differences;
 mod interval;
 mod ops;
 
-use cranelift_entity::SecondaryMap;
+use cranelift_entity::{EntitySet, SecondaryMap};
 use smallvec::SmallVec;
 
 use self::interval::{MOST, Range, widen};
 use super::{Replacements, Rewriter};
-use crate::cfg::{Cfg, Dominators};
+use crate::cfg::{Analyses, Cfg, Dominators};
 use crate::ir::{Block, Def, Function, Inst, Op, Type, Value};
 
 /// How often loops are widened before they are given up.
@@ -41,11 +42,10 @@ const DEPTH: u32 = 6;
 const COUNTERS: usize = 8;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let mut headers = SecondaryMap::new();
-    let mut slots = SecondaryMap::new();
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms) = analyses.dominators(func);
+    let mut headers = SecondaryMap::with_capacity(func.blocks.len());
+    let mut slots = SecondaryMap::with_capacity(func.values.len());
     let mut params = Vec::new();
     for &block in &cfg.order[1..] {
         // Of a cycle with several entries nothing is known.
@@ -68,16 +68,17 @@ pub fn run(func: &mut Function) -> usize {
         exact: Vec::new(),
         undo: Vec::new(),
         headers,
-        blocks: SecondaryMap::new(),
+        blocks: SecondaryMap::with_capacity(func.values.len()),
         mode: Mode::Search,
         insts: Vec::new(),
-        telling: SecondaryMap::new(),
+        telling: SecondaryMap::with_capacity(func.blocks.len()),
+        search: Vec::new(),
         replaced: Replacements::new(func),
         spare: Vec::new(),
         changed: 0,
         func,
-        cfg: &cfg,
-        doms: &doms,
+        cfg,
+        doms,
     };
     pass.ranges.resize(pass.func.values.len());
     pass.notes.resize(pass.func.values.len());
@@ -201,7 +202,9 @@ struct Pass<'a> {
     /// Where instructions' values are defined, as far as the walk came.
     blocks: SecondaryMap<Value, Option<Block>>,
     mode: Mode,
-    /// For the walks that change nothing: the instructions of each block that define ints or check something.
+    /// For the walks that change nothing: the blocks that lead to a loop, in the order of the walk, and the instructions of each that
+    /// define ints other than constants or check something.
+    search: Vec<Block>,
     insts: Vec<Inst>,
     telling: SecondaryMap<Block, (u32, u32)>,
     replaced: Replacements,
@@ -215,12 +218,18 @@ impl Pass<'_> {
 
     /// Finds what the parameters of loops are.
     fn settle(&mut self) {
-        for &block in &self.doms.walk {
+        self.search = self.leading_to_loops();
+        for &block in &self.search {
             let first = self.insts.len() as u32;
             for &inst in &self.func.blocks[block].insts {
                 let data = &self.func.insts[inst];
-                let int = data.result.expand().is_some_and(|r| self.func.ty(r) == Type::Int);
-                if int || data.op == Op::Guard {
+                if let Some(result) = data.result.expand() {
+                    self.blocks[result] = Some(block);
+                    // What constants are is known without a walk.
+                    if self.func.ty(result) == Type::Int && data.op != Op::Iconst {
+                        self.insts.push(inst);
+                    }
+                } else if data.op == Op::Guard {
                     self.insts.push(inst);
                 }
             }
@@ -268,6 +277,24 @@ impl Pass<'_> {
         }
     }
 
+    /// The blocks from which a loop with int parameters is reached, in the order of the walk. With a block those that dominate it are
+    /// among them, and all on the ways from these to it.
+    fn leading_to_loops(&self) -> Vec<Block> {
+        let mut found: EntitySet<Block> = EntitySet::with_capacity(self.func.blocks.len());
+        let mut work: Vec<Block> = Vec::with_capacity(self.cfg.order.len());
+        for p in self.params.iter().filter(|p| p.header == Header::Loop) {
+            if let Def::Param(block, _) = self.func.values[p.value].def
+                && found.insert(block)
+            {
+                work.push(block);
+            }
+        }
+        while let Some(block) = work.pop() {
+            work.extend(self.cfg.preds(block).iter().map(|e| e.from).filter(|&b| found.insert(b)));
+        }
+        self.doms.walk.iter().copied().filter(|&b| found.contains(b)).collect()
+    }
+
     fn bounds_anew(&mut self) {
         for p in &mut self.params {
             (p.backs, p.steps) = (0, (false, false));
@@ -280,7 +307,8 @@ impl Pass<'_> {
 
     fn walk(&mut self) {
         let mut scopes: Vec<(Block, usize)> = Vec::new();
-        let walk = &self.doms.walk;
+        let search = std::mem::take(&mut self.search);
+        let walk = if self.mode == Mode::Change { &self.doms.walk } else { &search };
         for p in &mut self.params {
             (p.join, p.back) = (None, None);
         }
@@ -293,6 +321,7 @@ impl Pass<'_> {
             self.block(block);
         }
         self.take_back(0);
+        self.search = search;
     }
 
     fn take_back(&mut self, mark: usize) {

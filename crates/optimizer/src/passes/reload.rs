@@ -24,7 +24,7 @@ use super::alias::Ages;
 use super::licm::{Checks, preheaders};
 use super::memory::Memory;
 use super::params::argument;
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Access, Block, Class, Def, Function, Inst, InstData, Op, Type, Value, Width};
 
 /// How many lists of a loop are looked at.
@@ -47,24 +47,22 @@ const CAPACITY: usize = 3;
 type Now = [PackedOption<Value>; PLACES.len()];
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     // Most functions have no cold code that changes lists.
     let cold = func.layout.iter().filter(|&&b| func.blocks[b].cold).flat_map(|&b| &func.blocks[b].insts);
     if !cold.into_iter().any(|&i| func.insts[i].op == Op::Routine) {
         return 0;
     }
-    let created = preheaders(func);
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+    let created = preheaders(func, analyses);
+    let (cfg, doms, loops) = analyses.loops(func);
     let memory = Memory::new(func);
     let mut pass = Pass {
         blocks: definitions(func),
         replaced: Replacements::new(func),
         func,
-        cfg: &cfg,
-        doms: &doms,
-        loops: &loops,
+        cfg,
+        doms,
+        loops,
         memory,
         checks: Checks::of_lists(),
     };

@@ -9,10 +9,11 @@
 use cranelift_entity::SecondaryMap;
 
 use super::Rewriter;
+use crate::cfg::Analyses;
 use crate::ir::{Block, Function, InstData, Op, Value};
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut ways: SecondaryMap<Block, u32> = SecondaryMap::new();
     ways.resize(func.blocks.len());
     for &block in &func.layout {
@@ -24,6 +25,9 @@ pub fn run(func: &mut Function) -> usize {
         let Some(found) = find(func, &ways, block) else { continue };
         rewrite(func, block, &found);
         changed += 1;
+    }
+    if changed > 0 {
+        analyses.forget();
     }
     changed
 }

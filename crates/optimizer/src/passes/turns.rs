@@ -17,18 +17,16 @@ use upshift_runtime::object::Buffer;
 use super::Replacements;
 use super::memory::Memory;
 use super::params::argument;
-use crate::cfg::{Cfg, Dominators, Edge, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Edge, Loop, Loops};
 use crate::ir::{Access, Block, Class, Cond, Def, Function, InstData, Op, Value, Width};
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let stores = |op: Op| op == Op::StoreAt;
     if !func.layout.iter().flat_map(|&b| &func.blocks[b].insts).any(|&i| stores(func.insts[i].op)) {
         return 0;
     }
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+    let (cfg, doms, loops) = analyses.loops(func);
     let memory = Memory::new(func);
     let mut blocks: SecondaryMap<Value, PackedOption<Block>> = SecondaryMap::with_capacity(func.values.len());
     for &block in &cfg.order {
@@ -38,7 +36,7 @@ pub fn run(func: &mut Function) -> usize {
             }
         }
     }
-    let pass = Pass { cfg: &cfg, doms: &doms, loops: &loops, memory: &memory, blocks: &blocks };
+    let pass = Pass { cfg, doms, loops, memory: &memory, blocks: &blocks };
     let mut replaced = Replacements::new(func);
     for id in loops.loops.keys() {
         for class in [Class::Ints, Class::Floats] {

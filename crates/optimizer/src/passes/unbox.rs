@@ -16,7 +16,7 @@ use upshift_runtime::value::Value as Cell;
 
 use super::Replacements;
 use super::params::{argument, remove_params};
-use crate::cfg::Cfg;
+use crate::cfg::{Analyses, Cfg};
 use crate::ir::{Block, Def, Function, InstData, Op, State, Type, Value};
 
 /// How often all parameters are looked at before giving up.
@@ -50,8 +50,8 @@ impl Kind {
 }
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let cfg = analyses.cfg(func);
     let mut params: Vec<(Block, usize, Value)> = Vec::new();
     for &block in &cfg.order[1..] {
         for (i, &p) in func.blocks[block].params.iter().enumerate() {
@@ -63,13 +63,13 @@ pub fn run(func: &mut Function) -> usize {
     if params.is_empty() {
         return 0;
     }
-    let Some(mut kinds) = kinds_of(func, &cfg, &params, &SecondaryMap::new()) else { return 0 };
+    let Some(mut kinds) = kinds_of(func, cfg, &params, &SecondaryMap::new()) else { return 0 };
     if params.iter().any(|&(_, _, p)| kinds[p] == Kind::Number) {
-        let named = named(func, &cfg);
+        let named = named(func, cfg);
         if params.iter().any(|&(_, _, p)| kinds[p] == Kind::Number && named[p]) {
             let mut mixed = SecondaryMap::new();
             params.iter().for_each(|&(_, _, p)| mixed[p] = kinds[p] == Kind::Number && named[p]);
-            match kinds_of(func, &cfg, &params, &mixed) {
+            match kinds_of(func, cfg, &params, &mixed) {
                 Some(without) => kinds = without,
                 None => return 0,
             }
@@ -79,9 +79,9 @@ pub fn run(func: &mut Function) -> usize {
     if params.is_empty() {
         return 0;
     }
-    let wanted = wanted(func, &cfg, &params);
+    let wanted = wanted(func, cfg, &params);
     params.retain(|&(_, _, p)| wanted[p]);
-    split(func, &cfg, &params, &kinds);
+    split(func, cfg, &params, &kinds);
     params.len()
 }
 

@@ -11,7 +11,7 @@
 use super::copy::{close, copy, outside_uses};
 use super::fold::holds;
 use super::params::{argument, relayout};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Block, Function, Op, Value};
 
 /// The most turns.
@@ -22,14 +22,12 @@ const SIZE: usize = 120;
 const LOOPS: usize = 8;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms, loops) = analyses.loops(func);
     let mut plans: Vec<(Loop, usize)> = Vec::new();
     for id in loops.loops.keys() {
         if plans.len() < LOOPS
-            && let Some(turns) = turns(func, &cfg, &doms, &loops, id)
+            && let Some(turns) = turns(func, cfg, doms, loops, id)
         {
             plans.push((id, turns));
         }
@@ -38,17 +36,17 @@ pub fn run(func: &mut Function) -> usize {
         return 0;
     }
     let some: Vec<Loop> = plans.iter().map(|p| p.0).collect();
-    let uses = outside_uses(func, &cfg, &loops, &some);
-    plans.retain(|&(id, _)| close(func, &cfg, &doms, &loops, id, &uses));
+    let uses = outside_uses(func, cfg, loops, &some);
+    plans.retain(|&(id, _)| close(func, cfg, doms, loops, id, &uses));
     for &(id, turns) in &plans {
         let header = loops.loops[id].header;
         let entries = cfg.preds(header).iter().filter(|e| !doms.dominates(header, e.from));
         let mut entries: Vec<Block> = entries.map(|e| e.from).collect();
         for _ in 0..turns {
-            entries = peel(func, &loops, id, &entries);
+            entries = peel(func, loops, id, &entries);
         }
     }
-    relayout(func);
+    relayout(func, analyses);
     plans.len()
 }
 

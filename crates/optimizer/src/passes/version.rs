@@ -26,7 +26,7 @@ use smallvec::SmallVec;
 use super::copy::{close, copy, outside_uses};
 use super::params::{argument, relayout};
 use super::{LONGEST, is_bool, loaded};
-use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Block, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
 
 /// The most instructions that a loop has.
@@ -47,21 +47,19 @@ const NEAR: i64 = 1 << 31;
 const FAR: i64 = 1 << 61;
 
 /// Runs the pass.
-pub fn run(func: &mut Function) -> usize {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    let loops = Loops::new(func, &cfg, &doms);
-    let plan = |func: &Function, id: Loop| Planner::plan(func, &cfg, &doms, &loops, id);
+pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
+    let (cfg, doms, loops) = analyses.loops(func);
+    let plan = |func: &Function, id: Loop| Planner::plan(func, cfg, doms, loops, id);
     let mut some: Vec<Loop> = loops.loops.keys().filter(|&id| plan(func, id).is_some()).take(LOOPS).collect();
     if some.is_empty() {
         return 0;
     }
     // All are closed before one is copied, and before what is compared is settled: what a loop defines may be used in another.
-    let uses = outside_uses(func, &cfg, &loops, &some);
-    some.retain(|&id| close(func, &cfg, &doms, &loops, id, &uses));
+    let uses = outside_uses(func, cfg, loops, &some);
+    some.retain(|&id| close(func, cfg, doms, loops, id, &uses));
     let plans: Vec<Plan> = some.iter().filter_map(|&id| plan(func, id)).collect();
-    plans.iter().for_each(|plan| split(func, &loops, plan));
-    relayout(func);
+    plans.iter().for_each(|plan| split(func, loops, plan));
+    relayout(func, analyses);
     plans.len()
 }
 

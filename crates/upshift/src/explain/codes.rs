@@ -85,7 +85,7 @@ codes! {
         GivenUp "given-up" "its assumptions failed so often that it is not optimized again" "let each place see values of one type, and call one function";
         Retired "retired" "its optimized code was given up because assumptions failed, and the run ended before there was new code" "let each place see values of one type, and call one function";
         CompilerFailed "compiler-failed" "the code generator refused it" "this is a bug of upshift: please report it with the program";
-        NoCompiler "no-compiler" "there is no thread for the optimizing compiler" "the system gives no more threads";
+        NoCompiler "no-compiler" "there is no optimizing compiler" "the system gives no more threads, or the code generator does not know the machine";
         LoopsAlone "loops-alone" "the function is in a lower tier, but its loops are optimized" "nothing to do: it was called too seldom for code of its own";
         OnlyInlined "only-inlined" "it has no machine code of its own: it runs inside its callers" "nothing to do";
     }

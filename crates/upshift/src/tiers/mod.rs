@@ -426,6 +426,8 @@ impl Driver {
     ) {
         self.finish(instance);
         let heat = self.config.optimize_heat;
+        let around = word.or_else(|| Self::loop_around(instance, index, frame));
+        let cause = if around.is_some() { Cause::Loop } else { cause };
         let attempts = self.optimized.functions.entry(index).or_default();
         let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
         let Some(entry) = instance.entry_mut(index) else { return };
@@ -433,20 +435,41 @@ impl Driver {
         if exhausted {
             return;
         }
-        let whole = self.config.optimize_functions && !attempts.asked.contains(&Start::Function);
-        let start = match word {
-            Some(word) if self.config.optimize_loops => {
-                let start = Start::Loop(word - 1);
-                match attempts.asked.contains(&start) {
-                    false => start,
-                    true if whole => Start::Function,
-                    true => return,
-                }
+        // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of
+        // the function. What is on its way, or was not entered yet, may be enough.
+        let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
+        let outer = inner.and_then(|header| Self::outermost(instance, index, header));
+        let whole = self.config.optimize_functions.then_some(Start::Function);
+        for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
+            let attempts = self.optimized.functions.entry(index).or_default();
+            if !attempts.asked.contains(&start) {
+                self.ask(instance, index, start, cause, frame);
+                return;
             }
-            _ if whole => Start::Function,
-            _ => return,
-        };
-        self.ask(instance, index, start, cause, frame);
+            if attempts.pending.contains(&start) || self.optimized.is_fresh(index, start) {
+                return;
+            }
+        }
+    }
+
+    /// The word behind the header of the innermost loop around the call that the frame on top is at. Its turns are what is known to
+    /// go on: who else calls the function is seen at other calls.
+    fn loop_around(instance: &Instance, index: u32, frame: Option<*const u64>) -> Option<u32> {
+        frame?;
+        let module = instance.module_of(index)?;
+        let meta = module.function(index)?;
+        let code = &module.code[meta.start as usize..][..meta.len as usize];
+        let distance = (instance.context.pc as usize).wrapping_sub(instance.entry(index)?.code as usize);
+        let word = u32::try_from(distance / size_of::<Word>()).ok().filter(|&word| word != 0)?;
+        upshift_optimizer::flow::innermost(code, word).map(|header| header + 1)
+    }
+
+    /// The header of the outermost loop around another loop, which is given by its header.
+    fn outermost(instance: &Instance, index: u32, header: u32) -> Option<u32> {
+        let module = instance.module_of(index)?;
+        let meta = module.function(index)?;
+        let code = &module.code[meta.start as usize..][..meta.len as usize];
+        upshift_optimizer::flow::outermost(code, header).filter(|&outer| outer != header)
     }
 
     /// Looks at a function that has become hot while native frames are on the stack: nothing may be evicted.
@@ -510,6 +533,7 @@ impl Driver {
             return;
         }
         self.optimized.pending += 1;
+        self.optimized.functions.entry(index).or_default().pending.insert(start);
         if self.config.sync {
             let mark = instance.sampling_mark();
             let all = self.optimized.inbox.wait();
@@ -532,6 +556,9 @@ impl Driver {
     }
 
     fn installed(&mut self, instance: &mut Instance, mut done: optimized::Done) {
+        if let Some(attempts) = self.optimized.functions.get_mut(&done.index) {
+            attempts.pending.remove(&done.start);
+        }
         let Some(seen) = instance.entry(done.index).copied() else { return };
         let (index, start, number, time) = (done.index, done.start, done.number, done.time);
         self.counters.optimize_nanos += time.as_nanos() as u64;
@@ -678,12 +705,9 @@ impl Driver {
 
     /// A loop that was compiled alone is left again and again: asks for the outermost loop around it, or the function.
     fn widen(&mut self, instance: &mut Instance, index: u32, header: u32) {
-        let Some(module) = instance.module_of(index).cloned() else { return };
-        let Some(meta) = module.function(index) else { return };
-        let code = &module.code[meta.start as usize..][..meta.len as usize];
         let frame = Self::frame_on_top(instance, index);
-        match upshift_optimizer::flow::outermost(code, header) {
-            Some(outer) if outer != header && self.config.optimize_loops => {
+        match Self::outermost(instance, index, header) {
+            Some(outer) if self.config.optimize_loops => {
                 self.ask(instance, index, Start::Loop(outer), Cause::Loop, frame);
             }
             _ if self.config.optimize_functions => {

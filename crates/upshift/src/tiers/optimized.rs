@@ -328,9 +328,9 @@ pub struct Background {
 }
 
 impl Background {
-    /// Starts the thread; `None` where the system gives none, or the machine is unknown to the code generator.
+    /// Starts the thread, which sets up the code generator itself: whoever asks is running a program. `None` where the system gives no
+    /// thread.
     pub fn start(effort: Effort) -> Option<Background> {
-        let mut compiler = Compiler::new(effort)?;
         let (queue, jobs) = channel::<(Job, Arc<Inbox>)>();
         let compiling = Arc::new(AtomicU32::new(0));
         let now = compiling.clone();
@@ -338,24 +338,31 @@ impl Background {
             .name("upshift-compiler".to_string())
             .stack_size(16 << 20)
             .spawn(move || {
+                let mut compiler = Compiler::new(effort);
                 while let Ok((job, inbox)) = jobs.recv() {
                     // Whoever asked may be gone.
                     if Arc::strong_count(&inbox) == 1 {
                         continue;
                     }
                     now.store(job.index, Ordering::Relaxed);
-                    let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                        compile(&mut compiler, &job)
-                    }));
-                    let done = attempt.unwrap_or_else(|_| Done {
+                    let refused = |code, text| Done {
                         index: job.index,
                         start: job.start,
                         number: job.number,
-                        machine: Err(Refused::new(Code::CompilerFailed, "an internal error: this is a bug")),
+                        machine: Err(Refused::new(code, text)),
                         summary: None,
                         time: Duration::ZERO,
                         instructions: 0,
-                    });
+                    };
+                    let done = match &mut compiler {
+                        Some(compiler) => {
+                            let work = std::panic::AssertUnwindSafe(|| compile(compiler, &job));
+                            std::panic::catch_unwind(work).unwrap_or_else(|_| {
+                                refused(Code::CompilerFailed, "an internal error: this is a bug")
+                            })
+                        }
+                        None => refused(Code::NoCompiler, "the code generator does not know this machine"),
+                    };
                     now.store(0, Ordering::Relaxed);
                     inbox.put(done);
                 }
@@ -521,6 +528,8 @@ pub struct Optimized {
 pub struct Attempts {
     /// What was asked for and is on its way, is there, or is refused.
     pub asked: HashSet<Start>,
+    /// What of this is on its way.
+    pub pending: HashSet<Start>,
     /// The number of the function's code, where there is some.
     pub current: Option<u32>,
     /// How often its code was retired.
@@ -531,6 +540,13 @@ impl Optimized {
     /// Code by its number.
     pub fn code(&self, number: u32) -> Option<&OptimizedCode> {
         self.live.get(&number)
+    }
+
+    /// Whether a loop has code that was never entered.
+    pub fn is_fresh(&self, index: u32, start: Start) -> bool {
+        let Start::Loop(header) = start else { return false };
+        let number = self.loops.get(&(index, header + 1));
+        number.and_then(|number| self.live.get(number)).is_some_and(|code| code.entered == 0)
     }
 
     /// Whether results wait.
