@@ -195,6 +195,21 @@ D(string_len, int64_t s = SLOT(S1); if (IS_OBJECT(s)) v = AT(uint32_t, s, HEADER
     }
 EACH_I(STRING_GET, string_get)
 
+/* Appending a short string to an extensible one that has room; making one ordinary. The hash's place holds the room. */
+PLAIN(string_append, int64_t s = SLOT(S1); int64_t b = SLOT(S2); COLD_IF(!IS_OBJECT(s)); COLD_IF(!IS_SHORT(b));
+    uint16_t bits = AT(uint16_t, s, HEADER_BITS); COLD_IF(!(bits & STRING_EXTENSIBLE));
+    uint32_t len = AT(uint32_t, s, STRING_LEN); uint32_t more = b >> 40 & 7;
+    COLD_IF(b & 0x8080808080); COLD_IF(len + more > AT(uint32_t, s, STRING_HASH));
+    char *data = (char *)s + STRING_PAYLOAD; if (bits & STRING_BUFFERED) data = AT(char *, data, 0) + STRING_BUFFER_DATA;
+    AT(uint64_t, data, len) = (uint64_t)b & 0xFFFFFFFFFF; AT(uint32_t, s, STRING_LEN) = len + more;
+    AT(uint32_t, s, HEADER_META) += more; SET_SLOT(S0, s))
+PLAIN(string_share, int64_t s = SLOT(S1); if (IS_OBJECT(s)) {
+    uint16_t bits = AT(uint16_t, s, HEADER_BITS);
+    if (bits & STRING_EXTENSIBLE) {
+        AT(uint16_t, s, HEADER_BITS) = bits & ~STRING_EXTENSIBLE; AT(uint32_t, s, STRING_HASH) = 0;
+        if (bits & STRING_BUFFERED) AT(uint32_t, AT(char *, s, STRING_PAYLOAD), STRING_BUFFER_USED) = AT(uint32_t, s, STRING_LEN);
+    } } SET_SLOT(S0, s))
+
 /* Globals. */
 #define GLOBAL AT(int64_t, AT(char *, ctx, CTX_GLOBALS), SIGNED(S2))
 #define FGLOBAL AT(double, AT(char *, ctx, CTX_GLOBALS), SIGNED(S2))

@@ -1171,6 +1171,10 @@ impl Compiler<'_> {
             }
             Op::StringByteLen => self.routine(Routine::StringByteLen),
             Op::StringConcat => self.routine(Routine::StringConcat),
+            Op::StringAppend => {
+                self.plain(f::STRING_APPEND.at([]), &slots(a, b, c), Some(Routine::StringAppend));
+            }
+            Op::StringShare => self.asm.plain(f::STRING_SHARE.at([]), &slots(a, b, 0)),
             Op::StringGet => self.string_get(Routine::StringGet),
             Op::StringGetRel => self.string_get(Routine::StringGetRel),
             Op::StringSlice => self.routine(Routine::StringSlice),
@@ -1181,6 +1185,7 @@ impl Compiler<'_> {
             Op::StringEq => self.string_equal(f::STRING_EQ, Routine::StringEq),
             Op::StringNe => self.string_equal(f::STRING_NE, Routine::StringNe),
             Op::StringContains => self.routine(Routine::StringContains),
+            Op::StringIndexOf => self.routine(Routine::StringIndexOf),
             Op::StringEqBranch | Op::StringNeBranch => {
                 let (family, routine) = if op == Op::StringEqBranch {
                     (f::STRING_EQ_BRANCH, Routine::StringEqBranch)

@@ -200,6 +200,8 @@ struct Register {
     /// Meaningful for cells only.
     ty: CellType,
     is_param: bool,
+    /// See [`FunctionBuilder::extensible`].
+    extensible: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -224,6 +226,7 @@ pub struct FunctionBuilder {
     params: Vec<Reg>,
     environment: Option<Reg>,
     free: HashMap<(Bank, CellType), Vec<Reg>>,
+    free_extensible: Vec<Reg>,
     code: Vec<Emitted>,
     labels: Vec<LabelState>,
     constants: Vec<u64>,
@@ -378,6 +381,7 @@ impl FunctionBuilder {
             params: Vec::new(),
             environment: None,
             free: HashMap::default(),
+            free_extensible: Vec::new(),
             code: Vec::new(),
             labels: Vec::new(),
             constants: Vec::new(),
@@ -407,7 +411,7 @@ impl FunctionBuilder {
     }
 
     fn register(&mut self, bank: Bank, ty: CellType, is_param: bool) -> Reg {
-        self.registers.push(Register { bank, ty, is_param });
+        self.registers.push(Register { bank, ty, is_param, extensible: false });
         Reg(self.registers.len() as u32 - 1)
     }
 
@@ -457,16 +461,32 @@ impl FunctionBuilder {
         }
     }
 
+    /// A register for a string that `string.append` extends: nothing but that, `string.share` and `string.len` may read it. Freed, it is reused for
+    /// the same only.
+    pub fn extensible(&mut self, string: CellType) -> Reg {
+        self.free_extensible.pop().unwrap_or_else(|| {
+            let reg = self.register(Bank::Cell, string, false);
+            self.registers[reg.0 as usize].extensible = true;
+            reg
+        })
+    }
+
+    /// Whether a register is one of [`FunctionBuilder::extensible`].
+    pub fn is_extensible(&self, reg: Reg) -> bool {
+        !reg.is_window() && self.registers[reg.0 as usize].extensible
+    }
+
     /// Gives a register back for reuse. Parameters and window slots are left alone.
     pub fn free(&mut self, reg: Reg) {
         if reg.is_window() {
             return;
         }
-        let Register { bank, ty, is_param } = self.registers[reg.0 as usize];
+        let Register { bank, ty, is_param, extensible } = self.registers[reg.0 as usize];
         if is_param {
             return;
         }
-        let pool = self.free.entry((bank, ty)).or_default();
+        let pool =
+            if extensible { &mut self.free_extensible } else { self.free.entry((bank, ty)).or_default() };
         debug_assert!(!pool.contains(&reg), "a register is freed twice");
         pool.push(reg);
     }
@@ -943,6 +963,14 @@ impl Slots {
     /// Rewrites registers to slots, with loads and stores around where they are spilled or a window slot is too far.
     fn rewrite(&self, emitted: Emitted, frame_size: u32, first_site: u32, out: &mut Vec<Emitted>) {
         let mut inst = emitted.inst;
+        if !self.scratch.is_empty() {
+            // Scratch registers are read by all kinds of ops.
+            match inst.op {
+                Op::StringAppend => inst.op = Op::StringConcat,
+                Op::StringShare => inst.op = Op::CellMove,
+                _ => {}
+            }
+        }
         let mut after: Vec<Inst> = Vec::new();
         let mut place = 0;
         // A counted loop writes its counter on the way to the branch, so a spilled one is taken apart.

@@ -240,6 +240,8 @@ macro_rules! for_each_op {
             StringLen string_len "string.len" [dst: DefInt, s: UseString] [READ] "dst = the number of scalars of s";
             StringByteLen string_byte_len "string.byte_len" [dst: DefInt, s: UseString] [READ] "dst = the number of bytes of s";
             StringConcat string_concat "string.concat" [dst: DefString, a: UseString, b: UseString] [ALLOC TRAP] "dst = a followed by b; in place where a ends at its buffer's used mark";
+            StringAppend string_append "string.append" [dst: DefString, a: UseString, b: UseString] [ALLOC WRITE TRAP] "a followed by b, in a's own object where an append made that and it has room; dst is a's register, which only string.append (as dst and a), string.share and string.len read";
+            StringShare string_share "string.share" [dst: DefString, a: UseString] [WRITE] "dst = a, which later appends leave alone";
             StringGet string_get "string.get" [dst: DefString, s: UseString, i: UseInt] [ALLOC TRAP] "dst = scalar i of s as a string; traps index-out-of-range";
             StringGetRel string_get_rel "string.get_rel" [dst: DefString, s: UseString, i: UseInt] [ALLOC TRAP] "as string.get; a negative i counts from the end";
             StringSlice string_slice "string.slice" [dst: DefString, s: UseString, from: UseInt, to: UseInt] [ALLOC TRAP] "dst = scalars from..to of s; negative positions count from the end, then both are clamped";
@@ -250,6 +252,7 @@ macro_rules! for_each_op {
             StringEq string_eq "string.eq" [dst: DefInt, a: UseString, b: UseString] [READ] "dst = 1 if a and b have the same bytes, else 0";
             StringNe string_ne "string.ne" [dst: DefInt, a: UseString, b: UseString] [READ] "dst = 0 if a and b have the same bytes, else 1";
             StringContains string_contains "string.contains" [dst: DefInt, s: UseString, part: UseString] [READ] "dst = 1 if part occurs in s, else 0";
+            StringIndexOf string_index_of "string.index_of" [dst: DefInt, s: UseString, part: UseString] [READ] "dst = the position of the first scalar of part where it occurs first in s, or -1";
             StringEqBranch string_eq_branch "string.eq.branch" [a: UseString, b: UseString, target: Label16] [READ BRANCH] "jumps if a and b have the same bytes";
             StringNeBranch string_ne_branch "string.ne.branch" [a: UseString, b: UseString, target: Label16] [READ BRANCH] "jumps unless a and b have the same bytes";
 

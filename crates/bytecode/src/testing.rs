@@ -517,6 +517,8 @@ struct Generator<'a> {
     ints: Vec<i64>,
     floats: Vec<i64>,
     cells: Vec<(i64, CellType)>,
+    /// The string that `string.append` extends.
+    extended: i64,
     /// Counters and limits of loops, which nothing else writes.
     counters: Vec<i64>,
     size: i64,
@@ -538,6 +540,8 @@ impl<'a> Generator<'a> {
                 f.cells.push(CellType { id: *id, nullable: true });
             }
         }
+        let string = types.iter().find(|(_, t)| *t == HeapType::String).map_or(ANY.id, |(id, _)| *id);
+        f.cells.push(CellType { id: string, nullable: false });
         f.raws = vec![Bank::Int; 7];
         f.raws.extend([Bank::Float; 3]);
         f.window = WINDOW;
@@ -558,7 +562,9 @@ impl<'a> Generator<'a> {
         let layout = crate::FrameLayout::of(f, &m.signatures[f.signature.index()]);
         let first_raw = i64::from(layout.first_raw());
         let cells = f.cells.iter().enumerate().skip(params);
-        let cells = cells.map(|(i, &t)| (i64::from(layout.first_cell()) + i as i64, t)).collect();
+        let mut cells: Vec<(i64, CellType)> =
+            cells.map(|(i, &t)| (i64::from(layout.first_cell()) + i as i64, t)).collect();
+        let extended = cells.pop().map_or(0, |(slot, _)| slot);
         Generator {
             index,
             r,
@@ -568,6 +574,7 @@ impl<'a> Generator<'a> {
             ints: (first_raw..first_raw + 3).collect(),
             floats: (first_raw + 7..first_raw + 10).collect(),
             cells,
+            extended,
             counters: (first_raw + 3..first_raw + 7).collect(),
             size: i64::from(layout.size()),
             wide: (layout.spilled_cells > 0).then(|| {
@@ -596,7 +603,8 @@ impl<'a> Generator<'a> {
     /// Writes all registers. Cells of type `any` stand before those that are made of them.
     fn start(&mut self) {
         let first = self.cells[0].0;
-        self.op(Op::FrameClear, &[first, self.cells.len() as i64]);
+        self.op(Op::FrameClear, &[first, self.cells.len() as i64 + 1]);
+        self.op(Op::StringConst, &[self.extended, 0]);
         for slot in self.ints.clone().into_iter().chain(self.counters.clone()) {
             let number = if self.r.one_in(3) { self.r.number() } else { self.r.below(3) as i64 };
             let value = i64::from(number as i32);
@@ -1023,6 +1031,11 @@ impl<'a> Generator<'a> {
                 Some((_, Bank::Cell, constraint)) => self.cell(constraint)?,
                 None => self.immediate(operand.kind),
             };
+        }
+        match op {
+            Op::StringAppend => operands[..2].fill(self.extended),
+            Op::StringShare => operands[1] = self.extended,
+            _ => {}
         }
         let inst = Inst { op, operands };
         self.fits(inst).then_some(inst)

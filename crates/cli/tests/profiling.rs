@@ -342,7 +342,7 @@ print(guestJoin(12))
     std::fs::write(&path, text).expect("a file for the program");
     // A function of the engine that machine code calls. Others of that name are done with by then.
     let commands =
-        ["tbreak guestJoin", "run", "break string_concat", "continue", "backtrace", "delete", "continue"];
+        ["tbreak guestJoin", "run", "break string_append", "continue", "backtrace", "delete", "continue"];
     let Some(output) = gdb(&path, &commands) else { return };
     let guest = format!(" in guestJoin () at {}:4\n", path.display());
     check_order(

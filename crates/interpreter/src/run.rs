@@ -11,6 +11,7 @@ use upshift_runtime::list;
 use upshift_runtime::map;
 use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, Record, Ref, Tuple, list_bits};
 use upshift_runtime::scalar;
+use upshift_runtime::string;
 use upshift_runtime::value::Value;
 
 use crate::routines as r;
@@ -752,6 +753,11 @@ pub unsafe fn run(
                             Op::StringLen => routine!(string_len, 1),
                             Op::StringByteLen => routine!(string_byte_len, 1),
                             Op::StringConcat => routine!(string_concat, 1),
+                            Op::StringAppend => routine!(string_append, 1),
+                            Op::StringShare => {
+                                cell!(w.a()) = string::share(cell!(w.b()));
+                                next!(1)
+                            }
                             Op::StringGet => routine!(string_get, 1),
                             Op::StringGetRel => routine!(string_get_rel, 1),
                             Op::StringSlice => routine!(string_slice, 2),
@@ -768,6 +774,7 @@ pub unsafe fn run(
                                 next!(1)
                             }
                             Op::StringContains => routine!(string_contains, 1),
+                            Op::StringIndexOf => routine!(string_index_of, 1),
                             Op::StringEqBranch => branch_if!(r::string_equal(cell!(w.a()), cell!(w.b()))),
                             Op::StringNeBranch => branch_if!(!r::string_equal(cell!(w.a()), cell!(w.b()))),
 

@@ -189,6 +189,8 @@ helpers! {
     StringEqual string_equal [cell, cell] -> int nothing false false;
     /// The order of two strings, as the op says.
     StringCompare string_compare [cell, cell] -> int nothing false false;
+    /// Where a string occurs first in another, or -1.
+    StringIndexOf string_index_of [cell, cell] -> int nothing false false;
     /// The number of bytes.
     StringByteLen string_byte_len [cell] -> int nothing false false;
     /// A scalar by its position, which is in the string.
@@ -197,6 +199,10 @@ helpers! {
     StringChar string_char [context, cell, int] -> cell nothing false false;
     /// One string followed by another, or hole where that is not done quickly.
     StringJoin string_join [context, cell, cell] -> cell nothing false false;
+    /// One string with another behind it, in its own object where that is extensible, or hole where that is not done quickly.
+    StringExtend string_extend [context, cell, cell] -> cell anything true false;
+    /// Makes an extensible string an ordinary one.
+    StringShare string_share [cell] -> none anything true false;
     /// A slice of a string, or hole where that is not done quickly.
     StringPart string_part [context, cell, int, int] -> cell nothing false false;
     /// An int in decimal, or hole where that is not done quickly.

@@ -75,8 +75,11 @@ layout! {
     KIND_STRING = ObjectKind::String;
     STRING_LEN = offset_of!(StringObject, len);
     STRING_PAYLOAD = StringObject::PAYLOAD;
+    STRING_HASH = offset_of!(StringObject, hash);
     STRING_BUFFERED = string_bits::BUFFERED;
+    STRING_EXTENSIBLE = string_bits::EXTENSIBLE;
     STRING_BUFFER_DATA = StringBuffer::DATA;
+    STRING_BUFFER_USED = offset_of!(StringBuffer, used);
     MAP_USED = offset_of!(MapObject, used);
     MAP_ENTRIES = offset_of!(MapObject, entries);
     MAP_BASE = offset_of!(MapObject, base);

@@ -99,6 +99,8 @@ pub mod string_bits {
     pub const BUFFERED: u16 = 1;
     /// It came from a concatenation: when it is extended once more, room for further ones is worth having.
     pub const APPENDED: u16 = 2;
+    /// One register refers to it, and `string.append` extends it in place: see [`crate::string`].
+    pub const EXTENSIBLE: u16 = 4;
 }
 
 /// The bits of [`Header::bits`] of lists.
@@ -160,7 +162,8 @@ pub struct StringObject {
     pub header: Header,
     /// The number of bytes.
     pub len: u32,
-    /// The hash of the bytes, or 0 where it was not computed yet.
+    /// The hash of the bytes, or 0 where it was not computed yet; of an extensible string the length up to which it may grow
+    /// where it is.
     pub hash: u32,
 }
 
@@ -177,11 +180,14 @@ pub struct StringBuffer {
     pub header: Header,
     /// Room for so many bytes.
     pub capacity: u32,
-    /// The end of the longest string in it.
+    /// The end of the longest string in it; [`StringBuffer::TAKEN`] while an extensible string grows in it.
     pub used: u32,
 }
 
 impl StringBuffer {
+    /// What `used` is where no other string may be extended in the buffer.
+    pub const TAKEN: u32 = u32::MAX;
+
     /// Where the bytes start.
     pub const DATA: usize = 16;
 }

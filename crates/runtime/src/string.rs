@@ -8,8 +8,16 @@
 //! **Building in a loop is linear.** A string that came from a concatenation and is extended once more gets a buffer with
 //! room; extending a string that ends where its buffer is used up to, and fits, writes behind it and shares the buffer.
 //! All strings of a buffer begin at its start, and no byte that a string reaches is ever changed.
+//!
+//! **Extensible strings** (the term is SpiderMonkey's) are the one exception from "immutable": what `string.append` makes stays in one
+//! register, which only `string.append`, `string.share` and `string.len` read, so the next append writes behind it without a new object. Sharing
+//! makes it an ordinary string for good. See `append.rs`.
+
+mod append;
 
 use std::ptr;
+
+pub use append::{append, append_quick, share};
 
 use crate::hash;
 use crate::heap::{Heap, OutOfMemory};
@@ -159,6 +167,10 @@ pub unsafe fn byte_len(s: Value) -> usize {
 /// The number of scalars of a short string, by [`Value::short_word`] and length.
 #[inline(always)]
 fn short_scalars(word: u64, len: usize) -> usize {
+    // Counting ones takes a dozen instructions where the machine's own is not assumed.
+    if word & 0x0080_8080_8080 == 0 {
+        return len;
+    }
     // Bytes that continue a scalar begin with the bits 10.
     let following = word & !(word << 1) & 0x0080_8080_8080;
     len - following.count_ones() as usize
@@ -576,7 +588,34 @@ unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
 /// Both are strings with live objects.
 pub unsafe fn contains(s: Value, part: Value) -> bool {
     // SAFETY: by the contract.
-    unsafe { text(&s).contains(text(&part)) }
+    unsafe { find(bytes(&s), bytes(&part)).is_some() }
+}
+
+/// The position in scalars where `part` occurs first in `s`, or -1.
+///
+/// # Safety
+/// Both are strings with live objects.
+pub unsafe fn index_of(s: Value, part: Value) -> i64 {
+    // SAFETY: by the contract.
+    unsafe {
+        let text = bytes(&s);
+        match find(text, bytes(&part)) {
+            Some(at) if len(s) == text.len() => at as i64,
+            Some(at) => count_scalars(&text[..at]) as i64,
+            None => -1,
+        }
+    }
+}
+
+/// Where bytes occur first in others.
+#[inline]
+pub fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    match *part {
+        // Short texts are the most.
+        [byte] if text.len() < 16 => text.iter().position(|&b| b == byte),
+        [byte] => memchr::memchr(byte, text),
+        _ => memchr::memmem::find(text, part),
+    }
 }
 
 /// The hash of a string's content; kept in its object.

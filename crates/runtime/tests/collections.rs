@@ -116,6 +116,62 @@ proptest! {
     }
 
     #[test]
+    fn extended_strings_match_std(
+        texts in proptest::collection::vec("[a-cäß日🦀]{0,12}|[a-d]{0,7}|[a-d]{30,90}", 1..6),
+        ops in proptest::collection::vec((0..16u8, 0..3usize, 0..6usize), 1..200),
+        stress in any::<bool>(),
+    ) {
+        // Three strings that are extended, then what parts of them and texts are.
+        let mut heap = heap(stress);
+        let mut roots: Vec<Value> = vec![Value::EMPTY_STRING; 3];
+        roots.extend(texts.iter().map(|t| string::from_str(&mut heap, t).unwrap()));
+        let mut model = vec![String::new(); 3];
+        model.extend(texts.iter().cloned());
+        for (op, a, b) in ops {
+            safepoint(&mut heap, &mut roots);
+            let b = 3 + b % (model.len() - 3);
+            unsafe {
+                match op {
+                    0..=9 => {
+                        roots[a] = string::append(&mut heap, roots[a], roots[b]).unwrap();
+                        model[a] = model[a].clone() + &model[b];
+                    }
+                    10 | 11 => {
+                        roots[b] = string::share(roots[a]);
+                        model[b] = model[a].clone();
+                        prop_assert_eq!(string::hash_of(roots[b]), string::hash_of_bytes(model[b].as_bytes()));
+                    }
+                    12 => {
+                        roots[a] = roots[b];
+                        model[a] = model[b].clone();
+                    }
+                    13 => {
+                        let other = 3 + (b - 2) % (model.len() - 3);
+                        roots[b] = string::concat(&mut heap, roots[b], roots[other]).unwrap();
+                        model[b] = model[b].clone() + &model[other];
+                    }
+                    _ => {
+                        roots[b] = string::slice(&mut heap, roots[b], 0, 9).unwrap();
+                        model[b] = model[b].chars().take(9).collect();
+                    }
+                }
+                for (v, m) in roots.iter().zip(&model) {
+                    prop_assert_eq!(string::text(v), m);
+                    prop_assert_eq!(string::len(*v), m.chars().count());
+                }
+                if model.iter().any(|m| m.len() > 4000) {
+                    roots[..3].fill(Value::EMPTY_STRING);
+                    model[..3].fill(String::new());
+                    for i in 3..model.len() {
+                        roots[i] = string::slice(&mut heap, roots[i], 0, 50).unwrap();
+                        model[i] = model[i].chars().take(50).collect();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn int_lists_match_vec(ops in list_ops(), stress in any::<bool>()) {
         check_list::<i64>(&ops, stress, |i| i, |heap, l, i, v| unsafe { let _ = heap; list::set_raw(l, i, v) })?;
     }
@@ -590,6 +646,27 @@ fn check_int_patterns(order: OrderPolicy, seed: u64, stress: bool) {
                 model.clear();
             }
         }
+    }
+}
+
+#[test]
+fn extending_makes_few_objects() {
+    let mut heap = heap(false);
+    let mut roots = vec![Value::EMPTY_STRING];
+    unsafe {
+        let part = string::from_str(&mut heap, "ab").unwrap();
+        for i in 0..200_000 {
+            safepoint(&mut heap, &mut roots);
+            roots[0] = string::append(&mut heap, roots[0], part).unwrap();
+            assert_eq!(string::byte_len(roots[0]), 2 * (i + 1));
+        }
+        // A buffer of twice the size each time, and nothing else.
+        assert!(heap.stats().minor < 40, "{}", heap.stats().minor);
+        let whole = string::share(roots[0]);
+        roots.push(whole);
+        roots[0] = string::append(&mut heap, whole, part).unwrap();
+        assert_eq!((string::byte_len(roots[0]), string::byte_len(roots[1])), (400_002, 400_000));
+        assert_eq!(text_of(&roots[1]), "ab".repeat(200_000));
     }
 }
 

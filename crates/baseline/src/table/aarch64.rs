@@ -10,15 +10,15 @@ pub static TABLE: &[u8] = &ALIGNED.0;
 struct Aligned<B: ?Sized>(B);
 static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("aarch64.bin"));
 /// Where the holes start.
-pub const HOLES: usize = 163140;
+pub const HOLES: usize = 163164;
 /// Where the code starts.
-pub const CODE: usize = 167688;
+pub const CODE: usize = 167772;
 /// The number of stencils.
-pub const COUNT: usize = 13595;
+pub const COUNT: usize = 13597;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x96230c7873364822;
+pub const HASH: u64 = 0x6b5d9d5f60cabfc9;
 /// The layout that the sources were compiled for.
-pub const LAYOUT: u64 = 0xe1597daee4aeb9a9;
+pub const LAYOUT: u64 = 0x40e2218e5240cfd8;
 /// The compiler.
 pub const COMPILER: &str = "Debian clang version 19.1.7 (3~deb12u1)";
 /// The families of x86-64 that are not here.
@@ -325,19 +325,21 @@ pub mod family {
     pub const MAP_STRING_SET: Family<0> = Family { base: 13518, dims: [] };
     pub const STORE_FLOAT: Family<1> = Family { base: 13519, dims: [8] };
     pub const STORE_INT: Family<1> = Family { base: 13527, dims: [6] };
-    pub const STRING_EQ: Family<0> = Family { base: 13533, dims: [] };
-    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13534, dims: [] };
-    pub const STRING_GET: Family<1> = Family { base: 13535, dims: [7] };
-    pub const STRING_LEN: Family<1> = Family { base: 13542, dims: [6] };
-    pub const STRING_NE: Family<0> = Family { base: 13548, dims: [] };
-    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13549, dims: [] };
-    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13550, dims: [] };
-    pub const TUPLE_GET: Family<1> = Family { base: 13551, dims: [7] };
-    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13558, dims: [] };
-    pub const UNBOX_BOOL: Family<1> = Family { base: 13559, dims: [6] };
-    pub const UNBOX_FLOAT: Family<1> = Family { base: 13565, dims: [8] };
-    pub const UNBOX_INT: Family<1> = Family { base: 13573, dims: [6] };
-    pub const UNBOX_NUMBER: Family<1> = Family { base: 13579, dims: [8] };
-    pub const UNLESS_BRANCH: Family<1> = Family { base: 13587, dims: [7] };
-    pub const WATCH_BRANCH: Family<0> = Family { base: 13594, dims: [] };
+    pub const STRING_APPEND: Family<0> = Family { base: 13533, dims: [] };
+    pub const STRING_EQ: Family<0> = Family { base: 13534, dims: [] };
+    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13535, dims: [] };
+    pub const STRING_GET: Family<1> = Family { base: 13536, dims: [7] };
+    pub const STRING_LEN: Family<1> = Family { base: 13543, dims: [6] };
+    pub const STRING_NE: Family<0> = Family { base: 13549, dims: [] };
+    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13550, dims: [] };
+    pub const STRING_SHARE: Family<0> = Family { base: 13551, dims: [] };
+    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13552, dims: [] };
+    pub const TUPLE_GET: Family<1> = Family { base: 13553, dims: [7] };
+    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13560, dims: [] };
+    pub const UNBOX_BOOL: Family<1> = Family { base: 13561, dims: [6] };
+    pub const UNBOX_FLOAT: Family<1> = Family { base: 13567, dims: [8] };
+    pub const UNBOX_INT: Family<1> = Family { base: 13575, dims: [6] };
+    pub const UNBOX_NUMBER: Family<1> = Family { base: 13581, dims: [8] };
+    pub const UNLESS_BRANCH: Family<1> = Family { base: 13589, dims: [7] };
+    pub const WATCH_BRANCH: Family<0> = Family { base: 13596, dims: [] };
 }

@@ -7,7 +7,7 @@ use super::{Fault, Placed, Rule, fault};
 use crate::frame::{FrameLayout, HEADER_SLOTS};
 use crate::inst::Inst;
 use crate::module::*;
-use crate::ops::{Constraint, Effects, OperandKind, Role};
+use crate::ops::{Constraint, Effects, Op, OperandKind, Role};
 use crate::types::*;
 use std::collections::HashSet;
 
@@ -74,7 +74,14 @@ pub(super) struct Pass<'c, 'm> {
     needed_in: Vec<u32>,
     writes: Vec<(u32, u32)>,
     needs: Vec<Need>,
+
+    // Of each slot, whether `string.append` extends it, and where something else read it last, or `UNREAD`.
+    appended: Vec<bool>,
+    read_at: Vec<u32>,
 }
+
+/// No position in code.
+const UNREAD: u32 = u32::MAX;
 
 /// Checks the code of a function whose declaration has been checked.
 pub(super) fn check<'m>(cx: &Context<'m>, f: &'m Function, sites: &mut Sites) -> Result<(), Placed> {
@@ -89,8 +96,10 @@ pub(super) fn check<'m>(cx: &Context<'m>, f: &'m Function, sites: &mut Sites) ->
         layout,
         written_in: vec![0; slots.len()],
         needed_in: vec![0; slots.len()],
+        read_at: vec![UNREAD; slots.len()],
+        appended: vec![false; slots.len()],
         slots,
-        inst: Inst { op: crate::ops::Op::Nop, operands: [0; crate::ops::MAX_OPERANDS] },
+        inst: Inst { op: Op::Nop, operands: [0; crate::ops::MAX_OPERANDS] },
         pc: 0,
         sites,
         clock: 2,
@@ -152,6 +161,11 @@ pub(super) fn check<'m>(cx: &Context<'m>, f: &'m Function, sites: &mut Sites) ->
             edges.push(Edge { from: From::End(block), to: block_of[next], writes: late });
         }
         at = next;
+    }
+    let misread = |&(&at, &appended): &(&u32, &bool)| appended && at != UNREAD;
+    if let Some((&at, _)) = pass.read_at.iter().zip(&pass.appended).find(misread) {
+        let message = "what string.append extends is read by string.append, string.share and string.len only";
+        return fault(Rule::Append, message).map_err(|e| (Some(at as usize), e));
     }
     handler_edges(f, &block_of, &mut edges);
     match unwritten(pass.block, edges, &pass.writes, &pass.needs) {
@@ -223,7 +237,7 @@ impl Entry {
     fn before(&mut self, pass: &Pass<'_, '_>, at: usize, effects: Effects) -> Result<(), Fault> {
         let layout = &pass.layout;
         let locals = layout.first_cell() + layout.cell_params..layout.first_raw();
-        if pass.inst.op == crate::ops::Op::FrameClear {
+        if pass.inst.op == Op::FrameClear {
             let (first, count) = (pass.inst.operands[0] as u32, pass.inst.operands[1] as u32);
             if at != 0 {
                 return fault(Rule::Collect, "`frame.clear` stands only at the start");
@@ -401,8 +415,19 @@ impl<'m> Pass<'_, 'm> {
             Some(Slot::Header) => return fault(Rule::Slot, format!("slot {value} belongs to the header")),
             None => return fault(Rule::Slot, format!("slot {value} is not in the frame")),
         }
+        let appends = matches!(self.inst.op, Op::StringAppend | Op::StringShare | Op::StringLen) && i == 1;
+        if bank == Bank::Cell && !appends {
+            self.read_at[value as usize] = self.pc as u32;
+        }
         self.read(value as u32);
         Ok(())
+    }
+
+    /// Notes that `string.append` extends what is in a slot of the frame.
+    pub fn appends(&mut self, slot: i64) {
+        if let Some(slot) = self.local(slot) {
+            self.appended[slot as usize] = true;
+        }
     }
 
     fn window_slot(&mut self, slot: i64) -> Result<&mut Written<'m>, Fault> {

@@ -74,6 +74,8 @@ rule_list! {
     Type "type",
     /// Registers are written before they are read, on every path.
     Initialised "initialised",
+    /// What `string.append` extends is read by `string.append`, `string.share` and `string.len` only.
+    Append "append",
     /// Arguments are written into the window right before they are used.
     Window "window",
     /// Cell slots are valid whenever the collector may run.

@@ -77,6 +77,17 @@ impl<'m> Pass<'_, 'm> {
             Op::StringGetRel | Op::StringSlice | Op::StringCodeAt | Op::StringFromCode => return Ok(None),
             Op::StringFromInt | Op::StringCompare | Op::StringEq | Op::StringNe => return Ok(None),
             Op::StringContains | Op::StringEqBranch | Op::StringNeBranch => return Ok(None),
+            Op::StringIndexOf | Op::StringShare => return Ok(None),
+            Op::StringAppend => {
+                if self.operand(0) != self.operand(1) {
+                    return fault(
+                        Rule::Append,
+                        "the string that is extended and the result share a register",
+                    );
+                }
+                self.appends(self.operand(0));
+                return Ok(None);
+            }
             Op::ListLen | Op::ListShare => return Ok(None),
             Op::ListIntNew | Op::ListIntGet | Op::ListIntGetRel | Op::ListIntSet => return Ok(None),
             Op::ListIntSetRel | Op::ListIntPush | Op::ListFloatNew | Op::ListFloatGet => return Ok(None),

@@ -188,6 +188,23 @@ routines! {
         Status::Continue
     }
 
+    /// `string.append`.
+    string_append |s| {
+        s.safepoint();
+        let w = s.word();
+        let value = attempt!(s, string::append(&mut s.instance().heap, s.cell(w.b()), s.cell(w.c())));
+        s.set_cell(w.a(), value);
+        Status::Continue
+    }
+
+    /// `string.share`.
+    string_share |s| {
+        let w = s.word();
+        let value = string::share(s.cell(w.b()));
+        s.set_cell(w.a(), value);
+        Status::Continue
+    }
+
     /// `string.get`.
     string_get |s| {
         let w = s.word();
@@ -272,6 +289,13 @@ routines! {
     string_contains |s| {
         let w = s.word();
         s.set_int(w.a(), i64::from(string::contains(s.cell(w.b()), s.cell(w.c()))));
+        Status::Continue
+    }
+
+    /// `string.index_of`.
+    string_index_of |s| {
+        let w = s.word();
+        s.set_int(w.a(), string::index_of(s.cell(w.b()), s.cell(w.c())));
         Status::Continue
     }
 

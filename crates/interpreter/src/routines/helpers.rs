@@ -85,6 +85,8 @@ helpers! {
     string_equal(a: Value, b: Value) -> i64 { i64::from(string::equal(a, b)) }
     /// The order of two strings: -1, 0 or 1.
     string_compare(a: Value, b: Value) -> i64 { string::compare(a, b) as i64 }
+    /// Where a string occurs first in another, or -1.
+    string_index_of(s: Value, part: Value) -> i64 { string::index_of(s, part) }
     /// The number of bytes.
     string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
     /// A scalar by its position, or -1.
@@ -100,6 +102,13 @@ helpers! {
     string_join(ctx: *mut Context, a: Value, b: Value) -> Value {
         quick(&mut instance!(ctx).heap, |heap| string::concat_quick(heap, a, b))
     }
+    /// One string with another behind it, in its own object where that is extensible and has room, or in a new one, where that needs
+    /// little and no collection is due; else hole.
+    string_extend(ctx: *mut Context, a: Value, b: Value) -> Value {
+        quick(&mut instance!(ctx).heap, |heap| string::append_quick(heap, a, b))
+    }
+    /// Makes an extensible string an ordinary one.
+    string_share(s: Value) { string::share(s); }
     /// A slice of a string, where no collection is due and the nursery has room; else hole.
     string_part(ctx: *mut Context, s: Value, from: i64, to: i64) -> Value {
         quick(&mut instance!(ctx).heap, |heap| string::slice_quick(heap, s, from, to))

@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, Ret, Text, Val};
+use upshift_runtime::string::find;
 use upshift_runtime::trap::Trap;
 
 use super::number::overflow;
@@ -64,14 +65,6 @@ fn changed<'h>(
         }
     }
     ctx.string(&any(text))
-}
-
-/// Where a text begins in another.
-fn find(text: &[u8], part: &[u8]) -> Option<usize> {
-    match *part {
-        [byte] => memchr::memchr(byte, text),
-        _ => memchr::memmem::find(text, part),
-    }
 }
 
 /// An int argument.

@@ -186,6 +186,17 @@ impl<'l, 'a> Body<'l, 'a> {
         self.fb.value(value)
     }
 
+    /// A new register for a variable.
+    pub fn variable_reg(&mut self, bind: BindId) -> Reg {
+        let slot = self.cx.resolution.slot(bind);
+        let ty = self.cx.types.bind(bind);
+        if self.cx.extended.contains(&slot) {
+            let string = self.cx.cell(ty);
+            return self.fb.extensible(string);
+        }
+        self.reg(ty)
+    }
+
     /// A register to put a result of a type into: the wanted one, or a new one.
     pub fn target(&mut self, ty: TyId, dst: Option<Reg>) -> Val {
         match dst {
@@ -278,6 +289,12 @@ impl<'l, 'a> Body<'l, 'a> {
                     self.copy(ty, reg, value.reg);
                     self.done(value);
                 }
+                _ if self.cx.extended.contains(&slot) && !self.fb.is_extensible(value.reg) => {
+                    let reg = self.variable_reg(bind);
+                    self.copy(ty, reg, value.reg);
+                    self.done(value);
+                    self.set_place(slot, Place::Register(reg));
+                }
                 _ => {
                     let owned = self.owned(value);
                     self.set_place(slot, Place::Register(owned.reg));
@@ -350,6 +367,11 @@ impl<'l, 'a> Body<'l, 'a> {
         let slot = self.cx.resolution.slot(bind);
         let ty = self.cx.types.bind(slot);
         match self.place(slot) {
+            Some(Place::Register(reg)) if self.cx.extended.contains(&slot) => {
+                let val = self.target(ty, dst);
+                self.fb.string_share(val.reg, reg);
+                val
+            }
             Some(Place::Register(reg)) => Val { reg, ty, temp: false },
             Some(Place::Boxed(r)) => {
                 let val = self.target(ty, dst);

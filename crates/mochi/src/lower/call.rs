@@ -630,6 +630,11 @@ impl Body<'_, '_> {
             (Builtin::Append | Builtin::Push, &[list, value]) => {
                 return self.append(id, list, value, ty, dst);
             }
+            (Builtin::Len, &[arg]) if let Some(text) = self.extended(arg) => {
+                let result = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                self.fb.string_len(result.reg, text);
+                return result;
+            }
             (Builtin::Len, &[arg]) => {
                 let val = self.expr(arg, None);
                 let Ty { kind, nullable } = self.ty(val.ty);
@@ -713,6 +718,18 @@ impl Body<'_, '_> {
                     }
                     return val;
                 }
+            }
+            (Builtin::IndexOf, &[text, part])
+                if self.expr_ty(text) == TyId::STRING && self.expr_ty(part) == TyId::STRING =>
+            {
+                let a = self.expr(text, None);
+                let a = self.stable(a);
+                let b = self.expr(part, None);
+                let result = self.target(TyId::INT, dst.filter(|_| ty == TyId::INT));
+                self.fb.string_index_of(result.reg, a.reg, b.reg);
+                self.done(a);
+                self.done(b);
+                return result;
             }
             (Builtin::Contains, &[text, part])
                 if self.expr_ty(text) == TyId::STRING && self.expr_ty(part) == TyId::STRING =>

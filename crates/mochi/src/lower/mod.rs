@@ -24,7 +24,7 @@ mod pattern;
 mod stmt;
 mod types;
 
-use rustc_hash::FxHashMap as HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 
 use upshift_bytecode::builder::{FunctionBuilder, ModuleBuilder};
 use upshift_bytecode::{
@@ -35,7 +35,10 @@ use upshift_bytecode::{
 use crate::infer::{CallKind, TyId, Types};
 use crate::resolve::{Resolution, Resolved, Storage};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind, UnaryOp};
+use crate::syntax::ast::{
+    BinaryLink, BinaryOp, BinarySpine, BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind,
+    UnaryOp,
+};
 
 use body::Body;
 
@@ -114,6 +117,7 @@ pub fn lower(
         ctors: Vec::new(),
         globals: HashMap::default(),
         constants: HashMap::default(),
+        extended: HashSet::default(),
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::default(),
         function_values: HashMap::default(),
@@ -155,6 +159,8 @@ struct Lowerer<'a> {
     globals: HashMap<BindId, GlobalId>,
     /// The literals that variables of functions and inner functions always hold.
     constants: HashMap<BindId, ExprKind>,
+    /// Variables that hold strings and are extended by `s = s + ...`: they are read by `string.share` and `string.len` only.
+    extended: HashSet<BindId>,
     functions: Vec<Option<Declared>>,
     /// Closures without captures that call a top-level function.
     wrappers: HashMap<FunId, FuncId>,
@@ -186,6 +192,7 @@ impl<'a> Lowerer<'a> {
         self.find_constants();
         self.find_assignments_in_expressions();
         self.find_appends();
+        self.find_extended();
         self.flags = expr::flags(self);
         let signature = self.module.signature(&[], None);
         let main = self.module.declare("main", signature, None);
@@ -347,6 +354,57 @@ impl<'a> Lowerer<'a> {
         }
         self.appends.sort_unstable();
         self.calls.sort_unstable();
+    }
+
+    /// Variables of registers that `s = s + ...` extends.
+    fn find_extended(&mut self) {
+        let mut declared = HashSet::default();
+        for stmt in &self.program.stmts {
+            if let StmtKind::Let { bind, .. } = stmt.kind
+                && self.resolution.slot(bind) == bind
+                && self.resolution.bind(bind).storage == Storage::Register
+                && self.types.bind(bind) == TyId::STRING
+            {
+                declared.insert(bind);
+            }
+        }
+        for stmt in &self.program.stmts {
+            if let StmtKind::Assign { target, value } = stmt.kind
+                && let Some(slot) = self.variable_slot(target)
+                && declared.contains(&slot)
+                && self.parts_added(slot, value).is_some()
+            {
+                self.extended.insert(slot);
+            }
+        }
+    }
+
+    /// The variable that an expression names.
+    fn variable_slot(&self, id: ExprId) -> Option<BindId> {
+        if !matches!(self.program[id].kind, ExprKind::Name(_)) {
+            return None;
+        }
+        match self.resolution.name(id) {
+            Resolved::Bind(bind) => Some(self.resolution.slot(bind)),
+            _ => None,
+        }
+    }
+
+    /// What an expression adds to the string in a variable, if that is all it does.
+    fn parts_added(&self, slot: BindId, id: ExprId) -> Option<Vec<BinaryLink>> {
+        let spine = self.program.binary_spine(id);
+        let all = !spine.links.is_empty() && self.string_links(&spine) == spine.links.len();
+        (all && self.variable_slot(spine.first) == Some(slot)).then_some(spine.links)
+    }
+
+    /// How many operators at the start of a chain put strings together.
+    fn string_links(&self, spine: &BinarySpine) -> usize {
+        let string = |id: ExprId| self.types.expr(id) == TyId::STRING;
+        if !string(spine.first) {
+            return 0;
+        }
+        let joins = |l: &&BinaryLink| l.op == BinaryOp::Add && string(l.right) && string(l.expr);
+        spine.links.iter().take_while(joins).count()
     }
 
     /// Whether a list that is held while a part of the text runs may grow in place there. A list that only one register

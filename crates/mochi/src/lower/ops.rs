@@ -4,17 +4,25 @@ use upshift_bytecode::builder::Reg;
 use upshift_bytecode::{ANY, HeapType, Immediate, ValueType};
 
 use super::POLICY;
-use super::body::{Body, Val};
+use super::body::{Body, Place, Val};
 use crate::infer::{Ty, TyId, TyKind};
 use crate::resolve::Resolved;
-use crate::syntax::ast::{BinaryLink, BinaryOp, ExprId, ExprKind, UnaryOp};
+use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp};
 
 impl Body<'_, '_> {
     /// A chain of binary operators, from its innermost operand outwards, without recursion along the chain.
     pub fn binary(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
         let spine = self.cx.program.binary_spine(id);
         let mut left = self.expr(spine.first, None);
-        for (i, link) in spine.links.iter().enumerate() {
+        // Three strings and more are put together in one that grows.
+        let joined = match self.cx.string_links(&spine) {
+            n @ 2.. if left.ty == TyId::STRING => {
+                left = self.joined(left, &spine.links[..n], dst.filter(|_| n == spine.links.len()));
+                n
+            }
+            _ => 0,
+        };
+        for (i, link) in spine.links.iter().enumerate().skip(joined) {
             let dst = if i + 1 == spine.links.len() { dst } else { None };
             left = self.link(left, link, dst);
             let ty = self.expr_ty(link.expr);
@@ -24,6 +32,53 @@ impl Body<'_, '_> {
             left = self.convert(left, ty);
         }
         left
+    }
+
+    /// A string with others behind it. Frees it.
+    fn joined(&mut self, left: Val, links: &[BinaryLink], dst: Option<Reg>) -> Val {
+        let string = self.cx.cell(TyId::STRING);
+        let text = self.fb.extensible(string);
+        self.fb.cell_move(text, left.reg);
+        self.done(left);
+        for link in links {
+            let right = self.expr(link.right, None);
+            self.span(self.cx.program[link.expr].span);
+            self.fb.string_append(text, text, right.reg);
+            self.done(right);
+        }
+        let val = self.target(TyId::STRING, dst);
+        self.fb.string_share(val.reg, text);
+        self.fb.free(text);
+        val
+    }
+
+    /// The register of a variable that is extended in place.
+    pub fn extended(&self, id: ExprId) -> Option<Reg> {
+        let slot = self.cx.variable_slot(id).filter(|slot| self.cx.extended.contains(slot))?;
+        match self.place(slot)? {
+            Place::Register(text) => Some(text),
+            Place::Boxed(_) => None,
+        }
+    }
+
+    /// `s = s + ...` where the variable has a register to extend the string in; whether it does so.
+    pub fn extend(&mut self, bind: BindId, value: ExprId) -> bool {
+        let slot = self.cx.resolution.slot(bind);
+        let (Some(Place::Register(text)), true) = (self.place(slot), self.cx.extended.contains(&slot)) else {
+            return false;
+        };
+        let Some(links) = self.cx.parts_added(slot, value) else { return false };
+        if self.cx.reassigned_in_expr && links.iter().any(|l| self.cx.flags[l.right.index()] != 0) {
+            return false;
+        }
+        // All parts come first: they may read the variable.
+        let parts: Vec<Val> = links.iter().map(|link| self.expr(link.right, None)).collect();
+        for (link, part) in links.iter().zip(parts) {
+            self.span(self.cx.program[link.expr].span);
+            self.fb.string_append(text, text, part.reg);
+            self.done(part);
+        }
+        true
     }
 
     /// The operator with its left operand done. Frees it.

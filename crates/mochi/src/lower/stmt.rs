@@ -81,7 +81,7 @@ impl Body<'_, '_> {
         let fresh = self.register_of(bind).is_none()
             && self.cx.resolution.bind(bind).storage == crate::resolve::Storage::Register;
         if fresh && self.writes_once(value) {
-            let reg = self.reg(ty);
+            let reg = self.variable_reg(bind);
             self.expr_into(value, ty, reg);
             return self.declare(bind, Val { reg, ty, temp: true });
         }
@@ -123,6 +123,9 @@ impl Body<'_, '_> {
             self.effect(value);
             return;
         };
+        if self.extend(bind, value) {
+            return;
+        }
         let ty = self.cx.types.bind(self.cx.resolution.slot(bind));
         match self.register_of(bind) {
             Some(reg) if self.writes_once(value) => self.expr_into(value, ty, reg),

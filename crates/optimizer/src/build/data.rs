@@ -2,8 +2,11 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::Inst as Bytecode;
-use upshift_runtime::object::{Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits};
+use upshift_runtime::object::{
+    Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits, string_bits,
+};
 use upshift_runtime::routine::Routine;
+use upshift_runtime::value::SHORT_LEN_SHIFT;
 
 use super::{ANYWHERE, Builder, Frame};
 use crate::helper::Helper;
@@ -163,12 +166,12 @@ impl<'a> Builder<'a> {
         self.push(InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell));
     }
 
-    /// What `quick` makes of the byte at a position of a string object of ASCII; in other cases what `slow` says.
+    /// What `quick` makes of the byte at a position of a string of ASCII; in other cases what `slow` says.
     pub(super) fn ascii(
         &mut self,
         s: Value,
         i: Value,
-        quick: impl FnOnce(&mut Self, Value) -> Value,
+        quick: impl Fn(&mut Self, Value) -> Value,
         slow: impl FnOnce(&mut Self) -> Value,
     ) -> Value {
         let len = self.unary(Op::AsciiLen, s);
@@ -182,8 +185,68 @@ impl<'a> Builder<'a> {
                 let byte = c.load_at(Class::Fixed, Width::U8, base, i, StringObject::PAYLOAD);
                 Some(quick(c, byte))
             },
+            |c| Some(c.short_ascii(s, i, &quick, slow)),
+        )
+    }
+
+    /// As [`Self::ascii`], of short strings.
+    fn short_ascii(
+        &mut self,
+        s: Value,
+        i: Value,
+        quick: impl FnOnce(&mut Self, Value) -> Value,
+        slow: impl FnOnce(&mut Self) -> Value,
+    ) -> Value {
+        // The sign says that it is no object, and these bits of bytes that they are no ASCII.
+        let bits = self.unary(Op::Bits, s);
+        let mask = self.iconst(i64::MIN | 0x80_8080_8080);
+        let seen = self.binary(Op::Iand, bits, mask);
+        let sign = self.iconst(i64::MIN);
+        let plain = self.icmp(Cond::Eq, seen, sign);
+        let shift = self.iconst(i64::from(SHORT_LEN_SHIFT));
+        let len = self.binary(Op::IshrU, bits, shift);
+        let seven = self.iconst(7);
+        let len = self.binary(Op::Iand, len, seven);
+        let inside = self.icmp(Cond::Ult, i, len);
+        let both = self.binary(Op::Iand, plain, inside);
+        self.join(
+            both,
+            Type::Int,
+            [false, true],
+            |c| {
+                let three = c.iconst(3);
+                let at = c.binary(Op::Ishl, i, three);
+                let from = c.binary(Op::IshrU, bits, at);
+                let byte = c.iconst(0xFF);
+                let byte = c.binary(Op::Iand, from, byte);
+                Some(quick(c, byte))
+            },
             |c| Some(slow(c)),
         )
+    }
+
+    /// Makes an extensible string an ordinary one. The value stays the same: nothing read it before.
+    pub(super) fn string_share(&mut self, s: Value) {
+        let object = self.unary(Op::IsObject, s);
+        self.meet(
+            object,
+            [false, false],
+            |c| {
+                let bits = c.load(Class::Bits, Width::U16, s, offset_of!(Header, bits));
+                let bit = c.iconst(i64::from(string_bits::EXTENSIBLE));
+                let extensible = c.binary(Op::Iand, bits, bit);
+                c.meet(
+                    extensible,
+                    [true, false],
+                    |c| {
+                        let site = c.site(Helper::StringShare.site());
+                        c.push(InstData::new(Op::Helper, &[s]).imm(Helper::StringShare as i64).site(site));
+                    },
+                    |_| {},
+                );
+            },
+            |_| {},
+        );
     }
 
     pub(super) fn list_share(&mut self, slot: i64) {

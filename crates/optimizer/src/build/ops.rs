@@ -903,6 +903,15 @@ impl<'a> Builder<'a> {
                 let (a, b) = (self.cell(o[1]), self.cell(o[2]));
                 self.quick_routine(frame, inst, Routine::StringConcat, Helper::StringJoin, &[a, b]);
             }
+            Code::StringAppend => {
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                self.quick_routine(frame, inst, Routine::StringAppend, Helper::StringExtend, &[a, b]);
+            }
+            Code::StringShare => {
+                let a = self.cell(o[1]);
+                self.string_share(a);
+                self.set(o[0], a);
+            }
             Code::StringSlice => {
                 let (s, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));
                 self.quick_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
@@ -915,7 +924,16 @@ impl<'a> Builder<'a> {
                 self.quick_routine(frame, inst, Routine::StringFromInt, Helper::StringDecimal, &[i]);
             }
             Code::StringContains => {
-                self.routine(frame, inst, Routine::StringContains);
+                let (s, part) = (self.cell(o[1]), self.cell(o[2]));
+                let at = self.helper(Helper::StringIndexOf, &[s, part]);
+                let zero = self.iconst(0);
+                let v = self.icmp(Cond::Ge, at, zero);
+                self.set(o[0], v);
+            }
+            Code::StringIndexOf => {
+                let (s, part) = (self.cell(o[1]), self.cell(o[2]));
+                let v = self.helper(Helper::StringIndexOf, &[s, part]);
+                self.set(o[0], v);
             }
             Code::StringCompare => {
                 let (a, b) = (self.cell(o[1]), self.cell(o[2]));

@@ -54,6 +54,7 @@ impl Lowering<'_, '_> {
         let data = &self.func.insts[inst];
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         match Helper::ALL[data.imm as usize] {
+            Helper::StringExtend => self.extend(&args),
             Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
             helper => self.call_helper(helper, &args),
         }

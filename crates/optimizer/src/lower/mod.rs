@@ -23,6 +23,7 @@ mod calls;
 mod code;
 mod frames;
 mod rest;
+mod strings;
 mod sweep;
 mod tidy;
 
@@ -40,7 +41,7 @@ use upshift_runtime::context::Context;
 use upshift_runtime::frame::FunctionEntry;
 use upshift_runtime::heap::{HEAP_END, HEAP_REQUESTED, HEAP_TOP};
 use upshift_runtime::instance::Instance;
-use upshift_runtime::object::{Header, StringObject, gc, string_bits};
+use upshift_runtime::object::{Header, gc};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
@@ -1191,46 +1192,6 @@ impl Lowering<'_, '_> {
         let from = self.b.ins().iadd_imm_s(cell, -1);
         let end = self.iconst((cells::ADDRESS_END - 1) as i64);
         self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
-    }
-
-    /// What strings say of themselves, without branches: of what is no object, the context is read in its place.
-    fn string(&mut self, op: Op, value: Value) -> clif::Value {
-        let s = self.value(value);
-        let object = self.is_object(s);
-        let safe = self.b.ins().select(object, s, self.ctx);
-        let scalars = |c: &mut Self| c.b.ins().uload32(trusted(), safe, offset_of!(Header, meta) as i32);
-        match op {
-            Op::StringLen => {
-                let long = scalars(self);
-                let bytes = self.b.ins().ushr_imm_u(s, i64::from(cells::SHORT_LEN_SHIFT));
-                let bytes = self.b.ins().band_imm_s(bytes, 7);
-                // Bytes 10xxxxxx go on with a scalar.
-                let first = self.b.ins().ushr_imm_u(s, 7);
-                let second = self.b.ins().ushr_imm_u(s, 6);
-                let more = self.b.ins().band_not(first, second);
-                let ones = self.iconst(0x01_0101_0101);
-                let more = self.b.ins().band(more, ones);
-                let sum = self.b.ins().imul(more, ones);
-                let sum = self.b.ins().ushr_imm_u(sum, 32);
-                let sum = self.b.ins().band_imm_s(sum, 0xFF);
-                let short = self.b.ins().isub(bytes, sum);
-                self.b.ins().select(object, long, short)
-            }
-            Op::AsciiLen => {
-                let scalars = scalars(self);
-                let bytes = self.b.ins().uload32(trusted(), safe, offset_of!(StringObject, len) as i32);
-                let ascii = self.b.ins().icmp(IntCC::Equal, scalars, bytes);
-                let both = self.b.ins().band(object, ascii);
-                let zero = self.iconst(0);
-                self.b.ins().select(both, scalars, zero)
-            }
-            _ => {
-                let bits = self.b.ins().uload16(types::I64, trusted(), safe, offset_of!(Header, bits) as i32);
-                let bit = self.b.ins().band_imm_s(bits, i64::from(string_bits::BUFFERED));
-                let buffer = self.load64(safe, StringObject::PAYLOAD);
-                self.b.ins().select(bit, buffer, s)
-            }
-        }
     }
 }
 

@@ -424,6 +424,12 @@ impl Heap {
             let new = self.old.alloc(size);
             copy_words(object.cast(), new.cast(), size / 8);
             (*new).gc |= gc::OLD | gc::BARRIER;
+            let own_room = string_bits::EXTENSIBLE | string_bits::BUFFERED;
+            if header.kind == ObjectKind::String as u8 && header.bits & own_room == string_bits::EXTENSIBLE {
+                // The room behind its bytes was left behind.
+                (*new).bits &= !string_bits::EXTENSIBLE;
+                (*new.cast::<StringObject>()).hash = 0;
+            }
             (*object).kind = ObjectKind::Forwarded as u8;
             *second = Value::object(new);
             (new, true)

@@ -12,7 +12,7 @@ pub fn names() -> Vec<&'static str> {
     let names = "FIELD_INT_GET FIELD_FLOAT_GET FIELD_CELL_GET FIELD_INT_SET FIELD_FLOAT_SET FIELD_CELL_SET \
         FIELD_U16_GET FIELD_U32_GET TUPLE_SET_BITS GLOBAL_INT_GET GLOBAL_FLOAT_GET GLOBAL_CELL_GET \
         GLOBAL_INT_SET GLOBAL_FLOAT_SET WATCH_BRANCH ALLOCATE MAP_INT_GET MAP_INT_SET MAP_INT_HAS \
-        MAP_STRING_GET MAP_STRING_SET STRING_LEN STRING_GET STRING_EQ_BRANCH STRING_NE_BRANCH STRING_EQ \
+        MAP_STRING_GET MAP_STRING_SET STRING_LEN STRING_GET STRING_APPEND STRING_SHARE STRING_EQ_BRANCH STRING_NE_BRANCH STRING_EQ \
         STRING_NE CLEAR_1 CLEAR_2 CLEAR_4 RESULT ADD_TO_WINDOW";
     names.split_ascii_whitespace().collect()
 }
@@ -197,6 +197,73 @@ fn strings_are_compared() {
     for name in ["STRING_EQ_BRANCH", "STRING_NE_BRANCH", "STRING_EQ", "STRING_NE"] {
         m.covered(name, 1);
     }
+}
+
+#[test]
+fn strings_are_extended_and_shared() {
+    let mut m = Machine::new();
+    let short = |text: &str| Value::short_string(text.as_bytes()).expect("a short string").bits();
+    let field = |name: &str| Place::Memory(OBJECT + layout(name), 4);
+    let used = Place::Memory(BUFFER + layout("STRING_BUFFER_USED"), 4);
+    let append = m.place(family::STRING_APPEND.at([]), &Holes::slots([L, L, A]));
+    let share = m.place(family::STRING_SHARE.at([]), &Holes::slots([D, L, D]));
+    let bits = Place::Memory(OBJECT + layout("HEADER_BITS"), 2);
+    for buffered in [false, true] {
+        for extensible in [false, true] {
+            let data = string(&mut m, 7, 6, buffered);
+            let mut flags = string_bits::APPENDED;
+            flags |= if buffered { string_bits::BUFFERED } else { 0 };
+            flags |= if extensible { string_bits::EXTENSIBLE } else { 0 };
+            m.base.set(bits, flags.into());
+            m.base.set(field("STRING_HASH"), 10);
+            m.base.set(used, u64::from(u32::MAX));
+            for text in ["", "a", "b\0c", "abcd", "abcde", "é"] {
+                let inputs = [(Place::Slot(A), short(text))];
+                let what = || format!("STRING_APPEND of {text:?}");
+                if !extensible || 7 + text.len() > 10 || !text.is_ascii() {
+                    m.check(append, &inputs, Exit::Cold, &[], what);
+                    continue;
+                }
+                let mut word = [0; 8];
+                word[..text.len()].copy_from_slice(text.as_bytes());
+                let object = m.base.get(Place::Slot(L));
+                let mut writes = vec![
+                    (field("STRING_LEN"), Bits::Are(7 + text.len() as u64)),
+                    (field("HEADER_META"), Bits::Are(6 + text.len() as u64)),
+                    (Place::Slot(L), Bits::Are(object)),
+                ];
+                // The word is written whole.
+                for (i, byte) in word.into_iter().enumerate() {
+                    writes.push((Place::Memory(data + 7 + i, 1), Bits::Are(byte.into())));
+                }
+                m.check(append, &inputs, Exit::Next, &writes, what);
+            }
+            let long = m.base.get(Place::Slot(L));
+            m.check(append, &[(Place::Slot(A), long)], Exit::Cold, &[], || {
+                "STRING_APPEND of an object".into()
+            });
+            m.check(
+                append,
+                &[(Place::Slot(L), short("ab")), (Place::Slot(A), short("c"))],
+                Exit::Cold,
+                &[],
+                || "STRING_APPEND to a short string".into(),
+            );
+            let mut writes = vec![(Place::Slot(D), Bits::Are(long))];
+            if extensible {
+                writes.push((bits, Bits::Are((flags & !string_bits::EXTENSIBLE).into())));
+                writes.push((field("STRING_HASH"), Bits::Are(0)));
+                if buffered {
+                    writes.push((used, Bits::Are(7)));
+                }
+            }
+            m.check(share, &[], Exit::Next, &writes, || "STRING_SHARE".into());
+            let writes = [(Place::Slot(D), Bits::Are(short("xyz")))];
+            m.check(share, &[(Place::Slot(L), short("xyz"))], Exit::Next, &writes, || "STRING_SHARE".into());
+        }
+    }
+    m.covered("STRING_APPEND", 1);
+    m.covered("STRING_SHARE", 1);
 }
 
 /// A string object at OBJECT, as slot L: so many bytes and so many characters, the bytes behind `at`.
