@@ -6,16 +6,16 @@
 //! Nothing here asserts on time: a missed target is shown, a wrong answer fails.
 
 mod chart;
-mod child;
+pub mod child;
 mod contestant;
 mod corpus;
-mod json;
+pub mod json;
 mod kernels;
 mod lines;
 mod memory;
-mod page;
-mod progress;
-mod report;
+pub mod page;
+pub mod progress;
+pub mod report;
 mod startup;
 mod summary;
 mod targets;
@@ -206,7 +206,7 @@ fn seconds(value: f64) -> Result<f64, Box<dyn Error>> {
 }
 
 /// Finds the `upshift` to measure: the one named, or the release build, made up to date first.
-fn upshift_binary(bin: Option<PathBuf>, build: bool) -> Result<PathBuf, Box<dyn Error>> {
+pub fn upshift_binary(bin: Option<PathBuf>, build: bool) -> Result<PathBuf, Box<dyn Error>> {
     if let Some(path) = bin {
         return match path.canonicalize() {
             Ok(path) => Ok(path),

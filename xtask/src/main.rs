@@ -9,6 +9,7 @@ mod docs;
 mod fuzz;
 mod micro;
 mod stencils;
+mod warmup;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ Commands:
   bench   compare Upshift with its peers; measure memory, start-up, large programs
   docs    write the generated pages of the book
   fuzz    run generated programs in every tier, compare, and make what differs small
+  warmup  time iterations of the kernels in many processes, and say how they warm up
   micro   time phases of compiling, operators, calls, exits, collections
   stencils  compile the stencils of the baseline compiler (needs clang-19)
 
@@ -49,6 +51,7 @@ fn dispatch() -> Outcome {
         Some(Value(command)) if command == "bench" => bench::run(&mut parser),
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
         Some(Value(command)) if command == "fuzz" => fuzz::run(&mut parser),
+        Some(Value(command)) if command == "warmup" => warmup::run(&mut parser),
         Some(Value(command)) if command == "micro" => micro::run(&mut parser),
         Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),
         Some(Short('h') | Long("help")) => {

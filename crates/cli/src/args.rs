@@ -7,6 +7,9 @@ use std::time::Duration;
 use lexopt::prelude::*;
 use upshift::Tier;
 
+use crate::explain::ExplainOptions;
+use crate::profile::ProfileOptions;
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 upshift: runs programs on the Upshift engine
@@ -15,6 +18,8 @@ Usage: upshift COMMAND [OPTIONS] FILE [ARGS]
 
 Commands:
   run FILE [ARGS]      run a program; `-` reads it from standard input
+  profile FILE [ARGS]  run a program and sample where its time goes, in all tiers
+  explain FILE [ARGS]  run a program and show on its source what became of it: tiers, times, and why not faster
   check FILE           report parse and type errors without running
   test FILE|DIR        run the test blocks of a program, or of all programs in a folder
   dump --bytecode FILE print the bytecode of a program
@@ -22,12 +27,12 @@ Commands:
   dump --ssa FILE      print the form that the optimizer makes of a program before it runs; with --passes after each pass
   dump --optimized FILE print the optimized machine code of a program before it runs
 
-Options of run and test:
+Options of run, profile, explain and test:
   --tier TIER          interp, baseline, optimized or auto (default)
   --sync               the program waits for the optimizing compiler, so that runs repeat
   --trace-tiers        say on stderr which functions went to which tier, when and why
   --code-cache SIZE    most memory for machine code (default 64M)
-  --perf FORMAT        tell a profiler or debugger about machine code: map (perf) or gdb; may be repeated
+  --perf FORMAT        tell a profiler or debugger about machine code: map or jitdump (perf), gdb; may be repeated
   --verbose            say on stderr what is missing on this machine
   --time               say on stderr how long each phase took
   --memory-limit SIZE  most memory for the program's data: bytes, or with K, M, G
@@ -35,8 +40,24 @@ Options of run and test:
   --fuel N             most calls and loop turns
   --gc-stats           say on stderr what the collector did
   --gc-stress          collect at every opportunity, for testing
+  --iterations N       run: run the program N times in one instance; print, instead of its output, the times as JSON
   --quiet              no warnings
   --filter TEXT        test: only test blocks whose name contains the text
+
+Options of profile:
+  --folded FILE        write folded stacks, for flame graph tools
+  --svg FILE           write a flame graph; without both options NAME.folded and NAME.svg are written
+  --frequency N        samples a second (default 1000)
+  --grain N            calls and loop turns between looks at the clock (default 1999): fewer are exacter and slower
+  --lines              tell lines of functions apart
+
+Options of explain:
+  --json               write the report as JSON
+  --html               write the report as a page
+  -o, --output FILE    write the report to a file, not to standard output; a page or JSON on standard output stands
+                       there alone: what the program prints is discarded
+  --discard            discard what the program prints
+  --frequency N        samples a second (default 500)
 
 Options of check:
   --strict             the letter of the reference checker
@@ -60,8 +81,11 @@ const TIERS: &[(&str, Tier)] = &[
 ];
 
 /// The formats by the names that `--perf` takes.
-const PERF: &[(&str, upshift::ProfileFormat)] =
-    &[("map", upshift::ProfileFormat::PerfMap), ("gdb", upshift::ProfileFormat::Gdb)];
+const PERF: &[(&str, upshift::ProfileFormat)] = &[
+    ("map", upshift::ProfileFormat::PerfMap),
+    ("jitdump", upshift::ProfileFormat::Jitdump),
+    ("gdb", upshift::ProfileFormat::Gdb),
+];
 
 /// What to do.
 #[derive(Debug)]
@@ -70,7 +94,7 @@ pub enum Command {
     Help,
     /// Print the version.
     Version,
-    /// Run a program.
+    /// Run a program, or with [`Options::profile`] profile it, or with [`Options::report`] explain it.
     Run(Options),
     /// Check a program.
     Check(Options),
@@ -125,10 +149,16 @@ pub struct Options {
     pub strict: bool,
     /// List dynamic slots.
     pub explain: bool,
+    /// What a report is written as, and where, if there is one.
+    pub report: Option<ExplainOptions>,
     /// Diagnostics as JSON.
     pub json: bool,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// How often the program runs, if its iterations are timed.
+    pub iterations: Option<u32>,
+    /// Where a profile goes, if one is taken.
+    pub profile: Option<ProfileOptions>,
 }
 
 /// Reads the command line, without the program's name.
@@ -141,6 +171,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
     let mut options = Options::default();
     let mut file: Option<PathBuf> = None;
     let mut bytecode = false;
+    let mut profile = ProfileOptions::default();
+    let mut report = ExplainOptions::default();
     while let Some(arg) = parser.next().map_err(|e| e.to_string())? {
         match arg {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -165,8 +197,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("perf") => {
                 let text = text(&mut parser)?;
                 let format = PERF.iter().find(|p| p.0 == text).map(|p| p.1);
-                let format =
-                    format.ok_or_else(|| format!("unknown format `{text}`; there are map and gdb"))?;
+                let format = format
+                    .ok_or_else(|| format!("unknown format `{text}`; there are map, jitdump and gdb"))?;
                 options.perf.push(format);
             }
             Long("time") => options.time = true,
@@ -175,8 +207,29 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("quiet") | Short('q') => options.quiet = true,
             Long("strict") => options.strict = true,
             Long("explain") => options.explain = true,
+            Long("html") => report.html = true,
+            Long("discard") => report.discard = true,
+            Long("output") | Short('o') => report.output = Some(path(&mut parser)?),
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,
+            Long("iterations") => {
+                let text = text(&mut parser)?;
+                let number = text.parse().ok().filter(|&n| n > 0);
+                options.iterations =
+                    Some(number.ok_or_else(|| format!("`--iterations {text}` is not a number from 1 on"))?);
+            }
+            Long("folded") => profile.folded = Some(path(&mut parser)?),
+            Long("svg") => profile.svg = Some(path(&mut parser)?),
+            Long("frequency") => {
+                let most = upshift::profile::sampler::MAX_FREQUENCY;
+                let number = number("--frequency", &text(&mut parser)?, most)?;
+                profile.sampling.frequency = number;
+                report.frequency = Some(number);
+            }
+            Long("grain") => {
+                profile.sampling.portion = number("--grain", &text(&mut parser)?, 10_000)?;
+            }
+            Long("lines") => profile.lines = true,
             Long("filter") => options.filter = Some(text(&mut parser)?),
             Long("memory-limit") => options.memory_limit = Some(size("--memory-limit", &text(&mut parser)?)?),
             Long("timeout") => options.timeout = Some(duration(&text(&mut parser)?)?),
@@ -192,7 +245,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
                 file = Some(PathBuf::from(value));
                 // What follows the file belongs to the program, options included. Only commands that run nothing still
                 // take options of their own.
-                if command.as_deref() == Some("run") {
+                if matches!(command.as_deref(), Some("run" | "profile" | "explain")) {
                     options.args = parser.raw_args().map_err(|e| e.to_string())?.collect();
                     break;
                 }
@@ -201,12 +254,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
         }
     }
     let Some(command) = command else { return Err("no command given".to_string()) };
-    if !matches!(command.as_str(), "run" | "check" | "test" | "dump") {
-        return Err(format!("unknown command `{command}`; there are run, check, test and dump"));
+    if !matches!(command.as_str(), "run" | "profile" | "explain" | "check" | "test" | "dump") {
+        let known = "run, profile, explain, check, test and dump";
+        return Err(format!("unknown command `{command}`; there are {known}"));
     }
     options.file = file.ok_or_else(|| format!("`upshift {command}` needs a file"))?;
     Ok(match command.as_str() {
         "run" => Command::Run(options),
+        "profile" => Command::Run(Options { profile: Some(profile), ..options }),
+        "explain" => Command::Run(Options { report: Some(report), ..options }),
         "check" => Command::Check(options),
         "test" => Command::Test(options),
         _ if bytecode || options.baseline || options.ssa || options.optimized => Command::Dump(options),
@@ -222,6 +278,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(|e| e.to_string())?;
     value.into_string().map_err(|v| format!("{v:?} is not valid text"))
+}
+
+fn path(parser: &mut lexopt::Parser) -> Result<PathBuf, String> {
+    parser.value().map(PathBuf::from).map_err(|e| e.to_string())
+}
+
+fn number(option: &str, text: &str, most: u32) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| format!("`{option} {text}` is not a number from 1 to {most}"))
 }
 
 /// A number with a unit behind it.
@@ -291,6 +356,9 @@ mod tests {
             ("run --tier quantum a", "unknown tier"),
             ("dump a.mochi", "--bytecode"),
             ("check --frobnicate a", "frobnicate"),
+            ("run --iterations none a", "from 1 on"),
+            ("profile --frequency 0 a", "from 1 to"),
+            ("profile --grain 20000 a", "from 1 to 10000"),
         ] {
             let error = parse_words(line).expect_err("must be rejected");
             assert!(error.contains(part), "{line}: {error}");

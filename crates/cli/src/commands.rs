@@ -1,5 +1,6 @@
 //! The commands. Programs write to standard output; everything that upshift says itself goes to standard error.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,9 @@ use upshift_mochi::testing::TestReport;
 
 use crate::args::{Command, HELP, Options};
 use crate::disassembly;
+use crate::explain::{self, Explained};
+use crate::iterations::Iterations;
+use crate::profile::{self, Files};
 use crate::report::{self, Style};
 use crate::session::{self, Parsed, Phases};
 
@@ -50,7 +54,6 @@ pub fn execute(command: Command, started: Instant) -> u8 {
 
 /// Writes to standard output. A reader that went away is no error: it has seen what it wanted.
 fn say(text: &str) {
-    use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
@@ -164,6 +167,20 @@ fn exit_code(error: &RunError) -> u8 {
 fn run(options: &Options, started: Instant) -> u8 {
     let style = Style::detect(options.json);
     let mut phases = Phases::default();
+    let files = match options.profile.as_ref().map(|p| Files::open(p, &options.file)).transpose() {
+        Ok(files) => files,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+    };
+    let output = match options.report.as_ref().map(|r| r.open()).transpose() {
+        Ok(output) => output.flatten(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            return USAGE;
+        }
+    };
     let engine = session::engine(config(options));
     let mut parsed = match load_program(&options.file, options, style, &mut phases) {
         Ok(parsed) => parsed,
@@ -181,7 +198,15 @@ fn run(options: &Options, started: Instant) -> u8 {
         Err(error) => return load_failed(&error),
     };
     drop(compiled);
-    let (grants, waiting) = grants();
+    let (mut grants, waiting) = grants();
+    if options.report.as_ref().is_some_and(|r| r.discards(options.json)) {
+        grants = grants.stdout(std::io::sink());
+    }
+    let mut iterations = None;
+    if let Some(count) = options.iterations {
+        let (muted, all) = Iterations::new(count, grants);
+        (grants, iterations) = (muted, Some(all));
+    }
     let instance = phases.time("start", || engine.instantiate(&code, grants, limits(options)));
     let mut instance = match instance {
         Ok(instance) => instance,
@@ -191,8 +216,25 @@ fn run(options: &Options, started: Instant) -> u8 {
         }
     };
     on_interrupt(instance.interrupt_handle(), waiting);
-    let result = phases.time("run", || instance.run());
-    let exit = match &result {
+    if let Some(profile) = &options.profile
+        && !instance.start_sampling_with(profile.sampling)
+    {
+        eprintln!("error: the system gives no thread for the profiler's clock");
+        return FAILED;
+    }
+    if let Some(report) = &options.report
+        && !instance.start_explaining(report.frequency.unwrap_or(explain::FREQUENCY))
+    {
+        eprintln!("error: the system gives no thread for the report's clock");
+        return FAILED;
+    }
+    let result = phases.time("run", || match &mut iterations {
+        None => instance.run(),
+        Some(iterations) => iterations.run(&mut instance),
+    });
+    let explained = instance.stop_explaining();
+    let sampled = instance.stop_sampling();
+    let mut exit = match &result {
         Ok(()) => OK,
         Err(error) => {
             if error.code() != TrapCode::Exit && !is_broken_pipe(error) {
@@ -201,6 +243,43 @@ fn run(options: &Options, started: Instant) -> u8 {
             exit_code(error)
         }
     };
+    if let Some(iterations) = iterations
+        && result.is_ok()
+    {
+        match iterations.report() {
+            Ok(times) => say(&times),
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit = FAILED;
+            }
+        }
+    }
+    if let (Some(sampled), Some(files)) = (sampled, files) {
+        let lines = options.profile.as_ref().is_some_and(|p| p.lines);
+        eprint!("{}", profile::table(&sampled));
+        match files.write(&sampled, lines, &options.file.display().to_string()) {
+            Ok(paths) => paths.iter().for_each(|path| eprintln!("profile: {}", path.display())),
+            Err(error) => {
+                eprintln!("error: {error}");
+                exit = exit.max(FAILED);
+            }
+        }
+    }
+    if let (Some(wanted), Some(report)) = (&options.report, explained) {
+        let program = options.file.display().to_string();
+        let explained = Explained { report: &report, sources: &parsed.sources, program: &program };
+        let written = match output {
+            None => {
+                say(&wanted.render(&explained, options.json));
+                Ok(())
+            }
+            Some(mut file) => file.write_all(wanted.render(&explained, options.json).as_bytes()),
+        };
+        if let Err(error) = written {
+            eprintln!("error: cannot write the report: {error}");
+            exit = exit.max(FAILED);
+        }
+    }
     if options.gc_stats {
         gc_stats(&instance);
     }
@@ -217,6 +296,7 @@ fn run(options: &Options, started: Instant) -> u8 {
     {
         eprintln!("note: {problem}");
     }
+    engine.finish_profiles();
     if options.time {
         phase_times(&phases, started);
     }

@@ -326,3 +326,24 @@ fn the_forms_of_the_optimizer_are_shown() {
     check(&["dump", path], "", 2, "", &["--bytecode, --baseline, --ssa or --optimized"]);
     check(&["run", "--sync", path], "", 0, "42\n", &[]);
 }
+
+#[test]
+fn iterations_are_timed_one_by_one() {
+    let path = program("iterations", "var total = 0\nfor i in 0..10 { total = total + i }\nprint(total)\n");
+    let output = upshift(&["run", "--iterations", "5", path.to_str().expect("a plain path")], "");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let times: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON and nothing else");
+    for clock in ["wall", "cpu"] {
+        let times = times[clock].as_array().expect("a list");
+        assert!(times.len() == 5 && times.iter().all(serde_json::Value::is_u64), "{clock}: {times:?}");
+    }
+    // An iteration that prints something else is no measurement of the same thing.
+    check_program(
+        "iterations-differ",
+        "print(now())\n",
+        &["--iterations", "3"],
+        1,
+        "",
+        &["iteration 2 printed something else than the first"],
+    );
+}

@@ -1,4 +1,5 @@
-//! `--perf` as users meet it: the map in `/tmp`, a profile of `perf`, and a session of GDB.
+//! `--perf` as users meet it: the map and the jitdump in `/tmp`, a profile of `perf`, and a session of GDB; and
+//! `upshift profile`.
 //!
 //! Where `perf` or GDB is not installed, or the system does not let it look at processes, a test says so and passes.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -126,6 +127,102 @@ fn perf_names_the_function() {
     let _map = map_of(process);
     let profile = report(&["report", "--stdio", "--percent-limit", "20", "--sort", "symbol"]);
     assert!(profile.contains("upshift::guestFib [baseline]"), "{profile}");
+}
+
+#[test]
+fn perf_reads_the_jitdump() {
+    let program = program("jitdump", 32);
+    let name = program.display().to_string();
+    let data = Remove(folder().join("jitdump.data"));
+    let jitted = Remove(folder().join("jitdump.jitted"));
+    let mut record = Command::new("perf");
+    record.args(["record", "--quiet", "--no-buildid-cache", "-k", "mono", "-e", "cpu-clock:u", "-F", "5000"]);
+    record.arg("-o").arg(&data.0);
+    record.args(["--", UPSHIFT, "run", "--tier", "baseline", "--perf", "jitdump"]).arg(program);
+    let output = match record.output() {
+        Ok(output) => output,
+        Err(error) => return println!("skipped: perf cannot be started: {error}"),
+    };
+    if !text(&output).contains("2178309\n") {
+        return println!("skipped: perf records nothing here: {}", text(&output));
+    }
+    let perf = |args: &[&str]| text(&Command::new("perf").args(args).output().expect("perf ran before"));
+    let path = |file: &Remove| file.0.display().to_string();
+    let processes = perf(&["script", "-F", "pid", "-i", &path(&data)]);
+    let Some(process) = processes.lines().find_map(|line| line.trim().parse::<u32>().ok()) else {
+        return println!("skipped: perf has no samples: {processes}");
+    };
+    let dump = Remove(PathBuf::from(format!("/tmp/jit-{process}.dump")));
+    let bytes = std::fs::read(&dump.0).expect("the dump is there");
+    assert!(bytes.starts_with(b"DTiJ") && bytes.windows(name.len()).any(|w| w == name.as_bytes()));
+    // The last record is the one that closes the file, and has no body.
+    assert_eq!(bytes[bytes.len() - 16..][..8], [3, 0, 0, 0, 16, 0, 0, 0]);
+
+    // What perf makes of it: a file for each function, beside the dump.
+    let said = perf(&["inject", "--jit", "-i", &path(&data), "-o", &path(&jitted)]);
+    let made = std::fs::read_dir("/tmp").expect("the folder").flatten().filter(|entry| {
+        entry.file_name().to_str().is_some_and(|name| name.starts_with(&format!("jitted-{process}-")))
+    });
+    let made: Vec<Remove> = made.map(|entry| Remove(entry.path())).collect();
+    if !jitted.0.exists() {
+        return println!("skipped: this perf has no inject --jit: {said}");
+    }
+    assert!(!made.is_empty(), "{said}");
+    let profile =
+        perf(&["report", "--stdio", "--percent-limit", "20", "--sort", "dso,symbol", "-i", &path(&jitted)]);
+    let line = profile.lines().find(|line| line.contains("upshift::guestFib [baseline]"));
+    assert!(line.is_some_and(|line| line.contains(&format!("jitted-{process}-"))), "{profile}");
+}
+
+#[test]
+fn profile_writes_folded_stacks_and_a_flame_graph() {
+    let (folded, svg) = (Remove(folder().join("own.folded")), Remove(folder().join("own.svg")));
+    let output = Command::new(UPSHIFT)
+        .args(["profile", "--sync", "--frequency", "20000", "--folded"])
+        .arg(&folded.0)
+        .arg("--svg")
+        .arg(&svg.0)
+        .arg(program("own", 34))
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "5702887\n");
+    let table = String::from_utf8_lossy(&output.stderr).into_owned();
+    let samples: u64 = table
+        .strip_prefix("profile: ")
+        .and_then(|rest| rest.split_once(" samples, 20000 a second"))
+        .and_then(|(samples, _)| samples.parse().ok())
+        .unwrap_or_else(|| panic!("{table}"));
+
+    let stacks = std::fs::read_to_string(&folded.0).expect("the stacks are there");
+    let (mut total, mut recursive) = (0, 0);
+    for line in stacks.lines().filter(|line| !line.starts_with("[compiler thread];")) {
+        let (stack, count) = line.rsplit_once(' ').expect("a count");
+        let count: u64 = count.parse().expect("a number");
+        total += count;
+        let mut frames = stack.split(';');
+        let outermost = frames.next().expect("a frame");
+        if outermost.starts_with("main [") && frames.clone().count() > 1 {
+            assert!(frames.all(|frame| frame.starts_with("guestFib [") || frame.starts_with('[')), "{stack}");
+            recursive += count;
+        }
+    }
+    assert_eq!(total, samples);
+    assert!(recursive > 0, "{stacks}");
+    let graph = std::fs::read_to_string(&svg.0).expect("the graph is there");
+    assert!(graph.contains("<svg") && graph.contains("guestFib ["), "no flame graph");
+}
+
+#[test]
+fn profile_says_what_it_cannot_write() {
+    let output = Command::new(UPSHIFT)
+        .args(["profile", "--svg", "/absent/folder/x.svg"])
+        .arg(program("unwritable", 5))
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+    assert!(text(&output).contains("cannot write `/absent/folder/x.svg`"), "{}", text(&output));
 }
 
 /// Runs the program under GDB with these commands. `None`, after a message, where that is impossible.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use upshift::profile::sampler::{MAX_FREQUENCY, Profile};
 use upshift::{Config, Grants, Limits, Tier};
 use upshift_cli::report::{self, Style};
 use upshift_cli::session::{self, Phases};
@@ -41,10 +42,12 @@ enum Mode {
     Osr,
     /// Functions and loops move up through all tiers in the middle of their work, and down again.
     Everything,
+    /// Likewise, while a profile is taken: each poll is looked at.
+    Sampled,
 }
 
 impl Mode {
-    const ALL: [(Mode, &str); 13] = [
+    const ALL: [(Mode, &str); 14] = [
         (Mode::Plain, ""),
         (Mode::Stress, " (stress)"),
         (Mode::Baseline, " (baseline)"),
@@ -58,6 +61,7 @@ impl Mode {
         (Mode::OptimizedDeoptStress, " (optimized, deopt, stress)"),
         (Mode::Osr, " (every loop)"),
         (Mode::Everything, " (all tiers)"),
+        (Mode::Sampled, " (all tiers, sampled)"),
     ];
 
     fn stress(self) -> bool {
@@ -92,7 +96,7 @@ impl Mode {
                 config.tiers.optimize_functions = false;
                 config.tiers.sync = true;
             }
-            Mode::Everything => {
+            Mode::Everything | Mode::Sampled => {
                 config.tiers.baseline_heat = 2;
                 config.tiers.quantum = 3;
                 config.tiers.sample = 3;
@@ -135,7 +139,13 @@ struct Ran {
     ok: bool,
 }
 
-fn run(path: &Path, input: Vec<u8>, config: Config, memory: Option<usize>) -> Result<Ran, Failed> {
+fn run(
+    path: &Path,
+    input: Vec<u8>,
+    config: Config,
+    memory: Option<usize>,
+    sampled: bool,
+) -> Result<Ran, Failed> {
     let style = Style::Text { color: false };
     let mut phases = Phases::default();
     let bytes = std::fs::read(path)?;
@@ -155,7 +165,18 @@ fn run(path: &Path, input: Vec<u8>, config: Config, memory: Option<usize>) -> Re
     limits.timeout = Some(Duration::from_secs(60));
     limits.memory = memory;
     let mut instance = engine.instantiate(&code, grants, limits)?;
+    if sampled {
+        instance.start_sampling(MAX_FREQUENCY);
+    }
     let result = instance.run();
+    let profile = instance.stop_sampling();
+    for (stack, samples) in profile.iter().flat_map(Profile::stacks) {
+        // Everything begins at the top level, and what is compiled meanwhile has no frame around it.
+        let outermost = &stack[0];
+        if samples == 0 || (&*outermost.function != "main" && outermost.kind.is_guest()) {
+            return Err(format!("a stack of the profile is wrong: {stack:?}").into());
+        }
+    }
     if let Err(error) = &result {
         stderr.push_str(&report::run_error(&parsed.sources, error, style));
     }
@@ -179,15 +200,15 @@ fn check(path: &Path, mode: Mode) -> Result<(), Failed> {
     if mode == Mode::Memory {
         let mut interpreter = Config::default();
         interpreter.tier = Tier::Interpreter;
-        let wanted = run(path, input.clone(), interpreter, Some(LITTLE))?;
-        let ran = run(path, input, mode.config(), Some(LITTLE))?;
+        let wanted = run(path, input.clone(), interpreter, Some(LITTLE), false)?;
+        let ran = run(path, input, mode.config(), Some(LITTLE), false)?;
         return match (wanted.stdout == ran.stdout, wanted.stderr == ran.stderr) {
             (false, _) => Err(difference(&wanted.stdout, &ran.stdout).into()),
             (_, false) => Err(difference(&wanted.stderr, &ran.stderr).into()),
             _ => Ok(()),
         };
     }
-    let ran = run(path, input, mode.config(), None)?;
+    let ran = run(path, input, mode.config(), None, mode == Mode::Sampled)?;
     if ran.stdout != expected {
         return Err(format!(
             "standard output differs: {}\n{}",

@@ -42,10 +42,23 @@ pub enum Verdict {
     Agree(u64, u64, String),
     /// They differ.
     Differ(Box<Difference>),
-    /// The front end refuses it, or panics.
+    /// The front end refuses it or panics, the verifier refuses it, or the interpreter panics.
     Invalid(String),
     /// Nothing can be said.
     Skipped,
+}
+
+/// What is found in a program of a kind under two random schedules, by the numbers of 64 bits that an input begins with; what is
+/// missing is zero, since libFuzzer begins with short inputs. Panics are kept and not printed, so a find says itself what it is.
+pub fn of_bytes(kind: Kind, bytes: &[u8]) -> Option<String> {
+    let number = |at: usize| bytes.iter().skip(8 * at).take(8).rev().fold(0, |n, &b| n << 8 | u64::from(b));
+    let (program, schedules) = (number(0), [number(1), number(2)]);
+    let subject = Subject::new(kind, program);
+    match check(&subject.ready(), schedules.into_iter(), |_| {}) {
+        Verdict::Differ(d) => Some(format!("program {program}: {d:#?}\n{}", subject.text())),
+        Verdict::Invalid(error) => Some(format!("program {program}: {error}")),
+        Verdict::Agree(..) | Verdict::Skipped => None,
+    }
 }
 
 /// The schedules of a program: two of the fixed ones in turn, so that five programs see each of them twice, and random ones. Another
@@ -126,6 +139,10 @@ pub fn check(
     };
     let plenty = vec![FUEL; ready.calls()];
     let Some(whole) = ready.run(&reference(), &plenty) else { return Verdict::Skipped };
+    // Where all tiers fail alike there is no difference.
+    if whole.failed() {
+        return Verdict::Invalid(whole.end);
+    }
     let total: u64 = whole.fuel.iter().sum();
     let mut runs = 1;
     for seed in seeds {
@@ -147,7 +164,7 @@ pub fn check(
         };
         let Some(got) = ready.run(&schedule.config, &fuel) else { continue };
         runs += 1;
-        if want != got {
+        if want != got || want.failed() {
             return Verdict::Differ(Box::new(Difference { schedule, want, got }));
         }
     }

@@ -26,6 +26,13 @@ pub struct Outcome {
     pub fuel: Vec<u64>,
 }
 
+impl Outcome {
+    /// Whether it ended by what no program may do: a panic of the engine, or a module that is not taken.
+    pub fn failed(&self) -> bool {
+        ["panic: ", "not loaded: ", "no instance: "].iter().any(|end| self.end.starts_with(end))
+    }
+}
+
 /// A program that is ready to run.
 #[derive(Debug)]
 pub struct Ready {

@@ -65,3 +65,11 @@ fn generated_programs_agree() {
 fn more_generated_programs_agree() {
     run(1);
 }
+
+#[test]
+fn a_refused_module_is_a_find() {
+    // All tiers refuse it alike, so no outcome differs.
+    let text = "module \"m\"\nsig0 = ()\nfn0 \"p0\" sig0 {\n  code\n    jump 0\n}\n";
+    let verdict = check(&upshift_fuzz::run::parse(text), schedules(0, 0), |_| {});
+    assert!(matches!(&verdict, Verdict::Invalid(error) if error.starts_with("not loaded")), "{verdict:?}");
+}

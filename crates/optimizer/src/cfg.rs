@@ -11,7 +11,7 @@ use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{PrimaryMap, SecondaryMap, entity_impl};
 use smallvec::SmallVec;
 
-use crate::ir::{Block, Function};
+use crate::ir::{Block, Function, Target};
 
 /// A way into a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,44 +40,52 @@ impl Cfg {
     /// Computes it.
     pub fn new(func: &Function) -> Cfg {
         let mut positions = SecondaryMap::with_default(UNREACHABLE);
-        let mut order = Vec::with_capacity(func.layout.len());
-        // Postorder, with the targets that are left to visit on the stack; seen blocks are marked by a position below.
-        let mut stack: Vec<(Block, usize)> = Vec::new();
+        positions.resize(func.blocks.len());
+        // Each reachable block with all its targets, in postorder until it is reversed.
+        let mut found: Vec<(Block, &[Target])> = Vec::with_capacity(func.layout.len());
+        // Postorder, with how many targets are left to visit on the stack; seen blocks are marked by a position below, which counts
+        // the ways into them until it is known.
+        let mut stack: Vec<(Block, &[Target], usize)> = Vec::new();
         let entry = func.entry();
-        let count = |block: Block| func.terminator(block).map_or(0, |i| func.insts[i].targets.len());
+        let targets =
+            |block: Block| func.terminator(block).map_or(&[][..], |i| func.insts[i].targets.as_slice());
         positions[entry] = 0;
-        stack.push((entry, count(entry)));
-        while let Some((block, left)) = stack.last_mut() {
+        let first = targets(entry);
+        stack.push((entry, first, first.len()));
+        let mut count = 0;
+        while let Some((block, all, left)) = stack.last_mut() {
             if *left == 0 {
-                order.push(*block);
+                found.push((*block, all));
                 stack.pop();
                 continue;
             }
             *left -= 1;
-            let next = func.terminator(*block).map(|i| func.insts[i].targets[*left].block);
-            if let Some(next) = next.filter(|&b| positions[b] == UNREACHABLE) {
-                positions[next] = 0;
-                stack.push((next, count(next)));
+            count += 1;
+            let next = all[*left].block;
+            let ways = &mut positions[next];
+            if *ways == UNREACHABLE {
+                *ways = 1;
+                let all = targets(next);
+                stack.push((next, all, all.len()));
+            } else {
+                *ways += 1;
             }
         }
-        order.reverse();
-        for (i, &block) in order.iter().enumerate() {
-            positions[block] = i as u32;
+        found.reverse();
+        let mut order = Vec::with_capacity(found.len());
+        let mut starts = Vec::with_capacity(found.len() + 1);
+        let mut start = 0;
+        for (i, &(block, _)) in found.iter().enumerate() {
+            order.push(block);
+            starts.push(start);
+            start += std::mem::replace(&mut positions[block], i as u32);
         }
-        let mut starts = vec![0u32; order.len() + 1];
-        for &block in &order {
-            for next in func.successors(block) {
-                starts[positions[next] as usize + 1] += 1;
-            }
-        }
-        for i in 1..starts.len() {
-            starts[i] += starts[i - 1];
-        }
-        let mut edges = vec![Edge { from: entry, target: 0 }; *starts.last().unwrap_or(&0) as usize];
+        starts.push(start);
+        let mut edges = vec![Edge { from: entry, target: 0 }; count];
         let mut fill = starts.clone();
-        for &block in &order {
-            for (target, next) in func.successors(block).enumerate() {
-                let at = &mut fill[positions[next] as usize];
+        for &(block, all) in &found {
+            for (target, next) in all.iter().enumerate() {
+                let at = &mut fill[positions[next.block] as usize];
                 edges[*at as usize] = Edge { from: block, target: target as u32 };
                 *at += 1;
             }
@@ -152,8 +160,11 @@ impl Dominators {
             sibling[i] = child[parent];
             child[parent] = i as u32;
         }
+        let blocks = cfg.positions.keys().len();
         let mut spans = SecondaryMap::with_default((UNREACHABLE, 0));
+        spans.resize(blocks);
         let mut entries = SecondaryMap::default();
+        entries.resize(blocks);
         let mut walk = Vec::with_capacity(n);
         let mut stack = vec![0u32];
         spans[cfg.order[0]].0 = 0;

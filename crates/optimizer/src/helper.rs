@@ -3,7 +3,7 @@
 //! They neither collect, nor trap, nor leave. The engine has them in the table behind `Context::routines`, after the routines, in
 //! this order.
 
-use crate::ir::Type;
+use crate::ir::{RoutineKind, SiteData, SiteEffects, Type};
 
 /// A parameter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub struct HelperInfo {
     pub reads: bool,
     /// Whether it writes memory that others read.
     pub writes: bool,
+    /// Whether it charges the budget, which is then in the context.
+    pub charges: bool,
 }
 
 macro_rules! param {
@@ -63,7 +65,7 @@ macro_rules! result {
 }
 
 macro_rules! helpers {
-    ($($(#[$doc:meta])* $name:ident $function:ident [$($param:tt),*] -> $result:tt $reads:literal $writes:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident $function:ident [$($param:tt),*] -> $result:tt $reads:literal $writes:literal $charges:literal;)*) => {
         /// A helper, as machine code names it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
@@ -81,8 +83,30 @@ macro_rules! helpers {
                     result: result!($result),
                     reads: $reads,
                     writes: $writes,
+                    charges: $charges,
                 }),*];
                 &INFOS[self as usize]
+            }
+
+            /// What a call of it needs beyond its arguments.
+            pub fn site(self) -> SiteData {
+                let info = self.info();
+                SiteData {
+                    routine: u32::MAX,
+                    kind: RoutineKind::Plain,
+                    slot: u32::MAX,
+                    uses: None,
+                    result: info.result,
+                    callee: 0,
+                    params: Box::default(),
+                    header: 0,
+                    effects: SiteEffects {
+                        writes: info.writes,
+                        reads: info.reads,
+                        collects: false,
+                        calls: false,
+                    },
+                }
             }
         }
 
@@ -103,73 +127,81 @@ macro_rules! helpers {
 
 helpers! {
     /// fmod.
-    FloatRem float_rem [float, float] -> float false false;
+    FloatRem float_rem [float, float] -> float false false false;
     /// Power.
-    FloatPow float_pow [float, float] -> float false false;
+    FloatPow float_pow [float, float] -> float false false false;
     /// The angle of a point.
-    FloatAtan2 float_atan2 [float, float] -> float false false;
+    FloatAtan2 float_atan2 [float, float] -> float false false false;
     /// To the nearest integral value, halves away from zero.
-    FloatRound float_round [float] -> float false false;
+    FloatRound float_round [float] -> float false false false;
     /// Sine.
-    FloatSin float_sin [float] -> float false false;
+    FloatSin float_sin [float] -> float false false false;
     /// Cosine.
-    FloatCos float_cos [float] -> float false false;
+    FloatCos float_cos [float] -> float false false false;
     /// Tangent.
-    FloatTan float_tan [float] -> float false false;
+    FloatTan float_tan [float] -> float false false false;
     /// Arcsine.
-    FloatAsin float_asin [float] -> float false false;
+    FloatAsin float_asin [float] -> float false false false;
     /// Arccosine.
-    FloatAcos float_acos [float] -> float false false;
+    FloatAcos float_acos [float] -> float false false false;
     /// Arctangent.
-    FloatAtan float_atan [float] -> float false false;
+    FloatAtan float_atan [float] -> float false false false;
     /// Exponential.
-    FloatExp float_exp [float] -> float false false;
+    FloatExp float_exp [float] -> float false false false;
     /// Natural logarithm.
-    FloatLog float_log [float] -> float false false;
+    FloatLog float_log [float] -> float false false false;
     /// Binary logarithm.
-    FloatLog2 float_log2 [float] -> float false false;
+    FloatLog2 float_log2 [float] -> float false false false;
     /// Decimal logarithm.
-    FloatLog10 float_log10 [float] -> float false false;
+    FloatLog10 float_log10 [float] -> float false false false;
     /// The slow half of the write barrier of an object.
-    WriteBarrier write_barrier [context, cell] -> none false false;
+    WriteBarrier write_barrier [context, cell] -> none false false false;
     /// The slow half of the write barrier of a slot of a buffer.
-    WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none false false;
+    WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none false false false;
     /// Writes the address of a new object to a place: first word, size, place.
-    Make make_object [context, int, int, ptr] -> none false false;
+    Make make_object [context, int, int, ptr] -> none false false false;
     /// Whether two strings have the same bytes.
-    StringEqual string_equal [cell, cell] -> int false false;
+    StringEqual string_equal [cell, cell] -> int false false false;
     /// The order of two strings, as the op says.
-    StringCompare string_compare [cell, cell] -> int false false;
+    StringCompare string_compare [cell, cell] -> int false false false;
     /// The number of bytes.
-    StringByteLen string_byte_len [cell] -> int false false;
+    StringByteLen string_byte_len [cell] -> int false false false;
     /// A scalar by its position, which is in the string.
-    StringCodeAt string_code_at [context, cell, int] -> int false false;
+    StringCodeAt string_code_at [context, cell, int] -> int false false false;
     /// A scalar as a string, or hole where there is none.
-    StringChar string_char [context, cell, int] -> cell false false;
+    StringChar string_char [context, cell, int] -> cell false false false;
+    /// One string followed by another, or hole where that is not done quickly.
+    StringJoin string_join [context, cell, cell] -> cell false false false;
+    /// A slice of a string, or hole where that is not done quickly.
+    StringPart string_part [context, cell, int, int] -> cell false false false;
+    /// An int in decimal, or hole where that is not done quickly.
+    StringDecimal string_decimal [context, int] -> cell false false false;
     /// The value at a key, or nil.
-    MapIntGet map_int_get [cell, int] -> cell true false;
+    MapIntGet map_int_get [cell, int] -> cell true false false;
     /// Whether there is a key.
-    MapIntHas map_int_has [cell, int] -> int true false;
+    MapIntHas map_int_has [cell, int] -> int true false false;
     /// The value at a key, or nil.
-    MapStringGet map_string_get [cell, cell] -> cell true false;
+    MapStringGet map_string_get [cell, cell] -> cell true false false;
     /// Whether there is a key.
-    MapStringHas map_string_has [cell, cell] -> int true false;
+    MapStringHas map_string_has [cell, cell] -> int true false false;
     /// Replaces the value at a key; 0 where there is no such key.
-    MapIntReplace map_int_replace [context, cell, int, cell] -> int true true;
+    MapIntReplace map_int_replace [context, cell, int, cell] -> int true true false;
     /// Replaces the value at a key; 0 where there is no such key.
-    MapStringReplace map_string_replace [context, cell, cell, cell] -> int true true;
+    MapStringReplace map_string_replace [context, cell, cell, cell] -> int true true false;
     /// Whether a cell is true under a mask.
-    CellTruthy cell_truthy [cell, int] -> int true false;
+    CellTruthy cell_truthy [cell, int] -> int true false false;
     /// The number of a cell's kind.
-    CellKind cell_kind [cell] -> int false false;
+    CellKind cell_kind [cell] -> int false false false;
     /// Whether two cells are the same value.
-    CellIdentical cell_identical [cell, cell] -> int false false;
+    CellIdentical cell_identical [cell, cell] -> int false false false;
     /// Whether a cell is of a type.
-    CellTest cell_test [context, cell, int] -> int true false;
+    CellTest cell_test [context, cell, int] -> int true false false;
     /// The distance that a switch over strings continues at.
-    StringSwitch switch_string_at [context, ptr, cell] -> int true false;
+    StringSwitch switch_string_at [context, ptr, cell] -> int true false false;
     /// The distance that a switch over words continues at.
-    HashSwitch switch_hash_at [ptr, int] -> int false false;
+    HashSwitch switch_hash_at [ptr, int] -> int false false false;
     /// The distance that a switch over ints continues at.
-    IntSwitch switch_int_at [ptr, int] -> int false false;
+    IntSwitch switch_int_at [ptr, int] -> int false false false;
+    /// Charges turns of a loop that are skipped: how many at most, and the units of each. Gives how many it charged.
+    SkipTurns skip_turns [context, int, int] -> int true true true;
 }

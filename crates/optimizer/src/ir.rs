@@ -268,7 +268,7 @@ conditions! {
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident $text:literal $trap:literal;)*) => {
         /// Why machine code leaves for the interpreter.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
         pub enum Reason { $($(#[$doc])* $name,)* }
         impl Reason {
@@ -514,6 +514,42 @@ pub struct SiteEffects {
     pub calls: bool,
 }
 
+/// What the builder made of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Inlining {
+    /// The callee is built in place.
+    Done,
+    /// It has too many instructions.
+    TooLarge,
+    /// Together with what was inlined before there would be too many.
+    Budget,
+    /// It is inside too many others.
+    Depth,
+    /// It is inlined into itself as often as it may be, or has loops.
+    Recursive,
+    /// A loop of it is entered past its header.
+    Irregular,
+    /// Which function is called is not known: nothing was seen, or an assumption failed.
+    Unknown,
+    /// Several functions were seen.
+    Several,
+    /// What was seen is no guest function that takes these arguments as they are.
+    Foreign,
+}
+
+/// A call of a guest function, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallSite {
+    /// The function that the call is in.
+    pub function: u32,
+    /// The word of the call.
+    pub word: u32,
+    /// The function that is called, where it is known.
+    pub callee: Option<u32>,
+    /// What was made of it.
+    pub inlining: Inlining,
+}
+
 /// What is compiled.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Function {
@@ -540,6 +576,8 @@ pub struct Function {
     pub params: Vec<u32>,
     /// Where a loop that is compiled alone is entered: the word behind its header.
     pub osr: Option<u32>,
+    /// The calls that the builder met, in the order of the code.
+    pub calls: Vec<CallSite>,
 }
 
 impl Function {

@@ -8,6 +8,7 @@
 //! * `cfg.rs`: its shape: dominators, loops.
 //! * `passes/`: what makes it better.
 //! * `lower/`: SSA to machine code by Cranelift.
+//! * `summary.rs`: what a compilation saved, for reports.
 #![forbid(unsafe_code)]
 
 pub mod build;
@@ -19,5 +20,6 @@ pub mod ir;
 pub mod lower;
 pub mod ops;
 pub mod passes;
+pub mod summary;
 pub mod text;
 pub mod verify;

@@ -24,6 +24,7 @@ use crate::host::{self, HostContext, Root};
 use crate::io::{Grants, Io};
 use crate::linked::{FunctionMeta, LinkedModule, ShapeId, Tables};
 use crate::record::Shape;
+use crate::sampling::{Activity, Sampling};
 use crate::stack::GuestStack;
 use crate::trap::{BACKTRACE_INNER, BACKTRACE_OUTER, Backtrace, BacktraceFrame, Trap};
 use crate::value::Value;
@@ -177,6 +178,8 @@ pub struct Instance {
     /// The most units that a refill of the budget gives.
     quantum: i64,
     tiers: Option<TierHooks>,
+    /// Where somebody samples.
+    pub(crate) sampling: Option<Box<Sampling>>,
     data: HashMap<RustTypeId, Box<dyn Any + Send>>,
 }
 
@@ -284,6 +287,7 @@ impl Instance {
             depth: Cell::new(0),
             quantum: REFILL,
             tiers: None,
+            sampling: None,
             data: HashMap::new(),
         });
         instance.refresh();
@@ -698,16 +702,32 @@ impl Instance {
         if self.deadline.is_some_and(|d| Instant::now() >= d) {
             return Err(Trap::of(TrapCode::TimedOut));
         }
+        let portion = self.sampled_portion().map_or(self.quantum, |most| self.quantum.min(most));
         match &mut self.fuel {
-            None => self.context.budget = self.quantum - 1,
+            None => self.context.budget = portion - 1,
             Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
             Some(fuel) => {
-                let units = (*fuel).min(self.quantum as u64);
+                let units = (*fuel).min(portion as u64);
                 *fuel -= units;
                 self.context.budget = units as i64 - 1;
             }
         }
         Ok(())
+    }
+
+    /// Charges up to so many turns of a loop at once, of so many units each, without a look at interrupts or deadlines: where the
+    /// budget does not cover them, nothing of it is left, so that the next charge looks. Gives how many turns the fuel covers.
+    pub fn charge_turns(&mut self, turns: i64, units: i64) -> i64 {
+        let (turns, units) = (i128::from(turns.max(0)), i128::from(units.max(1)));
+        let budget = i128::from(self.context.budget.max(0));
+        let left = self.fuel.map_or(i128::MAX, |fuel| budget + i128::from(fuel));
+        let charged = turns.min(left / units);
+        let beyond = charged * units - budget;
+        if let Some(fuel) = &mut self.fuel {
+            *fuel -= beyond.max(0) as u64;
+        }
+        self.context.budget = (-beyond).max(0) as i64;
+        charged as i64
     }
 
     // ---- Tiers ----
@@ -785,16 +805,16 @@ impl Instance {
 
     // ---- Collection ----
 
-    /// Collects if a collection is due. `frame` is the top frame; `extra` are further cells behind it (arguments in its
-    /// window).
+    /// Collects if a collection is due. `frame` is the top frame, at `pc` (for profiles; null where nobody knows); `extra` are
+    /// further cells behind it (arguments in its window).
     ///
     /// # Safety
     /// All live frames hold valid cells, and so does `extra`.
     #[inline(always)]
-    pub unsafe fn safepoint(&mut self, frame: Frame, extra: (*mut Value, usize)) {
+    pub unsafe fn safepoint(&mut self, frame: Frame, pc: *const Word, extra: (*mut Value, usize)) {
         if self.heap.collection_due() {
             // SAFETY: passed on.
-            unsafe { self.collect(frame, extra) };
+            unsafe { self.collect(frame, pc, extra) };
         }
     }
 
@@ -803,7 +823,9 @@ impl Instance {
     /// # Safety
     /// As for [`Instance::safepoint`].
     #[cold]
-    pub unsafe fn collect(&mut self, frame: Frame, extra: (*mut Value, usize)) {
+    pub unsafe fn collect(&mut self, frame: Frame, pc: *const Word, extra: (*mut Value, usize)) {
+        // SAFETY: passed on.
+        unsafe { self.sampling_enters(frame, pc) };
         let mut roots = InstanceRoots { instance: self, frame, extra };
         // SAFETY: the roots touch everything but the heap, the heap nothing but itself.
         let heap = unsafe { (*roots.instance).heap.shared() };
@@ -814,6 +836,7 @@ impl Instance {
             if !(*frame.entry).meta.is_null() {
                 *frame.header() |= CLEAN;
             }
+            self.sampling_leaves(frame, pc, Some(Activity::Collector));
         }
     }
 
@@ -885,6 +908,9 @@ impl Instance {
                 let header = fp.byte_add((*entry).header as usize);
                 *header = SPECIAL;
                 *header.add(1) = (*caller.entry).link;
+                if instance.depth.get() == 0 {
+                    instance.sampling_begins();
+                }
                 instance.depth.set(instance.depth.get() + 1);
                 let caller_index = (*caller.entry).index();
                 let end = if meta.host.is_some() {
@@ -894,6 +920,9 @@ impl Instance {
                     run(&raw mut instance.context, fp, (*entry).start, entry)
                 };
                 instance.depth.set(instance.depth.get() - 1);
+                if instance.depth.get() == 0 {
+                    instance.sampling_ends(index);
+                }
                 // Modules may have been loaded in the meantime.
                 instance.top =
                     Frame { fp: caller.fp, entry: instance.context.functions.add(caller_index as usize) };
@@ -949,6 +978,7 @@ impl Instance {
             let module = &raw const *self.modules[(*frame.entry).module as usize];
             let Some(host) = (*meta).host else { return Err(Trap::of(TrapCode::Unreachable)) };
             let function = &(&(*module).hosts)[host as usize].1;
+            self.sampling_calls(frame);
             let outer = self.top;
             let outer_index = if outer.entry.is_null() { 0 } else { (*outer.entry).index() };
             self.top = frame;
@@ -966,6 +996,9 @@ impl Instance {
                 let text = text.unwrap_or("no message");
                 Err(Trap::new(TrapCode::HostError, format!("{} panicked: {text}", (*meta).name)))
             });
+            // The table may have moved.
+            let entry = self.context.functions.add((*meta).index as usize);
+            self.sampling_leaves(Frame { fp: frame.fp, entry }, std::ptr::null(), None);
             let result = match result {
                 Ok(bits) => Ok(bits),
                 Err(mut trap) => {

@@ -18,6 +18,7 @@ pub mod map;
 pub mod object;
 pub mod record;
 pub mod routine;
+pub mod sampling;
 pub mod scalar;
 pub mod stack;
 pub mod string;

@@ -248,6 +248,20 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
         let least = if kind == ObjectKind::ListBool { 16 } else { 4 };
         let capacity = needed.max((*old).capacity.saturating_mul(2)).max(least);
         let element = element_size(kind);
+        let size = |capacity: usize| Buffer::DATA + capacity * element;
+        if capacity <= LEN_MAX
+            && (*old).capacity > 0
+            && let Some(buffer) = heap.extend(old.cast(), size((*old).capacity), size(capacity))
+        {
+            let buffer = buffer.cast::<Buffer>();
+            if kind == ObjectKind::ListCell {
+                let from = Buffer::data::<Value>(buffer).add((*buffer).capacity);
+                from.write_bytes(0, capacity - (*buffer).capacity);
+            }
+            (*buffer).capacity = capacity;
+            (*list).buffer = buffer;
+            return Ok(());
+        }
         let new = new_buffer(heap, kind == ObjectKind::ListCell, 0, element, capacity, false)?;
         ptr::copy_nonoverlapping(Buffer::data::<u8>(old), Buffer::data::<u8>(new), len * element);
         (*list).buffer = new;

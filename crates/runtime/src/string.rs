@@ -156,28 +156,166 @@ pub unsafe fn byte_len(s: Value) -> usize {
     unsafe { (*s.as_ptr::<StringObject>()).len as usize }
 }
 
+/// The number of scalars of a short string, by [`Value::short_word`] and length.
+#[inline(always)]
+fn short_scalars(word: u64, len: usize) -> usize {
+    // Bytes that continue a scalar begin with the bits 10.
+    let following = word & !(word << 1) & 0x0080_8080_8080;
+    len - following.count_ones() as usize
+}
+
+/// Copies bytes by words.
+///
+/// # Safety
+/// `len` bytes and up to 7 more may be read and written.
+#[inline(always)]
+unsafe fn copy_words(from: *const u8, to: *mut u8, len: usize) {
+    let mut at = 0;
+    while at < len {
+        // SAFETY: by the contract.
+        unsafe { to.add(at).cast::<u64>().write_unaligned(from.add(at).cast::<u64>().read_unaligned()) };
+        at += 8;
+    }
+}
+
+/// One string followed by another, where that takes a few words and the nursery has room for it; else `None`, and nothing is done.
+/// What it gives is what [`concat`] does.
+///
+/// # Safety
+/// Both are strings with live objects of the heap.
+#[inline(always)]
+pub unsafe fn concat_quick(heap: &mut Heap, a: Value, b: Value) -> Option<Value> {
+    // What a copy by words may write behind an object.
+    const SLACK: usize = 8;
+    // SAFETY: by the contract. Words are read from objects, whose size is a multiple of 8, from places in them that are; they are written
+    // to new objects and the slack behind them, or to a buffer where it has room for them.
+    unsafe {
+        let short = b.is_short_string();
+        let (b_start, b_len, b_scalars) = if short {
+            (ptr::null(), b.short_len(), short_scalars(b.short_word(), b.short_len()))
+        } else {
+            let object = b.as_ptr::<StringObject>();
+            (object_bytes(object).as_ptr(), (*object).len as usize, (*object).header.meta as usize)
+        };
+        let put = |to: *mut u8| {
+            if short {
+                to.cast::<u64>().write_unaligned(b.short_word());
+            } else {
+                copy_words(b_start, to, b_len);
+            }
+        };
+        if a.is_short_string() {
+            let (a_len, a_word) = (a.short_len(), a.short_word());
+            let len = a_len + b_len;
+            if len <= SHORT_MAX && short {
+                return Some(Value::short_of_word(len, a_word | b.short_word() << (8 * a_len)));
+            }
+            if a_len == 0 {
+                return Some(b);
+            }
+            if len > INLINE_MAX {
+                return None;
+            }
+            let scalars = short_scalars(a_word, a_len) + b_scalars;
+            let object = quick_inline(heap, len, scalars, string_bits::APPENDED, SLACK)?;
+            payload(object).cast::<u64>().write(a_word);
+            put(payload(object).add(a_len));
+            return Some(Value::object(object));
+        }
+        if b_len == 0 {
+            return Some(a);
+        }
+        let object = a.as_ptr::<StringObject>();
+        let (a_len, bits) = ((*object).len as usize, (*object).header.bits);
+        let len = a_len + b_len;
+        let scalars = (*object).header.meta as usize + b_scalars;
+        if bits & string_bits::BUFFERED != 0 {
+            let buffer = (*payload(object).cast::<Value>()).as_ptr::<StringBuffer>();
+            let used = (*buffer).used as usize;
+            if used != a_len || ((*buffer).capacity as usize - used) < b_len + SLACK {
+                return None;
+            }
+            let bits = string_bits::BUFFERED | string_bits::APPENDED;
+            let size = StringObject::PAYLOAD + 8;
+            let view =
+                heap.alloc_quick(ObjectKind::String, bits, scalars as u32, size, 0)?.cast::<StringObject>();
+            (*view).len = len as u32;
+            (*view).hash = 0;
+            payload(view).cast::<Value>().write(Value::object(buffer));
+            put(buffer.cast::<u8>().add(StringBuffer::DATA + used));
+            (*buffer).used = len as u32;
+            return Some(Value::object(view));
+        }
+        if len > INLINE_MAX {
+            return None;
+        }
+        let joined = quick_inline(heap, len, scalars, string_bits::APPENDED, SLACK)?;
+        copy_words(payload(object), payload(joined), a_len);
+        put(payload(joined).add(a_len));
+        Some(Value::object(joined))
+    }
+}
+
+/// As [`new_inline`], where the nursery has room, and for `slack` bytes behind the object too.
+#[inline(always)]
+fn quick_inline(
+    heap: &mut Heap,
+    len: usize,
+    scalars: usize,
+    bits: u16,
+    slack: usize,
+) -> Option<*mut StringObject> {
+    let size = StringObject::PAYLOAD + len;
+    let object =
+        heap.alloc_quick(ObjectKind::String, bits, scalars as u32, size, slack)?.cast::<StringObject>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*object).len = len as u32;
+        (*object).hash = 0;
+    }
+    Some(object)
+}
+
+/// As [`from_counted`], where the nursery has room and the text is short enough for it.
+#[inline(always)]
+fn quick_counted(heap: &mut Heap, text: &[u8], scalars: usize) -> Option<Value> {
+    if let Some(short) = Value::short_string(text) {
+        return Some(short);
+    }
+    if text.len() > INLINE_MAX {
+        return None;
+    }
+    let object = quick_inline(heap, text.len(), scalars, 0, 0)?;
+    // SAFETY: the object has room for the bytes; the source is apart from it.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), payload(object), text.len()) };
+    Some(Value::object(object))
+}
+
 /// One string followed by another.
 ///
 /// # Safety
 /// Both are strings with live objects of the heap.
 #[inline]
 pub unsafe fn concat(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOfMemory> {
-    // SAFETY: by the contract; allocation moves nothing.
+    // SAFETY: by the contract.
+    unsafe {
+        match concat_quick(heap, a, b) {
+            Some(joined) => Ok(joined),
+            None => concat_slow(heap, a, b),
+        }
+    }
+}
+
+/// As [`concat`], of what is no short string and not one of the two.
+///
+/// # Safety
+/// As for [`concat`].
+#[inline(never)]
+unsafe fn concat_slow(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOfMemory> {
+    // SAFETY: by the contract of `concat`; allocation moves nothing.
     unsafe {
         let (a_bytes, b_bytes) = (bytes(&a), bytes(&b));
-        if b_bytes.is_empty() {
-            return Ok(a);
-        }
-        if a_bytes.is_empty() {
-            return Ok(b);
-        }
         let len = a_bytes.len() + b_bytes.len();
-        if len <= SHORT_MAX {
-            let mut joined = [0; SHORT_MAX];
-            joined[..a_bytes.len()].copy_from_slice(a_bytes);
-            joined[a_bytes.len()..len].copy_from_slice(b_bytes);
-            return Ok(Value::short_string(&joined[..len]).unwrap_or(Value::EMPTY_STRING));
-        }
         let scalars = self::len(a) + self::len(b);
         let header = if a.is_short_string() { 0 } else { (*a.as_ptr::<Header>()).bits };
         if header & string_bits::BUFFERED != 0 {
@@ -212,19 +350,14 @@ pub unsafe fn concat(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutOf
     }
 }
 
-/// Copies bytes that do not overlap; short runs without a call.
+/// Copies bytes to room that the caller has made.
+///
+/// # Safety
+/// `to` is good for as many bytes, none of them of `from`.
 #[inline(always)]
 unsafe fn copy_bytes(from: &[u8], to: *mut u8) {
-    // SAFETY: the caller has made room; new room never overlaps a string's bytes.
-    unsafe {
-        if from.len() <= 8 {
-            for (i, &byte) in from.iter().enumerate() {
-                to.add(i).write(byte);
-            }
-        } else {
-            ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
-        }
-    }
+    // SAFETY: by the contract.
+    unsafe { ptr::copy_nonoverlapping(from.as_ptr(), to, from.len()) }
 }
 
 /// A string of the first `len` bytes of a buffer.
@@ -316,6 +449,9 @@ pub fn slice_bounds(len: usize, from: i64, to: i64) -> (usize, usize) {
 pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Value, OutOfMemory> {
     // SAFETY: by the contract; allocation moves nothing.
     unsafe {
+        if let Some(part) = slice_quick(heap, s, from, to) {
+            return Ok(part);
+        }
         let count = len(s);
         let (from, to) = slice_bounds(count, from, to);
         if from == 0 && to == count {
@@ -335,6 +471,46 @@ pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Val
     }
 }
 
+/// As [`slice`], where the text is ASCII, the slice is small and the nursery has room for it; else `None`, and nothing is done.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+#[inline(always)]
+pub unsafe fn slice_quick(heap: &mut Heap, s: Value, from: i64, to: i64) -> Option<Value> {
+    // SAFETY: by the contract; bytes are read by words from objects as in `concat_quick`, where that stays within the text.
+    unsafe {
+        let count = len(s);
+        let (from, to) = slice_bounds(count, from, to);
+        let len = to - from;
+        if s.is_short_string() {
+            if count != s.short_len() {
+                return None;
+            }
+            let word = s.short_word() >> (8 * from) & !(u64::MAX << (8 * len));
+            return Some(Value::short_of_word(len, word));
+        }
+        let object = s.as_ptr::<StringObject>();
+        let text = object_bytes(object);
+        if count != text.len() || len == count {
+            return None;
+        }
+        if len == 0 {
+            return Some(Value::EMPTY_STRING);
+        }
+        let start = text.as_ptr();
+        if len <= SHORT_MAX {
+            // The word that ends with the slice, or else the first one.
+            let word = if to >= 8 {
+                start.add(to - 8).cast::<u64>().read_unaligned() >> (64 - 8 * len)
+            } else {
+                start.cast::<u64>().read_unaligned() >> (8 * from) & !(u64::MAX << (8 * len))
+            };
+            return Some(Value::short_of_word(len, word));
+        }
+        quick_counted(heap, &text[from..to], len)
+    }
+}
+
 /// The string of a code point; `None` where there is no such scalar.
 #[inline]
 pub fn from_code(code: i64) -> Option<Value> {
@@ -347,6 +523,13 @@ pub fn from_code(code: i64) -> Option<Value> {
 pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
     let decimal = Decimal::new(i);
     from_counted(heap, decimal.bytes(), decimal.bytes().len())
+}
+
+/// As [`from_int`], where the nursery has room; else `None`, and nothing is done.
+#[inline]
+pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
+    let decimal = Decimal::new(i);
+    quick_counted(heap, decimal.bytes(), decimal.bytes().len())
 }
 
 /// The order of two strings by their bytes.

@@ -63,6 +63,8 @@ const TAG_SHIFT: u32 = 48;
 /// Where in the bits of a short string its number of bytes stands.
 pub const SHORT_LEN_SHIFT: u32 = 40;
 
+const SHORT_WORD: u64 = (1 << SHORT_LEN_SHIFT) - 1;
+
 const fn immediate(number: u64) -> Value {
     Value(TAG_IMMEDIATE << TAG_SHIFT | number)
 }
@@ -296,6 +298,19 @@ impl Value {
     #[inline(always)]
     pub const fn short_len(self) -> usize {
         (self.0 >> SHORT_LEN_SHIFT) as usize & 7
+    }
+
+    /// The bytes of a value that is known to be an inline string, from the lowest on; those behind its end are 0.
+    #[inline(always)]
+    pub const fn short_word(self) -> u64 {
+        self.0 & SHORT_WORD
+    }
+
+    /// The inline string of so many bytes, at most [`SHORT_MAX`], with the given [`Value::short_word`].
+    #[inline(always)]
+    pub(crate) const fn short_of_word(len: usize, word: u64) -> Value {
+        debug_assert!(len <= SHORT_MAX && word >> (8 * len) == 0);
+        Value(TAG_SHORT_STRING << TAG_SHIFT | (len as u64) << SHORT_LEN_SHIFT | word)
     }
 
     /// The bytes of a value that is known to be an inline string, in place.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use upshift_bytecode::verifier;
@@ -16,8 +17,11 @@ use upshift_runtime::linked::{self, LinkedModule, Tables};
 use upshift_runtime::trap::Trap;
 
 use crate::error::{CallError, LoadError, RunError};
+use crate::explain::journal::Journal;
+use crate::explain::{self, Report};
 use crate::function::{Params, ResultType, TypedFunction};
 use crate::profile::Format as ProfileFormat;
+use crate::profile::sampler::{Options as SamplingOptions, Profile, Sampler};
 use crate::tiers::events::Event;
 use crate::tiers::{self, Counters, Driver, MachineCode, Machinery, OptimizedFunction};
 
@@ -247,6 +251,13 @@ impl Engine {
         self.0.machinery.problem()
     }
 
+    /// Ends the files of profilers that have an end, before the process does. What is compiled later is not in them.
+    pub fn finish_profiles(&self) {
+        if let Some(profiler) = self.0.machinery.profiler() {
+            profiler.finish();
+        }
+    }
+
     /// Why profilers and debuggers were told less than [`Config::profile`] asks for.
     pub fn profile_problem(&self) -> Option<String> {
         self.0.machinery.profile_problem()
@@ -305,7 +316,15 @@ impl Engine {
         )
         .map_err(RunError::from)?;
         let driver = tiers.map(|config| Driver::install(self.0.machinery.clone(), config, &mut inner));
-        Ok(Instance { inner, driver, modules: Vec::new(), timeout: limits.timeout, engine: self.clone() })
+        Ok(Instance {
+            inner,
+            driver,
+            modules: Vec::new(),
+            timeout: limits.timeout,
+            engine: self.clone(),
+            sampler: None,
+            explained_since: None,
+        })
     }
 }
 
@@ -318,6 +337,9 @@ pub struct Instance {
     modules: Vec<Module>,
     timeout: Option<Duration>,
     engine: Engine,
+    sampler: Option<Sampler>,
+    /// When a report began, and how long the collector had taken then.
+    explained_since: Option<(Instant, Duration)>,
 }
 
 impl Instance {
@@ -448,6 +470,90 @@ impl Instance {
     /// What the tiers did so far.
     pub fn tier_counters(&self) -> Counters {
         self.driver.as_ref().map(|d| d.counters()).unwrap_or_default()
+    }
+
+    /// Begins to sample what this instance does in its runs, so many times a second, in all tiers; samples of before are given up.
+    /// Between samples a run costs a few percent more, as polls are more frequent. Whether it began: the system may give no
+    /// thread for the clock.
+    ///
+    /// ```
+    /// # use upshift::{Config, Engine, Grants, Limits, profile::sampler::Detail};
+    /// # use upshift::bytecode::{builder::ModuleBuilder, ValueType};
+    /// # let mut builder = ModuleBuilder::new("example");
+    /// # let ints = builder.signature(&[ValueType::Int], Some(ValueType::Int));
+    /// # let count = builder.declare("count", ints, None);
+    /// # let mut code = builder.define(count);
+    /// # let (n, i) = (code.param(0), code.int());
+    /// # code.load_int(i, 0);
+    /// # let top = code.label();
+    /// # code.begin_loop(top);
+    /// # code.int_add_imm(i, i, 1);
+    /// # code.int_lt_loop(i, n, top);
+    /// # code.return_int(i);
+    /// # code.finish(&mut builder);
+    /// # let module = builder.finish();
+    /// # let engine = Engine::new(Config::default());
+    /// # let module = engine.load(&module)?;
+    /// let mut instance = engine.instantiate(&module, Grants::none(), Limits::default())?;
+    /// let count = instance.function::<(i64,), i64>("count")?;
+    /// assert!(instance.start_sampling(1000));
+    /// instance.call(&count, (10_000_000,))?;
+    /// let profile = instance.stop_sampling().expect("it was started");
+    /// // Lines such as `count [optimized] 12`.
+    /// print!("{}", profile.folded(Detail { tiers: true, lines: false }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_sampling(&mut self, frequency: u32) -> bool {
+        self.start_sampling_with(SamplingOptions { frequency, ..SamplingOptions::default() })
+    }
+
+    /// As [`Instance::start_sampling`], with other options.
+    pub fn start_sampling_with(&mut self, options: SamplingOptions) -> bool {
+        self.sampler = None;
+        self.inner.set_sampling(None);
+        self.sampler = Sampler::start(options, &mut self.inner, self.engine.0.machinery.clone());
+        self.sampler.is_some()
+    }
+
+    /// As [`Instance::start_sampling`], with a clock of the caller's: each time that the number grows by one is a tick.
+    pub fn start_sampling_by(&mut self, ticks: Arc<AtomicU64>) {
+        self.sampler = Some(Sampler::counted(ticks, SamplingOptions::default().portion, &mut self.inner));
+    }
+
+    /// Ends what [`Instance::start_sampling`] began; `None` where nothing did.
+    pub fn stop_sampling(&mut self) -> Option<Profile> {
+        let sampler = self.sampler.take()?;
+        Some(sampler.stop(&mut self.inner))
+    }
+
+    /// Begins to write down what becomes of functions and loops in all tiers, and to sample so many times a second, for a report:
+    /// see [`explain`]. Before the first run, so that the report is whole; what was begun before is given up. Whether it began: the
+    /// system may give no thread for the clock.
+    pub fn start_explaining(&mut self, frequency: u32) -> bool {
+        let began = self.start_sampling(frequency);
+        if let Some(driver) = &mut self.driver {
+            driver.set_journal(began.then(Box::default));
+        }
+        self.explained_since = began.then(|| (Instant::now(), self.heap_stats().total_pause));
+        began
+    }
+
+    /// Ends what [`Instance::start_explaining`] began, and gives the report; `None` where nothing did.
+    pub fn stop_explaining(&mut self) -> Option<Report> {
+        let (since, pause) = self.explained_since.take()?;
+        let elapsed = since.elapsed();
+        let profile = self.stop_sampling()?;
+        let collector = self.heap_stats().total_pause.saturating_sub(pause);
+        let journal: Option<Box<Journal>> = self.driver.as_mut().and_then(|d| d.set_journal(None));
+        Some(explain::collect(explain::Input {
+            instance: &self.inner,
+            journal: *journal.unwrap_or_default(),
+            profile,
+            config: self.driver.as_ref().map(|d| d.config()),
+            elapsed,
+            collector,
+            entry: self.modules.last().and_then(|m| m.0.entry),
+        }))
     }
 
     /// What the collector did so far.

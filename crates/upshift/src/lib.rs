@@ -43,13 +43,15 @@
 //! * [`TypedFunction`]: a function of an instance's modules whose types were checked once.
 //! * [`RunError`]: why a run stopped, with the guest's backtrace.
 //! * [`Grants`] and [`Limits`]: what a guest may touch and use up.
+//! * [`Instance::start_sampling`] and [`profile::sampler`]: where its time goes.
+//! * [`Instance::start_explaining`] and [`explain`]: what became of each function and loop, and why it is not faster.
 
 #[doc(hidden)]
 pub mod code_memory;
 mod engine;
 mod error;
+pub mod explain;
 mod function;
-#[doc(hidden)]
 pub mod profile;
 #[doc(hidden)]
 pub mod tiers;
@@ -65,6 +67,7 @@ pub use upshift_bytecode as bytecode;
 pub use upshift_bytecode::TrapCode;
 pub use upshift_runtime::context::InterruptHandle;
 pub use upshift_runtime::feedback;
+pub use upshift_runtime::heap::thread_time;
 pub use upshift_runtime::host::{
     Args, HostContext, HostFunction, HostRegistry, ListView, MapView, RecordView, Ret, Root, Storage, Text,
     TupleView, Val,

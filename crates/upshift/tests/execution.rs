@@ -145,18 +145,28 @@ fn traps_say_where() {
 
 /// `work(n)`: a loop of n turns that calls a function each turn: 1 + n calls, n turns.
 fn work_module() -> upshift::bytecode::Module {
+    module_of_turns(false)
+}
+
+/// A module whose `work` counts to a number, calling a function in each turn; all turns can be skipped, or have to be done.
+fn module_of_turns(done: bool) -> upshift::bytecode::Module {
     let mut m = ModuleBuilder::new("t");
     let leaf = function(&mut m, "leaf", &[Int], Some(Int), |_, f| {
         let a = f.param(0);
         f.return_int(a);
     });
     function(&mut m, "work", &[Int], Some(Int), |_, f| {
-        let (n, i, r) = (f.param(0), f.int(), f.int());
+        let (n, i, r, mixed) = (f.param(0), f.int(), f.int(), f.int());
         let top = f.label();
         f.load_int(i, 0);
+        f.load_int(mixed, 0);
         f.begin_loop(top);
         f.int_move(Reg::window(0), i);
         f.call_int(r, leaf);
+        if done {
+            f.int_xor(mixed, mixed, r);
+            f.int_move(r, mixed);
+        }
         f.int_for_loop(i, n, top);
         f.return_int(i);
     });
@@ -185,7 +195,7 @@ fn fuel_is_exact() {
 
 #[test]
 fn interrupts_and_timeouts_stop_endless_loops() {
-    let module = work_module();
+    let module = module_of_turns(true);
     let mut i = instance_with(
         &module,
         HostRegistry::default(),

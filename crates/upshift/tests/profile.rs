@@ -58,6 +58,7 @@ fn compiled_functions_are_called_and_forgotten() {
             tier,
             address: page as usize,
             size: bytes.len(),
+            text: bytes,
             source: Some("/guest/answer.guest"),
             lines,
             // The frame pointer, the return address and nothing else.

@@ -63,10 +63,15 @@ pub fn page(summary: &Summary<'_>, versions: &[String], repeat: usize) -> String
     for (title, rows) in summary.tables() {
         body.push_str(&format!("<h2>{}</h2>\n<div class=\"wide\">{}</div>\n", escaped(&title), table(&rows)));
     }
+    with_style("Upshift: benchmarks", &body, "cargo xtask bench")
+}
+
+/// A page around its body.
+pub fn with_style(title: &str, body: &str, command: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
-         content=\"width=device-width\">\n<title>Upshift: benchmarks</title>\n<style>\n{STYLE}</style>\n</head>\n\
-         <body>\n{body}<footer>Made by <code>cargo xtask bench</code>.</footer>\n</body>\n</html>\n"
+         content=\"width=device-width\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n{body}<footer>Made by <code>{command}</code>.</footer>\n</body>\n</html>\n"
     )
 }
 
@@ -166,7 +171,7 @@ fn colours(summary: &Summary<'_>) -> Vec<&'static str> {
     (0..summary.contestants.len()).map(pick).collect()
 }
 
-fn table(rows: &[Vec<String>]) -> String {
+pub fn table(rows: &[Vec<String>]) -> String {
     let line = |(index, row): (usize, &Vec<String>)| {
         let tag = if index == 0 { "th" } else { "td" };
         let cells: String = row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell))).collect();

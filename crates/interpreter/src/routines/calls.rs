@@ -8,6 +8,7 @@ use upshift_runtime::frame::{CLEAN, FLAGS, Frame, FunctionEntry, LONG, SPECIAL, 
 use upshift_runtime::linked::{FunctionMeta, LONG_CALL};
 use upshift_runtime::list;
 use upshift_runtime::object::{List, ObjectKind};
+use upshift_runtime::sampling::{Activity, Running};
 use upshift_runtime::trap::Trap;
 use upshift_runtime::value::Value;
 
@@ -48,10 +49,11 @@ unsafe fn charge(s: Site) -> Result<(), Status> {
     // SAFETY: the budget is in the context during routines that may call.
     unsafe {
         (*s.ctx).budget -= 1;
-        if (*s.ctx).budget < 0
-            && let Err(trap) = s.instance().refill()
-        {
-            return Err(s.trap(trap));
+        if (*s.ctx).budget < 0 {
+            s.instance().sampling_poll(s.frame(), s.pc, Running::Unknown);
+            if let Err(trap) = s.instance().refill() {
+                return Err(s.trap(trap));
+            }
         }
         Ok(())
     }
@@ -671,6 +673,7 @@ routines! {
         type Ints = unsafe extern "C" fn(i64, i64, i64, i64, i64, i64, f64, f64, f64, f64, f64, f64, f64, f64) -> i64;
         type Floats = unsafe extern "C" fn(i64, i64, i64, i64, i64, i64, f64, f64, f64, f64, f64, f64, f64, f64) -> f64;
         let address = std::ptr::with_exposed_provenance::<()>(address);
+        s.instance().sampling_enters(s.frame(), s.pc);
         match import.result {
             CType::Double if w.op() == Op::CallCFloat as u16 => {
                 let function: Floats = std::mem::transmute(address);
@@ -688,6 +691,7 @@ routines! {
                 }
             }
         }
+        s.instance().sampling_leaves(s.frame(), s.pc, Some(Activity::Foreign));
         drop(texts);
         Status::Continue
     }

@@ -3,6 +3,7 @@
 
 use upshift_bytecode::{TruthMask, Word};
 use upshift_runtime::context::Context;
+use upshift_runtime::heap::Heap;
 use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::type_of_code;
 use upshift_runtime::map;
@@ -31,6 +32,12 @@ macro_rules! instance {
     ($ctx:ident) => {
         (&mut *$ctx.cast::<Instance>())
     };
+}
+
+/// What is made without the long way; hole where a collection is due, or that way is needed.
+#[inline(always)]
+fn quick(heap: &mut Heap, make: impl FnOnce(&mut Heap) -> Option<Value>) -> Value {
+    if heap.collection_due() { Value::HOLE } else { make(heap).unwrap_or(Value::HOLE) }
 }
 
 helpers! {
@@ -89,6 +96,19 @@ helpers! {
         string::get(&mut instance!(ctx).heap, s, i).unwrap_or(Value::HOLE)
     }
 
+    /// One string followed by another, where that needs little and no collection is due; else hole.
+    string_join(ctx: *mut Context, a: Value, b: Value) -> Value {
+        quick(&mut instance!(ctx).heap, |heap| string::concat_quick(heap, a, b))
+    }
+    /// A slice of a string, where no collection is due and the nursery has room; else hole.
+    string_part(ctx: *mut Context, s: Value, from: i64, to: i64) -> Value {
+        quick(&mut instance!(ctx).heap, |heap| string::slice_quick(heap, s, from, to))
+    }
+    /// An int in decimal, where no collection is due and the nursery has room; else hole.
+    string_decimal(ctx: *mut Context, i: i64) -> Value {
+        quick(&mut instance!(ctx).heap, |heap| string::from_int_quick(heap, i))
+    }
+
     /// The value at a key, or nil.
     map_int_get(m: Value, key: i64) -> Value { map::int_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
     /// Whether there is a key.
@@ -124,4 +144,7 @@ helpers! {
     switch_hash_at(table: *const Word, key: i64) -> i64 { super::hash_switch(table, key as u64) }
     /// The distance that a switch over ints continues at.
     switch_int_at(table: *const Word, key: i64) -> i64 { super::int_switch(table, key) }
+
+    /// Charges turns of a loop that are skipped, of so many units each; gives how many were charged.
+    skip_turns(ctx: *mut Context, turns: i64, units: i64) -> i64 { instance!(ctx).charge_turns(turns, units) }
 }

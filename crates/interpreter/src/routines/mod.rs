@@ -21,6 +21,7 @@ use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::{Frame, FunctionEntry};
 use upshift_runtime::instance::{Instance, Pending};
 use upshift_runtime::object::{Header, List, Tuple};
+use upshift_runtime::sampling::Running;
 use upshift_runtime::trap::{Trap, default_message};
 use upshift_runtime::value::Value;
 
@@ -87,13 +88,13 @@ impl Site {
     #[inline(always)]
     pub unsafe fn safepoint(self) {
         // SAFETY: verified code calls collecting ops where all cells of the frame are valid.
-        unsafe { self.instance().safepoint(self.frame(), (std::ptr::null_mut(), 0)) }
+        unsafe { self.instance().safepoint(self.frame(), self.pc, (std::ptr::null_mut(), 0)) }
     }
     /// As [`Site::safepoint`], with `count` cells of the window, from a slot on, as further roots.
     #[inline(always)]
     pub unsafe fn safepoint_window(self, slot: usize, count: usize) {
         // SAFETY: as above; the verifier saw the window's cells being written.
-        unsafe { self.instance().safepoint(self.frame(), (self.window().add(slot).cast(), count)) }
+        unsafe { self.instance().safepoint(self.frame(), self.pc, (self.window().add(slot).cast(), count)) }
     }
     #[cold]
     #[inline(never)]
@@ -272,6 +273,7 @@ routines! {
     /// The budget went below zero: refills it or traps. Where there are tiers above and the instruction leads back to the
     /// header of a loop, which is where they can be entered, asks for a look at them.
     budget |s| {
+        s.instance().sampling_poll(s.frame(), s.pc, Running::Interpreter);
         if let Err(trap) = s.instance().refill() {
             return s.trap(trap);
         }

@@ -17,18 +17,32 @@
 //!   callee may append in place to globals, boxes, fields or elements ([`Walker::danger`]), the list is marked after all.
 //! * The same holds for operands that wait while later ones are evaluated: `f(g, h())` where `h` appends to the global `g`.
 //! * An append to a global, box, field or element is not done in place if evaluating the appended value is dangerous.
+//! * A `let` variable borrows likewise if it is only looked at, and nothing may append in place to what it was read from
+//!   between its declaration and the end of the last statement of its block that uses it ([`Lifetimes::region`]).
+//! * The last use of a register hands its reference over: nothing looks at the variable again, so whoever gets the list holds
+//!   the only reference if the variable did. `xs = f(xs)` is such a use, since its result replaces what `xs` held. The callee's parameter
+//!   then owns the list, as it owns one that is marked.
+//! * `let xs = p; p = append(xs, v)` and `var xs = p; xs = append(xs, v); p = xs`, where `p` is a field or element that names the
+//!   same place all the while, append in place: `xs` stands for what `p` refers to.
 //! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
 //!   element by a builtin (`first`, `reduce`), here.
 //! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
 //!   returning it marks.
 
+mod lifetimes;
+
+use std::collections::HashMap;
+
 use super::{CallKind, TyKind, Types};
 use crate::builtins::{Builtin, Retains};
-use crate::resolve::{BindSource, Resolution, Resolved, Storage};
+use crate::resolve::{BindInfo, BindSource, Resolution, Resolved, Storage};
+use crate::source::Span;
 use crate::syntax::ast::{
     BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, QueryId, StmtId,
     StmtKind,
 };
+
+use lifetimes::Lifetimes;
 
 /// What evaluating an expression may do.
 mod effect {
@@ -45,12 +59,24 @@ mod effect {
 enum Use {
     /// It is only looked at.
     Look,
-    /// It is stored in another place.
+    /// It is stored where it may be handed out more than once.
     Keep,
+    /// It is stored in another place.
+    Store,
     /// It is the result of the function.
     Return,
     /// It is passed to this parameter.
     Pass(BindId, FunId),
+    /// It becomes the value of this variable, which may borrow it.
+    Lend(BindId),
+}
+
+/// The statement whose expressions are walked, if they are evaluated once and in the order of the text.
+#[derive(Clone, Copy)]
+struct Root {
+    span: Span,
+    /// The register that the statement replaces, and the expression of its new value.
+    replaced: Option<(BindId, Span)>,
 }
 
 struct Walker<'a> {
@@ -66,6 +92,18 @@ struct Walker<'a> {
     /// Places passed to parameters: marked if the parameter does not borrow, or if the flag says that borrowing is not safe.
     passed: Vec<(ExprId, BindId, bool)>,
     fun: Option<FunId>,
+    /// Whether a variable is declared with what a field or element holds.
+    from_places: Vec<bool>,
+    lifetimes: Lifetimes,
+    root: Option<Root>,
+    /// Where the innermost loop of the function starts that is being walked; 0 outside loops.
+    loop_start: u32,
+    /// Likewise the innermost test.
+    test_start: u32,
+    /// The places that variables which borrow were read from.
+    lent: HashMap<BindId, ExprId>,
+    /// The append whose list stands for what the place refers to that its result replaces.
+    continued: Option<ExprId>,
 }
 
 /// Fills in what [`Types`] says about sharing.
@@ -77,6 +115,14 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
     });
     let borrows = borrows.collect();
     let effects = vec![0; program.exprs.len()];
+    let mut from_places = vec![false; count];
+    for stmt in &program.stmts {
+        if let StmtKind::Let { bind, value: Some(value) } = stmt.kind
+            && matches!(program[value].kind, ExprKind::Field { .. } | ExprKind::Index { .. })
+        {
+            from_places[resolution.slot(bind).index()] = true;
+        }
+    }
     let mut walker = Walker {
         program,
         resolution,
@@ -87,9 +133,17 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         follows: Vec::new(),
         passed: Vec::new(),
         fun: None,
+        from_places,
+        lifetimes: Lifetimes::default(),
+        root: None,
+        loop_start: 0,
+        test_start: 0,
+        lent: HashMap::new(),
+        continued: None,
     };
     walker.find_danger();
     walker.find_effects();
+    walker.find_lifetimes();
     walker.block(program.body);
     walker.finish();
 }
@@ -106,10 +160,7 @@ impl Walker<'_> {
         let mut dangerous = vec![false; unknown + 1];
         let owners = owners(program);
         for (index, stmt) in program.stmts.iter().enumerate() {
-            if let StmtKind::Assign { target, value } = stmt.kind
-                && self.append_to(target, value).is_some()
-                && self.register(target).is_none()
-            {
+            if self.appends_elsewhere(stmt.kind) {
                 dangerous[owners.stmts[index] as usize] = true;
             }
         }
@@ -183,6 +234,28 @@ impl Walker<'_> {
         }
     }
 
+    /// Whether a statement may append in place to something other than a register, or to what a variable was read from.
+    fn appends_elsewhere(&self, stmt: StmtKind) -> bool {
+        let StmtKind::Assign { target, value } = stmt else { return false };
+        let Some((list, _)) = self.append(value) else { return false };
+        self.register(target).is_none() && self.same_place(target, list)
+            || self.variable(list).is_some_and(|bind| self.from_places[bind.index()])
+    }
+
+    fn find_lifetimes(&mut self) {
+        let program = self.program;
+        let appends = program.stmts.iter().filter(|stmt| self.appends_elsewhere(stmt.kind));
+        let appends = appends
+            .map(|stmt| {
+                let StmtKind::Assign { value, .. } = stmt.kind else { return (stmt.span.start, None) };
+                let list = self.append(value).and_then(|(list, _)| self.variable(list));
+                (stmt.span.start, list)
+            })
+            .collect();
+        self.lifetimes =
+            Lifetimes::new(program, self.resolution, appends, &self.effects, |id| self.append(id).is_some());
+    }
+
     fn call_effect(&self, fun: usize) -> u8 {
         if self.danger[fun] { effect::CALLS | effect::DANGER } else { effect::CALLS }
     }
@@ -248,30 +321,68 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether all variables in a place are registers, or never assigned by other functions.
+    /// Whether a place stays where it is while other functions run.
     fn is_stable(&self, id: ExprId) -> bool {
-        match self.program[id].kind {
-            ExprKind::Name(_) => self.variable(id).is_some_and(|bind| {
-                let info = self.resolution.bind(bind);
-                info.storage == Storage::Register || info.assignments == 0
-            }),
+        self.is_fixed(id, |info| info.storage == Storage::Register || info.assignments == 0)
+    }
+
+    /// Whether all variables in a place are `fixed`, and only the last step leads into an object, since what another field or element
+    /// holds may be replaced.
+    fn is_fixed(&self, id: ExprId, fixed: impl Fn(&BindInfo) -> bool) -> bool {
+        let plain = |id: ExprId| match self.program[id].kind {
+            ExprKind::Name(_) => self.variable(id).is_some_and(|bind| fixed(self.resolution.bind(bind))),
             ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
-            // What a field or element holds may be replaced by a call.
-            ExprKind::Field { base, .. } => {
-                matches!(self.program[base].kind, ExprKind::Name(_)) && self.is_stable(base)
-            }
-            ExprKind::Index { base, index, .. } => {
-                matches!(self.program[base].kind, ExprKind::Name(_))
-                    && self.is_stable(base)
-                    && self.is_stable(index)
-            }
-            ExprKind::Binary { left, right, .. } => {
-                !matches!(self.program[left].kind, ExprKind::Binary { .. })
-                    && self.is_stable(left)
-                    && self.is_stable(right)
-            }
             _ => false,
+        };
+        let is_name = |id: ExprId| matches!(self.program[id].kind, ExprKind::Name(_));
+        match self.program[id].kind {
+            ExprKind::Field { base, .. } => is_name(base) && plain(base),
+            ExprKind::Index { base, index, .. } => {
+                let index_plain = match self.program[index].kind {
+                    ExprKind::Binary { left, right, .. } => plain(left) && plain(right),
+                    _ => plain(index),
+                };
+                is_name(base) && plain(base) && index_plain
+            }
+            _ => plain(id),
         }
+    }
+
+    /// Whether a variable is a register of the function that is walked, and of no other.
+    fn own(&self, bind: BindId) -> bool {
+        let info = self.resolution.bind(bind);
+        info.storage == Storage::Register
+            && info.source == BindSource::Tree
+            && matches!(info.kind, BindKind::Let | BindKind::Var | BindKind::Param)
+            && !info.captured
+            && info.fun == self.fun
+    }
+
+    /// Whether this use of a variable hands its reference over: nothing looks at what it holds any more.
+    fn hands_over(&self, id: ExprId) -> Option<BindId> {
+        let root = self.root?;
+        let bind = self.variable(id).filter(|&bind| self.own(bind))?;
+        let declared = self.resolution.bind(bind).span.start;
+        // A test that fails leaves its variables to those that follow.
+        if declared < self.test_start {
+            return None;
+        }
+        if let Some((replaced, value)) = root.replaced
+            && replaced == bind
+        {
+            return (self.lifetimes.count_in(bind, value) == 1).then_some(bind);
+        }
+        let again = self.lifetimes.count_in(bind, root.span) != 1
+            || self.lifetimes.used_from(bind, root.span.end)
+            || declared < self.loop_start;
+        (!again).then_some(bind)
+    }
+
+    /// Whether both name the same place at different times, with nothing between that changes a variable in it.
+    fn stays(&self, left: ExprId, right: ExprId) -> bool {
+        self.same_place(left, right)
+            && self.variable(left).is_none()
+            && self.is_fixed(left, |info| info.assignments == 0)
     }
 
     fn keeps(&mut self, bind: BindId) {
@@ -283,11 +394,13 @@ impl Walker<'_> {
         let variable = self.variable(id);
         match how {
             Use::Look => {}
-            Use::Keep => {
+            Use::Keep | Use::Store => {
                 if let Some(bind) = variable {
                     self.keeps(bind);
                 }
-                self.share(id);
+                if how == Use::Keep || self.hands_over(id).is_none() {
+                    self.share(id);
+                }
             }
             Use::Return => {
                 let own = variable.is_some_and(|bind| {
@@ -306,7 +419,17 @@ impl Walker<'_> {
                     self.follows.push((param, bind));
                 }
                 let safe = self.register(id).is_some() || !self.danger[fun.index()];
-                self.passed.push((id, param, safe));
+                if self.hands_over(id).is_none() {
+                    self.passed.push((id, param, safe));
+                }
+            }
+            Use::Lend(bind) => {
+                if let Some(variable) = variable {
+                    self.follows.push((bind, variable));
+                }
+                if self.hands_over(id).is_none() {
+                    self.passed.push((id, bind, true));
+                }
             }
         }
     }
@@ -319,9 +442,81 @@ impl Walker<'_> {
     // ---- The walk ----
 
     fn block(&mut self, block: Block) {
-        for &stmt in &self.program[block.stmts] {
-            self.stmt(stmt);
+        for (index, &stmt) in self.program[block.stmts].iter().enumerate() {
+            let outer = self.root.take();
+            let span = self.program[stmt].span;
+            match self.program[stmt].kind {
+                StmtKind::Let { bind, value: Some(value) } => {
+                    self.root = Some(Root { span, replaced: None });
+                    self.declaration(block, index, bind, value);
+                }
+                _ => self.stmt(stmt),
+            }
+            self.root = outer;
         }
+    }
+
+    /// `let bind = value`, the statement `index` of a block.
+    fn declaration(&mut self, block: Block, index: usize, bind: BindId, value: ExprId) {
+        let program = self.program;
+        let bind = self.resolution.slot(bind);
+        let info = self.resolution.bind(bind);
+        if !self.own(bind) {
+            return self.store(value);
+        }
+        let place = matches!(program[value].kind, ExprKind::Field { .. } | ExprKind::Index { .. });
+        if place && self.is_taken(&program[block.stmts][index + 1..], bind, value) {
+            return self.look(value);
+        }
+        let region = self.lifetimes.region(program, block, index, bind);
+        // A register may hand its list to others, which append to it as to their own.
+        let hazard =
+            if place || matches!(program[value].kind, ExprKind::Name(_)) && self.register(value).is_none() {
+                self.lifetimes.is_hazardous(region, Some(bind))
+            } else {
+                self.lifetimes.grows(region)
+            };
+        self.borrows[bind.index()] = info.assignments == 0 && !hazard;
+        if self.borrows[bind.index()] && place {
+            self.lent.insert(bind, value);
+        }
+        self.expr(value, Use::Lend(bind), 0);
+    }
+
+    /// Whether a variable that was read from a place is appended to, and then stored in the place, before anything else
+    /// can look at the place.
+    fn is_taken(&self, following: &[StmtId], bind: BindId, place: ExprId) -> bool {
+        let program = self.program;
+        let is_variable = |id: ExprId| self.variable(id) == Some(bind);
+        let mut appended = false;
+        for &stmt in following {
+            let StmtKind::Assign { target, value } = program[stmt].kind else { return false };
+            if is_variable(target) {
+                let Some((_, item)) = self.append_to(target, value) else { return false };
+                // An item that fails must leave the place as it was; one that is evaluated first can't change it.
+                let simple = match program[item].kind {
+                    ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
+                    ExprKind::Name(_) => self.register(item).is_some_and(|other| other != bind),
+                    _ => {
+                        !appended
+                            && self.effect(item) == 0
+                            && self.lifetimes.count_in(bind, program[item].span) == 0
+                    }
+                };
+                if !simple {
+                    return false;
+                }
+                appended = true;
+            } else {
+                let span = program[stmt].span;
+                return appended
+                    && is_variable(value)
+                    && self.stays(target, place)
+                    && self.lifetimes.count_in(bind, span) == 1
+                    && !self.lifetimes.used_from(bind, span.end);
+            }
+        }
+        false
     }
 
     fn look(&mut self, id: ExprId) {
@@ -330,6 +525,10 @@ impl Walker<'_> {
 
     fn keep(&mut self, id: ExprId) {
         self.expr(id, Use::Keep, 0);
+    }
+
+    fn store(&mut self, id: ExprId) {
+        self.expr(id, Use::Store, 0);
     }
 
     fn maybe(&mut self, id: Option<ExprId>) {
@@ -354,9 +553,14 @@ impl Walker<'_> {
                     self.keep(value);
                 }
             }
-            StmtKind::Assign { target, value } => self.assign(target, value),
+            StmtKind::Assign { target, value } => {
+                let replaced = self.register(target).map(|bind| (bind, program[value].span));
+                self.root = Some(Root { span: program[id].span, replaced });
+                self.assign(target, value);
+            }
             StmtKind::Fun(fun) | StmtKind::Intent(fun) => self.fun(fun),
             StmtKind::Return(Some(value)) => {
+                self.root = Some(Root { span: program[id].span, replaced: None });
                 if self.fun.is_some() {
                     self.returned(value);
                 } else {
@@ -374,28 +578,35 @@ impl Walker<'_> {
                 }
             }
             StmtKind::While { cond, body } => {
+                let outer = std::mem::replace(&mut self.loop_start, program[id].span.start);
                 self.look(cond);
                 self.block(body);
+                self.loop_start = outer;
             }
             StmtKind::ForIn { bind, items, body } => {
                 self.look(items);
                 // While the variable refers to an element, an append in place to the element would show in it.
-                let fun = self.fun.map_or(program.funs.len(), FunId::index);
-                if self.danger[fun] {
+                if self.lifetimes.is_hazardous((body.span.start, body.span.end), None) {
                     self.keeps(bind);
                 }
-                self.block(body);
+                self.body(id, body);
             }
             StmtKind::ForRange { start, end, body, .. } => {
                 self.look(start);
                 self.look(end);
-                self.block(body);
+                self.body(id, body);
             }
-            StmtKind::Expr(value) | StmtKind::Expect(value) => self.look(value),
-            StmtKind::Test { body, .. }
-            | StmtKind::Bench { body, .. }
-            | StmtKind::Agent { body, .. }
-            | StmtKind::On { body, .. } => self.block(body),
+            StmtKind::Expr(value) => {
+                self.root = Some(Root { span: program[id].span, replaced: None });
+                self.look(value);
+            }
+            StmtKind::Expect(value) => self.look(value),
+            StmtKind::Test { body, .. } | StmtKind::Bench { body, .. } => {
+                let outer = std::mem::replace(&mut self.test_start, program[id].span.start);
+                self.block(body);
+                self.test_start = outer;
+            }
+            StmtKind::Agent { body, .. } | StmtKind::On { body, .. } => self.block(body),
             StmtKind::Type(decl) => {
                 if let crate::syntax::ast::TypeDeclKind::Struct { methods, .. } = program[decl].kind {
                     for &method in &program[methods] {
@@ -424,12 +635,23 @@ impl Walker<'_> {
         }
     }
 
+    /// The body of a loop.
+    fn body(&mut self, id: StmtId, body: Block) {
+        let outer = std::mem::replace(&mut self.loop_start, self.program[id].span.start);
+        self.block(body);
+        self.loop_start = outer;
+    }
+
     fn fun(&mut self, id: FunId) {
         let outer = self.fun.replace(id);
+        let root = self.root.take();
+        let loop_start = std::mem::take(&mut self.loop_start);
         match self.program[id].body {
             Body::Expr(value) => self.returned(value),
             Body::Block(block) => self.block(block),
         }
+        self.root = root;
+        self.loop_start = loop_start;
         self.fun = outer;
     }
 
@@ -463,8 +685,16 @@ impl Walker<'_> {
                 None => found & effect::DANGER == 0 && (found & effect::CALLS == 0 || self.is_stable(target)),
             };
             self.types.in_place[value.index()] = safe;
+        } else if let Some((list, item)) = self.append(value)
+            && let Some(bind) = self.variable(list)
+            && self.lent.get(&bind).is_some_and(|&place| self.stays(target, place))
+            && self.effect(item) == 0
+            && self.hands_over(list).is_some()
+        {
+            self.types.in_place[value.index()] = true;
+            self.continued = Some(value);
         }
-        self.keep(value);
+        self.store(value);
     }
 
     /// Walks an expression. `later` is what is evaluated while its value waits.
@@ -521,18 +751,18 @@ impl Walker<'_> {
                     self.expr(value, how, later);
                 }
             }
-            ExprKind::List(items) => self.keep_all(&program[items]),
+            ExprKind::List(items) => program[items].iter().for_each(|&item| self.store(item)),
             ExprKind::Map(entries) => {
                 for entry in &program[entries] {
                     if let MapKey::Expr(key) = entry.key {
                         self.keep(key);
                     }
-                    self.keep(entry.value);
+                    self.store(entry.value);
                 }
             }
             ExprKind::Struct { fields, .. } | ExprKind::Generate { fields, .. } => {
                 for field in &program[fields] {
-                    self.keep(field.value);
+                    self.store(field.value);
                 }
             }
             ExprKind::Fun(fun) => self.fun(fun),
@@ -590,6 +820,8 @@ impl Walker<'_> {
     fn query(&mut self, id: QueryId) {
         let program = self.program;
         let query = program[id];
+        // What follows the sources is evaluated for each row.
+        let root = self.root.take();
         for source in &program[query.sources] {
             self.expr(source.source, Use::Keep, 0);
         }
@@ -606,6 +838,7 @@ impl Walker<'_> {
         self.maybe(query.skip);
         self.maybe(query.take);
         self.keep(query.select);
+        self.root = root;
     }
 
     fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: u8) {
@@ -633,8 +866,13 @@ impl Walker<'_> {
             CallKind::Builtin(builtin @ (Builtin::Append | Builtin::Push)) => {
                 let _ = builtin;
                 if let [list, item, ..] = *args {
-                    if let Some(bind) = self.variable(list) {
+                    if let Some(bind) = self.variable(list)
+                        && self.continued.take() != Some(id)
+                    {
                         self.keeps(bind);
+                        if self.hands_over(list).is_some() && self.effect(item) & effect::STATEMENTS == 0 {
+                            self.types.in_place[id.index()] = true;
+                        }
                     }
                     let replaced = self.types.in_place[id.index()];
                     // A place whose reference the result replaces may change while the value is evaluated; any other may not.
@@ -668,9 +906,9 @@ impl Walker<'_> {
             | CallKind::FieldValue(_)
             | CallKind::DynamicMethod
             | CallKind::BuiltinMethod
-            | CallKind::Construct(_)
             | CallKind::Extern
             | CallKind::Undefined => self.keep_all(args),
+            CallKind::Construct(_) => args.iter().for_each(|&arg| self.store(arg)),
         }
         if self.hands_out(id) && (how != Use::Look || later & effect::DANGER != 0) {
             self.share(id);

@@ -1,5 +1,7 @@
 //! Builtins on texts. Positions count characters (Unicode scalars).
 
+use std::ops::Deref;
+
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, Ret, Text, Val};
 use upshift_runtime::trap::Trap;
@@ -13,9 +15,63 @@ fn text_arg<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize, what: &str) 
     val.as_str().ok_or_else(|| mismatch(format!("{what} works on strings, not on {}", kind_name(val))))
 }
 
+/// The text of a value.
+enum AnyText<'h> {
+    /// A string's own.
+    Held(Text<'h>),
+    /// That of another value.
+    Made(String),
+}
+
+impl Deref for AnyText<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            AnyText::Held(text) => text,
+            AnyText::Made(text) => text,
+        }
+    }
+}
+
+fn text_of<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<AnyText<'h>, Trap> {
+    match val.as_str() {
+        Some(text) => Ok(AnyText::Held(text)),
+        None => format::text(ctx, val).map(AnyText::Made),
+    }
+}
+
 /// A text argument, or the text of another value.
-fn any_text(ctx: &HostContext<'_>, args: Args<'_>, i: usize) -> Result<String, Trap> {
-    format::text(ctx, args.val(ctx, i)?)
+fn any_text<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize) -> Result<AnyText<'h>, Trap> {
+    text_of(ctx, args.val(ctx, i)?)
+}
+
+/// A string of changed text: `ascii` changes the bytes in place if they are ASCII and few, `any` makes another text.
+fn changed<'h>(
+    ctx: &'h HostContext<'_>,
+    text: &str,
+    ascii: impl FnOnce(&mut [u8]),
+    any: impl FnOnce(&str) -> String,
+) -> Result<Val<'h>, Trap> {
+    let mut short = [0; 64];
+    if let Some(bytes) = short.get_mut(..text.len())
+        && text.is_ascii()
+    {
+        bytes.copy_from_slice(text.as_bytes());
+        ascii(bytes);
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return ctx.string(text);
+        }
+    }
+    ctx.string(&any(text))
+}
+
+/// Where a text begins in another.
+fn find(text: &[u8], part: &[u8]) -> Option<usize> {
+    match *part {
+        [byte] => memchr::memchr(byte, text),
+        _ => memchr::memmem::find(text, part),
+    }
 }
 
 /// An int argument.
@@ -47,13 +103,15 @@ pub fn substring<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
 /// `lower(x)`
 pub fn lower<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    Ok(ctx.string(&any_text(ctx, args, 0)?.to_lowercase())?.into())
+    let text = any_text(ctx, args, 0)?;
+    Ok(changed(ctx, &text, <[u8]>::make_ascii_lowercase, str::to_lowercase)?.into())
 }
 
 /// `upper(x)`
 pub fn upper<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    Ok(ctx.string(&any_text(ctx, args, 0)?.to_uppercase())?.into())
+    let text = any_text(ctx, args, 0)?;
+    Ok(changed(ctx, &text, <[u8]>::make_ascii_uppercase, str::to_uppercase)?.into())
 }
 
 /// `trim(s)`
@@ -73,9 +131,19 @@ pub fn split<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
             pieces.push(ctx.string(c.encode_utf8(&mut buffer))?);
         }
     } else {
-        for piece in text.split(&*separator) {
-            pieces.push(ctx.string(piece)?);
+        let mut start = 0;
+        let mut ends: &mut dyn Iterator<Item = usize> =
+            &mut memchr::memmem::find_iter(text.as_bytes(), separator.as_bytes());
+        let mut bytes;
+        if let [byte] = *separator.as_bytes() {
+            bytes = memchr::memchr_iter(byte, text.as_bytes());
+            ends = &mut bytes;
         }
+        for end in ends {
+            pieces.push(ctx.string(&text[start..end])?);
+            start = end + separator.len();
+        }
+        pieces.push(ctx.string(&text[start..])?);
     }
     Ok(lists::result_list(ctx, None, &pieces)?.into())
 }
@@ -91,7 +159,7 @@ pub fn join<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 /// # Errors
 /// type-mismatch where the first is no list.
 pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>) -> Result<Val<'h>, Trap> {
-    let separator = format::text(ctx, separator)?;
+    let separator = text_of(ctx, separator)?;
     let mut out = Vec::new();
     match list.as_list() {
         Some(items) => {
@@ -99,7 +167,10 @@ pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>
                 if i > 0 {
                     out.extend_from_slice(separator.as_bytes());
                 }
-                format::write(ctx, &mut out, item, format::Notation::Text)?;
+                match item.as_str() {
+                    Some(text) => out.extend_from_slice(text.as_bytes()),
+                    None => format::write(ctx, &mut out, item, format::Notation::Text)?,
+                }
             }
         }
         None if list.is_nil() => {}
@@ -125,7 +196,7 @@ pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
         return Ok(Ret::Int(-1));
     }
     let (text, part) = (text_arg(ctx, args, 0, "indexOf")?, text_arg(ctx, args, 1, "indexOf")?);
-    Ok(Ret::Int(match memchr::memmem::find(text.as_bytes(), part.as_bytes()) {
+    Ok(Ret::Int(match find(text.as_bytes(), part.as_bytes()) {
         Some(at) => text[..at].chars().count() as i64,
         None => -1,
     }))
@@ -207,6 +278,7 @@ pub fn repeat<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
 pub fn parse_int<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let text = any_text(ctx, args, 0)?;
+    let text: &str = &text;
     let base = if args.len() > 1 { int_arg(ctx, args, 1, "parseIntStr")? } else { 10 };
     if !(2..=36).contains(&base) {
         return Err(Trap::new(
@@ -214,7 +286,7 @@ pub fn parse_int<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
             format!("parseIntStr: the base is {base}, not from 2 to 36"),
         ));
     }
-    i64::from_str_radix(&text, base as u32).map(Ret::Int).map_err(|e| {
+    i64::from_str_radix(text, base as u32).map(Ret::Int).map_err(|e| {
         use std::num::IntErrorKind;
         match e.kind() {
             IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => {

@@ -30,7 +30,7 @@ impl Body<'_, '_> {
                 return false;
             }
             *budget -= 1;
-            match body.cx.program[id].kind {
+            match body.cx.kind(id) {
                 ExprKind::Int(_)
                 | ExprKind::Float(_)
                 | ExprKind::Bool(_)
@@ -59,7 +59,7 @@ impl Body<'_, '_> {
     pub fn jump_if(&mut self, cond: ExprId, sense: bool, target: Label, back: bool) {
         let node = self.cx.program[cond];
         self.span(node.span);
-        match node.kind {
+        match self.cx.kind(cond) {
             ExprKind::Bool(value) => {
                 if value == sense {
                     branch!(self, back, jump / jump_loop(target));

@@ -34,7 +34,7 @@ fn expression_flags(cx: &Lowerer<'_>, id: ExprId, flags: &[u8]) -> u8 {
     let of = |e: ExprId| flags[e.index()];
     let is = |e: ExprId, kind: TyKind| cx.types.get(cx.types.expr(e)) == Ty { kind, nullable: false };
     let number = |e: ExprId| is(e, TyKind::Int) || is(e, TyKind::Float);
-    match cx.program[id].kind {
+    match cx.kind(id) {
         ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::None => 0,
         ExprKind::Name(_) => match cx.resolution.name(id) {
             Resolved::Bind(bind) if cx.types.bind(bind) == cx.types.expr(id) => 0,
@@ -96,7 +96,7 @@ impl Body<'_, '_> {
         if self.cx.types.shares(id) {
             return false;
         }
-        match self.cx.program[id].kind {
+        match self.cx.kind(id) {
             ExprKind::Int(_)
             | ExprKind::Float(_)
             | ExprKind::Bool(_)
@@ -186,7 +186,7 @@ impl Body<'_, '_> {
         let node = self.cx.program[id];
         let ty = self.expr_ty(id);
         self.span(node.span);
-        let val = match node.kind {
+        let val = match self.cx.kind(id) {
             ExprKind::Error | ExprKind::None => self.null(None),
             ExprKind::Int(value) => self.int_literal(value, ty, dst),
             ExprKind::Float(value) => {
@@ -983,7 +983,7 @@ impl Body<'_, '_> {
                 result
             }
             UnaryOp::Neg => {
-                if let ExprKind::Int(value) = self.cx.program[operand].kind
+                if let ExprKind::Int(value) = self.cx.kind(operand)
                     && let Some(negative) = value.checked_neg()
                 {
                     return self.int_literal(negative, ty, dst);

@@ -33,9 +33,9 @@ use upshift_bytecode::{
 };
 
 use crate::infer::{CallKind, TyId, Types};
-use crate::resolve::{Resolution, Storage};
+use crate::resolve::{Resolution, Resolved, Storage};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind};
+use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind, UnaryOp};
 
 use body::Body;
 
@@ -113,6 +113,7 @@ pub fn lower(
         unions: Vec::new(),
         ctors: Vec::new(),
         globals: HashMap::default(),
+        constants: HashMap::default(),
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::default(),
         function_values: HashMap::default(),
@@ -152,6 +153,8 @@ struct Lowerer<'a> {
     unions: Vec<UnionId>,
     ctors: Vec<RecordId>,
     globals: HashMap<BindId, GlobalId>,
+    /// The literals that variables of functions and inner functions always hold.
+    constants: HashMap<BindId, ExprKind>,
     functions: Vec<Option<Declared>>,
     /// Closures without captures that call a top-level function.
     wrappers: HashMap<FunId, FuncId>,
@@ -180,6 +183,7 @@ impl<'a> Lowerer<'a> {
         self.declare_protocol();
         self.declare_globals();
         self.declare_function_values();
+        self.find_constants();
         self.find_assignments_in_expressions();
         self.find_appends();
         self.flags = expr::flags(self);
@@ -193,6 +197,47 @@ impl<'a> Lowerer<'a> {
             let builder = self.module.define(declared.id);
             Body::function(self, fun, builder);
         }
+    }
+
+    /// `let` variables of a literal that are more than registers are not read: their uses are the literal.
+    fn find_constants(&mut self) {
+        for stmt in &self.program.stmts {
+            let StmtKind::Let { bind, value: Some(value) } = stmt.kind else { continue };
+            let slot = self.resolution.slot(bind);
+            let info = self.resolution.bind(slot);
+            if info.assignments > 0 || info.read_early || info.storage == Storage::Register {
+                continue;
+            }
+            let kind = match self.program[value].kind {
+                ExprKind::Unary { op: UnaryOp::Neg, operand } => match self.program[operand].kind {
+                    ExprKind::Int(value) => value.checked_neg().map(ExprKind::Int),
+                    ExprKind::Float(value) => Some(ExprKind::Float(-value)),
+                    _ => None,
+                },
+                kind => Some(kind),
+            };
+            let fits = |kind: &ExprKind| match kind {
+                ExprKind::Int(_) => matches!(self.types.bind(slot), TyId::INT | TyId::FLOAT),
+                ExprKind::Float(_) => self.types.bind(slot) == TyId::FLOAT,
+                ExprKind::Bool(_) => self.types.bind(slot) == TyId::BOOL,
+                ExprKind::Str(_) => self.types.bind(slot) == TyId::STRING,
+                _ => false,
+            };
+            if let Some(kind) = kind.filter(fits) {
+                self.constants.insert(slot, kind);
+            }
+        }
+    }
+
+    /// What kind of expression it is: for the name of a constant, the literal.
+    fn kind(&self, id: ExprId) -> ExprKind {
+        let kind = self.program[id].kind;
+        if matches!(kind, ExprKind::Name(_))
+            && let Resolved::Bind(bind) = self.resolution.name(id)
+        {
+            return self.constants.get(&self.resolution.slot(bind)).copied().unwrap_or(kind);
+        }
+        kind
     }
 
     fn declare_protocol(&mut self) {

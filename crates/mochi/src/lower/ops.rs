@@ -49,7 +49,7 @@ impl Body<'_, '_> {
 
     /// The small constant that an operand is, if it is one.
     pub fn small_int(&self, id: ExprId) -> Option<i16> {
-        let value = match self.cx.program[id].kind {
+        let value = match self.cx.kind(id) {
             ExprKind::Int(value) => value,
             ExprKind::Unary { op: UnaryOp::Neg, operand } => match self.cx.program[operand].kind {
                 ExprKind::Int(value) => -value,

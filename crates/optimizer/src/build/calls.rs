@@ -15,8 +15,8 @@ use upshift_runtime::routine::Routine;
 use super::{Builder, Env, Frame, Guest, type_of};
 use crate::flow::{self, Flow, Slots};
 use crate::ir::{
-    Class, Cond, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData, Target, Type, Value,
-    Width,
+    CallSite, Class, Cond, Inlining, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData,
+    Target, Type, Value, Width,
 };
 use std::mem::offset_of;
 
@@ -105,9 +105,13 @@ impl<'a> Builder<'a> {
         self.calls = true;
         self.charge(frame);
         let result = Self::result_of(inst);
-        if let Some(flow) = self.inlinable(frame, callee, index) {
-            self.inline(frame, inst, callee, index, flow, args, after);
-            return;
+        match self.inlinable(frame, callee, index) {
+            Ok(flow) => {
+                self.note_call(frame, Some(index), Inlining::Done);
+                self.inline(frame, inst, callee, index, flow, args, after);
+                return;
+            }
+            Err(reason) => self.note_call(frame, Some(index), reason),
         }
         let site = self.site(SiteData {
             routine: u32::MAX,
@@ -128,15 +132,27 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether a function is inlined here, and what is known of it.
-    fn inlinable(&mut self, frame: &Frame<'a>, callee: Guest<'a>, index: u32) -> Option<Rc<Flow>> {
+    /// Keeps for reports what was made of a call.
+    fn note_call(&mut self, frame: &Frame<'a>, callee: Option<u32>, inlining: Inlining) {
+        let (function, word) = (frame.guest.meta.index, self.word);
+        self.func.calls.push(CallSite { function, word, callee, inlining });
+    }
+
+    /// What is known of a function that is inlined here, or why it is not.
+    fn inlinable(&mut self, frame: &Frame<'a>, callee: Guest<'a>, index: u32) -> Result<Rc<Flow>, Inlining> {
         let o = self.options;
         let again = frame.chain.iter().filter(|&&f| f == index).count() as u32;
-        if frame.depth >= o.depth || callee.meta.len > 2 * o.callee || again > o.recursion {
-            return None;
+        if again > o.recursion {
+            return Err(Inlining::Recursive);
+        }
+        if frame.depth >= o.depth {
+            return Err(Inlining::Depth);
+        }
+        if callee.meta.len > 2 * o.callee {
+            return Err(Inlining::TooLarge);
         }
         if frame.base + frame.guest.meta.layout.size() > 4_000 {
-            return None;
+            return Err(Inlining::Budget);
         }
         let flow = match self.flows.get(&index) {
             Some(flow) => flow.clone(),
@@ -151,11 +167,18 @@ impl<'a> Builder<'a> {
         // Nor are loops worth having in every copy.
         let repeats = again > 0 || (1..frame.chain.len()).any(|i| frame.chain[..i].contains(&frame.chain[i]));
         if repeats && !flow.loops.is_empty() {
-            return None;
+            return Err(Inlining::Recursive);
         }
-        let fits =
-            flow.regular && flow.instructions <= limit && self.instructions + flow.instructions <= o.total;
-        fits.then_some(flow)
+        if !flow.regular {
+            return Err(Inlining::Irregular);
+        }
+        if flow.instructions > limit {
+            return Err(if again == 0 { Inlining::TooLarge } else { Inlining::Recursive });
+        }
+        if self.instructions + flow.instructions > o.total {
+            return Err(Inlining::Budget);
+        }
+        Ok(flow)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call has all of these")]
@@ -282,6 +305,7 @@ impl<'a> Builder<'a> {
             self.call(frame, inst, callee, index, args, after, 1);
             return;
         }
+        self.note_call(frame, None, Inlining::Unknown);
         let size = frame.guest.meta.layout.size();
         self.reach(frame.base + size);
         self.calls = true;
@@ -332,6 +356,13 @@ impl<'a> Builder<'a> {
                 !c.code.is_empty() && m.plain && m.environment && m.params.len() == argc && any(&m.result)
             });
         let Some(callee) = callee else {
+            let one = seen.cached == 1 && seen.flags & MEGAMORPHIC == 0;
+            let inlining = match (one, seen.cached) {
+                (true, _) if self.may_assume(frame) => Inlining::Foreign,
+                (true, _) | (false, 0) => Inlining::Unknown,
+                (false, _) => Inlining::Several,
+            };
+            self.note_call(frame, one.then_some(seen.ids[0]), inlining);
             self.routine(frame, inst, Routine::CellCall);
             return;
         };

@@ -12,6 +12,8 @@
 //! way back charges before it jumps.
 
 mod calls;
+mod cells;
+mod data;
 mod ops;
 
 use std::collections::HashMap;

@@ -1,51 +1,23 @@
-//! One arm per op of the bytecode.
+//! One arm per op of the bytecode, and what arms share: routines, helpers, ways that meet. `cells.rs` has what is dynamic, `data.rs` lists,
+//! maps and strings.
 
 use std::mem::offset_of;
 use upshift_bytecode::ops::Role;
-use upshift_bytecode::{
-    Effects, Immediate, Inst as Bytecode, Kind, NumberPolicy, Op as Code, OperandKind, TruthMask, ValueType,
-};
+use upshift_bytecode::{Effects, Immediate, Inst as Bytecode, Op as Code, OperandKind, ValueType};
 use upshift_runtime::context::Context;
-use upshift_runtime::object::{
-    Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, StringObject, Tuple, list_bits,
-};
+use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
-use super::{ANYWHERE, Builder, Edge, Frame, Headers, Test, Told, type_of};
+use super::cells::Arithmetic;
+use super::data::{BOOLS, CELLS, FLOATS, INTS};
+use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
     Block, Class, Cond, InstData, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target, Type, Value,
     Width,
 };
-
-/// Which memory the elements of lists of a storage kind are, how wide they are, and the routine that appends where there is no room.
-#[derive(Clone, Copy)]
-struct Elements {
-    class: Class,
-    width: Width,
-    ty: Type,
-}
-
-const INTS: Elements = Elements { class: Class::Ints, width: Width::Int, ty: Type::Int };
-const FLOATS: Elements = Elements { class: Class::Floats, width: Width::Float, ty: Type::Float };
-const BOOLS: Elements = Elements { class: Class::Bools, width: Width::U8, ty: Type::Int };
-const CELLS: Elements = Elements { class: Class::Cells, width: Width::Cell, ty: Type::Cell };
-
-/// A type of more shapes is left to a helper, which searches.
-const SHAPES: usize = 4;
-
-const INT: u16 = 1 << Kind::Int as u16;
-const FLOAT: u16 = 1 << Kind::Float as u16;
-
-/// How two numbers of dynamic ops are combined.
-#[derive(Clone, Copy)]
-enum Arithmetic {
-    Add,
-    Sub,
-    Mul,
-}
 
 impl<'a> Builder<'a> {
     /// A branch: the ways go on in blocks of their own.
@@ -106,7 +78,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The condition of a branch, 1 where it jumps.
-    fn condition(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) -> Value {
+    pub(super) fn condition(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) -> Value {
         let o = inst.operands;
         let ints = |c: &mut Self, cond| {
             let (a, b) = (c.int(o[0]), c.int(o[1]));
@@ -185,21 +157,21 @@ impl<'a> Builder<'a> {
     }
 
     /// A value where nothing is reached any more: the block has ended, so it stands in no block.
-    fn iconst_nowhere(&mut self) -> Value {
+    pub(super) fn iconst_nowhere(&mut self) -> Value {
         let (_, v) = self.func.make(InstData::new(Op::Iconst, &[]));
         v.unwrap_or(Value::from_u32_checked(0))
     }
 
-    fn not(&mut self, a: Value) -> Value {
+    pub(super) fn not(&mut self, a: Value) -> Value {
         let zero = self.iconst(0);
         self.icmp(Cond::Eq, a, zero)
     }
 
-    fn context(&mut self, offset: usize) -> Value {
+    pub(super) fn context(&mut self, offset: usize) -> Value {
         self.def(InstData::new(Op::Context, &[]).imm(offset as i64))
     }
 
-    fn switch(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, edges: &mut [Vec<Edge>]) {
+    pub(super) fn switch(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, edges: &mut [Vec<Edge>]) {
         let at = self.word;
         let distance = inst.operands[1] as u32;
         let (cases, value) = match inst.op {
@@ -246,19 +218,19 @@ impl<'a> Builder<'a> {
     // ---- Routines and helpers ----
 
     /// What a routine of an op may do.
-    fn effects(op: Code) -> SiteEffects {
+    pub(super) fn effects(op: Code) -> SiteEffects {
         let e = op.effects();
         let calls = e.has(Effects::CALL);
         SiteEffects { writes: calls || e.has(Effects::WRITE), reads: true, collects: e.collects(), calls }
     }
 
     /// The register that an instruction defines.
-    fn destination(inst: &Bytecode) -> Option<(u32, Type)> {
+    pub(super) fn destination(inst: &Bytecode) -> Option<(u32, Type)> {
         flow::registers(inst).find(|r| r.1 != Role::Use).map(|(slot, _, bank)| (slot, type_of(bank)))
     }
 
     /// The site of a routine that does an instruction.
-    fn routine_site(&mut self, frame: &Frame<'a>, inst: &Bytecode, routine: Routine) -> Site {
+    pub(super) fn routine_site(&mut self, frame: &Frame<'a>, inst: &Bytecode, routine: Routine) -> Site {
         let dst = Self::destination(inst);
         let effects = Self::effects(inst.op);
         self.site(SiteData {
@@ -294,29 +266,38 @@ impl<'a> Builder<'a> {
         v
     }
 
+    /// What a helper makes, or where that is hole, a routine.
+    pub(super) fn quick_routine(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        routine: Routine,
+        helper: Helper,
+        args: &[Value],
+    ) {
+        let made = self.helper(helper, args);
+        let bits = self.unary(Op::Bits, made);
+        let hole = self.iconst(Cell::HOLE.bits() as i64);
+        let there = self.icmp(Cond::Ne, bits, hole);
+        let v =
+            self.join(there, Type::Cell, [false, true], |_| Some(made), |c| c.routine(frame, inst, routine));
+        if let Some((slot, _)) = Self::destination(inst) {
+            self.set(i64::from(slot), v);
+        }
+    }
+
     /// Notes that frames reach to a slot.
     pub(super) fn reach(&mut self, slot: u32) {
         self.extent = self.extent.max(slot);
     }
 
     pub(super) fn helper(&mut self, helper: Helper, args: &[Value]) -> Value {
-        let info = helper.info();
-        let site = self.site(SiteData {
-            routine: u32::MAX,
-            kind: RoutineKind::Plain,
-            slot: u32::MAX,
-            uses: None,
-            result: info.result,
-            callee: 0,
-            params: Box::default(),
-            header: 0,
-            effects: SiteEffects { writes: info.writes, reads: info.reads, collects: false, calls: false },
-        });
+        let site = self.site(helper.site());
         self.def(InstData::new(Op::Helper, args).imm(helper as i64).site(site))
     }
 
     /// Where two ways meet: `make` appends to each, in the block that it is given, and gives the value.
-    fn join(
+    pub(super) fn join(
         &mut self,
         cond: Value,
         ty: Type,
@@ -346,7 +327,7 @@ impl<'a> Builder<'a> {
     }
 
     /// As [`Builder::join`], without a value.
-    fn meet(
+    pub(super) fn meet(
         &mut self,
         cond: Value,
         cold: [bool; 2],
@@ -367,7 +348,7 @@ impl<'a> Builder<'a> {
 
     /// What `quick` makes, unless something that it requires does not hold: then what `slow` makes, which runs seldom if `cold`. What it
     /// requires goes to the block that it is given, by [`Builder::require`].
-    fn attempt(
+    pub(super) fn attempt(
         &mut self,
         ty: Option<Type>,
         cold: bool,
@@ -388,742 +369,45 @@ impl<'a> Builder<'a> {
         ty.map(|ty| self.func.add_param(after, ty))
     }
 
-    fn set_result(&mut self, slot: i64, value: Option<Value>) {
+    pub(super) fn set_result(&mut self, slot: i64, value: Option<Value>) {
         if let Some(v) = value {
             self.set(slot, v);
         }
     }
 
     /// Goes to a block unless a condition holds.
-    fn require(&mut self, cond: Value, fail: Block) {
+    pub(super) fn require(&mut self, cond: Value, fail: Block) {
         let next = self.add_block(false);
         self.push(InstData::new(Op::Branch, &[cond]).targets([next, fail].map(Target::new)));
         self.cur = next;
     }
 
-    /// The entries of a map, the position of a key's entry where the map expects it, and the value there.
-    fn expected_entry(&mut self, map: Value, key: Value, fail: Block) -> (Value, Value, Value) {
-        let int = self.func.ty(key) == Type::Int;
-        let base = self.load(Class::Guess, Width::Int, map, offset_of!(MapObject, base));
-        let used = self.load(Class::Map, Width::U32, map, offset_of!(MapObject, used));
-        let entry = if int { self.binary(Op::Isub, key, base) } else { base };
-        let inside = self.icmp(Cond::Ult, entry, used);
-        self.require(inside, fail);
-        let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
-        // Two words an entry.
-        let one = self.iconst(1);
-        let at = self.binary(Op::Ishl, entry, one);
-        let width = if int { Width::Int } else { Width::Cell };
-        let found = self.load_at(Class::Entry, width, entries, at, Buffer::DATA);
-        let here = if int { self.icmp(Cond::Eq, found, key) } else { self.binary(Op::Same, found, key) };
-        self.require(here, fail);
-        let value = self.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8);
-        let gone = self.cconst(Cell::TOMBSTONE);
-        let gone = self.binary(Op::Same, value, gone);
-        let there = self.not(gone);
-        self.require(there, fail);
-        (entries, at, value)
-    }
-
-    // ---- Cells ----
-
-    fn truthy(&mut self, a: Value, mask: i64) -> Value {
-        let yes = self.cconst(Cell::TRUE);
-        let is_true = self.binary(Op::Same, a, yes);
-        self.join(
-            is_true,
-            Type::Int,
-            [false, false],
-            |c| Some(c.iconst(1)),
-            |c| {
-                let no = c.cconst(Cell::FALSE);
-                let is_false = c.binary(Op::Same, a, no);
-                let falsy = TruthMask(mask as u16).has(TruthMask::FALSE);
-                Some(c.join(
-                    is_false,
-                    Type::Int,
-                    [false, true],
-                    |c| Some(c.iconst(i64::from(!falsy))),
-                    |c| {
-                        let mask = c.iconst(mask);
-                        Some(c.helper(Helper::CellTruthy, &[a, mask]))
-                    },
-                ))
-            },
-        )
-    }
-
-    fn string_equal(&mut self, a: Value, b: Value) -> Value {
-        let same = self.binary(Op::Same, a, b);
-        self.join(
-            same,
-            Type::Int,
-            [false, false],
-            |c| Some(c.iconst(1)),
-            |c| {
-                // Inline ones are equal only if their bits are.
-                let (x, y) = (c.unary(Op::IsObject, a), c.unary(Op::IsObject, b));
-                let both = c.binary(Op::Iand, x, y);
-                Some(c.join(
-                    both,
-                    Type::Int,
-                    [false, false],
-                    |c| Some(c.helper(Helper::StringEqual, &[a, b])),
-                    |c| Some(c.iconst(0)),
-                ))
-            },
-        )
-    }
-
-    /// Whether a cell is of a type, which is given by its code.
-    fn cell_test(&mut self, a: Value, code: i64) -> Value {
-        let test = self.facts.test(code as u32);
-        let Some(test) = test.filter(|t| !matches!(&t.what, Told::Shapes(all) if all.len() > SHAPES)) else {
-            let ty = self.iconst(code);
-            return self.helper(Helper::CellTest, &[a, ty]);
-        };
-        if test.nullable {
-            let nil = self.cconst(Cell::NIL);
-            let is_nil = self.binary(Op::Same, a, nil);
-            let what = test.what;
-            return self.join(
-                is_nil,
-                Type::Int,
-                [false, false],
-                |c| Some(c.iconst(1)),
-                |c| Some(c.told(a, what)),
-            );
-        }
-        self.told(a, test.what)
-    }
-
-    fn told(&mut self, a: Value, what: Told) -> Value {
-        let (kind, shapes) = match what {
-            Told::Float => return self.unary(Op::IsFloat, a),
-            Told::Bool => {
-                let (yes, no) = (self.cconst(Cell::TRUE), self.cconst(Cell::FALSE));
-                let (yes, no) = (self.binary(Op::Same, a, yes), self.binary(Op::Same, a, no));
-                return self.binary(Op::Ior, yes, no);
-            }
-            Told::Kind(kind) => (kind, Vec::new()),
-            Told::Shapes(shapes) => (ObjectKind::Record, shapes),
-        };
-        let object = self.unary(Op::IsObject, a);
-        self.join(
-            object,
-            Type::Int,
-            [false, false],
-            |c| {
-                let k = c.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
-                let wanted = c.iconst(kind as i64);
-                let mut is = c.icmp(Cond::Eq, k, wanted);
-                if kind == ObjectKind::Record {
-                    let shape = c.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
-                    let mut any = None;
-                    for id in shapes {
-                        let id = c.iconst(i64::from(id));
-                        let this = c.icmp(Cond::Eq, shape, id);
-                        any = Some(match any {
-                            Some(any) => c.binary(Op::Ior, any, this),
-                            None => this,
-                        });
-                    }
-                    let any = match any {
-                        Some(any) => any,
-                        None => c.iconst(0),
-                    };
-                    is = c.binary(Op::Iand, is, any);
-                }
-                Some(is)
-            },
-            |c| Some(c.iconst(0)),
-        )
-    }
-
-    /// Leaves unless a cell is an object of a kind.
-    fn guard_kind(&mut self, frame: &Frame<'a>, a: Value, kind: ObjectKind, reason: Reason) {
-        let object = self.unary(Op::IsObject, a);
-        self.guard(frame, object, reason);
-        let k = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
-        let wanted = self.iconst(kind as i64);
-        let is = self.icmp(Cond::Eq, k, wanted);
-        self.guard(frame, is, reason);
-    }
-
-    fn box_int(&mut self, frame: &Frame<'a>, inst: &Bytecode, a: Value) -> Value {
-        let site = self.routine_site(frame, inst, Routine::BoxInt);
-        let state = self.state(frame);
-        self.def(InstData::new(Op::BoxInt, &[a]).state(state).site(site))
-    }
-
-    /// Whether an int has 48 bits.
-    fn fits(&mut self, a: Value) -> Value {
-        let sixteen = self.iconst(16);
-        let up = self.binary(Op::Ishl, a, sixteen);
-        let down = self.binary(Op::IshrS, up, sixteen);
-        self.icmp(Cond::Eq, down, a)
-    }
-
-    /// Leaves unless an int has 48 bits.
-    fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
-        let fits = self.fits(a);
-        self.guard(frame, fits, Reason::Wide);
-    }
-
-    /// The float in a cell that was seen to be of these kinds of number; `check` is given what has to hold.
-    fn number(&mut self, a: Value, kinds: u16, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
-        if kinds == FLOAT {
-            let is = self.unary(Op::IsFloat, a);
-            check(self, is);
-            return self.unary(Op::CellFloat, a);
-        }
-        if kinds == INT {
-            let is = self.unary(Op::IsSmall, a);
-            check(self, is);
-            let i = self.unary(Op::SmallInt, a);
-            return self.unary(Op::FfromInt, i);
-        }
-        let is = self.unary(Op::IsFloat, a);
-        self.join(
-            is,
-            Type::Float,
-            [false, false],
-            |c| Some(c.unary(Op::CellFloat, a)),
-            |c| {
-                let small = c.unary(Op::IsSmall, a);
-                check(c, small);
-                let i = c.unary(Op::SmallInt, a);
-                Some(c.unary(Op::FfromInt, i))
-            },
-        )
-    }
-
-    /// The sum, difference or product of two cells that were seen to be numbers of these kinds, as a cell; `check` is given what has
-    /// to hold.
-    fn combined(
-        &mut self,
-        what: Arithmetic,
-        [a, b]: [Value; 2],
-        [l, r]: [u16; 2],
-        check: &mut dyn FnMut(&mut Self, Value),
-    ) -> Value {
-        let both = |c: &mut Self| {
-            let (x, y) = (c.unary(Op::IsSmall, a), c.unary(Op::IsSmall, b));
-            (x, y)
-        };
-        let ints = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
-            let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
-            // Small ints: sums and differences stay within 64 bits.
-            let op = match what {
-                Arithmetic::Add => Op::Iadd,
-                Arithmetic::Sub => Op::Isub,
-                Arithmetic::Mul => {
-                    let over = c.binary(Op::ImulOverflows, x, y);
-                    let fits = c.not(over);
-                    check(c, fits);
-                    Op::Imul
-                }
-            };
-            let v = c.binary(op, x, y);
-            let fits = c.fits(v);
-            check(c, fits);
-            c.unary(Op::BoxSmall, v)
-        };
-        let floats = |c: &mut Self, l, r, check: &mut dyn FnMut(&mut Self, Value)| {
-            let x = c.number(a, l, check);
-            let y = c.number(b, r, check);
-            let op = match what {
-                Arithmetic::Add => Op::Fadd,
-                Arithmetic::Sub => Op::Fsub,
-                Arithmetic::Mul => Op::Fmul,
-            };
-            let v = c.binary(op, x, y);
-            c.unary(Op::BoxFloat, v)
-        };
-        if l == INT && r == INT {
-            let (x, y) = both(self);
-            check(self, x);
-            check(self, y);
-            return ints(self, check);
-        }
-        if l & INT == 0 || r & INT == 0 {
-            return floats(self, l, r, check);
-        }
-        let (x, y) = both(self);
-        let both = self.binary(Op::Iand, x, y);
-        let mut blocks = self.split(both, [false, false]).into_iter();
-        let after = self.func.blocks.push(Default::default());
-        for (n, block) in blocks.by_ref().enumerate() {
-            self.cur = block;
-            let v = if n == 0 { ints(self, check) } else { floats(self, l, r, check) };
-            self.goto(after, &[v]);
-        }
-        self.func.layout.push(after);
-        self.cur = after;
-        self.func.add_param(after, Type::Cell)
-    }
-
-    /// Whether assumptions may be made at the instruction.
-    pub(super) fn may_assume(&self, frame: &Frame<'a>) -> bool {
-        self.options.speculate && !self.facts.failed(frame.guest.meta.index, self.word)
-    }
-
-    fn arithmetic(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, what: Arithmetic, routine: Routine) {
-        let o = inst.operands;
-        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
-        let seen = self.facts.feedback(o[4] as u32);
-        let (l, r) = (seen.left, seen.right);
-        let numbers = INT | FLOAT;
-        let plain = l != 0
-            && r != 0
-            && (l | r) & !numbers == 0
-            && !policy.has(NumberPolicy::WRAP32)
-            && (policy.has(NumberPolicy::PROMOTE) || (l == r && l != numbers));
-        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
-        let frame = &*frame;
-        if plain && self.may_assume(frame) {
-            let v = self.combined(what, [a, b], [l, r], &mut |c, is| c.guard(frame, is, Reason::Kind));
-            return self.set(o[0], v);
-        }
-        if l == 0 && self.options.unseen && self.may_assume(frame) {
-            return self.exit(frame, Reason::Unseen);
-        }
-        let mut kinds = [l & numbers, r & numbers];
-        if !policy.has(NumberPolicy::PROMOTE) {
-            // Both of one kind; ints first.
-            kinds = [kinds[0] & kinds[1]; 2];
-            if kinds[0] == numbers {
-                kinds = [INT; 2];
-            }
-        }
-        if policy.has(NumberPolicy::WRAP32) || kinds.contains(&0) {
-            self.routine(frame, inst, routine);
-            return;
-        }
-        let v = self.attempt(
-            Some(Type::Cell),
-            (l | r) & !numbers == 0,
-            |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
-            |c| c.routine(frame, inst, routine),
-        );
-        self.set_result(o[0], v);
-    }
-
-    fn comparison(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, cond: Cond, routine: Routine) {
-        let o = inst.operands;
-        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
-        let seen = self.facts.feedback(o[4] as u32);
-        let (l, r) = (seen.left, seen.right);
-        let assume = self.may_assume(frame);
-        if l == 0 && self.options.unseen && assume {
-            return self.exit(frame, Reason::Unseen);
-        }
-        let equality = matches!(cond, Cond::Eq | Cond::Ne);
-        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
-        let text = 1 << Kind::String as u16;
-        let numbers = INT | FLOAT;
-        let frame = &*frame;
-        let guard = &mut |c: &mut Self, is| c.guard(frame, is, Reason::Kind);
-        if assume && l == INT && r == INT {
-            let v = self.small_compared(cond, a, b, guard);
-            return self.set(o[0], v);
-        }
-        if assume
-            && (l | r) & !numbers == 0
-            && (l == FLOAT && r == FLOAT
-                || !equality && policy.has(NumberPolicy::PROMOTE) && (l & INT == 0 || r & INT == 0))
-        {
-            let x = self.number(a, l, guard);
-            let y = self.number(b, r, guard);
-            let v = self.fcmp(cond, x, y);
-            return self.set(o[0], v);
-        }
-        if assume && equality && l == text && r == text {
-            // Strings: inline ones, or objects of text.
-            for v in [a, b] {
-                let bits = self.unary(Op::Bits, v);
-                let shift = self.iconst(48);
-                let tag = self.binary(Op::IshrU, bits, shift);
-                let short = self.iconst(upshift_runtime::value::TAG_SHORT_STRING as i64);
-                let is_short = self.icmp(Cond::Eq, tag, short);
-                self.meet(
-                    is_short,
-                    [false, false],
-                    |_| {},
-                    |c| c.guard_kind(frame, v, ObjectKind::String, Reason::Kind),
-                );
-            }
-            let same = self.string_equal(a, b);
-            let v = if cond == Cond::Eq { same } else { self.not(same) };
-            return self.set(o[0], v);
-        }
-        let kinds_differ = equality && policy.has(NumberPolicy::KINDS_DIFFER);
-        let mixed = !equality && policy.has(NumberPolicy::PROMOTE) && l & numbers != 0 && r & numbers != 0;
-        let ints = l & r & INT != 0;
-        if !kinds_differ && !mixed && !ints {
-            self.routine(frame, inst, routine);
-            return;
-        }
-        let v = self.attempt(
-            Some(Type::Int),
-            (l | r) & !numbers == 0,
-            |c, fail| {
-                let check = &mut |c: &mut Self, is| c.require(is, fail);
-                Some(if kinds_differ {
-                    let same = c.plain_equal(a, b, (l | r) & FLOAT != 0, check);
-                    if cond == Cond::Eq { same } else { c.not(same) }
-                } else if mixed && (l | r) & FLOAT != 0 {
-                    let x = c.number(a, l & numbers, check);
-                    let y = c.number(b, r & numbers, check);
-                    c.fcmp(cond, x, y)
-                } else {
-                    c.small_compared(cond, a, b, check)
-                })
-            },
-            |c| c.routine(frame, inst, routine),
-        );
-        self.set_result(o[0], v);
-    }
-
-    /// Compares two small ints.
-    fn small_compared(
-        &mut self,
-        cond: Cond,
-        a: Value,
-        b: Value,
-        check: &mut dyn FnMut(&mut Self, Value),
-    ) -> Value {
-        let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
-        check(self, x);
-        check(self, y);
-        let (x, y) = (self.unary(Op::SmallInt, a), self.unary(Op::SmallInt, b));
-        self.icmp(cond, x, y)
-    }
-
-    /// Whether two cells that are no objects are equal, where those of different kinds differ. Of an int and a float the policy
-    /// decides, which is not done here.
-    fn plain_equal(
-        &mut self,
-        a: Value,
-        b: Value,
-        floats: bool,
-        check: &mut dyn FnMut(&mut Self, Value),
-    ) -> Value {
-        for v in [a, b] {
-            let object = self.unary(Op::IsObject, v);
-            let plain = self.not(object);
-            check(self, plain);
-        }
-        // A constant that is no number differs from all but itself.
-        let name = [a, b].iter().any(|&v| {
-            let constant = self.func.def(v).filter(|d| d.op == Op::Cconst);
-            constant
-                .map(|d| Cell::from_bits(d.imm as u64))
-                .is_some_and(|c| !c.is_float() && !c.is_small_int())
-        });
-        if name {
-            return self.binary(Op::Same, a, b);
-        }
-        let (x, y) = (self.unary(Op::IsFloat, a), self.unary(Op::IsFloat, b));
-        let either = self.binary(Op::Ior, x, y);
-        if !floats {
-            let none = self.not(either);
-            check(self, none);
-            return self.binary(Op::Same, a, b);
-        }
-        self.join(
-            either,
-            Type::Int,
-            [false, false],
-            |c| {
-                let both = c.binary(Op::Iand, x, y);
-                Some(c.join(
-                    both,
-                    Type::Int,
-                    [false, false],
-                    |c| {
-                        let (x, y) = (c.unary(Op::CellFloat, a), c.unary(Op::CellFloat, b));
-                        Some(c.fcmp(Cond::Eq, x, y))
-                    },
-                    |c| {
-                        for v in [a, b] {
-                            let int = c.unary(Op::IsSmall, v);
-                            let other = c.not(int);
-                            check(c, other);
-                        }
-                        Some(c.iconst(0))
-                    },
-                ))
-            },
-            |c| Some(c.binary(Op::Same, a, b)),
-        )
-    }
-
-    fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
-        let o = inst.operands;
-        let seen = self.facts.feedback(inst.operands[4] as u32);
-        if !self.may_assume(frame)
-            || seen.cached != 1
-            || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0
-        {
-            self.routine(frame, inst, Routine::CellFieldGet);
-            return;
-        }
-        let object = self.cell(o[1]);
-        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
-        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
-        let wanted = self.iconst(i64::from(seen.ids[0]));
-        let is = self.icmp(Cond::Eq, shape, wanted);
-        self.guard(frame, is, Reason::Shape);
-        let offset = Record::FIELDS + 8 * seen.slots[0].slot as usize;
-        let v = match seen.slots[0].kind {
-            1 => {
-                let v = self.load(Class::Field, Width::Int, object, offset);
-                self.box_int_of_dynamic(frame, v)
-            }
-            2 => {
-                let v = self.load(Class::Field, Width::Int, object, offset);
-                self.unary(Op::BoxBool, v)
-            }
-            3 => {
-                let v = self.load(Class::Field, Width::Float, object, offset);
-                self.unary(Op::BoxFloat, v)
-            }
-            _ => self.load(Class::Field, Width::Cell, object, offset),
-        };
-        self.set(o[0], v);
-    }
-
-    /// An int as a cell in an op whose routine does more than boxing: wide ones leave.
-    fn box_int_of_dynamic(&mut self, frame: &Frame<'a>, v: Value) -> Value {
-        self.guard_fits(frame, v);
-        self.unary(Op::BoxSmall, v)
-    }
-
-    fn index_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
-        let o = inst.operands;
-        let seen = self.facts.feedback(o[4] as u32);
-        let list = 1 << Kind::List as u16;
-        if !self.may_assume(frame) || seen.left != list || seen.right != INT {
-            self.routine(frame, inst, Routine::CellIndexGet);
-            return;
-        }
-        let (object, key) = (self.cell(o[1]), self.cell(o[2]));
-        let is = self.unary(Op::IsObject, object);
-        self.guard(frame, is, Reason::Kind);
-        let small = self.unary(Op::IsSmall, key);
-        self.guard(frame, small, Reason::Kind);
-        let i = self.unary(Op::SmallInt, key);
-        let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
-        let first = self.iconst(ObjectKind::ListInt as i64);
-        let from = self.binary(Op::Isub, kind, first);
-        let four = self.iconst(4);
-        let is_list = self.icmp(Cond::Ult, from, four);
-        self.guard(frame, is_list, Reason::Kind);
-        let len = self.load(Class::Len, Width::Int, object, offset_of!(List, len));
-        let inside = self.icmp(Cond::Ult, i, len);
-        self.guard(frame, inside, Reason::Kind);
-        let cells = self.iconst(ObjectKind::ListCell as i64);
-        let of_cells = self.icmp(Cond::Eq, kind, cells);
-        let frame = &*frame;
-        let v = self.join(
-            of_cells,
-            Type::Cell,
-            [false, false],
-            |c| Some(c.element(object, i, CELLS)),
-            |c| {
-                let ints = c.iconst(ObjectKind::ListInt as i64);
-                let of_ints = c.icmp(Cond::Eq, kind, ints);
-                Some(c.join(
-                    of_ints,
-                    Type::Cell,
-                    [false, false],
-                    |c| {
-                        let v = c.element(object, i, INTS);
-                        Some(c.box_int_of_dynamic(frame, v))
-                    },
-                    |c| {
-                        let floats = c.iconst(ObjectKind::ListFloat as i64);
-                        let of_floats = c.icmp(Cond::Eq, kind, floats);
-                        Some(c.join(
-                            of_floats,
-                            Type::Cell,
-                            [false, false],
-                            |c| {
-                                let v = c.element(object, i, FLOATS);
-                                Some(c.unary(Op::BoxFloat, v))
-                            },
-                            |c| {
-                                let v = c.element(object, i, BOOLS);
-                                Some(c.unary(Op::BoxBool, v))
-                            },
-                        ))
-                    },
-                ))
-            },
-        );
-        self.set(o[0], v);
-    }
-
-    fn unbox_int(&mut self, frame: &Frame<'a>, a: Value) -> Value {
-        let small = self.unary(Op::IsSmall, a);
-        if self.may_assume(frame) {
-            self.guard(frame, small, Reason::Kind);
-            return self.unary(Op::SmallInt, a);
-        }
-        self.join(
-            small,
-            Type::Int,
-            [false, true],
-            |c| Some(c.unary(Op::SmallInt, a)),
-            |c| {
-                c.guard_kind(frame, a, ObjectKind::WideInt, Reason::Mismatch);
-                Some(c.load(Class::Fixed, Width::Int, a, offset_of!(upshift_runtime::object::WideInt, value)))
-            },
-        )
-    }
-
-    // ---- Lists ----
-
-    fn element(&mut self, list: Value, i: Value, e: Elements) -> Value {
-        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
-        self.load_at(e.class, e.width, buffer, i, Buffer::DATA)
-    }
-
-    /// The position that an index means, which is in the list.
-    fn position(&mut self, frame: &Frame<'a>, list: Value, i: Value, relative: bool) -> Value {
-        let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
-        let counts = relative && !self.assume_from_start(frame, i);
-        let i = if counts { self.counted_from_end(i, len) } else { i };
-        let inside = self.icmp(Cond::Ult, i, len);
-        let reason = if relative && !counts { Reason::Negative } else { Reason::Bounds };
-        self.guard(frame, inside, reason);
-        i
-    }
-
-    /// Whether a position that may count from the end is taken for one from the start: nearly all are.
-    fn assume_from_start(&self, frame: &Frame<'a>, i: Value) -> bool {
-        // One negative position of a function is rarely the only one.
-        self.may_assume(frame)
-            && !self.facts.failed(frame.guest.meta.index, ANYWHERE)
-            && self.func.int_const(i).is_none_or(|c| c >= 0)
-    }
-
-    /// A position that counts from the end where it is negative.
-    fn counted_from_end(&mut self, i: Value, len: Value) -> Value {
-        let zero = self.iconst(0);
-        let negative = self.icmp(Cond::Lt, i, zero);
-        let back = self.binary(Op::Iadd, i, len);
-        self.def(InstData::new(Op::SelectInt, &[negative, back, i]))
-    }
-
-    fn list_get(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, relative: bool) {
-        let o = inst.operands;
-        let (list, i) = (self.cell(o[1]), self.int(o[2]));
-        let i = self.position(frame, list, i, relative);
-        let v = self.element(list, i, e);
-        self.set(o[0], v);
-    }
-
-    fn list_set(&mut self, frame: &Frame<'a>, inst: &Bytecode, e: Elements, relative: bool) {
-        let o = inst.operands;
-        let (list, i) = (self.cell(o[0]), self.int(o[1]));
-        let v = self.get(o[2], e.ty);
-        let i = self.position(frame, list, i, relative);
-        self.store_element(list, i, v, e);
-    }
-
-    fn store_element(&mut self, list: Value, i: Value, v: Value, e: Elements) {
-        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
-        let op = if e.ty == Type::Cell { Op::StoreCellAt } else { Op::StoreAt };
-        let v = if e.width == Width::U8 { self.truth(v) } else { v };
-        self.push(InstData::new(op, &[buffer, i, v]).imm(Buffer::DATA as i64).access(e.class, e.width));
-    }
-
-    /// 1 where an int is not 0.
-    fn truth(&mut self, v: Value) -> Value {
-        let zero = self.iconst(0);
-        self.icmp(Cond::Ne, v, zero)
-    }
-
-    /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.
-    fn push_element(
-        &mut self,
-        frame: &Frame<'a>,
-        inst: &Bytecode,
-        e: Elements,
-        routine: Routine,
-        append: bool,
-    ) {
-        let o = inst.operands;
-        let (list, v) = if append {
-            (self.cell(o[1]), self.get(o[2], e.ty))
-        } else {
-            (self.cell(o[0]), self.get(o[1], e.ty))
-        };
-        let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
-        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
-        let room = self.load(Class::Capacity, Width::Int, buffer, offset_of!(Buffer, capacity));
-        let result = self.attempt(
-            append.then_some(Type::Cell),
-            true,
-            |c, fail| {
-                let fits = c.icmp(Cond::Ult, len, room);
-                c.require(fits, fail);
-                if append {
-                    let bits = c.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
-                    let shared = c.iconst(i64::from(list_bits::SHARED));
-                    let is_shared = c.binary(Op::Iand, bits, shared);
-                    let alone = c.not(is_shared);
-                    c.require(alone, fail);
-                }
-                c.store_element(list, len, v, e);
-                let one = c.iconst(1);
-                let longer = c.binary(Op::Iadd, len, one);
-                c.store(Class::Len, Width::Int, list, longer, offset_of!(List, len));
-                append.then_some(list)
-            },
-            |c| c.routine(frame, inst, routine).filter(|_| append),
-        );
-        if append {
-            self.set_result(o[0], result);
-        }
-    }
-
-    /// A new object from values.
-    fn alloc(&mut self, frame: &Frame<'a>, inst: &Bytecode, header: u64, words: &[Value], routine: Routine) {
-        let site = self.routine_site(frame, inst, routine);
-        let state = self.state(frame);
-        let v = self.def(InstData::new(Op::Alloc, words).imm(header as i64).state(state).site(site));
-        self.set(inst.operands[0], v);
-    }
-
     // ---- Ops ----
 
-    fn set_unary(&mut self, inst: &Bytecode, op: Op, from: Type) {
+    pub(super) fn set_unary(&mut self, inst: &Bytecode, op: Op, from: Type) {
         let a = self.get(inst.operands[1], from);
         let v = self.unary(op, a);
         self.set(inst.operands[0], v);
     }
 
-    fn set_ints(&mut self, inst: &Bytecode, op: Op) {
+    pub(super) fn set_ints(&mut self, inst: &Bytecode, op: Op) {
         let (a, b) = (self.int(inst.operands[1]), self.int(inst.operands[2]));
         let v = self.binary(op, a, b);
         self.set(inst.operands[0], v);
     }
 
-    fn set_imm(&mut self, inst: &Bytecode, op: Op) {
+    pub(super) fn set_imm(&mut self, inst: &Bytecode, op: Op) {
         let (a, b) = (self.int(inst.operands[1]), self.iconst(inst.operands[2]));
         let v = self.binary(op, a, b);
         self.set(inst.operands[0], v);
     }
 
-    fn checked(&mut self, frame: &Frame<'a>, op: Op, a: Value, b: Value) -> Value {
+    pub(super) fn checked(&mut self, frame: &Frame<'a>, op: Op, a: Value, b: Value) -> Value {
         let state = self.state(frame);
         self.def(InstData::new(op, &[a, b]).imm(Reason::Overflow as i64).state(state))
     }
 
-    fn set_checked(&mut self, frame: &Frame<'a>, inst: &Bytecode, op: Op, immediate: bool) {
+    pub(super) fn set_checked(&mut self, frame: &Frame<'a>, inst: &Bytecode, op: Op, immediate: bool) {
         let o = inst.operands;
         let a = self.int(o[1]);
         let b = if immediate { self.iconst(o[2]) } else { self.int(o[2]) };
@@ -1131,7 +415,7 @@ impl<'a> Builder<'a> {
         self.set(o[0], v);
     }
 
-    fn set_icmp(&mut self, inst: &Bytecode, cond: Cond, immediate: bool) {
+    pub(super) fn set_icmp(&mut self, inst: &Bytecode, cond: Cond, immediate: bool) {
         let o = inst.operands;
         let a = self.int(o[1]);
         let b = if immediate { self.iconst(o[2]) } else { self.int(o[2]) };
@@ -1139,19 +423,19 @@ impl<'a> Builder<'a> {
         self.set(o[0], v);
     }
 
-    fn set_floats(&mut self, inst: &Bytecode, op: Op) {
+    pub(super) fn set_floats(&mut self, inst: &Bytecode, op: Op) {
         let (a, b) = (self.float(inst.operands[1]), self.float(inst.operands[2]));
         let v = self.binary(op, a, b);
         self.set(inst.operands[0], v);
     }
 
-    fn set_fcmp(&mut self, inst: &Bytecode, cond: Cond) {
+    pub(super) fn set_fcmp(&mut self, inst: &Bytecode, cond: Cond) {
         let (a, b) = (self.float(inst.operands[1]), self.float(inst.operands[2]));
         let v = self.fcmp(cond, a, b);
         self.set(inst.operands[0], v);
     }
 
-    fn set_fcall(&mut self, inst: &Bytecode, helper: Helper, two: bool) {
+    pub(super) fn set_fcall(&mut self, inst: &Bytecode, helper: Helper, two: bool) {
         let o = inst.operands;
         let a = self.float(o[1]);
         let data = if two {
@@ -1165,13 +449,13 @@ impl<'a> Builder<'a> {
     }
 
     /// Leaves where a float divisor is zero.
-    fn guard_divisor(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+    pub(super) fn guard_divisor(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
         let (b, zero) = (self.float(inst.operands[2]), self.fconst(0.0));
         let is = self.fcmp(Cond::Ne, b, zero);
         self.guard(frame, is, Reason::Division);
     }
 
-    fn literal(&self, frame: &Frame<'a>, inst: &Bytecode) -> i64 {
+    pub(super) fn literal(&self, frame: &Frame<'a>, inst: &Bytecode) -> i64 {
         frame.guest.code.get(self.word as usize + inst.operands[1] as usize).map_or(0, |w| w.0 as i64)
     }
 
@@ -1600,16 +884,19 @@ impl<'a> Builder<'a> {
                 self.set(o[0], v);
             }
             Code::StringConcat => {
-                self.routine(frame, inst, Routine::StringConcat);
+                let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+                self.quick_routine(frame, inst, Routine::StringConcat, Helper::StringJoin, &[a, b]);
             }
             Code::StringSlice => {
-                self.routine(frame, inst, Routine::StringSlice);
+                let (s, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));
+                self.quick_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
             }
             Code::StringFromCode => {
                 self.routine(frame, inst, Routine::StringFromCode);
             }
             Code::StringFromInt => {
-                self.routine(frame, inst, Routine::StringFromInt);
+                let i = self.int(o[1]);
+                self.quick_routine(frame, inst, Routine::StringFromInt, Helper::StringDecimal, &[i]);
             }
             Code::StringContains => {
                 self.routine(frame, inst, Routine::StringContains);
@@ -2034,60 +1321,5 @@ impl<'a> Builder<'a> {
             | Code::StringNeBranch => self.exit(frame, Reason::Always),
         }
         debug_assert!(inst.op.info().operands.iter().all(|o| o.kind != OperandKind::Label), "not a branch");
-    }
-
-    fn store_cell(&mut self, class: Class, base: Value, value: Value, offset: usize) {
-        self.push(InstData::new(Op::StoreCell, &[base, value]).imm(offset as i64).access(class, Width::Cell));
-    }
-
-    /// What `quick` makes of the byte at a position of a string object of ASCII; in other cases what `slow` says.
-    fn ascii(
-        &mut self,
-        s: Value,
-        i: Value,
-        quick: impl FnOnce(&mut Self, Value) -> Value,
-        slow: impl FnOnce(&mut Self) -> Value,
-    ) -> Value {
-        let len = self.unary(Op::AsciiLen, s);
-        let inside = self.icmp(Cond::Ult, i, len);
-        self.join(
-            inside,
-            Type::Int,
-            [false, false],
-            |c| {
-                let base = c.unary(Op::AsciiBase, s);
-                let byte = c.load_at(Class::Fixed, Width::U8, base, i, StringObject::PAYLOAD);
-                Some(quick(c, byte))
-            },
-            |c| Some(slow(c)),
-        )
-    }
-
-    fn list_share(&mut self, slot: i64) {
-        let l = self.cell(slot);
-        let object = self.unary(Op::IsObject, l);
-        self.meet(
-            object,
-            [false, false],
-            |c| {
-                let kind = c.load(Class::Fixed, Width::U8, l, offset_of!(Header, kind));
-                let first = c.iconst(ObjectKind::ListInt as i64);
-                let from = c.binary(Op::Isub, kind, first);
-                let four = c.iconst(4);
-                let list = c.icmp(Cond::Ult, from, four);
-                c.meet(
-                    list,
-                    [false, false],
-                    |c| {
-                        let bits = c.load(Class::Bits, Width::U16, l, offset_of!(Header, bits));
-                        let shared = c.iconst(i64::from(list_bits::SHARED));
-                        let v = c.binary(Op::Ior, bits, shared);
-                        c.store(Class::Bits, Width::U16, l, v, offset_of!(Header, bits));
-                    },
-                    |_| {},
-                );
-            },
-            |_| {},
-        );
     }
 }

@@ -190,14 +190,17 @@ impl Compiler {
             .context
             .compile(&*self.isa, &mut ControlPlane::default())
             .map_err(|e| format!("{:?}", e.inner))?;
-        machine.text.extend_from_slice(compiled.code_buffer());
-        super::flags::run(&mut machine.text[base as usize..], &compiled.bb_starts);
-        for place in compiled.buffer.get_srclocs_sorted() {
-            let position = (place.loc.bits() as usize).checked_sub(1).and_then(|i| positions.get(i));
+        let mut relocated: Vec<u32> = compiled.buffer.relocs().iter().map(|r| r.offset).collect();
+        relocated.sort_unstable();
+        let tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated);
+        let place = |at: u32| base + tidied.as_ref().map_or(at, |t| t.place(at));
+        machine.text.extend_from_slice(tidied.as_ref().map_or(compiled.code_buffer(), |t| &t.text));
+        for source in compiled.buffer.get_srclocs_sorted() {
+            let position = (source.loc.bits() as usize).checked_sub(1).and_then(|i| positions.get(i));
             if let Some(&(function, word)) = position
                 && machine.map.last().is_none_or(|l| (l.1, l.2) != (function, word))
             {
-                machine.map.push((base + place.start, function, word));
+                machine.map.push((place(source.start), function, word));
             }
         }
         let relocs: Vec<_> = compiled.buffer.relocs().to_vec();
@@ -223,7 +226,7 @@ impl Compiler {
                 (CODE, Kind::Abs8) => Target::Code(name.index),
                 (_, kind) => return Err(format!("a relocation of kind {kind:?}")),
             };
-            machine.relocs.push(Reloc { at: base + reloc.offset, target, addend: reloc.addend });
+            machine.relocs.push(Reloc { at: place(reloc.offset), target, addend: reloc.addend });
         }
         if let Some(observe) = observe {
             observe(&before, &text);

@@ -12,7 +12,8 @@
 //! * `promote.rs`: what a loop loads and stores in one place.
 //! * `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
-//! * `unroll.rs`: loops of few turns; `version.rs`: loops with and without checks of positions; `copy.rs` copies them.
+//! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
+//!   without checks of positions; `copy.rs` copies them.
 //! * `dce.rs`: what nobody uses.
 //!
 //! What all rely on: definitions dominate uses; [`Function::layout`] holds the reachable blocks in reverse postorder; a pass that changes
@@ -20,6 +21,7 @@
 //! and is not named in the instruction's frame state, live across a collecting instruction (see [`crate::ir`]).
 
 mod carried;
+pub mod closed;
 mod copy;
 pub mod dce;
 pub mod escape;
@@ -76,6 +78,8 @@ passes! {
     ESCAPE "escape" escape::run;
     /// Loops of few turns.
     UNROLL "unroll" unroll::run;
+    /// Loops whose turns are skipped.
+    CLOSED "closed" closed::run;
     /// Loops with and without checks of positions.
     VERSION "version" version::run;
     /// What nobody uses.
@@ -87,6 +91,8 @@ passes! {
 pub enum When {
     /// In any case.
     Always,
+    /// In any case, and counted with the one before.
+    Also,
     /// If the last one that is always taken changed something.
     Changed,
 }
@@ -114,7 +120,8 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (RANGES, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
-    (VERSION, When::Always),
+    (CLOSED, When::Always),
+    (VERSION, When::Also),
     (RANGES, When::Changed),
     (PARAMS, When::Changed),
     (GVN, When::Changed),
@@ -136,6 +143,7 @@ pub fn optimize_with(func: &mut Function, observer: &mut dyn FnMut(&str, &Functi
     for (pass, when) in PIPELINE {
         match when {
             When::Always => changed = run(func, pass),
+            When::Also => changed += run(func, pass),
             When::Changed if changed == 0 => continue,
             When::Changed => {
                 run(func, pass);

@@ -94,45 +94,48 @@ fn way(func: &Function, data: &InstData, value: i64) -> usize {
 /// jump with choices afterwards. Such branches are mostly about data, so hard to foresee, and the choice is one instruction.
 fn arms(func: &mut Function) -> usize {
     let mut ways: SecondaryMap<Block, u32> = SecondaryMap::new();
+    ways.resize(func.blocks.len());
     for &block in &func.layout {
         func.successors(block).for_each(|b| ways[b] += 1);
     }
-    let arm = |func: &Function, block: Block| -> Option<Target> {
+    /// The block's jump, where it is such a block.
+    fn arm<'a>(func: &'a Function, ways: &SecondaryMap<Block, u32>, block: Block) -> Option<&'a Target> {
+        if ways[block] != 1 {
+            return None;
+        }
         let data = &func.blocks[block];
         let (&last, first) = data.insts.split_last()?;
         let jump = &func.insts[last];
-        let count = first.iter().filter(|&&i| func.insts[i].op != Op::Iconst).count();
-        let fits = ways[block] == 1
-            && data.params.is_empty()
+        let count = || first.iter().filter(|&&i| func.insts[i].op != Op::Iconst).count();
+        let fits = data.params.is_empty()
             && !data.cold
             && jump.op == Op::Jump
-            && count <= CHEAP
-            && first.iter().all(|&i| func.insts[i].op.info().cheap);
-        fits.then(|| jump.targets[0].clone())
-    };
+            && first.iter().all(|&i| func.insts[i].op.info().cheap)
+            && count() <= CHEAP;
+        fits.then(|| &jump.targets[0])
+    }
     let mut changed = 0;
     for i in 0..func.layout.len() {
         let block = func.layout[i];
         let Some(inst) = func.terminator(block).filter(|&i| func.insts[i].op == Op::Branch) else { continue };
-        let targets = [0, 1].map(|t| func.insts[inst].targets[t].clone());
-        let arms = [0, 1].map(|t: usize| arm(func, targets[t].block));
-        let to = match &arms {
-            [Some(a), Some(b)] if a.block == b.block => [Some(a.clone()), Some(b.clone())],
-            [Some(a), _] if a.block == targets[1].block => [Some(a.clone()), None],
-            [_, Some(b)] if b.block == targets[0].block => [None, Some(b.clone())],
+        let targets = [0, 1].map(|t| &func.insts[inst].targets[t]);
+        let to = match targets.map(|t| arm(func, &ways, t.block)) {
+            [Some(a), Some(b)] if a.block == b.block => [Some(a), Some(b)],
+            [Some(a), _] if a.block == targets[1].block => [Some(a), None],
+            [_, Some(b)] if b.block == targets[0].block => [None, Some(b)],
             _ => continue,
         };
-        let ends = [0, 1].map(|t| to[t].as_ref().unwrap_or(&targets[t]));
-        let differ: Vec<Value> =
-            ends[0].args.iter().zip(&ends[1].args).filter(|(x, y)| x != y).map(|(&x, _)| x).collect();
-        if differ.is_empty() || differ.len() > CHOICES || differ.iter().any(|&v| func.ty(v) != Type::Int) {
+        let ends = [0, 1].map(|t| to[t].unwrap_or(targets[t]));
+        let differ = || ends[0].args.iter().zip(&ends[1].args).filter(|(x, y)| x != y).map(|(&x, _)| x);
+        if !(1..=CHOICES).contains(&differ().count()) || differ().any(|v| func.ty(v) != Type::Int) {
             continue;
         }
+        let (targets, to) = (targets.map(|t| t.block), to.map(|t| t.cloned()));
         for t in 0..2 {
             let Some(to) = &to[t] else { continue };
-            let mut insts = std::mem::take(&mut func.blocks[targets[t].block].insts);
+            let mut insts = std::mem::take(&mut func.blocks[targets[t]].insts);
             let jump = insts.pop();
-            func.blocks[targets[t].block].insts.extend(jump);
+            func.blocks[targets[t]].insts.extend(jump);
             let end = func.blocks[block].insts.len() - 1;
             func.blocks[block].insts.splice(end..end, insts);
             func.insts[inst].targets[t] = to.clone();
@@ -284,17 +287,27 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
         },
     };
     let mut settled = false;
+    // Blocks with parameters that are not known to differ yet, and the arguments for them.
+    let mut ways: Vec<&[Value]> = Vec::new();
+    let mut open: Vec<(Block, usize)> = Vec::new();
+    for &block in &cfg.order[1..] {
+        if !func.blocks[block].params.is_empty() {
+            open.push((block, ways.len()));
+            ways.extend(cfg.preds(block).iter().map(|e| arguments(func, e.from, e.target)));
+        }
+    }
     for _ in 0..SWEEPS {
         let mut changed = false;
-        for &block in &cfg.order[1..] {
+        open.retain(|&(block, first)| {
+            let ways = &ways[first..first + cfg.preds(block).len()];
+            let mut differ = true;
             for (i, &p) in func.blocks[block].params.iter().enumerate() {
                 if found[p] == Same::Value(p) {
                     continue;
                 }
                 let mut all = Same::Unknown;
-                for edge in cfg.preds(block) {
-                    let arg = argument(func, edge.from, edge.target, i);
-                    let one = look(func, &found, arg);
+                for args in ways {
+                    let one = look(func, &found, args[i]);
                     if one == Same::Unknown || one == all {
                         continue;
                     }
@@ -309,8 +322,10 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
                     found[p] = all;
                     changed = true;
                 }
+                differ &= all == Same::Value(p);
             }
-        }
+            !differ
+        });
         if !changed {
             settled = true;
             break;
@@ -349,8 +364,13 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
 
 /// The argument of an edge for a parameter.
 pub(crate) fn argument(func: &Function, from: Block, target: u32, param: usize) -> Value {
+    arguments(func, from, target)[param]
+}
+
+/// The arguments of an edge.
+fn arguments(func: &Function, from: Block, target: u32) -> &[Value] {
     match func.terminator(from) {
-        Some(inst) => func.insts[inst].targets[target as usize].args[param],
+        Some(inst) => &func.insts[inst].targets[target as usize].args,
         None => unreachable!("internal error: an edge from a block that does not end"),
     }
 }

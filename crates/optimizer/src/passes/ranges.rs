@@ -70,6 +70,8 @@ pub fn run(func: &mut Function) -> usize {
         headers,
         blocks: SecondaryMap::new(),
         mode: Mode::Search,
+        insts: Vec::new(),
+        telling: SecondaryMap::new(),
         replaced: Replacements::new(func),
         spare: Vec::new(),
         changed: 0,
@@ -199,6 +201,9 @@ struct Pass<'a> {
     /// Where instructions' values are defined, as far as the walk came.
     blocks: SecondaryMap<Value, Option<Block>>,
     mode: Mode,
+    /// For the walks that change nothing: the instructions of each block that define ints or check something.
+    insts: Vec<Inst>,
+    telling: SecondaryMap<Block, (u32, u32)>,
     replaced: Replacements,
     /// Room for the instructions of a block.
     spare: Vec<Inst>,
@@ -210,6 +215,17 @@ impl Pass<'_> {
 
     /// Finds what the parameters of loops are.
     fn settle(&mut self) {
+        for &block in &self.doms.walk {
+            let first = self.insts.len() as u32;
+            for &inst in &self.func.blocks[block].insts {
+                let data = &self.func.insts[inst];
+                let int = data.result.expand().is_some_and(|r| self.func.ty(r) == Type::Int);
+                if int || data.op == Op::Guard {
+                    self.insts.push(inst);
+                }
+            }
+            self.telling[block] = (first, self.insts.len() as u32);
+        }
         let mut stable = false;
         for _ in 0..WALKS {
             self.walk();
@@ -312,37 +328,37 @@ impl Pass<'_> {
         if let Some(edge) = self.doms.way_in(self.cfg, block) {
             self.edge_says(edge.from, edge.target);
         }
-        let change = self.mode == Mode::Change;
+        if self.mode != Mode::Change {
+            let (first, end) = self.telling[block];
+            for i in first..end {
+                self.inst(block, &mut Rewriter::default(), self.insts[i as usize]);
+            }
+            self.leaves(block);
+            return;
+        }
         let mut insts = std::mem::take(&mut self.func.blocks[block].insts);
         let mut out = Rewriter { insts: std::mem::take(&mut self.spare) };
-        if change {
-            for i in 0..self.func.blocks[block].params.len() {
-                let p = self.func.blocks[block].params[i];
-                if self.func.ty(p) == Type::Int
-                    && !entry
-                    && let Some(k) = self.ranges[p].single()
-                {
-                    let with = out.int(self.func, k);
-                    self.grow(with, k, block);
-                    self.replaced.replace(p, with);
-                    self.changed += 1;
-                }
+        for i in 0..self.func.blocks[block].params.len() {
+            let p = self.func.blocks[block].params[i];
+            if self.func.ty(p) == Type::Int
+                && !entry
+                && let Some(k) = self.ranges[p].single()
+            {
+                let with = out.int(self.func, k);
+                self.grow(with, k, block);
+                self.replaced.replace(p, with);
+                self.changed += 1;
             }
         }
         for &inst in &insts {
-            if change {
-                self.replaced.apply_to(&mut self.func.insts[inst]);
-            }
-            let keeps = self.inst(block, &mut out, inst);
-            if change && keeps {
+            self.replaced.apply_to(&mut self.func.insts[inst]);
+            if self.inst(block, &mut out, inst) {
                 out.insts.push(inst);
             }
         }
-        if change {
-            insts.clear();
-            insts.extend_from_slice(&out.insts);
-            out.insts.clear();
-        }
+        insts.clear();
+        insts.extend_from_slice(&out.insts);
+        out.insts.clear();
         self.func.blocks[block].insts = insts;
         self.spare = out.insts;
         self.leaves(block);
@@ -540,7 +556,6 @@ impl Pass<'_> {
         }
         let (range, fits) = self.transfer(inst);
         self.ranges[result] = range;
-        let args = self.func.insts[inst].args.clone();
         if self.mode == Mode::Change
             && let Some(with) = self.better(out, inst, range, fits)
             && self.func.insts[inst].op != Op::Iconst
@@ -552,11 +567,13 @@ impl Pass<'_> {
         // What passed is known of the operands.
         match op {
             Op::IaddExit | Op::IsubExit => {
-                if let Some(k) = self.func.int_const(args[1]) {
+                let args = &self.func.insts[inst].args;
+                let (first, second) = (args[0], args[1]);
+                if let Some(k) = self.func.int_const(second) {
                     let k = if op == Op::IaddExit { Some(k) } else { k.checked_neg() };
                     if let Some(k) = k {
                         let x = Range::new(range.lo.saturating_sub(k), range.hi.saturating_sub(k));
-                        self.refine(args[0], x);
+                        self.refine(first, x);
                     }
                 }
             }

@@ -883,11 +883,14 @@ fn wrong(before: &Function, pass: &str, seed: u64) -> Option<String> {
     None
 }
 
+/// A number from the environment.
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
 #[test]
 fn random_loops_do_the_same_after_passes() {
-    let number =
-        |name: &str, default| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
-    let (first, count): (u64, u64) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 600));
+    let (first, count) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 600));
     let (mut ends, mut faults) = (0, 0);
     for seed in first..first + count {
         let size = 2 + (seed / 40).min(28) as usize;
@@ -914,4 +917,113 @@ fn random_loops_do_the_same_after_passes() {
         }
     }
     assert!(ends * 20 > count as usize * RUNS as usize, "{ends} runs returned");
+}
+
+/// A loop whose values are polynomials in the turn, as text: a counter, parameters to which sums and products of what is there
+/// are added, some of them reduced.
+fn closed_loop(random: &mut Random) -> String {
+    let count = 2 + random.below(3);
+    let step = random.pick(&[1, 1, 1, -1, 2, 3, -5]);
+    let cond = random.pick(if step > 0 { &["lt", "le", "ne"] } else { &["gt", "ge", "ne"] });
+    // v0 to v4 are given; v10 is the counter, v11 and on what is summed.
+    let mut body = format!("    poll state0\n    v20 = iadd v10, v{}\n", 40);
+    let mut known = vec![10, 20, 0, 1, 41, 42];
+    let mut next = 21;
+    let mut args = vec!["v20".to_owned()];
+    for i in 0..count {
+        let mut term = random.pick(&known);
+        for _ in 0..random.below(3) {
+            let op = random.pick(&["iadd_exit", "isub_exit", "imul_exit", "iadd", "imul"]);
+            let leaves = if op.ends_with("exit") { " overflow state0" } else { "" };
+            body += &format!("    v{next} = {op} v{term}, v{}{leaves}\n", random.pick(&known));
+            term = next;
+            next += 1;
+        }
+        body += &format!("    v{next} = iadd_exit v{}, v{term} overflow state0\n", 11 + i);
+        if random.one_in(3) {
+            body += &format!("    v{} = irem v{next}, v{}\n", next + 1, random.pick(&[4, 43]));
+            next += 1;
+        } else {
+            known.extend([11 + i, next]);
+        }
+        args.push(format!("v{next}"));
+        next += 1;
+        next += usize::from(next == 40) * 10;
+    }
+    let params: Vec<String> = (0..=count).map(|i| format!("v{}: int", 10 + i)).collect();
+    let slots: Vec<String> = (0..=count).map(|i| format!("{i}: v{}", 10 + i)).collect();
+    let first: Vec<&str> = ["v2", "v3", "v41", "v0", "v1"][..=count].to_vec();
+    let mut text = format!(
+        "function \"closed\" -> int {{\nstate0 = fn 1 word 1 base 0 [{}]\nblock0(v0: int, v1: int, v2: int, v3: int, v4: int):\n",
+        slots.join(", ")
+    );
+    for (v, c) in [
+        (40, step),
+        (41, random.below(7) as i64 - 2),
+        (42, random.number()),
+        (43, 1 + random.below(2000) as i64),
+    ] {
+        text += &format!("    v{v} = iconst {c}\n");
+    }
+    text += &format!("    jump block1({})\nblock1({}):\n{body}", first.join(", "), params.join(", "));
+    text += &format!("    v90 = icmp {cond} v20, v1\n    branch v90, block2, block3\nblock2:\n");
+    text += &format!(
+        "    jump block1({})\nblock3:\n    v91 = iconst 31\n    v92 = iadd v20, v91\n",
+        args.join(", ")
+    );
+    let mut hash = 92;
+    for (i, arg) in args.iter().enumerate().skip(1) {
+        let at = 92 + 2 * i;
+        text += &format!("    v{at} = imul v{hash}, v91\n    v{} = ixor v{at}, {arg}\n", at + 1);
+        hash = at + 1;
+    }
+    text + &format!("    return v{hash}\n}}\n")
+}
+
+#[test]
+fn turns_that_are_skipped_do_the_same() {
+    let (first, count) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 1_000));
+    let (mut closed, mut ends) = (0, 0);
+    for seed in first..first + count {
+        let mut random = Random(seed << 8);
+        let text = closed_loop(&mut random);
+        let func = crate::text::parse(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+        verify(&func).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{text}"));
+        let mut skipping = func.clone();
+        closed += u64::from(
+            passes::run_named(&mut skipping, "closed") && skipping.layout.len() > func.layout.len(),
+        );
+        verify(&skipping).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", print(&skipping)));
+        let mut all = func.clone();
+        passes::optimize(&mut all);
+        for _ in 0..6 {
+            // About as many turns as are skipped at all, and many more.
+            let far = random.pick(&[10, 60, 400, 3_000]);
+            let mut some = || random.below(far) as i64 - random.pick(&[0, 0, far as i64 / 2]);
+            let (n, at, sum) = (some(), some(), some());
+            let sum = random.pick(&[sum, sum, 0, i64::MAX - 5_000_000, i64::MIN + 5_000_000]);
+            let modulus = random.pick(&[1, 7, 1009, 1 << 31, (1 << 31) + 1, i64::MAX, -13]);
+            let args = [sum, n, at, sum, modulus].map(|a| a as u64);
+            let run = |func: &Function| evaluate(func, &args, &mut World::new(Memory::default()), 200_000);
+            let expected = run(&func);
+            if matches!(expected, Outcome::OutOfFuel) {
+                continue;
+            }
+            ends += 1;
+            for func in [&skipping, &all] {
+                let found = run(func);
+                // State numbers may differ.
+                let same = match (&expected, &found) {
+                    (Outcome::Left { slots: a, .. }, Outcome::Left { slots: b, .. }) => a == b,
+                    (a, b) => a == b,
+                };
+                assert!(
+                    same,
+                    "seed {seed}, {args:?}: {expected:?} became {found:?}\n{text}\n{}",
+                    print(func)
+                );
+            }
+        }
+    }
+    assert!(closed > count * 3 / 10 && ends > count * 3 / 2, "{closed} loops skip turns, {ends} runs ended");
 }

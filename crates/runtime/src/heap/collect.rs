@@ -539,7 +539,7 @@ impl Stopwatch {
 }
 
 /// The processor time that this thread has used; 0 where the system does not tell.
-fn thread_time() -> Duration {
+pub fn thread_time() -> Duration {
     #[cfg(unix)]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

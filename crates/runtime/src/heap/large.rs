@@ -9,7 +9,7 @@
 //! millions is not to read all of it either. While they are young, their slots are kept with each buffer, as those of
 //! buffers that turn out to be garbage must keep nothing alive.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::ptr;
 
 use super::pages::Pages;
@@ -98,6 +98,40 @@ impl LargeSpace {
         };
         self.young.push(object);
         self.young_bytes += size;
+        Some(object)
+    }
+
+    /// Makes an object longer, by the system's means, which need not copy it. `None`, and nothing is done, where there is no memory.
+    ///
+    /// # Safety
+    /// The object is a live large raw buffer, and `size` more than its size.
+    pub(crate) unsafe fn extend(&mut self, object: *mut Header, size: usize) -> Option<*mut Header> {
+        // SAFETY: by the contract.
+        let (start, old, is_old) =
+            unsafe { (prefix(object), (*prefix(object)).size, (*object).gc & gc::OLD != 0) };
+        let list = if is_old { &mut self.old } else { &mut self.young };
+        let listed = list.iter_mut().rev().find(|o| **o == object)?;
+        let (before, after) = (layout(old)?, layout(size)?);
+        // SAFETY: it was allocated with the layout before; the size is not zero and was checked by making the layout after.
+        let moved = unsafe { realloc(start.cast(), before, after.size()) };
+        if moved.is_null() {
+            return None;
+        }
+        moved.expose_provenance();
+        if size >= HUGE {
+            Pages::prefer_huge(moved, size);
+        }
+        // SAFETY: the prefix moved along as the first part of the allocation.
+        let object = unsafe {
+            (*moved.cast::<Prefix>()).size = size;
+            moved.add(PREFIX).cast::<Header>()
+        };
+        *listed = object;
+        if is_old {
+            self.old_bytes += size - old;
+        } else {
+            self.young_bytes += size - old;
+        }
         Some(object)
     }
 

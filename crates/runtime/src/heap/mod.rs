@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-pub use collect::{Roots, Visitor};
+pub use collect::{Roots, Visitor, thread_time};
 
 use crate::hash;
 use crate::object::{Buffer, Header, MIN_OBJECT, ObjectKind, WideInt, buffer_bits, gc};
@@ -343,6 +343,29 @@ impl Heap {
         Ok(object)
     }
 
+    /// As [`Heap::alloc`] where the nursery has room for the object and `slack` bytes behind it, which may be written until the
+    /// next object is made; else nothing is done.
+    #[inline(always)]
+    pub fn alloc_quick(
+        &mut self,
+        kind: ObjectKind,
+        bits: u16,
+        meta: u32,
+        size: usize,
+        slack: usize,
+    ) -> Option<*mut Header> {
+        let size = round(size);
+        debug_assert!(size <= LARGE_OBJECT, "only small objects are made quickly");
+        if size + slack > self.end.addr().wrapping_sub(self.top.addr()) {
+            return None;
+        }
+        let object = self.top.cast::<Header>();
+        self.top = self.top.wrapping_add(size);
+        // SAFETY: the memory is ours, 8-aligned and at least a header long.
+        unsafe { object.write(Header { kind: kind as u8, gc: 0, bits, meta }) };
+        Some(object)
+    }
+
     /// As [`Heap::alloc`], with all bytes behind the header zero.
     #[inline]
     pub fn alloc_zeroed(
@@ -477,6 +500,38 @@ impl Heap {
             self.requested = true;
         }
         Ok(object)
+    }
+
+    /// Makes an object longer where it stands, if it was the last one made and the nursery has room, or if it is a large raw buffer;
+    /// gives where it stands then. Its new part is arbitrary, and who refers to it has to be told when it moved.
+    ///
+    /// # Safety
+    /// `object` is a live object of `old` bytes of this heap, `new` is more, and the caller keeps the object's own account of its size.
+    pub unsafe fn extend(&mut self, object: *mut Header, old: usize, new: usize) -> Option<*mut Header> {
+        let (old, new) = (round(old), round(new));
+        if old <= LARGE_OBJECT {
+            let fits = object.addr() + old == self.top.addr()
+                && new <= LARGE_OBJECT
+                && object.addr() + new <= self.end.addr();
+            if !fits {
+                return None;
+            }
+            self.top = self.top.wrapping_add(new - old);
+            return Some(object);
+        }
+        let more = new - old;
+        // SAFETY: a live object.
+        let raw = unsafe { (*object).object_kind() } == ObjectKind::RawBuffer;
+        if !raw || self.in_use().saturating_add(new) > self.config.limit - self.config.limit / 8 {
+            return None;
+        }
+        // SAFETY: by the contract; raw buffers have neither cards nor slots.
+        let object = unsafe { self.large.extend(object, new) }?;
+        self.stats.allocated += more as u64;
+        if self.large.young_bytes > LARGE_YOUNG.max(self.stats.live / 4) {
+            self.requested = true;
+        }
+        Some(object)
     }
 
     /// Where the nursery is called full: the rest is for the op that finds it so.

@@ -253,6 +253,7 @@ mod tests {
             tier: "baseline",
             address: 0x7f55_0012_3450,
             size: 0x40,
+            text: &[0; 0x40],
             source: Some("/guest/shapes.mochi"),
             lines: LINES,
             frame: Some(FRAME),
@@ -443,6 +444,7 @@ mod tests {
             tier: "",
             address: usize::MAX - 1,
             size: usize::MAX,
+            text: &[],
             source: Some("a\0b"),
             lines: &[(u32::MAX, u32::MAX)],
             frame: Some(Frame {

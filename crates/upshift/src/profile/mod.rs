@@ -5,6 +5,7 @@
 //! [`Registration`] as long as the code exists. From there it goes to
 //!
 //! * `perf_map`: a line of `/tmp/perf-<pid>.map`, which `perf`, samply and others read when they resolve addresses;
+//! * `jitdump`: a file with the code itself and its lines, which `perf inject --jit` reads;
 //! * `image` and `gdb`: a small ELF file in memory, with a symbol, a subprogram, a line table and how to find the caller, in
 //!   the list that GDB and LLDB read while the process runs.
 //!
@@ -14,17 +15,20 @@
 //! Which of them is the embedder's choice. A profiler without formats costs nothing, and nothing here changes what a
 //! program does: what cannot be written is left out, and [`Profiler::problem`] says why.
 //!
-//! Both formats belong to the process, not to an engine: the map has the process id as its name, and the debugger looks
+//! All formats belong to the process, not to an engine: the files have the process id in their names, and the debugger looks
 //! for one list under one symbol. Profilers of several engines therefore write to the same file and list, behind locks,
 //! and may come and go in any order.
 //!
 //! What is absent on purpose: unwind tables for the process itself, since nothing unwinds through machine code; `perf
-//! record -g` sees past a compiled frame only where the tier keeps a frame pointer. Jitdump files, which carry the code
-//! itself for `perf annotate`, are absent too.
+//! record -g` sees past a compiled frame only where the tier keeps a frame pointer.
+//!
+//! [`sampler`] is another way to see where time goes, which needs no tool and sees functions of all tiers.
 
 mod gdb;
 mod image;
+mod jitdump;
 mod perf_map;
+pub mod sampler;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -40,6 +44,8 @@ pub struct CodeInfo<'a> {
     pub address: usize,
     /// Size of the code in bytes.
     pub size: usize,
+    /// The code itself, as it is in memory; what is beyond it up to the size is padding.
+    pub text: &'a [u8],
     /// Path of the source file, where there is one. A relative path counts from the working directory.
     pub source: Option<&'a str>,
     /// Pairs of an offset from `address` and the source line that holds from there on; line 0 means "of no line". The
@@ -78,6 +84,9 @@ pub enum Format {
     /// A line per function in `/tmp/perf-<pid>.map`, for `perf` and other sampling profilers. The format cannot take back
     /// a line: where code is freed and its addresses are used again, the file has a line for each.
     PerfMap,
+    /// Code and lines of each function in `/tmp/jit-<pid>.dump`, on Linux, for `perf inject --jit` after `perf record -k mono`. Then
+    /// `perf report` and `perf annotate` show instructions and source lines. The file stays.
+    Jitdump,
     /// An entry per function in the list of GDB's JIT interface, for debuggers, on x86-64 and aarch64. The debugger finds
     /// the list by the names `__jit_debug_descriptor` and `__jit_debug_register_code`, so the executable must have its
     /// symbol table (`strip = "none"` or `"debuginfo"`).
@@ -100,6 +109,7 @@ pub enum Format {
 ///     tier: "baseline",
 ///     address: code.as_ptr() as usize,
 ///     size: code.len(),
+///     text: &code,
 ///     source: Some("/guest/fib.guest"),
 ///     lines: &[(0, 1), (4, 2)],
 ///     frame: None,
@@ -110,6 +120,7 @@ pub enum Format {
 #[derive(Debug, Default)]
 pub struct Profiler {
     perf_map: bool,
+    jitdump: Mutex<Option<jitdump::User>>,
     gdb: bool,
     problem: Mutex<Option<String>>,
 }
@@ -120,6 +131,7 @@ impl Profiler {
     pub fn new(formats: &[Format]) -> Profiler {
         Profiler {
             perf_map: formats.contains(&Format::PerfMap),
+            jitdump: Mutex::new(formats.contains(&Format::Jitdump).then(jitdump::User::new)),
             gdb: formats.contains(&Format::Gdb),
             problem: Mutex::new(None),
         }
@@ -127,7 +139,7 @@ impl Profiler {
 
     /// Whether there is a format to write, that is, whether the lines of a [`CodeInfo`] are worth collecting.
     pub fn is_active(&self) -> bool {
-        self.perf_map || self.gdb
+        self.perf_map || self.gdb || self.jitdump().is_some()
     }
 
     /// Whether the memory of freed code should stay unused for the rest of the process. A debugger may believe its
@@ -149,6 +161,11 @@ impl Profiler {
         {
             self.remember(problem);
         }
+        if let Some(jitdump) = &*self.jitdump()
+            && let Err(problem) = jitdump.append(code)
+        {
+            self.remember(problem);
+        }
         let mut entry = None;
         if self.gdb {
             match image::build(code) {
@@ -157,6 +174,15 @@ impl Profiler {
             }
         }
         Registration { entry }
+    }
+
+    /// Nothing more will be registered: ends files that have an end. Dropping the profiler does the same.
+    pub fn finish(&self) {
+        self.jitdump().take();
+    }
+
+    fn jitdump(&self) -> std::sync::MutexGuard<'_, Option<jitdump::User>> {
+        self.jitdump.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first thing that went wrong, if any, in words for the user. It never stops a run and is never repeated.
@@ -197,6 +223,7 @@ mod tests {
             tier: "baseline",
             address: 0x5000,
             size: 16,
+            text: &[0; 16],
             source: None,
             lines: &[],
             frame: None,

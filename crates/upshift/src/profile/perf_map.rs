@@ -72,10 +72,10 @@ fn describe(path: &Path, error: &io::Error) -> String {
 /// An empty file at `path`, which is in a folder that everybody can write to under a name that everybody can guess. So a
 /// new file is preferred, and a present one is used only if it is what the name says, not a link to something dearer.
 #[cfg(unix)]
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
-    match OpenOptions::new().append(true).create_new(true).mode(0o600).open(path) {
+    match OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         result => return result,
     }
@@ -85,7 +85,7 @@ fn create(path: &Path) -> io::Result<File> {
     if !named.is_file() || named.nlink() != 1 {
         return Err(io::Error::other("there is something else of that name"));
     }
-    let file = OpenOptions::new().append(true).open(path)?;
+    let file = OpenOptions::new().read(true).append(true).open(path)?;
     let opened = file.metadata()?;
     if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
         return Err(io::Error::other("the file changes while it is opened"));
@@ -95,7 +95,7 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(unix))]
-fn create(_path: &Path) -> io::Result<File> {
+pub(super) fn create(_path: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -110,6 +110,7 @@ mod tests {
             tier: "optimized",
             address: 0x7f00_1234_abc0,
             size: 0x1f,
+            text: &[0; 0x1f],
             source: Some("f.mochi"),
             lines: &[(0, 1)],
             frame: None,

@@ -144,6 +144,7 @@ impl Memory {
                 tier: if machine.fast { "optimized" } else { "optimized loop" },
                 address: entry.addr(),
                 size: text.len(),
+                text: &text,
                 source,
                 lines: &lines,
                 frame: Some(Frame { register: RBP, size: 16, saved: &[(RBP, 16)] }),
@@ -226,6 +227,7 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
             tier: "baseline",
             address,
             size,
+            text: &stubs.text[start as usize..end as usize],
             source: None,
             lines: &[],
             frame,
@@ -267,6 +269,7 @@ fn register(
         tier: "baseline",
         address: code.entry().addr(),
         size: code.bytes() as usize,
+        text: &machine.text,
         source,
         lines: &lines,
         // The native stack holds return addresses and nothing else.
@@ -353,6 +356,12 @@ impl Machinery {
             }
             None => false,
         }
+    }
+
+    /// The number of the function that the optimizing compiler's thread works at.
+    pub fn compiling(&self) -> Option<u32> {
+        let background = self.background.get()?.as_ref()?;
+        Some(background.compiling.load(Ordering::Relaxed)).filter(|&function| function != 0)
     }
 
     /// Why profilers and debuggers were told less than was asked for.

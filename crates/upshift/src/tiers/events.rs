@@ -20,6 +20,16 @@ pub enum Cause {
     Loop,
 }
 
+impl Cause {
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cause::Calls => "calls",
+            Cause::Loop => "loop",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -98,10 +108,7 @@ pub struct Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:10.3} ms  {}", self.at.as_secs_f64() * 1e3, self.function)?;
-        let cause = match self.cause {
-            Cause::Calls => "calls",
-            Cause::Loop => "loop",
-        };
+        let cause = self.cause.name();
         match &self.what {
             What::Compiled { bytes, instructions, time } => write!(
                 f,

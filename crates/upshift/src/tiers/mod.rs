@@ -30,13 +30,17 @@ use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
+use upshift_runtime::sampling::{Activity, Running};
 
 pub use code::Machinery;
 use code::{Code, Outcome};
 use events::{Cause, Event, Ring, What};
-use optimized::{Job, Optimized, World};
+pub(crate) use optimized::World;
+use optimized::{Job, Optimized};
 
 use crate::engine::TierConfig;
+use crate::explain::codes::Code as Why;
+use crate::explain::journal::{self, Journal, Outcome as Answer};
 
 /// Runs that end before this never map the code memory, which takes about as long.
 const PATIENCE: Duration = Duration::from_micros(200);
@@ -87,6 +91,14 @@ static TABLE: Table = {
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
 
+/// Where machine code goes on.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    address: *const u8,
+    /// Whether it is optimized code of one loop.
+    of_loop: bool,
+}
+
 /// Stands for the stub of functions without machine code until the memory is mapped. Never jumped to: only machine code does.
 static NOWHERE: u8 = 0;
 
@@ -108,6 +120,8 @@ pub struct Driver {
     events: Ring,
     counters: Counters,
     optimized: Optimized,
+    /// Where somebody wants a report.
+    journal: Option<Box<Journal>>,
 }
 
 /// What an instance's tiers did so far.
@@ -160,6 +174,7 @@ impl Driver {
             events: Ring::default(),
             counters: Counters::default(),
             optimized: Optimized::default(),
+            journal: None,
         });
         instance.set_tiers(TierHooks {
             uncompiled: &raw const NOWHERE,
@@ -180,11 +195,30 @@ impl Driver {
         self.counters
     }
 
+    /// The time since the instance was made.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Begins, or ends, to write down what a report needs; gives what was written so far.
+    pub(crate) fn set_journal(&mut self, journal: Option<Box<Journal>>) -> Option<Box<Journal>> {
+        std::mem::replace(&mut self.journal, journal)
+    }
+
+    /// How it is set up.
+    pub(crate) fn config(&self) -> &TierConfig {
+        &self.config
+    }
+
     fn note(&mut self, entry: &FunctionEntry, cause: Cause, what: What) {
         // SAFETY: entries of functions that ran are of loaded modules.
         let name = unsafe { entry.meta() }.name.as_ref();
+        let at = self.started.elapsed();
+        if let Some(journal) = &mut self.journal {
+            journal.note(at, entry, cause, &what);
+        }
         self.events.push(Event {
-            at: self.started.elapsed(),
+            at,
             function: name.into(),
             index: entry.index(),
             cause,
@@ -227,6 +261,7 @@ impl Driver {
             return;
         }
         let machinery = self.machinery.clone();
+        let mark = instance.sampling_mark();
         let started = Instant::now();
         let memory = match machinery.memory() {
             Ok(memory) => memory,
@@ -246,6 +281,7 @@ impl Driver {
             }
         }
         self.spent += started.elapsed();
+        instance.sampling_since(mark, Activity::BaselineCompiler, index);
         let made = matches!(outcome, Outcome::Made(..) | Outcome::Shared(_));
         match outcome {
             Outcome::Made(code, time) => {
@@ -318,7 +354,11 @@ impl Driver {
         }
         self.backoff = self.backoff.saturating_mul(2).min(1 << 16);
         let uncompiled = instance.context.uncompiled;
-        for (_, code) in self.optimized.live.drain() {
+        let now = self.now();
+        for (number, code) in self.optimized.live.drain() {
+            if let Some(journal) = &mut self.journal {
+                journal.evicted(number, now);
+            }
             instance.set_fast(code.index, std::ptr::null());
             if let Some(entry) = instance.entry_mut(code.index) {
                 entry.native = uncompiled;
@@ -353,9 +393,10 @@ impl Driver {
         pc: *const Word,
         uncompiled: *const u8,
         optimized: bool,
-    ) -> Option<*const u8> {
+    ) -> Option<Target> {
+        let target = |address| Target { address, of_loop: false };
         if pc == entry.code || pc == entry.start {
-            return (entry.native != uncompiled).then_some(entry.native);
+            return (entry.native != uncompiled).then_some(target(entry.native));
         }
         let word = u32::try_from((pc as usize).wrapping_sub(entry.code as usize) / 8).ok()?;
         if let Some(number) = self.optimized.loops.get(&(entry.index(), word))
@@ -363,13 +404,13 @@ impl Driver {
         {
             code.entered = code.entered.saturating_add(1);
             self.counters.osr_entries += 1;
-            return Some(code.entry);
+            return Some(Target { address: code.entry, of_loop: true });
         }
         if optimized {
             return None;
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
-        code.resume(word)
+        code.resume(word).map(target)
     }
 
     // ---- Tier 2 ----
@@ -452,17 +493,28 @@ impl Driver {
             options,
             number,
             stress: self.config.deopt_stress,
+            counted: self.journal.is_some(),
         };
+        let now = self.now();
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, cause, What::Hot);
+            if let Some(journal) = &mut self.journal {
+                journal.asked(number, index, start, cause, entry.heat, now);
+            }
         }
         if !machinery.optimize(job, &self.optimized.inbox) {
+            if let Some(journal) = &mut self.journal {
+                journal.no_compiler = true;
+            }
             self.config.optimize_heat = u32::MAX;
             return;
         }
         self.optimized.pending += 1;
         if self.config.sync {
-            for done in self.optimized.inbox.wait() {
+            let mark = instance.sampling_mark();
+            let all = self.optimized.inbox.wait();
+            instance.sampling_since(mark, Activity::OptimizingCompiler, index);
+            for done in all {
                 self.optimized.pending -= 1;
                 self.installed(instance, done);
             }
@@ -479,14 +531,18 @@ impl Driver {
         }
     }
 
-    fn installed(&mut self, instance: &mut Instance, done: optimized::Done) {
+    fn installed(&mut self, instance: &mut Instance, mut done: optimized::Done) {
         let Some(seen) = instance.entry(done.index).copied() else { return };
         let (index, start, number, time) = (done.index, done.start, done.number, done.time);
         self.counters.optimize_nanos += time.as_nanos() as u64;
         let instructions = done.instructions;
-        if let Err(reason) = &done.machine {
-            let reason = reason.clone();
-            self.note(&seen, Cause::Calls, What::Refused { reason: reason.into() });
+        let summary = done.summary.take();
+        let now = self.now();
+        if let Err(refused) = &done.machine {
+            if let Some(journal) = &mut self.journal {
+                journal.answered(number, Answer::Refused { at: now, time, code: refused.code }, summary);
+            }
+            self.note(&seen, Cause::Calls, What::Refused { reason: refused.text.as_str().into() });
             return;
         }
         let machinery = self.machinery.clone();
@@ -495,11 +551,17 @@ impl Driver {
         let (profiler, modules) = (machinery.profiler(), instance.modules());
         let Some(code) = memory.place_optimized(done, self.config.code_cache, profiler, modules, addresses)
         else {
+            if let Some(journal) = &mut self.journal {
+                journal.answered(number, Answer::Refused { at: now, time, code: Why::NoRoom }, summary);
+            }
             self.note(&seen, Cause::Calls, What::NoRoom);
             return;
         };
         self.counters.optimized += 1;
         let bytes = code.block.len() as u32;
+        if let Some(journal) = &mut self.journal {
+            journal.answered(number, Answer::Installed { at: now, time, bytes, instructions }, summary);
+        }
         self.note(
             &seen,
             Cause::Calls,
@@ -535,6 +597,16 @@ impl Driver {
             *taken = taken.saturating_add(1);
         }
         let index = code.index;
+        if let Some(journal) = &mut self.journal {
+            // SAFETY: the place is before an instruction of a loaded function, whose frame is complete.
+            let at = unsafe {
+                let entry = &*place.entry;
+                (entry.index(), place.pc.offset_from(entry.code) as u32)
+            };
+            // SAFETY: likewise.
+            let values = || unsafe { journal::operands(instance, place.fp, place.pc) };
+            journal.left(number, reason, at, values);
+        }
         if reason == Reason::Region {
             self.counters.left += 1;
             code.left = code.left.saturating_add(1);
@@ -575,6 +647,10 @@ impl Driver {
         }
         // Code of before stays where it is: native frames may return into it.
         self.counters.retired += 1;
+        let now = self.now();
+        if let Some(journal) = &mut self.journal {
+            journal.retired(number, now);
+        }
         let attempts = self.optimized.functions.entry(index).or_default();
         attempts.retired += 1;
         attempts.asked.remove(&start);
@@ -615,6 +691,11 @@ impl Driver {
             }
             _ => {}
         }
+    }
+
+    /// The units that machine code used up before it polled.
+    fn portion(&self, instance: &Instance) -> u32 {
+        instance.sampled_units(self.config.sample.into()) as u32
     }
 
     /// Makes a function warmer by a portion of the budget; whether it is to be looked at.
@@ -663,13 +744,14 @@ unsafe extern "C" fn budget(
 ) -> Status {
     // SAFETY: passed on; references are let go before code runs.
     unsafe {
+        (*ctx.cast::<Instance>()).sampling_poll(Frame { fp, entry }, pc, Running::Baseline);
         let status = routines::native_budget(ctx, fp, pc, entry);
         if status != Status::Continue {
             return status;
         }
         let driver = (*ctx).tiers.cast::<Driver>();
         let instance = &mut *ctx.cast::<Instance>();
-        let portion = (*driver).config.sample.into();
+        let portion = (*driver).portion(instance);
         let mut look = (*driver).optimized.waits();
         if let Some(callee) = Driver::called(pc)
             && (*driver).sample(instance, callee, portion)
@@ -710,6 +792,8 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         };
         let exit = &code.exits[exit as u32 as usize];
         let place = optimized::complete(ctx, fp, exit, false);
+        let frame = Frame { fp: place.fp, entry: place.entry };
+        (*ctx.cast::<Instance>()).sampling_poll(frame, place.pc, Running::Optimized(exit.frames.len()));
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
         if status == Status::Continue {
             let instance = &mut *ctx.cast::<Instance>();
@@ -719,12 +803,12 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
                 && let Some(pc) = behind_charge(place.pc)
             {
                 optimized::complete(ctx, fp, exit, true);
-                instance.safepoint(Frame { fp: place.fp, entry: place.entry }, (std::ptr::null_mut(), 0));
+                instance.safepoint(frame, place.pc, (std::ptr::null_mut(), 0));
                 ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (place.fp, pc, place.entry);
                 return Status::Switch as u64;
             }
             (*driver).finish(instance);
-            let portion = (*driver).config.sample.into();
+            let portion = (*driver).portion(instance);
             if let Some(callee) = Driver::called(place.pc)
                 && (*driver).sample(instance, callee, portion)
             {
@@ -922,7 +1006,9 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 // The table may move while code runs.
                 let index = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
-                let status = enter(ctx, fp, target);
+                let outer = (*instance).sampling_in_loop(target.of_loop.then_some(fp));
+                let status = enter(ctx, fp, target.address);
+                (*instance).sampling_in_loop(outer);
                 if status == Status::Exit as u32 {
                     return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
                 }
@@ -958,7 +1044,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                         (place.fp, place.pc, (*ctx).functions.add((*place.entry).index() as usize));
                     // Exits make objects without collecting.
                     if windowless && (*instance).heap.overdrawn() {
-                        (*instance).safepoint(Frame { fp, entry }, (std::ptr::null_mut(), 0));
+                        (*instance).safepoint(Frame { fp, entry }, pc, (std::ptr::null_mut(), 0));
                     }
                     if place.reason == Reason::Region {
                         hunt = HUNT;
@@ -998,7 +1084,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     if cause == Cause::Loop
                         && let Some(entry) = (*instance).entry_mut(index)
                     {
-                        entry.heat = entry.heat.saturating_add(quantum as u32);
+                        entry.heat = entry.heat.saturating_add((*instance).sampled_units(quantum) as u32);
                     }
                     if (*entry).heat >= (*entry).threshold {
                         (*driver).consider(&mut *instance, index, cause, word);

@@ -8,7 +8,7 @@
 //! that left too often by them is retired, and its function may be compiled again a limited number of times.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,16 +18,19 @@ use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test
 use upshift_optimizer::ir::{Function, Reason};
 use upshift_optimizer::lower::{Compiler, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
+use upshift_optimizer::summary::{Census, Summary};
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
 use upshift_runtime::heap::Heap;
+use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::{FunctionMeta, LinkedModule, type_code, type_of_code};
 use upshift_runtime::object::{Closure, ObjectKind};
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value;
 
 use crate::code_memory::CodeBlock;
+use crate::explain::codes::Code;
 use crate::profile::Registration;
 
 /// What a compilation knows: loaded modules, feedback, failed assumptions.
@@ -95,6 +98,16 @@ pub unsafe fn closures(
 }
 
 impl World {
+    /// The modules of an instance, of which nothing is known to have run.
+    pub fn known(instance: &Instance) -> World {
+        World {
+            modules: instance.modules().to_vec(),
+            feedback: Vec::new(),
+            closures: HashMap::new(),
+            failed: Arc::default(),
+        }
+    }
+
     fn module(&self, index: u32) -> Option<&Arc<LinkedModule>> {
         self.modules.iter().find(|m| {
             let first = m.bases.functions;
@@ -239,6 +252,8 @@ pub struct Job {
     pub number: u32,
     /// Whether every guard leaves now and then: for tests.
     pub stress: bool,
+    /// Whether what was saved is counted, for a report.
+    pub counted: bool,
 }
 
 /// A result.
@@ -251,29 +266,52 @@ pub struct Done {
     /// What exits call the code.
     pub number: u32,
     /// The code, or why there is none.
-    pub machine: Result<Machine, String>,
+    pub machine: Result<Machine, Refused>,
+    /// What was saved, where that was asked for.
+    pub summary: Option<Summary>,
     /// How long it took.
     pub time: Duration,
     /// Instructions of SSA that were lowered.
     pub instructions: u32,
 }
 
+/// Why there is no code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// For programs.
+    pub code: Code,
+    /// For people.
+    pub text: String,
+}
+
+impl Refused {
+    fn new(code: Code, text: impl Into<String>) -> Refused {
+        Refused { code, text: text.into() }
+    }
+}
+
 /// Builds, optimizes and lowers.
 pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let started = Instant::now();
     let mut instructions = 0;
+    let mut summary = None;
     let machine = match build::build(&job.world, job.index, job.start, job.options) {
-        Err(Refusal::Absent) => Err("there is no such function or loop".to_string()),
-        Err(Refusal::TooLarge) => Err("too large".to_string()),
-        Err(Refusal::Irregular) => Err("a loop is entered past its header".to_string()),
+        Err(Refusal::Absent) => Err(Refused::new(Code::CompilerFailed, "there is no such function or loop")),
+        Err(Refusal::TooLarge) => Err(Refused::new(Code::TooLarge, "too large")),
+        Err(Refusal::Irregular) => {
+            Err(Refused::new(Code::IrregularLoop, "a loop is entered past its header"))
+        }
         Ok(mut func) => {
+            let built = job.counted.then(|| Census::take(&func));
             passes::optimize(&mut func);
+            summary = built.map(|built| built.compare(&Census::take(&func), &func));
             instructions = count(&func);
-            compiler.compile(&job.world, &func, job.index, job.number, job.stress, None)
+            let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
+            machine.map_err(|text| Refused::new(Code::CompilerFailed, text))
         }
     };
     let (index, start, number) = (job.index, job.start, job.number);
-    Done { index, start, number, machine, time: started.elapsed(), instructions }
+    Done { index, start, number, machine, summary, time: started.elapsed(), instructions }
 }
 
 /// Instructions of SSA.
@@ -285,6 +323,8 @@ pub fn count(func: &Function) -> u32 {
 #[derive(Debug)]
 pub struct Background {
     queue: Mutex<Sender<(Job, Arc<Inbox>)>>,
+    /// The number of the function that is being compiled; 0 where none is.
+    pub compiling: Arc<AtomicU32>,
 }
 
 impl Background {
@@ -292,6 +332,8 @@ impl Background {
     pub fn start(effort: Effort) -> Option<Background> {
         let mut compiler = Compiler::new(effort)?;
         let (queue, jobs) = channel::<(Job, Arc<Inbox>)>();
+        let compiling = Arc::new(AtomicU32::new(0));
+        let now = compiling.clone();
         std::thread::Builder::new()
             .name("upshift-compiler".to_string())
             .stack_size(16 << 20)
@@ -301,6 +343,7 @@ impl Background {
                     if Arc::strong_count(&inbox) == 1 {
                         continue;
                     }
+                    now.store(job.index, Ordering::Relaxed);
                     let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                         compile(&mut compiler, &job)
                     }));
@@ -308,15 +351,17 @@ impl Background {
                         index: job.index,
                         start: job.start,
                         number: job.number,
-                        machine: Err("an internal error: this is a bug".to_string()),
+                        machine: Err(Refused::new(Code::CompilerFailed, "an internal error: this is a bug")),
+                        summary: None,
                         time: Duration::ZERO,
                         instructions: 0,
                     });
+                    now.store(0, Ordering::Relaxed);
                     inbox.put(done);
                 }
             })
             .ok()?;
-        Some(Background { queue: Mutex::new(queue) })
+        Some(Background { queue: Mutex::new(queue), compiling })
     }
 
     /// Asks for code.

@@ -113,6 +113,23 @@ pub fn instance(module: &Module, stress: bool) -> Instance {
     instance_with(module, HostRegistry::default(), Limits::default(), stress)
 }
 
+/// A function of `n` that adds what another gives for each number of 0..n, in a loop.
+pub fn sum(m: &mut ModuleBuilder, name: &str, of: FuncId) -> FuncId {
+    function(m, name, &[Int], Some(Int), |_, f| {
+        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), i);
+        f.call_int(term, of);
+        f.int_add_checked(total, total, term);
+        f.int_add_imm(i, i, 1);
+        f.int_lt_loop(i, n, top);
+        f.return_int(total);
+    })
+}
+
 /// `double(x) = x + x`, and `sum(n)`, which adds the doubles of 0..n in a loop.
 pub fn sums() -> Module {
     let mut m = ModuleBuilder::new("sums");
@@ -121,18 +138,6 @@ pub fn sums() -> Module {
         f.int_add_checked(r, x, x);
         f.return_int(r);
     });
-    function(&mut m, "sum", &[Int], Some(Int), |_, f| {
-        let (n, i, total, term) = (f.param(0), f.int(), f.int(), f.int());
-        f.load_int(i, 0);
-        f.load_int(total, 0);
-        let top = f.label();
-        f.begin_loop(top);
-        f.int_move(Reg::window(0), i);
-        f.call_int(term, double);
-        f.int_add_checked(total, total, term);
-        f.int_add_imm(i, i, 1);
-        f.int_lt_loop(i, n, top);
-        f.return_int(total);
-    });
+    sum(&mut m, "sum", double);
     m.finish()
 }

@@ -1,0 +1,104 @@
+//! Where in the text variables are used and lists grow, for the questions of sharing whose answer depends on order.
+//!
+//! Outside loops, what stands later in the text of a function runs later. Everything here is asked of variables of one
+//! declaration that only their own function uses.
+
+use super::effect;
+use crate::resolve::{Resolution, Resolved};
+use crate::source::Span;
+use crate::syntax::ast::{BindId, Block, ExprId, ExprKind, Program};
+
+/// Positions in the text, sorted.
+#[derive(Default)]
+pub(super) struct Lifetimes {
+    /// Uses of variables and their positions.
+    uses: Vec<(BindId, u32)>,
+    /// Where something other than a register may grow: appends to such places, with the variable that is appended to if
+    /// there is one, and calls that may do so.
+    hazards: Vec<(u32, Option<BindId>)>,
+    /// Where any list may grow: all appends, and all calls of functions of the program.
+    growth: Vec<u32>,
+}
+
+impl Lifetimes {
+    /// `appends` are the positions of assignments that may append to other places than registers, `grows` tells
+    /// calls that append, and `effects` is what evaluating each expression may do.
+    pub(super) fn new(
+        program: &Program,
+        resolution: &Resolution,
+        appends: Vec<(u32, Option<BindId>)>,
+        effects: &[u8],
+        grows: impl Fn(ExprId) -> bool,
+    ) -> Self {
+        let mut uses = Vec::new();
+        let mut hazards = appends;
+        let mut growth = Vec::new();
+        for (index, expr) in program.exprs.iter().enumerate() {
+            let id = ExprId::new(index);
+            let at = expr.span.start;
+            match expr.kind {
+                ExprKind::Name(_) => {
+                    if let Resolved::Bind(bind) = resolution.name(id) {
+                        uses.push((resolution.slot(bind), at));
+                    }
+                }
+                ExprKind::Call { .. } => {
+                    // The effects of a call include those of its operands, which stand within it.
+                    if effects[index] & effect::DANGER != 0 {
+                        hazards.push((at, None));
+                    }
+                    if effects[index] & effect::CALLS != 0 || grows(id) {
+                        growth.push(at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        uses.sort_unstable();
+        hazards.sort_unstable();
+        growth.sort_unstable();
+        Self { uses, hazards, growth }
+    }
+
+    /// The positions at which a variable is used.
+    fn of(&self, bind: BindId) -> &[(BindId, u32)] {
+        let first = self.uses.partition_point(|&(other, _)| other < bind);
+        let rest = &self.uses[first..];
+        &rest[..rest.partition_point(|&(other, _)| other == bind)]
+    }
+
+    /// How often a variable is named within a span.
+    pub(super) fn count_in(&self, bind: BindId, span: Span) -> usize {
+        self.of(bind).iter().filter(|&&(_, at)| span.start <= at && at < span.end).count()
+    }
+
+    /// Whether a variable is named at `at` or later.
+    pub(super) fn used_from(&self, bind: BindId, at: u32) -> bool {
+        self.of(bind).last().is_some_and(|&(_, last)| last >= at)
+    }
+
+    /// The text from behind the statement `index` of a block, which declares the variable, to the end of the last
+    /// statement of the block that uses it.
+    pub(super) fn region(&self, program: &Program, block: Block, index: usize, bind: BindId) -> (u32, u32) {
+        let stmts = &program[block.stmts];
+        let start = program[stmts[index]].span.end;
+        let Some(&(_, last)) = self.of(bind).last() else { return (start, start) };
+        let following = stmts[index + 1..].iter().map(|&stmt| program[stmt].span);
+        let end = following.take_while(|span| span.start <= last).last().map_or(start, |span| span.end);
+        (start, end.max(start))
+    }
+
+    /// Whether something other than a register may grow in a region, other than by an append to `own`, which ends its life.
+    pub(super) fn is_hazardous(&self, (start, end): (u32, u32), own: Option<BindId>) -> bool {
+        let first = self.hazards.partition_point(|&(at, _)| at < start);
+        let within = self.hazards[first..].iter().take_while(|&&(at, _)| at < end);
+        within.into_iter().any(|&(_, list)| list.is_none() || list != own)
+    }
+
+    /// Whether any list may grow in a region.
+    pub(super) fn grows(&self, region: (u32, u32)) -> bool {
+        let (start, end) = region;
+        let first = self.growth.partition_point(|&at| at < start);
+        self.growth.get(first).is_some_and(|&at| at < end) || self.is_hazardous(region, None)
+    }
+}

@@ -1,0 +1,596 @@
+//! Ops on cells: what they are, and arithmetic, comparisons and access where kinds were seen at run time.
+
+use std::mem::offset_of;
+use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask};
+use upshift_runtime::object::{Header, List, ObjectKind, Record};
+use upshift_runtime::routine::Routine;
+use upshift_runtime::value::Value as Cell;
+
+use super::data::{BOOLS, CELLS, FLOATS, INTS};
+use super::{Builder, Frame, Told};
+use crate::helper::Helper;
+use crate::ir::{Class, Cond, InstData, Op, Reason, Type, Value, Width};
+
+/// A type of more shapes is left to a helper, which searches.
+const SHAPES: usize = 4;
+
+const INT: u16 = 1 << Kind::Int as u16;
+const FLOAT: u16 = 1 << Kind::Float as u16;
+
+/// How two numbers of dynamic ops are combined.
+#[derive(Clone, Copy)]
+pub(super) enum Arithmetic {
+    Add,
+    Sub,
+    Mul,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn truthy(&mut self, a: Value, mask: i64) -> Value {
+        let yes = self.cconst(Cell::TRUE);
+        let is_true = self.binary(Op::Same, a, yes);
+        self.join(
+            is_true,
+            Type::Int,
+            [false, false],
+            |c| Some(c.iconst(1)),
+            |c| {
+                let no = c.cconst(Cell::FALSE);
+                let is_false = c.binary(Op::Same, a, no);
+                let falsy = TruthMask(mask as u16).has(TruthMask::FALSE);
+                Some(c.join(
+                    is_false,
+                    Type::Int,
+                    [false, true],
+                    |c| Some(c.iconst(i64::from(!falsy))),
+                    |c| {
+                        let mask = c.iconst(mask);
+                        Some(c.helper(Helper::CellTruthy, &[a, mask]))
+                    },
+                ))
+            },
+        )
+    }
+
+    pub(super) fn string_equal(&mut self, a: Value, b: Value) -> Value {
+        let same = self.binary(Op::Same, a, b);
+        self.join(
+            same,
+            Type::Int,
+            [false, false],
+            |c| Some(c.iconst(1)),
+            |c| {
+                // Inline ones are equal only if their bits are.
+                let (x, y) = (c.unary(Op::IsObject, a), c.unary(Op::IsObject, b));
+                let both = c.binary(Op::Iand, x, y);
+                Some(c.join(
+                    both,
+                    Type::Int,
+                    [false, false],
+                    |c| Some(c.helper(Helper::StringEqual, &[a, b])),
+                    |c| Some(c.iconst(0)),
+                ))
+            },
+        )
+    }
+
+    /// Whether a cell is of a type, which is given by its code.
+    pub(super) fn cell_test(&mut self, a: Value, code: i64) -> Value {
+        let test = self.facts.test(code as u32);
+        let Some(test) = test.filter(|t| !matches!(&t.what, Told::Shapes(all) if all.len() > SHAPES)) else {
+            let ty = self.iconst(code);
+            return self.helper(Helper::CellTest, &[a, ty]);
+        };
+        if test.nullable {
+            let nil = self.cconst(Cell::NIL);
+            let is_nil = self.binary(Op::Same, a, nil);
+            let what = test.what;
+            return self.join(
+                is_nil,
+                Type::Int,
+                [false, false],
+                |c| Some(c.iconst(1)),
+                |c| Some(c.told(a, what)),
+            );
+        }
+        self.told(a, test.what)
+    }
+
+    pub(super) fn told(&mut self, a: Value, what: Told) -> Value {
+        let (kind, shapes) = match what {
+            Told::Float => return self.unary(Op::IsFloat, a),
+            Told::Bool => {
+                let (yes, no) = (self.cconst(Cell::TRUE), self.cconst(Cell::FALSE));
+                let (yes, no) = (self.binary(Op::Same, a, yes), self.binary(Op::Same, a, no));
+                return self.binary(Op::Ior, yes, no);
+            }
+            Told::Kind(kind) => (kind, Vec::new()),
+            Told::Shapes(shapes) => (ObjectKind::Record, shapes),
+        };
+        let object = self.unary(Op::IsObject, a);
+        self.join(
+            object,
+            Type::Int,
+            [false, false],
+            |c| {
+                let k = c.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
+                let wanted = c.iconst(kind as i64);
+                let mut is = c.icmp(Cond::Eq, k, wanted);
+                if kind == ObjectKind::Record {
+                    let shape = c.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
+                    let mut any = None;
+                    for id in shapes {
+                        let id = c.iconst(i64::from(id));
+                        let this = c.icmp(Cond::Eq, shape, id);
+                        any = Some(match any {
+                            Some(any) => c.binary(Op::Ior, any, this),
+                            None => this,
+                        });
+                    }
+                    let any = match any {
+                        Some(any) => any,
+                        None => c.iconst(0),
+                    };
+                    is = c.binary(Op::Iand, is, any);
+                }
+                Some(is)
+            },
+            |c| Some(c.iconst(0)),
+        )
+    }
+
+    /// Leaves unless a cell is an object of a kind.
+    pub(super) fn guard_kind(&mut self, frame: &Frame<'a>, a: Value, kind: ObjectKind, reason: Reason) {
+        let object = self.unary(Op::IsObject, a);
+        self.guard(frame, object, reason);
+        let k = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
+        let wanted = self.iconst(kind as i64);
+        let is = self.icmp(Cond::Eq, k, wanted);
+        self.guard(frame, is, reason);
+    }
+
+    pub(super) fn box_int(&mut self, frame: &Frame<'a>, inst: &Bytecode, a: Value) -> Value {
+        let site = self.routine_site(frame, inst, Routine::BoxInt);
+        let state = self.state(frame);
+        self.def(InstData::new(Op::BoxInt, &[a]).state(state).site(site))
+    }
+
+    /// Whether an int has 48 bits.
+    pub(super) fn fits(&mut self, a: Value) -> Value {
+        let sixteen = self.iconst(16);
+        let up = self.binary(Op::Ishl, a, sixteen);
+        let down = self.binary(Op::IshrS, up, sixteen);
+        self.icmp(Cond::Eq, down, a)
+    }
+
+    /// Leaves unless an int has 48 bits.
+    pub(super) fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
+        let fits = self.fits(a);
+        self.guard(frame, fits, Reason::Wide);
+    }
+
+    /// The float in a cell that was seen to be of these kinds of number; `check` is given what has to hold.
+    pub(super) fn number(&mut self, a: Value, kinds: u16, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
+        if kinds == FLOAT {
+            let is = self.unary(Op::IsFloat, a);
+            check(self, is);
+            return self.unary(Op::CellFloat, a);
+        }
+        if kinds == INT {
+            let is = self.unary(Op::IsSmall, a);
+            check(self, is);
+            let i = self.unary(Op::SmallInt, a);
+            return self.unary(Op::FfromInt, i);
+        }
+        let is = self.unary(Op::IsFloat, a);
+        self.join(
+            is,
+            Type::Float,
+            [false, false],
+            |c| Some(c.unary(Op::CellFloat, a)),
+            |c| {
+                let small = c.unary(Op::IsSmall, a);
+                check(c, small);
+                let i = c.unary(Op::SmallInt, a);
+                Some(c.unary(Op::FfromInt, i))
+            },
+        )
+    }
+
+    /// The sum, difference or product of two cells that were seen to be numbers of these kinds, as a cell; `check` is given what has
+    /// to hold.
+    pub(super) fn combined(
+        &mut self,
+        what: Arithmetic,
+        [a, b]: [Value; 2],
+        [l, r]: [u16; 2],
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let both = |c: &mut Self| {
+            let (x, y) = (c.unary(Op::IsSmall, a), c.unary(Op::IsSmall, b));
+            (x, y)
+        };
+        let ints = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
+            let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
+            // Small ints: sums and differences stay within 64 bits.
+            let op = match what {
+                Arithmetic::Add => Op::Iadd,
+                Arithmetic::Sub => Op::Isub,
+                Arithmetic::Mul => {
+                    let over = c.binary(Op::ImulOverflows, x, y);
+                    let fits = c.not(over);
+                    check(c, fits);
+                    Op::Imul
+                }
+            };
+            let v = c.binary(op, x, y);
+            let fits = c.fits(v);
+            check(c, fits);
+            c.unary(Op::BoxSmall, v)
+        };
+        let floats = |c: &mut Self, l, r, check: &mut dyn FnMut(&mut Self, Value)| {
+            let x = c.number(a, l, check);
+            let y = c.number(b, r, check);
+            let op = match what {
+                Arithmetic::Add => Op::Fadd,
+                Arithmetic::Sub => Op::Fsub,
+                Arithmetic::Mul => Op::Fmul,
+            };
+            let v = c.binary(op, x, y);
+            c.unary(Op::BoxFloat, v)
+        };
+        if l == INT && r == INT {
+            let (x, y) = both(self);
+            check(self, x);
+            check(self, y);
+            return ints(self, check);
+        }
+        if l & INT == 0 || r & INT == 0 {
+            return floats(self, l, r, check);
+        }
+        let (x, y) = both(self);
+        let both = self.binary(Op::Iand, x, y);
+        let mut blocks = self.split(both, [false, false]).into_iter();
+        let after = self.func.blocks.push(Default::default());
+        for (n, block) in blocks.by_ref().enumerate() {
+            self.cur = block;
+            let v = if n == 0 { ints(self, check) } else { floats(self, l, r, check) };
+            self.goto(after, &[v]);
+        }
+        self.func.layout.push(after);
+        self.cur = after;
+        self.func.add_param(after, Type::Cell)
+    }
+
+    /// Whether assumptions may be made at the instruction.
+    pub(super) fn may_assume(&self, frame: &Frame<'a>) -> bool {
+        self.options.speculate && !self.facts.failed(frame.guest.meta.index, self.word)
+    }
+
+    pub(super) fn arithmetic(
+        &mut self,
+        frame: &mut Frame<'a>,
+        inst: &Bytecode,
+        what: Arithmetic,
+        routine: Routine,
+    ) {
+        let o = inst.operands;
+        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
+        let seen = self.facts.feedback(o[4] as u32);
+        let (l, r) = (seen.left, seen.right);
+        let numbers = INT | FLOAT;
+        let plain = l != 0
+            && r != 0
+            && (l | r) & !numbers == 0
+            && !policy.has(NumberPolicy::WRAP32)
+            && (policy.has(NumberPolicy::PROMOTE) || (l == r && l != numbers));
+        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+        let frame = &*frame;
+        if plain && self.may_assume(frame) {
+            let v = self.combined(what, [a, b], [l, r], &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return self.set(o[0], v);
+        }
+        if l == 0 && self.options.unseen && self.may_assume(frame) {
+            return self.exit(frame, Reason::Unseen);
+        }
+        let mut kinds = [l & numbers, r & numbers];
+        if !policy.has(NumberPolicy::PROMOTE) {
+            // Both of one kind; ints first.
+            kinds = [kinds[0] & kinds[1]; 2];
+            if kinds[0] == numbers {
+                kinds = [INT; 2];
+            }
+        }
+        if policy.has(NumberPolicy::WRAP32) || kinds.contains(&0) {
+            self.routine(frame, inst, routine);
+            return;
+        }
+        let v = self.attempt(
+            Some(Type::Cell),
+            (l | r) & !numbers == 0,
+            |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
+            |c| c.routine(frame, inst, routine),
+        );
+        self.set_result(o[0], v);
+    }
+
+    pub(super) fn comparison(
+        &mut self,
+        frame: &mut Frame<'a>,
+        inst: &Bytecode,
+        cond: Cond,
+        routine: Routine,
+    ) {
+        let o = inst.operands;
+        let policy = NumberPolicy(o[3] as u16 & !upshift_runtime::linked::LONG_CALL);
+        let seen = self.facts.feedback(o[4] as u32);
+        let (l, r) = (seen.left, seen.right);
+        let assume = self.may_assume(frame);
+        if l == 0 && self.options.unseen && assume {
+            return self.exit(frame, Reason::Unseen);
+        }
+        let equality = matches!(cond, Cond::Eq | Cond::Ne);
+        let (a, b) = (self.cell(o[1]), self.cell(o[2]));
+        let text = 1 << Kind::String as u16;
+        let numbers = INT | FLOAT;
+        let frame = &*frame;
+        let guard = &mut |c: &mut Self, is| c.guard(frame, is, Reason::Kind);
+        if assume && l == INT && r == INT {
+            let v = self.small_compared(cond, a, b, guard);
+            return self.set(o[0], v);
+        }
+        if assume
+            && (l | r) & !numbers == 0
+            && (l == FLOAT && r == FLOAT
+                || !equality && policy.has(NumberPolicy::PROMOTE) && (l & INT == 0 || r & INT == 0))
+        {
+            let x = self.number(a, l, guard);
+            let y = self.number(b, r, guard);
+            let v = self.fcmp(cond, x, y);
+            return self.set(o[0], v);
+        }
+        if assume && equality && l == text && r == text {
+            // Strings: inline ones, or objects of text.
+            for v in [a, b] {
+                let bits = self.unary(Op::Bits, v);
+                let shift = self.iconst(48);
+                let tag = self.binary(Op::IshrU, bits, shift);
+                let short = self.iconst(upshift_runtime::value::TAG_SHORT_STRING as i64);
+                let is_short = self.icmp(Cond::Eq, tag, short);
+                self.meet(
+                    is_short,
+                    [false, false],
+                    |_| {},
+                    |c| c.guard_kind(frame, v, ObjectKind::String, Reason::Kind),
+                );
+            }
+            let same = self.string_equal(a, b);
+            let v = if cond == Cond::Eq { same } else { self.not(same) };
+            return self.set(o[0], v);
+        }
+        let kinds_differ = equality && policy.has(NumberPolicy::KINDS_DIFFER);
+        let mixed = !equality && policy.has(NumberPolicy::PROMOTE) && l & numbers != 0 && r & numbers != 0;
+        let ints = l & r & INT != 0;
+        if !kinds_differ && !mixed && !ints {
+            self.routine(frame, inst, routine);
+            return;
+        }
+        let v = self.attempt(
+            Some(Type::Int),
+            (l | r) & !numbers == 0,
+            |c, fail| {
+                let check = &mut |c: &mut Self, is| c.require(is, fail);
+                Some(if kinds_differ {
+                    let same = c.plain_equal(a, b, (l | r) & FLOAT != 0, check);
+                    if cond == Cond::Eq { same } else { c.not(same) }
+                } else if mixed && (l | r) & FLOAT != 0 {
+                    let x = c.number(a, l & numbers, check);
+                    let y = c.number(b, r & numbers, check);
+                    c.fcmp(cond, x, y)
+                } else {
+                    c.small_compared(cond, a, b, check)
+                })
+            },
+            |c| c.routine(frame, inst, routine),
+        );
+        self.set_result(o[0], v);
+    }
+
+    /// Compares two small ints.
+    pub(super) fn small_compared(
+        &mut self,
+        cond: Cond,
+        a: Value,
+        b: Value,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+        check(self, x);
+        check(self, y);
+        let (x, y) = (self.unary(Op::SmallInt, a), self.unary(Op::SmallInt, b));
+        self.icmp(cond, x, y)
+    }
+
+    /// Whether two cells that are no objects are equal, where those of different kinds differ. Of an int and a float the policy
+    /// decides, which is not done here.
+    pub(super) fn plain_equal(
+        &mut self,
+        a: Value,
+        b: Value,
+        floats: bool,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        for v in [a, b] {
+            let object = self.unary(Op::IsObject, v);
+            let plain = self.not(object);
+            check(self, plain);
+        }
+        // A constant that is no number differs from all but itself.
+        let name = [a, b].iter().any(|&v| {
+            let constant = self.func.def(v).filter(|d| d.op == Op::Cconst);
+            constant
+                .map(|d| Cell::from_bits(d.imm as u64))
+                .is_some_and(|c| !c.is_float() && !c.is_small_int())
+        });
+        if name {
+            return self.binary(Op::Same, a, b);
+        }
+        let (x, y) = (self.unary(Op::IsFloat, a), self.unary(Op::IsFloat, b));
+        let either = self.binary(Op::Ior, x, y);
+        if !floats {
+            let none = self.not(either);
+            check(self, none);
+            return self.binary(Op::Same, a, b);
+        }
+        self.join(
+            either,
+            Type::Int,
+            [false, false],
+            |c| {
+                let both = c.binary(Op::Iand, x, y);
+                Some(c.join(
+                    both,
+                    Type::Int,
+                    [false, false],
+                    |c| {
+                        let (x, y) = (c.unary(Op::CellFloat, a), c.unary(Op::CellFloat, b));
+                        Some(c.fcmp(Cond::Eq, x, y))
+                    },
+                    |c| {
+                        for v in [a, b] {
+                            let int = c.unary(Op::IsSmall, v);
+                            let other = c.not(int);
+                            check(c, other);
+                        }
+                        Some(c.iconst(0))
+                    },
+                ))
+            },
+            |c| Some(c.binary(Op::Same, a, b)),
+        )
+    }
+
+    pub(super) fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(inst.operands[4] as u32);
+        if !self.may_assume(frame)
+            || seen.cached != 1
+            || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0
+        {
+            self.routine(frame, inst, Routine::CellFieldGet);
+            return;
+        }
+        let object = self.cell(o[1]);
+        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
+        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
+        let wanted = self.iconst(i64::from(seen.ids[0]));
+        let is = self.icmp(Cond::Eq, shape, wanted);
+        self.guard(frame, is, Reason::Shape);
+        let offset = Record::FIELDS + 8 * seen.slots[0].slot as usize;
+        let v = match seen.slots[0].kind {
+            1 => {
+                let v = self.load(Class::Field, Width::Int, object, offset);
+                self.box_int_of_dynamic(frame, v)
+            }
+            2 => {
+                let v = self.load(Class::Field, Width::Int, object, offset);
+                self.unary(Op::BoxBool, v)
+            }
+            3 => {
+                let v = self.load(Class::Field, Width::Float, object, offset);
+                self.unary(Op::BoxFloat, v)
+            }
+            _ => self.load(Class::Field, Width::Cell, object, offset),
+        };
+        self.set(o[0], v);
+    }
+
+    /// An int as a cell in an op whose routine does more than boxing: wide ones leave.
+    pub(super) fn box_int_of_dynamic(&mut self, frame: &Frame<'a>, v: Value) -> Value {
+        self.guard_fits(frame, v);
+        self.unary(Op::BoxSmall, v)
+    }
+
+    pub(super) fn index_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(o[4] as u32);
+        let list = 1 << Kind::List as u16;
+        if !self.may_assume(frame) || seen.left != list || seen.right != INT {
+            self.routine(frame, inst, Routine::CellIndexGet);
+            return;
+        }
+        let (object, key) = (self.cell(o[1]), self.cell(o[2]));
+        let is = self.unary(Op::IsObject, object);
+        self.guard(frame, is, Reason::Kind);
+        let small = self.unary(Op::IsSmall, key);
+        self.guard(frame, small, Reason::Kind);
+        let i = self.unary(Op::SmallInt, key);
+        let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
+        let first = self.iconst(ObjectKind::ListInt as i64);
+        let from = self.binary(Op::Isub, kind, first);
+        let four = self.iconst(4);
+        let is_list = self.icmp(Cond::Ult, from, four);
+        self.guard(frame, is_list, Reason::Kind);
+        let len = self.load(Class::Len, Width::Int, object, offset_of!(List, len));
+        let inside = self.icmp(Cond::Ult, i, len);
+        self.guard(frame, inside, Reason::Kind);
+        let cells = self.iconst(ObjectKind::ListCell as i64);
+        let of_cells = self.icmp(Cond::Eq, kind, cells);
+        let frame = &*frame;
+        let v = self.join(
+            of_cells,
+            Type::Cell,
+            [false, false],
+            |c| Some(c.element(object, i, CELLS)),
+            |c| {
+                let ints = c.iconst(ObjectKind::ListInt as i64);
+                let of_ints = c.icmp(Cond::Eq, kind, ints);
+                Some(c.join(
+                    of_ints,
+                    Type::Cell,
+                    [false, false],
+                    |c| {
+                        let v = c.element(object, i, INTS);
+                        Some(c.box_int_of_dynamic(frame, v))
+                    },
+                    |c| {
+                        let floats = c.iconst(ObjectKind::ListFloat as i64);
+                        let of_floats = c.icmp(Cond::Eq, kind, floats);
+                        Some(c.join(
+                            of_floats,
+                            Type::Cell,
+                            [false, false],
+                            |c| {
+                                let v = c.element(object, i, FLOATS);
+                                Some(c.unary(Op::BoxFloat, v))
+                            },
+                            |c| {
+                                let v = c.element(object, i, BOOLS);
+                                Some(c.unary(Op::BoxBool, v))
+                            },
+                        ))
+                    },
+                ))
+            },
+        );
+        self.set(o[0], v);
+    }
+
+    pub(super) fn unbox_int(&mut self, frame: &Frame<'a>, a: Value) -> Value {
+        let small = self.unary(Op::IsSmall, a);
+        if self.may_assume(frame) {
+            self.guard(frame, small, Reason::Kind);
+            return self.unary(Op::SmallInt, a);
+        }
+        self.join(
+            small,
+            Type::Int,
+            [false, true],
+            |c| Some(c.unary(Op::SmallInt, a)),
+            |c| {
+                c.guard_kind(frame, a, ObjectKind::WideInt, Reason::Mismatch);
+                Some(c.load(Class::Fixed, Width::Int, a, offset_of!(upshift_runtime::object::WideInt, value)))
+            },
+        )
+    }
+}

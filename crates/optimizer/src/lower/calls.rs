@@ -1,0 +1,421 @@
+//! Calls of functions, routines and helpers, charges, and returns.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir as clif;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+use upshift_runtime::context::{Context, Status};
+use upshift_runtime::frame::FunctionEntry;
+use upshift_runtime::object::Header;
+use upshift_runtime::routine::Routine;
+use upshift_runtime::value as cells;
+
+use super::code::Stub;
+use super::{CALL, Held, Lowering, OWN, clif_type, trusted};
+use crate::helper::{Helper, Param};
+use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type, Value};
+
+impl Lowering<'_, '_> {
+    pub(super) fn call_helper(&mut self, helper: Helper, args: &[clif::Value]) -> Option<clif::Value> {
+        let info = helper.info();
+        let mut types = Vec::new();
+        let mut values = Vec::new();
+        let mut rest = args.iter();
+        for p in info.params {
+            match p {
+                Param::Context => {
+                    types.push(Type::Int);
+                    values.push(self.ctx);
+                }
+                Param::Of(ty) => {
+                    types.push(*ty);
+                    values.extend(rest.next());
+                }
+            }
+        }
+        let returns: Vec<Type> = info.result.into_iter().collect();
+        let signature = self.signature(&types, &returns);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let number = Routine::ALL.len() + helper as usize;
+        let address = self.load64(table, number * 8);
+        if info.charges {
+            self.save_budget();
+        }
+        let call = self.b.ins().call_indirect(signature, address, &values);
+        let result = self.b.inst_results(call).first().copied();
+        if info.charges {
+            self.reload_budget();
+        }
+        result
+    }
+
+    pub(super) fn helper(&mut self, inst: Inst) -> Option<clif::Value> {
+        let data = &self.func.insts[inst];
+        let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
+        let helper = Helper::ALL[data.imm as usize];
+        self.call_helper(helper, &args)
+    }
+
+    /// Charges one unit; where the budget is used up the engine refills it or leaves. Goes on where `next` leads, if it is given: then
+    /// nothing stands between the charge and the way back of a loop.
+    pub(super) fn poll(&mut self, state: State, next: Option<&crate::ir::Target>) {
+        let budget = self.budget();
+        let less = self.b.ins().iadd_imm_s(budget, -1);
+        self.set_budget(less);
+        let (block, args) = match next {
+            Some(target) => self.target_args(target),
+            None => (self.b.create_block(), Vec::new()),
+        };
+        // Below zero, written as a comparison of unsigned numbers: the budget is far below 2^31, and Cranelift's test against zero
+        // takes two more registers.
+        let most = self.iconst(i32::MAX.into());
+        let some = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, less, most);
+        let slow = self.cold_block();
+        // In this order a way back that moves nothing is one branch.
+        self.b.ins().brif(some, block, &args, slow, &[]);
+        self.b.switch_to_block(slow);
+        let id = self.exit_state(state, Reason::Region);
+        let id = self.iconst(id);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
+        let stub = self.stub(Stub::Slow);
+        self.b.ins().call(stub, &[self.ctx, self.fp, id, id, address]);
+        self.reload_budget();
+        self.b.ins().jump(block, &args);
+        if next.is_none() {
+            self.b.switch_to_block(block);
+        }
+        self.completed(state);
+    }
+
+    /// The engine may have completed the frames of a state: what slots hold is known only where that is the same.
+    pub(super) fn completed(&mut self, state: State) {
+        let func = self.func;
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            for slot in self.cells_of(data.function, data.base) {
+                if let Some(&h) = self.held.get(slot as usize)
+                    && matches!(h, Held::Value(_))
+                    && !data.slots.iter().any(|&(k, _)| k == slot)
+                {
+                    let valid = if self.is_cell(h) { Held::Valid } else { Held::Unknown };
+                    self.held[slot as usize] = valid;
+                }
+            }
+            for &(slot, value) in &data.slots {
+                if let Some(&h) = self.held.get(slot as usize) {
+                    self.held[slot as usize] = self.both(h, Held::Value(value));
+                }
+            }
+            next = data.parent.expand();
+        }
+    }
+
+    pub(super) fn of_bits(&mut self, ty: Type, bits: clif::Value) -> clif::Value {
+        if ty == Type::Float { self.b.ins().bitcast(types::F64, MemFlagsData::new(), bits) } else { bits }
+    }
+
+    /// A call of a function: in registers where it is optimized, through its frame where it is not.
+    pub(super) fn call(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
+        let site = &func.sites[site];
+        self.flush(state, false);
+        let st = &func.states[state];
+        let base = self.end_of(st);
+        self.store_header(site.header, st.function, st.word);
+        let frame = self.address(base);
+        let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
+        let result = site.result;
+        let closure = data.op == Op::CallClosure;
+        let mut types = vec![Type::Int; 2];
+        types.extend(data.args.iter().map(|&v| func.ty(v)));
+        let returns: Vec<Type> = result.into_iter().collect();
+        let mut all = vec![self.ctx, frame];
+        all.extend(&args);
+        let own = !closure && site.callee == self.index && func.osr.is_none();
+        let done = self.b.create_block();
+        let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
+        if own {
+            let signature = self.signature(&types, &returns);
+            let f = match self.own {
+                Some(f) => f,
+                None => {
+                    let f = self.external(OWN, 0, signature);
+                    *self.own.insert(f)
+                }
+            };
+            let call = self.b.ins().call(f, &all);
+            let results: Vec<clif::BlockArg> =
+                self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
+            self.b.ins().jump(done, &results);
+        } else {
+            let index = if closure {
+                self.b.ins().uload32(trusted(), args[0], offset_of!(Header, meta) as i32)
+            } else {
+                self.iconst(i64::from(site.callee))
+            };
+            let table = self.load64(self.ctx, offset_of!(Context, fast));
+            let fast = if closure {
+                let offset = self.b.ins().ishl_imm_u(index, 3);
+                let place = self.b.ins().iadd(table, offset);
+                self.load64(place, 0)
+            } else {
+                self.load64(table, site.callee as usize * 8)
+            };
+            let quick = self.b.create_block();
+            let slow = self.cold_block();
+            self.b.ins().brif(fast, quick, &[], slow, &[]);
+            self.b.switch_to_block(quick);
+            let signature = self.signature(&types, &returns);
+            let call = self.b.ins().call_indirect(signature, fast, &all);
+            let results: Vec<clif::BlockArg> =
+                self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
+            self.b.ins().jump(done, &results);
+            // Through the frame.
+            self.b.switch_to_block(slow);
+            for (&slot, &v) in site.params.iter().zip(&args) {
+                self.store_slot(slot, v);
+            }
+            let functions = self.load64(self.ctx, offset_of!(Context, functions));
+            let offset = self.b.ins().ishl_imm_u(index, i64::from(FunctionEntry::SHIFT));
+            let entry = self.b.ins().iadd(functions, offset);
+            let native = self.load64(entry, offset_of!(FunctionEntry, native));
+            let stub = self.stub(Stub::Call);
+            let budget = self.budget();
+            let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
+            let results = self.b.inst_results(call).to_vec();
+            self.set_budget(results[1]);
+            let mut out = Vec::new();
+            if let Some(ty) = result {
+                out.push(clif::BlockArg::Value(self.of_bits(ty, results[0])));
+            }
+            self.b.ins().jump(done, &out);
+        }
+        self.b.switch_to_block(done);
+        self.reload(state, u32::MAX, true);
+        value
+    }
+
+    /// Runs the interpreter's routine for the state's instruction.
+    pub(super) fn routine(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
+        let site = &func.sites[site];
+        self.flush(state, true);
+        let calls = site.kind == RoutineKind::Call;
+        if self.cold && !calls {
+            self.slow_routine(state, site.routine);
+            let value = site
+                .result
+                .map(|ty| self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8));
+            self.ran(inst, site.effects.collects, false);
+            return value;
+        }
+        let status = self.run_routine(state, site.routine, calls);
+        let done = self.b.create_block();
+        let ty = site.result;
+        let value = ty.map(|ty| self.b.append_block_param(done, clif_type(ty)));
+        let other = self.cold_block();
+        let good = self.b.create_block();
+        self.b.ins().brif(status, other, &[], good, &[]);
+        self.b.switch_to_block(other);
+        if calls {
+            self.reload_budget();
+            let is = self.b.ins().icmp_imm_s(IntCC::Equal, status, Status::Call as i64);
+            let pushed = self.cold_block();
+            let left = self.cold_block();
+            self.b.ins().brif(is, pushed, &[], left, &[]);
+            self.b.switch_to_block(pushed);
+            let frame = self.load64(self.ctx, offset_of!(Context, fp));
+            let entry = self.load64(self.ctx, offset_of!(Context, entry));
+            let index = self.b.ins().uload32(trusted(), entry, offset_of!(FunctionEntry, link) as i32);
+            let native = self.load64(entry, offset_of!(FunctionEntry, native));
+            let budget = self.budget();
+            let stub = self.stub(Stub::Call);
+            let call = self.b.ins().call(stub, &[self.ctx, frame, budget, native, index]);
+            let results = self.b.inst_results(call).to_vec();
+            self.set_budget(results[1]);
+            let out: Vec<clif::BlockArg> =
+                ty.iter().map(|&ty| clif::BlockArg::Value(self.of_bits(ty, results[0]))).collect();
+            self.b.ins().jump(done, &out);
+            self.b.switch_to_block(left);
+        }
+        self.leave(status);
+        self.b.switch_to_block(good);
+        if calls {
+            self.reload_budget();
+        }
+        let out: Vec<clif::BlockArg> = ty
+            .iter()
+            .map(|&ty| {
+                let v = self.b.ins().load(clif_type(ty), trusted(), self.fp, site.slot as i32 * 8);
+                clif::BlockArg::Value(v)
+            })
+            .collect();
+        self.b.ins().jump(done, &out);
+        self.b.switch_to_block(done);
+        self.ran(inst, site.effects.collects, calls);
+        value
+    }
+
+    /// After a routine: what may have moved, and what slots hold.
+    pub(super) fn ran(&mut self, inst: Inst, collects: bool, calls: bool) {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return };
+        let site = &func.sites[site];
+        if collects {
+            self.reload(state, site.slot, calls);
+        } else {
+            let end = func.states[state].end as usize;
+            self.held.iter_mut().skip(end).for_each(|h| *h = Held::Unknown);
+        }
+        // A frame that was pushed gave its result in a register, so the slot holds it on one way only; a cell there is valid.
+        if let Some(h) = self.held.get_mut(site.slot as usize) {
+            *h = match (data.result.expand(), site.result) {
+                (Some(v), _) if !calls => Held::Value(v),
+                (_, Some(Type::Cell)) => Held::Valid,
+                _ => Held::Unknown,
+            };
+        }
+    }
+
+    /// Puts the budget where routines have it.
+    fn save_budget(&mut self) {
+        let budget = self.budget();
+        self.b.ins().store(trusted(), budget, self.ctx, offset_of!(Context, budget) as i32);
+    }
+
+    pub(super) fn reload_budget(&mut self) {
+        let budget = self.load64(self.ctx, offset_of!(Context, budget));
+        self.set_budget(budget);
+    }
+
+    /// What a routine takes for the instruction of a state, and its address.
+    fn routine_call(&mut self, state: State, routine: u32) -> ([clif::Value; 4], clif::Value) {
+        let st = &self.func.states[state];
+        let frame = self.address(st.base);
+        let pc = self.code(st.function, st.word);
+        let entry = self.entry_of(st.function);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, routine as usize * 8);
+        ([self.ctx, frame, pc, entry], address)
+    }
+
+    /// Calls a routine for the instruction of a state; gives the status.
+    pub(super) fn run_routine(&mut self, state: State, routine: u32, calls: bool) -> clif::Value {
+        if calls {
+            self.save_budget();
+        }
+        let (args, address) = self.routine_call(state, routine);
+        let mut signature = clif::Signature::new(CALL);
+        signature.params.extend([clif::AbiParam::new(types::I64); 4]);
+        signature.returns.push(clif::AbiParam::new(types::I32));
+        let key = b"routine".to_vec();
+        let signature = match self.signatures.get(&key) {
+            Some(&s) => s,
+            None => {
+                let s = self.b.import_signature(signature);
+                self.signatures.insert(key, s);
+                s
+            }
+        };
+        let call = self.b.ins().call_indirect(signature, address, &args);
+        let status = self.b.inst_results(call)[0];
+        self.b.ins().uextend(types::I64, status)
+    }
+
+    /// Calls a routine that neither calls nor branches, on a way that is seldom taken: it keeps all registers, and leaves by itself.
+    pub(super) fn slow_routine(&mut self, state: State, routine: u32) {
+        self.save_budget();
+        let ([ctx, frame, pc, entry], address) = self.routine_call(state, routine);
+        let stub = self.stub(Stub::Slow);
+        self.b.ins().call(stub, &[ctx, frame, pc, entry, address]);
+    }
+
+    /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.
+    pub(super) fn slow_alloc(&mut self, inst: Inst, done: clif::Block) {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return };
+        let site = &func.sites[site];
+        let held = self.held.clone();
+        self.flush(state, true);
+        self.slow_routine(state, site.routine);
+        let v = self.b.ins().load(types::I64, trusted(), self.fp, site.slot as i32 * 8);
+        self.reload(state, site.slot, false);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        // The other way knows what was known before; what this one changed holds on neither.
+        let slow = std::mem::replace(&mut self.held, held);
+        self.held.resize(slow.len(), Held::Unknown);
+        for (i, h) in slow.into_iter().enumerate() {
+            self.held[i] = self.both(self.held[i], h);
+        }
+        if let Some(h) = self.held.get_mut(site.slot as usize)
+            && *h != Held::Unknown
+        {
+            *h = Held::Valid;
+        }
+    }
+
+    /// Returns; flags in the header take the slow way.
+    pub(super) fn ret(&mut self, value: Option<Value>) {
+        let func = self.func;
+        let ty = func.result;
+        let bits = match value {
+            Some(v) => self.bits(v),
+            None => self.iconst(cells::Value::NIL.bits() as i64),
+        };
+        let v = value.map(|v| self.value(v));
+        let flags = self.b.ins().uload8(types::I64, trusted(), self.fp, self.header as i32 * 8);
+        let flags = self.b.ins().band_imm_s(flags, upshift_runtime::frame::FLAGS as i64);
+        let slow = self.cold_block();
+        let fast = self.b.create_block();
+        self.b.ins().brif(flags, slow, &[], fast, &[]);
+        self.b.switch_to_block(fast);
+        match self.kept {
+            Some(_) => self.leave_loop(bits),
+            None => {
+                self.b.ins().return_(v.as_slice());
+            }
+        }
+        self.b.switch_to_block(slow);
+        let entry = self.entry_of(self.index);
+        let stub = self.stub(Stub::Return);
+        let budget = self.budget();
+        let call = self.b.ins().call(stub, &[self.ctx, self.fp, budget, entry, bits]);
+        let results = self.b.inst_results(call).to_vec();
+        self.set_budget(results[1]);
+        match self.kept {
+            Some(_) => self.leave_loop(results[0]),
+            None => {
+                let result = ty.map(|ty| self.of_bits(ty, results[0]));
+                self.b.ins().return_(result.as_slice());
+            }
+        }
+    }
+
+    /// Returns from a loop's code.
+    pub(super) fn leave_loop(&mut self, bits: clif::Value) {
+        let budget = self.budget();
+        if let Some(kept) = self.kept {
+            self.b.ins().set_pinned_reg(kept);
+        }
+        self.b.ins().return_(&[bits, budget]);
+    }
+
+    /// The budget. It has a register of its own, since all loops, calls and exits take part in it, and a register allocator that
+    /// splits by length would keep it in memory.
+    pub(super) fn budget(&mut self) -> clif::Value {
+        self.b.ins().get_pinned_reg(types::I64)
+    }
+
+    pub(super) fn set_budget(&mut self, budget: clif::Value) {
+        self.b.ins().set_pinned_reg(budget);
+    }
+}

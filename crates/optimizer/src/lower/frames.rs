@@ -1,0 +1,461 @@
+//! The interpreter's frames, as code writes them: slots, headers, objects that were not made, and exits.
+
+use std::mem::offset_of;
+
+use cranelift_codegen::ir as clif;
+use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
+use cranelift_codegen::ir::{InstBuilder, types};
+use upshift_runtime::context::Context;
+use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
+use upshift_runtime::routine::Routine;
+use upshift_runtime::value as cells;
+
+use super::code::Stub;
+use super::{Exit, ExitFrame, Held, Lowering, Made, STABLE, collects, constant, heap, object_size, trusted};
+use crate::flow;
+use crate::helper::Helper;
+use crate::ir::{Block, Inst, Reason, RoutineKind, State, StateData, Value};
+
+impl Lowering<'_, '_> {
+    pub(super) fn address(&mut self, slot: u32) -> clif::Value {
+        if slot == 0 { self.fp } else { self.b.ins().iadd_imm_s(self.fp, i64::from(slot) * 8) }
+    }
+
+    pub(super) fn store_slot(&mut self, slot: u32, v: clif::Value) {
+        self.b.ins().store(trusted(), v, self.fp, slot as i32 * 8);
+    }
+
+    /// What the frame holds when it is entered: the collector reads all its cells, so they are made valid if anything here runs it.
+    pub(super) fn enter_frame(&mut self) {
+        let func = self.func;
+        if func.osr.is_some() {
+            for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
+                self.held[slot as usize] = Held::Value(param);
+            }
+            for slot in self.cells_of(self.index, 0) {
+                if let Some(h) = self.held.get_mut(slot as usize)
+                    && *h == Held::Unknown
+                {
+                    *h = Held::Valid;
+                }
+            }
+            return;
+        }
+        let any = func.layout.iter().any(|&b| func.blocks[b].insts.iter().any(|&i| collects(func, i)));
+        if !any {
+            return;
+        }
+        let mut hole = None;
+        for slot in self.cells_of(self.index, 0) {
+            let param = func.params.iter().position(|&p| p == slot);
+            match param.map(|i| func.blocks[func.entry()].params[i]) {
+                Some(p) => {
+                    let v = self.value(p);
+                    self.store_slot(slot, v);
+                    self.held[slot as usize] = Held::Value(p);
+                }
+                None => {
+                    let zero = match hole {
+                        Some(v) => v,
+                        None => *hole.insert(self.iconst(cells::Value::HOLE.bits() as i64)),
+                    };
+                    self.store_slot(slot, zero);
+                    self.held[slot as usize] = Held::Valid;
+                }
+            }
+        }
+    }
+
+    /// The cell slots of a function's frame at a base.
+    pub(super) fn cells_of(&self, function: u32, base: u32) -> Vec<u32> {
+        let Some(guest) = self.facts.function(function) else { return Vec::new() };
+        let l = &guest.meta.layout;
+        (l.first_cell()..l.first_raw()).chain(l.first_spilled_cell()..l.size()).map(|s| base + s).collect()
+    }
+
+    /// The end of a frame: where its window begins, from the root's start.
+    pub(super) fn end_of(&self, state: &StateData) -> u32 {
+        state.end
+    }
+
+    /// Stores what the interpreter would find in the frames. With `window` also what stands in the innermost frame's window.
+    pub(super) fn flush(&mut self, state: State, window: bool) {
+        let func = self.func;
+        let mut chain = Vec::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            chain.push(s);
+            next = func.states[s].parent.expand();
+        }
+        let mut made = Made::new();
+        for (depth, &s) in chain.iter().enumerate().rev() {
+            let data = &func.states[s];
+            let end = if depth == 0 && window { u32::MAX } else { self.end_of(data) };
+            for &(slot, value) in data.slots.iter().filter(|s| s.0 < end) {
+                let i = slot as usize;
+                if func.virtual_words(value).is_some() {
+                    let v = self.object(value, &mut made);
+                    self.store_slot(slot, v);
+                    self.held[i] = Held::Valid;
+                    continue;
+                }
+                if self.held[i] == Held::Value(value) {
+                    continue;
+                }
+                let v = self.value(value);
+                self.store_slot(slot, v);
+                self.held[i] = Held::Value(value);
+            }
+            for slot in self.cells_of(data.function, data.base) {
+                let i = slot as usize;
+                if i >= self.held.len() {
+                    self.held.resize(i + 1, Held::Unknown);
+                }
+                // A frame that was here before may have had an int in this place.
+                if !self.is_cell(self.held[i]) {
+                    let hole = self.iconst(cells::Value::HOLE.bits() as i64);
+                    self.store_slot(slot, hole);
+                    self.held[i] = Held::Valid;
+                }
+            }
+            // The header of a frame above the root: return pc and the caller's link.
+            if let Some(parent) = data.parent.expand() {
+                let outer = &func.states[parent];
+                let place =
+                    data.base + self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
+                self.store_header(place, outer.function, outer.word);
+            }
+        }
+    }
+
+    /// Writes the header of a frame that a function's instruction calls.
+    pub(super) fn store_header(&mut self, place: u32, function: u32, word: u32) {
+        let words = self
+            .facts
+            .function(function)
+            .and_then(|g| flow::decode(g.code, word))
+            .map_or(1, |i| i.op.words() as u32);
+        let back = self.code(function, word + words);
+        self.store_slot(place, back);
+        // The collector marks return addresses, so these are always written.
+        let bits = self.link(function);
+        let at = place as usize + 1;
+        if self.held.len() <= at {
+            self.held.resize(at + 1, Held::Unknown);
+        }
+        if self.held[at] != Held::Link(bits) {
+            let link = self.iconst(bits as i64);
+            self.store_slot(place + 1, link);
+        }
+        self.held[at - 1] = Held::Unknown;
+        self.held[at] = Held::Link(bits);
+    }
+
+    /// Forgets what slots hold at the header of a loop where the loop may write something else there.
+    pub(super) fn forget_in_loop(&self, header: Block, held: &mut [Held]) {
+        let func = self.func;
+        let Some(id) = self.loops.innermost(header).filter(|&id| self.loops.loops[id].header == header)
+        else {
+            held.fill(Held::Unknown);
+            return;
+        };
+        let blocks = &self.loops.loops[id].blocks;
+        let size: usize = blocks.iter().map(|&b| func.blocks[b].insts.len()).sum();
+        let root = self.cells_of(self.index, 0);
+        // Cells of the root frame stay valid.
+        let forget = |held: &mut [Held], slot: usize| {
+            if let Some(h) = held.get_mut(slot)
+                && *h != Held::Unknown
+            {
+                let valid = root.binary_search(&(slot as u32)).is_ok();
+                *h = if valid { Held::Valid } else { Held::Unknown };
+            }
+        };
+        if size > STABLE {
+            (0..held.len()).for_each(|slot| forget(held, slot));
+            return;
+        }
+        for &inst in blocks.iter().flat_map(|&b| &func.blocks[b].insts) {
+            let data = &func.insts[inst];
+            let Some(state) = data.state.expand().filter(|_| data.op.writes_frames()) else { continue };
+            let site = data.site.expand().map(|s| &func.sites[s]);
+            if let Some(site) = site {
+                forget(held, site.slot as usize);
+                for slot in func.states[state].end as usize..held.len() {
+                    forget(held, slot);
+                }
+            }
+            let mut next = Some(state);
+            while let Some(s) = next {
+                let data = &func.states[s];
+                for &(slot, value) in &data.slots {
+                    if held.get(slot as usize).is_some_and(|&h| h != Held::Value(value)) {
+                        forget(held, slot as usize);
+                    }
+                }
+                // Where the engine completes frames, it clears cells that are dead.
+                if site.is_none() {
+                    for slot in self.cells_of(data.function, data.base) {
+                        if !data.slots.iter().any(|&(k, _)| k == slot) {
+                            forget(held, slot as usize);
+                        }
+                    }
+                }
+                if let Some(parent) = data.parent.expand() {
+                    let header = self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
+                    self.forget_header(held, data.base + header, parent);
+                }
+                next = data.parent.expand();
+            }
+            if let Some(site) = site.filter(|s| s.kind == RoutineKind::Call || s.header != 0) {
+                for slot in [site.header, site.header + 1] {
+                    if let Some(h) = held.get_mut(slot as usize) {
+                        *h = Held::Unknown;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets a header that a loop writes, but for a link that stays.
+    pub(super) fn forget_header(&self, held: &mut [Held], place: u32, outer: State) {
+        let bits = self.link(self.func.states[outer].function);
+        for (slot, keep) in [(place, None), (place + 1, Some(Held::Link(bits)))] {
+            if let Some(h) = held.get_mut(slot as usize)
+                && Some(*h) != keep
+            {
+                *h = Held::Unknown;
+            }
+        }
+    }
+
+    /// The link that callees of a function have.
+    pub(super) fn link(&self, function: u32) -> u64 {
+        let size = self.facts.function(function).map_or(0, |g| g.meta.layout.size());
+        u64::from(function) | u64::from(size * 8) << 32
+    }
+
+    /// After what may have collected: cells are read again, and nothing is known of what lies behind the frame. What stood in the
+    /// slot of a result is gone, and so are the arguments in the window after a call; else the collector treats these as roots, too.
+    pub(super) fn reload(&mut self, state: State, result: u32, calls: bool) {
+        let func = self.func;
+        let end = self.end_of(&func.states[state]) as usize;
+        for h in self.held.iter_mut().skip(end) {
+            *h = Held::Unknown;
+        }
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            let limit = if s == state && !calls { u32::MAX } else { self.end_of(data) };
+            for &(slot, value) in data.slots.iter().filter(|s| s.0 < limit && s.0 != result) {
+                self.read_again(value, self.fp, slot as i32 * 8);
+            }
+            next = data.parent.expand();
+        }
+    }
+
+    /// Reads a cell that may have moved from where it stands; of a virtual object, what was put into it.
+    pub(super) fn read_again(&mut self, value: Value, base: clif::Value, offset: i32) {
+        let func = self.func;
+        let words = func.virtual_words(value);
+        if self.vars[value].is_none() && words.is_none() {
+            return;
+        }
+        let v = self.b.ins().load(types::I64, trusted(), base, offset);
+        if let Some(data) = words {
+            data.args.iter().zip(0..).for_each(|(&word, i)| self.read_again(word, v, 8 + 8 * i));
+        } else if let Some(var) = self.vars[value] {
+            self.b.def_var(var, v);
+        }
+    }
+
+    // ---- Objects that were not made ----
+
+    /// The object that a virtual one is, which is made here, once for all that name it here.
+    pub(super) fn object(&mut self, value: Value, made: &mut Made) -> clif::Value {
+        let func = self.func;
+        if let Some(&(_, v)) = made.iter().find(|m| m.0 == value) {
+            return v;
+        }
+        let Some(data) = func.virtual_words(value) else { return self.value(value) };
+        let words: Vec<clif::Value> = data.args.iter().map(|&word| self.object(word, made)).collect();
+        let v = self.make_slowly(data.imm, words.len());
+        self.fill(v, &words);
+        made.push((value, v));
+        v
+    }
+
+    /// Stores the words of a new object behind its first.
+    pub(super) fn fill(&mut self, object: clif::Value, words: &[clif::Value]) {
+        for (&word, i) in words.iter().zip(0..) {
+            self.b.ins().store(trusted(), word, object, 8 + 8 * i);
+        }
+    }
+
+    /// A new object with its first word, by the engine; keeps all registers.
+    pub(super) fn make_slowly(&mut self, header: i64, words: usize) -> clif::Value {
+        let place = match self.place {
+            Some(place) => place,
+            None => *self.place.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
+                clif::StackSlotKind::ExplicitSlot,
+                8,
+                3,
+            ))),
+        };
+        let header = self.iconst(header);
+        let size = self.iconst(object_size(words));
+        let at = self.b.ins().stack_addr(types::I64, place, 0);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, (Routine::ALL.len() + Helper::Make as usize) * 8);
+        let stub = self.stub(Stub::Quiet);
+        self.b.ins().call(stub, &[self.ctx, header, size, at, address]);
+        self.b.ins().stack_load(types::I64, types::I64, place, 0)
+    }
+
+    /// A new object, where nothing may collect.
+    pub(super) fn make(&mut self, inst: Inst) -> Option<clif::Value> {
+        let func = self.func;
+        let data = &func.insts[inst];
+        let top = self.load64(self.ctx, heap(HEAP_TOP));
+        let end = self.load64(self.ctx, heap(HEAP_END));
+        let next = self.b.ins().iadd_imm_s(top, object_size(data.args.len()));
+        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
+        let fast = self.b.create_block();
+        let slow = self.cold_block();
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(full, slow, &[], fast, &[]);
+        self.b.switch_to_block(fast);
+        self.b.ins().store(trusted(), next, self.ctx, heap(HEAP_TOP) as i32);
+        let header = self.iconst(data.imm);
+        self.b.ins().store(trusted(), header, top, 0);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
+        self.b.switch_to_block(slow);
+        let object = self.make_slowly(data.imm, data.args.len());
+        self.b.ins().jump(done, &[clif::BlockArg::Value(object)]);
+        self.b.switch_to_block(done);
+        let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
+        self.fill(result, &words);
+        Some(result)
+    }
+
+    // ---- Exits ----
+
+    pub(super) fn exit_block(&mut self, state: State, reason: Reason) -> clif::Block {
+        if let Some(&block) = self.exit_blocks.get(&(state, reason)) {
+            return block;
+        }
+        let block = self.cold_block();
+        self.exit_blocks.insert((state, reason), block);
+        self.pending.push((block, state, reason));
+        block
+    }
+
+    pub(super) fn fill_exits(&mut self) {
+        for (block, state, reason) in std::mem::take(&mut self.pending) {
+            self.b.switch_to_block(block);
+            self.leave_at(state, reason);
+        }
+    }
+
+    /// Stores what is not constant, and registers the exit; gives its number.
+    pub(super) fn exit_state(&mut self, state: State, reason: Reason) -> i64 {
+        let func = self.func;
+        let mut frames = Vec::new();
+        let mut constants = Vec::new();
+        let mut made = Made::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &func.states[s];
+            let mut live = Vec::with_capacity(data.slots.len());
+            for &(slot, value) in &data.slots {
+                live.push(slot);
+                match constant(func, value) {
+                    Some(bits) => constants.push((slot, bits)),
+                    None => {
+                        // Parameters of a loop are in the frame as they came.
+                        if self.unmoved.get(&slot) == Some(&value) {
+                            continue;
+                        }
+                        let v = self.object(value, &mut made);
+                        self.store_slot(slot, v);
+                    }
+                }
+            }
+            live.sort_unstable();
+            frames.push(ExitFrame {
+                function: data.function,
+                word: data.word,
+                base: data.base,
+                live: live.into_boxed_slice(),
+            });
+            next = data.parent.expand();
+        }
+        let number = self.exits.len();
+        let inner = &func.states[state];
+        let windowless = inner.slots.iter().all(|s| s.0 < inner.end);
+        self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into(), windowless });
+        (u64::from(self.number) << 32 | number as u64) as i64
+    }
+
+    /// Finds the parameters of a loop whose slots nothing else is ever stored to.
+    pub(super) fn find_unmoved(&mut self) {
+        let func = self.func;
+        if func.osr.is_none() {
+            return;
+        }
+        for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
+            self.unmoved.insert(slot, param);
+        }
+        for &(slot, value) in func.states.values().flat_map(|s| &s.slots) {
+            if self.unmoved.get(&slot).is_some_and(|&v| v != value) {
+                self.unmoved.remove(&slot);
+            }
+        }
+        for site in func.sites.values() {
+            self.unmoved.remove(&site.slot);
+        }
+        // Completing the frames at a charge clears the cells that are dead there.
+        for slot in self.cells_of(self.index, 0) {
+            let named = |s: &StateData| s.slots.iter().any(|&(k, _)| k == slot);
+            if self.unmoved.contains_key(&slot) && !func.states.values().filter(|s| s.base == 0).all(named) {
+                self.unmoved.remove(&slot);
+            }
+        }
+    }
+
+    pub(super) fn leave_at(&mut self, state: State, reason: Reason) {
+        let id = self.exit_state(state, reason);
+        let stub = self.stub(Stub::Exit);
+        let id = self.iconst(id);
+        let budget = self.budget();
+        self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
+        self.b.ins().trap(clif::TrapCode::unwrap_user(1));
+    }
+
+    /// Leaves where a condition holds.
+    pub(super) fn exit_if(&mut self, cond: clif::Value, state: State, reason: Reason) {
+        let exit = self.exit_block(state, reason);
+        let next = self.b.create_block();
+        self.b.ins().brif(cond, exit, &[], next, &[]);
+        self.b.switch_to_block(next);
+    }
+
+    /// Leaves where a condition does not hold.
+    pub(super) fn exit_unless(&mut self, cond: clif::Value, state: State, reason: Reason) {
+        // What stands first in a branch is placed behind everything that the other way leads to, so behind the loop: registers of a
+        // loop are not given to what its exits store.
+        let dfg = &self.b.func.dfg;
+        let compare = dfg.value_def(cond).inst().map(|inst| dfg.insts[inst]);
+        let failed = match compare {
+            Some(clif::InstructionData::IntCompare { args: [a, b], cond, .. }) => {
+                self.b.ins().icmp(cond.complement(), a, b)
+            }
+            Some(clif::InstructionData::FloatCompare { args: [a, b], cond, .. }) => {
+                self.b.ins().fcmp(cond.complement(), a, b)
+            }
+            _ => self.b.ins().icmp_imm_s(IntCC::Equal, cond, 0),
+        };
+        self.exit_if(failed, state, reason);
+    }
+}

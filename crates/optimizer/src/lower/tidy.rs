@@ -1,0 +1,643 @@
+//! Machine code made shorter after register allocation.
+//!
+//! What Cranelift leaves is decoded, changed instruction by instruction, and laid out anew:
+//!
+//! * **Overflow.** Cranelift has no branch on the flag of `sadd_overflow` and its like: `seto r; test r, r; jne` becomes `jo`. Between the
+//!   arithmetic and `seto` stand at most moves, which leave flags alone; the byte has no other use, since the lowering branches on such
+//!   a flag once, at the instruction itself, and does nothing else with it.
+//! * **Charges.** Taking one from the budget and looking whether it is used up is five instructions through another register, which has no
+//!   other use: they become `sub; js`.
+//! * **Slots.** Within extended basic blocks (several blocks of which the later ones are only fallen into) a load of a stack slot whose
+//!   value a register holds becomes a move or nothing, and a store of what the slot holds becomes nothing. The register allocator
+//!   splits live ranges so that a value is often loaded twice in a row.
+//! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
+//!
+//! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is. Only spill slots are
+//! followed: stores through other registers than the stack pointer do not reach them.
+
+use std::borrow::Cow;
+
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
+    OpKind, Register,
+};
+
+/// What became of some code.
+pub(super) struct Tidied {
+    /// The code, and behind it the constants that it refers to.
+    pub text: Vec<u8>,
+    /// Where each instruction stood and stands, in order.
+    places: Vec<(u32, u32)>,
+}
+
+impl Tidied {
+    /// Where a byte went that stood at `old`; for one of an instruction that is gone, where the next one stands.
+    pub(super) fn place(&self, old: u32) -> u32 {
+        let at = self.places.partition_point(|&(start, _)| start <= old).saturating_sub(1);
+        let Some(&(start, new)) = self.places.get(at) else { return old };
+        let next = self.places.get(at + 1).map_or(u32::MAX, |&(_, next)| next);
+        (new + (old - start)).min(next)
+    }
+}
+
+/// An instruction.
+struct Item<'a> {
+    /// Where it stood.
+    start: u32,
+    inst: Instruction,
+    /// Its bytes; none if it is gone.
+    bytes: Cow<'a, [u8]>,
+    /// What it refers to within the function: the target of a branch, or a constant.
+    refers: Option<u32>,
+    /// Where in its bytes the distance to that stands.
+    distance: usize,
+    /// For a branch: whether its distance takes a byte.
+    short: bool,
+    /// For a table of a jump, which stands behind the jump and is no instruction: the targets.
+    table: Vec<u32>,
+}
+
+impl Item<'_> {
+    fn is_branch(&self) -> bool {
+        matches!(self.inst.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch)
+    }
+
+    /// Puts another instruction in its place.
+    fn replace(&mut self, bytes: Vec<u8>) {
+        self.inst = Decoder::with_ip(64, &bytes, u64::from(self.start), DecoderOptions::NONE).decode();
+        self.bytes = Cow::Owned(bytes);
+        self.refers = None;
+    }
+
+    fn drop(&mut self) {
+        self.bytes = Cow::Borrowed(&[]);
+        self.refers = None;
+    }
+
+    fn size(&self) -> u32 {
+        match (self.is_branch() && self.refers.is_some(), self.short) {
+            (true, true) => 2,
+            _ => self.bytes.len() as u32,
+        }
+    }
+}
+
+/// Constants are aligned to this, as Cranelift does.
+const ALIGN: usize = 16;
+
+/// Makes code shorter whose basic blocks begin at `starts`; `relocated` are the offsets of relocations, in order. `None` where it cannot be
+/// followed.
+pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidied> {
+    let (mut items, end) = decode(text, starts, relocated)?;
+    let mut targets: Vec<u32> = items.iter().filter(|i| i.is_branch()).filter_map(|i| i.refers).collect();
+    targets.extend(items.iter().flat_map(|i| &i.table));
+    targets.sort_unstable();
+    targets.dedup();
+    let item_at = |at: u32| items.binary_search_by_key(&at, |i| i.start).ok().map(|i| &items[i]);
+    let is_known = |at: u32| at >= end || item_at(at).is_some_and(|i| !i.table.is_empty());
+    let mut constants = items.iter().filter(|i| !i.is_branch()).filter_map(|i| i.refers);
+    if targets.iter().any(|&t| item_at(t).is_none()) || !constants.all(is_known) {
+        return None;
+    }
+    let mut info = InstructionInfoFactory::new();
+    let mut first = 0;
+    while first < items.len() {
+        let mut last = first + 1;
+        while last < items.len() && targets.binary_search(&items[last].start).is_err() {
+            last += 1;
+        }
+        let block = &mut items[first..last];
+        overflow(block);
+        charges(block, &mut info);
+        slots(block, &mut info);
+        first = last;
+    }
+    for at in 0..items.len() {
+        if is_dead(&items[at..], &mut info) {
+            items[at].drop();
+        }
+    }
+    items.iter_mut().for_each(immediate);
+    Some(layout(text, items, end as usize))
+}
+
+/// The instructions, and where they end.
+fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item<'a>>, u32)> {
+    let mut items: Vec<Item<'_>> = Vec::new();
+    let mut end = *starts.first()?;
+    for (i, &start) in starts.iter().enumerate() {
+        if start != end {
+            return None;
+        }
+        let limit = starts.get(i + 1).map_or(text.len(), |&e| e as usize);
+        let block = text.get(start as usize..limit)?;
+        let mut decoder = Decoder::with_ip(64, block, u64::from(start), DecoderOptions::NONE);
+        while decoder.can_decode() {
+            let inst = decoder.decode();
+            let (at, next) = (inst.ip() as u32, inst.next_ip() as u32);
+            if inst.is_invalid() {
+                return None;
+            }
+            let offsets = decoder.get_constant_offsets(&inst);
+            let relocation = relocated.partition_point(|&r| r < at);
+            let is_relocated = relocated.get(relocation).is_some_and(|&r| r < next);
+            let (refers, distance) = if is_relocated {
+                (None, 0)
+            } else if inst.is_jcc_short_or_near() || inst.is_jmp_short_or_near() {
+                if offsets.immediate_size() != 4 {
+                    return None;
+                }
+                (Some(inst.near_branch_target() as u32), offsets.immediate_offset())
+            } else if inst.is_ip_rel_memory_operand() {
+                (Some(inst.ip_rel_memory_address() as u32), offsets.displacement_offset())
+            } else {
+                (None, 0)
+            };
+            let bytes = Cow::Borrowed(&text[at as usize..next as usize]);
+            let ends = matches!(
+                inst.flow_control(),
+                FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
+            );
+            items.push(Item { start: at, inst, bytes, refers, distance, short: false, table: Vec::new() });
+            end = next;
+            if inst.flow_control() == FlowControl::IndirectBranch {
+                // Distances of the targets from the start of the table, up to the next block.
+                let bytes = if i + 1 < starts.len() { text.get(next as usize..limit)? } else { return None };
+                let (entries, rest) = bytes.as_chunks::<4>();
+                if entries.is_empty() || !rest.is_empty() {
+                    return None;
+                }
+                let target = |entry: &[u8; 4]| next.wrapping_add_signed(i32::from_le_bytes(*entry));
+                items.push(Item {
+                    start: next,
+                    inst: Instruction::default(),
+                    bytes: Cow::Borrowed(bytes),
+                    refers: None,
+                    distance: 0,
+                    short: false,
+                    table: entries.iter().map(target).collect(),
+                });
+                end = limit as u32;
+                break;
+            }
+            // Behind the last block stand constants.
+            if ends && i + 1 == starts.len() {
+                break;
+            }
+        }
+        if i + 1 < starts.len() && end as usize != limit {
+            return None;
+        }
+    }
+    Some((items, end))
+}
+
+fn is_register(inst: &Instruction, n: u32, register: Register) -> bool {
+    inst.op_kind(n) == OpKind::Register && inst.op_register(n) == register
+}
+
+/// Gives the branch another condition: the last four bits of its opcode.
+fn set_condition(branch: &mut Item<'_>, condition: u8) {
+    if let Some(opcode) = branch.bytes.to_mut().get_mut(1) {
+        *opcode = 0x80 | condition;
+    }
+}
+
+fn overflow(items: &mut [Item<'_>]) {
+    for i in 2..items.len() {
+        let [set, test, branch] = &mut items[i - 2..=i] else { continue };
+        let condition = match branch.inst.mnemonic() {
+            Mnemonic::Jne => 0x0,
+            Mnemonic::Je => 0x1,
+            _ => continue,
+        };
+        let byte = set.inst.op0_register();
+        if set.inst.mnemonic() == Mnemonic::Seto
+            && test.inst.mnemonic() == Mnemonic::Test
+            && set.inst.op0_kind() == OpKind::Register
+            && is_register(&test.inst, 0, byte)
+            && is_register(&test.inst, 1, byte)
+        {
+            set.drop();
+            test.drop();
+            set_condition(branch, condition);
+        }
+    }
+}
+
+/// Cranelift's pinned register.
+const BUDGET: Register = Register::R15;
+
+/// How far apart the instructions of a charge may stand.
+const CHARGE: usize = 10;
+
+fn charges(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
+    for at in 1..items.len() {
+        let (compare, branch) = (&items[at - 1].inst, &items[at].inst);
+        let condition = match branch.mnemonic() {
+            Mnemonic::Ja => 0x8,
+            Mnemonic::Jbe => 0x9,
+            _ => continue,
+        };
+        let is_limit = matches!(compare.code(), Code::Cmp_rm64_imm32 | Code::Cmp_RAX_imm32)
+            && compare.op0_kind() == OpKind::Register
+            && compare.immediate32() == i32::MAX as u32;
+        if !is_limit {
+            continue;
+        }
+        // From the comparison backwards: the budget is set, one is taken from it, it is read.
+        let less = compare.op0_register();
+        let mut found = [0; 3];
+        let mut parts = 0;
+        let mut read = less;
+        let first = (at - 1).saturating_sub(CHARGE);
+        for i in (first..at - 1).rev() {
+            let inst = &items[i].inst;
+            if items[i].bytes.is_empty() {
+                continue;
+            }
+            let is_part = match parts {
+                0 => is_move(inst, BUDGET, less),
+                1 => match inst.code() {
+                    Code::Add_rm64_imm32 | Code::Add_rm64_imm8 | Code::Add_RAX_imm32 => {
+                        is_register(inst, 0, less) && inst.immediate(1) == u64::MAX
+                    }
+                    Code::Lea_r64_m => {
+                        read = inst.memory_base();
+                        is_register(inst, 0, less)
+                            && inst.memory_index() == Register::None
+                            && inst.memory_displacement64() == u64::MAX
+                    }
+                    _ => false,
+                },
+                _ => is_move(inst, read, BUDGET),
+            };
+            if is_part {
+                found[parts] = i;
+                parts += 1;
+                if parts == 3 {
+                    break;
+                }
+                continue;
+            }
+            let touches = info.info(inst).used_registers().iter().any(|used| {
+                let register = used.register().full_register();
+                register == BUDGET || register == less || register == read
+            });
+            if touches || inst.flow_control() != FlowControl::Next {
+                break;
+            }
+        }
+        if parts == 3 {
+            found.iter().for_each(|&i| items[i].drop());
+            // sub r15, 1
+            items[at - 1].replace(vec![0x49, 0x83, 0xEF, 0x01]);
+            set_condition(&mut items[at], condition);
+        }
+    }
+}
+
+/// Whether it copies the second register to the first.
+fn is_move(inst: &Instruction, to: Register, from: Register) -> bool {
+    matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+        && is_register(inst, 0, to)
+        && is_register(inst, 1, from)
+}
+
+/// What a 64-bit move of a register from or to a stack slot says: the slot, the register, and whether it is a load.
+fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
+    let (load, memory, register) = match inst.code() {
+        Code::Mov_r64_rm64 => (true, 1, 0),
+        Code::Mov_rm64_r64 => (false, 0, 1),
+        _ => return None,
+    };
+    (inst.op_kind(memory) == OpKind::Memory
+        && inst.memory_base() == Register::RSP
+        && inst.memory_index() == Register::None)
+        .then(|| (inst.memory_displacement64(), inst.op_register(register), load))
+}
+
+/// mov to, from
+fn move_bytes(to: Register, from: Register) -> Vec<u8> {
+    let (to, from) = (to.number() as u8, from.number() as u8);
+    vec![0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xC0 | (from & 7) << 3 | to & 7]
+}
+
+fn slots(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
+    // Slots and registers that hold the same.
+    let mut same: Vec<(u64, Register)> = Vec::new();
+    for item in items {
+        if item.bytes.is_empty() {
+            continue;
+        }
+        if !item.table.is_empty() {
+            same.clear();
+            continue;
+        }
+        let inst = item.inst;
+        if let Some((slot, register, load)) = slot_move(&inst) {
+            if same.contains(&(slot, register)) {
+                item.drop();
+                continue;
+            }
+            if load {
+                let held = same.iter().find(|&&(s, _)| s == slot).map(|&(_, r)| r);
+                if let Some(held) = held {
+                    item.replace(move_bytes(register, held));
+                }
+                same.retain(|&(_, r)| r != register);
+            } else {
+                same.retain(|&(s, _)| s.abs_diff(slot) >= 8);
+            }
+            same.push((slot, register));
+            continue;
+        }
+        if matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+            && inst.op0_kind() == OpKind::Register
+            && inst.op1_kind() == OpKind::Register
+        {
+            let (to, from) = (inst.op0_register(), inst.op1_register());
+            if to == Register::RSP {
+                same.clear();
+            } else if to != from {
+                same.retain(|&(_, r)| r != to);
+                let copies: Vec<_> =
+                    same.iter().filter(|&&(_, r)| r == from).map(|&(s, _)| (s, to)).collect();
+                same.extend(copies);
+            }
+            continue;
+        }
+        if same.is_empty() {
+            continue;
+        }
+        if matches!(inst.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
+            same.clear();
+            continue;
+        }
+        let writes = |access: OpAccess| {
+            matches!(
+                access,
+                OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
+            )
+        };
+        let used = info.info(&inst);
+        for register in used.used_registers().iter().filter(|u| writes(u.access())) {
+            let full = register.register().full_register();
+            if full == Register::RSP {
+                same.clear();
+            }
+            same.retain(|&(_, r)| r != full);
+        }
+        for memory in used.used_memory().iter().filter(|m| writes(m.access())) {
+            if memory.base() == Register::RSP {
+                same.clear();
+            }
+        }
+    }
+}
+
+/// How many instructions are looked at for one that overwrites what another loaded.
+const AHEAD: usize = 6;
+
+/// Whether the first instruction loads a slot or copies a register, and the register is overwritten before it is read. Between the two
+/// others may join, but none may leave.
+fn is_dead(items: &[Item<'_>], info: &mut InstructionInfoFactory) -> bool {
+    let Some((first, rest)) = items.split_first() else { return false };
+    let inst = &first.inst;
+    let copies = matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+        && inst.op0_kind() == OpKind::Register
+        && inst.op1_kind() == OpKind::Register;
+    let register = match slot_move(inst) {
+        Some((_, register, true)) => register,
+        _ if copies => inst.op0_register(),
+        _ => return false,
+    };
+    if first.bytes.is_empty() || register == Register::RSP || register == BUDGET {
+        return false;
+    }
+    for item in rest.iter().filter(|i| !i.bytes.is_empty()).take(AHEAD) {
+        if item.inst.flow_control() != FlowControl::Next {
+            return false;
+        }
+        let mut overwritten = false;
+        for used in info.info(&item.inst).used_registers() {
+            if used.register().full_register() == register {
+                // Writing 32 bits clears the others.
+                let whole = used.register().size() >= 4;
+                if used.access() != OpAccess::Write || !whole {
+                    return false;
+                }
+                overwritten = true;
+            }
+        }
+        if overwritten {
+            return true;
+        }
+    }
+    false
+}
+
+/// Shortens an immediate that fits a byte.
+fn immediate(item: &mut Item<'_>) {
+    let rex = usize::from(item.bytes.first().is_some_and(|b| b & 0xF0 == 0x40));
+    let len = item.bytes.len();
+    if len < rex + 5 || item.is_branch() || !item.table.is_empty() {
+        return;
+    }
+    let Some(&imm) = item.bytes.last_chunk::<4>() else { return };
+    let Ok(byte) = i8::try_from(i32::from_le_bytes(imm)) else { return };
+    match item.bytes[rex] {
+        0x81 => {
+            let bytes = item.bytes.to_mut();
+            bytes[rex] = 0x83;
+            bytes.truncate(len - 4);
+            bytes.push(byte as u8);
+        }
+        // The forms of the accumulator: operation in bits 3 to 5, no byte for the operand.
+        op @ (0x05 | 0x0D | 0x25 | 0x2D | 0x35 | 0x3D) if len == rex + 5 => {
+            let bytes = item.bytes.to_mut();
+            bytes.truncate(rex);
+            bytes.extend([0x83, 0xC0 | op & 0x38, byte as u8]);
+        }
+        _ => {}
+    }
+}
+
+/// Puts the instructions one behind the other, with the constants that stood at `end` and behind.
+fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
+    let starts: Vec<u32> = items.iter().map(|item| item.start).collect();
+    let index = |old: u32| starts.partition_point(|&s| s < old);
+    let base = starts.first().copied().unwrap_or(0);
+    let mut places: Vec<u32> = Vec::new();
+    loop {
+        places.clear();
+        let mut at = base;
+        for item in &items {
+            places.push(at);
+            at += item.size();
+        }
+        places.push(at);
+        // Branches only get shorter, so that one that fits goes on to do so.
+        let mut more = false;
+        for i in 0..items.len() {
+            let item = &items[i];
+            if let (true, false, Some(target)) = (item.is_branch(), item.short, item.refers) {
+                let distance = i64::from(places[index(target)]) - i64::from(places[i]) - 2;
+                if i8::try_from(distance).is_ok() {
+                    items[i].short = true;
+                    more = true;
+                }
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    let code_end = places.last().copied().unwrap_or(base) as usize;
+    // Constants keep their alignment.
+    let shift = (end - code_end) / ALIGN * ALIGN;
+    let mut out = text[..base as usize].to_vec();
+    for (i, item) in items.iter().enumerate() {
+        let next = places[i + 1];
+        match item.refers {
+            Some(target) if item.is_branch() => {
+                let to = places[index(target)];
+                let distance = i64::from(to) - i64::from(next);
+                if item.short {
+                    let unconditional = item.inst.is_jmp_short_or_near();
+                    let opcode = if unconditional { 0xEB } else { 0x70 | item.bytes[1] & 0x0F };
+                    out.extend([opcode, distance as i8 as u8]);
+                } else {
+                    out.extend_from_slice(&item.bytes[..item.distance]);
+                    out.extend((distance as i32).to_le_bytes());
+                }
+            }
+            Some(target) => {
+                let table = (target as usize) < end;
+                let to =
+                    if table { i64::from(places[index(target)]) } else { i64::from(target) - shift as i64 };
+                let distance = (to - i64::from(next)) as i32;
+                let at = out.len() + item.distance;
+                out.extend_from_slice(&item.bytes);
+                out[at..at + 4].copy_from_slice(&distance.to_le_bytes());
+            }
+            None if !item.table.is_empty() => {
+                let distances = item.table.iter().map(|&t| places[index(t)].wrapping_sub(places[i]));
+                out.extend(distances.flat_map(u32::to_le_bytes));
+            }
+            None => out.extend_from_slice(&item.bytes),
+        }
+    }
+    if end < text.len() {
+        out.resize(end - shift, 0xCC);
+        out.extend_from_slice(&text[end..]);
+    }
+    let places = starts.iter().copied().zip(places).chain([(end as u32, (end - shift) as u32)]).collect();
+    Tidied { text: out, places }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mnemonics(text: &[u8]) -> Vec<Mnemonic> {
+        Decoder::new(64, text, DecoderOptions::NONE).iter().map(|i| i.mnemonic()).collect()
+    }
+
+    #[test]
+    fn branches_on_the_flag() {
+        // add rax, rcx; seto cl; test cl, cl; jne +1; ret; ret
+        let text =
+            [0x48, 0x01, 0xC8, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 0x01, 0x00, 0x00, 0x00, 0xC3, 0xC3];
+        let tidied = run(&text, &[0, 14, 15], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jo, Mnemonic::Ret, Mnemonic::Ret]);
+        // jo in its short form, to the second ret.
+        assert_eq!(tidied.text[3..5], [0x70, 1]);
+        assert_eq!(tidied.place(15), 6);
+    }
+
+    #[test]
+    fn another_register_stays() {
+        // seto cl; test dl, dl; jne +0; ret
+        let text = [0x0F, 0x90, 0xC1, 0x84, 0xD2, 0x0F, 0x85, 0, 0, 0, 0, 0xC3];
+        let tidied = run(&text, &[0, 11], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Seto, Mnemonic::Test, Mnemonic::Jne, Mnemonic::Ret]);
+    }
+
+    #[test]
+    fn charges_are_two_instructions() {
+        // mov rax, r15; add rax, -1; mov r15, rax; xor rbx, rbx; cmp rax, 0x7fffffff; ja +1; ret; ret
+        let mut text = vec![0x4C, 0x89, 0xF8, 0x48, 0x81, 0xC0, 0xFF, 0xFF, 0xFF, 0xFF, 0x49, 0x89, 0xC7];
+        text.extend([0x48, 0x31, 0xDB, 0x48, 0x81, 0xF8, 0xFF, 0xFF, 0xFF, 0x7F]);
+        text.extend([0x0F, 0x87, 1, 0, 0, 0, 0xC3, 0xC3]);
+        let tidied = run(&text, &[0, 29, 30], &[]).unwrap();
+        let expected = [Mnemonic::Xor, Mnemonic::Sub, Mnemonic::Js, Mnemonic::Ret, Mnemonic::Ret];
+        assert_eq!(mnemonics(&tidied.text), expected);
+        // With the copy read in between, nothing is changed.
+        text[13..16].copy_from_slice(&[0x48, 0x89, 0xC3]);
+        let tidied = run(&text, &[0, 29, 30], &[]).unwrap();
+        assert!(mnemonics(&tidied.text).contains(&Mnemonic::Cmp));
+    }
+
+    #[test]
+    fn slots_are_loaded_once() {
+        // mov [rsp+8], rax; mov rcx, [rsp+8]; mov rax, [rsp+8]; mov [rsp+8], rcx; add [rdx], rcx; ret
+        let mut text = vec![0x48, 0x89, 0x44, 0x24, 8, 0x48, 0x8B, 0x4C, 0x24, 8, 0x48, 0x8B, 0x44, 0x24, 8];
+        text.extend([0x48, 0x89, 0x4C, 0x24, 8, 0x48, 0x01, 0x0A, 0xC3]);
+        let tidied = run(&text, &[0], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Mov, Mnemonic::Add, Mnemonic::Ret]);
+        // The second is mov rcx, rax.
+        assert_eq!(tidied.text[5..8], [0x48, 0x89, 0xC1]);
+    }
+
+    #[test]
+    fn calls_and_other_ways_end_what_is_known() {
+        // mov [rsp+8], rbx; call rax; mov rbx, [rsp+8]; jmp -7 (to the load)
+        let mut text = vec![0x48, 0x89, 0x5C, 0x24, 8, 0xFF, 0xD0, 0x48, 0x8B, 0x5C, 0x24, 8];
+        text.extend([0xE9, 0xF6, 0xFF, 0xFF, 0xFF]);
+        let tidied = run(&text, &[0, 7], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Mov, Mnemonic::Jmp]);
+        assert_eq!(tidied.text[12..], [0xEB, 0xF9]);
+    }
+
+    #[test]
+    fn a_load_that_is_overwritten_goes() {
+        // mov r8, [rsp+16]; mov r8, [rsp+16]; lea rax, [r8-1]; ret, with a way to the second load
+        let mut text = vec![0x4C, 0x8B, 0x44, 0x24, 16, 0x4C, 0x8B, 0x44, 0x24, 16, 0x49, 0x8D, 0x40, 0xFF];
+        text.extend([0xE9, 0xF2, 0xFF, 0xFF, 0xFF]);
+        let tidied = run(&text, &[0, 5], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Lea, Mnemonic::Jmp]);
+        // A copy of what was loaded keeps the load: mov r8, [rsp+16]; mov rcx, [rsp+16]; mov r8, rax; ret
+        let text = [0x4C, 0x8B, 0x44, 0x24, 16, 0x48, 0x8B, 0x4C, 0x24, 16, 0x49, 0x89, 0xC0, 0xC3];
+        let tidied = run(&text, &[0], &[]).unwrap();
+        assert_eq!(mnemonics(&tidied.text).len(), 4);
+    }
+
+    #[test]
+    fn constants_move_along_and_stay_aligned() {
+        // movsd xmm0, [rip+24] (the constant at 32); add rax, 1 (with four bytes); ret; padding; 8 bytes
+        let mut text = vec![0xF2, 0x0F, 0x10, 0x05, 24, 0, 0, 0, 0x48, 0x81, 0xC0, 1, 0, 0, 0];
+        text.extend([0x48, 0x81, 0xC1, 1, 0, 0, 0, 0x48, 0x81, 0xC2, 1, 0, 0, 0, 0xC3]);
+        text.resize(32, 0xCC);
+        text.extend(1.5f64.to_le_bytes());
+        let tidied = run(&text, &[0], &[]).unwrap();
+        let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
+        let at = inst.ip_rel_memory_address() as usize;
+        assert_eq!(tidied.text[at..at + 8], 1.5f64.to_le_bytes());
+        assert_eq!(at % 16, 0);
+    }
+
+    #[test]
+    fn tables_move_along() {
+        // lea rax, [rip+9] (the table); add rax, 1 (with four bytes); jmp rax; the table: to both rets, which follow
+        let mut text = vec![0x48, 0x8D, 0x05, 9, 0, 0, 0, 0x48, 0x81, 0xC0, 1, 0, 0, 0, 0xFF, 0xE0];
+        text.extend([8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
+        let tidied = run(&text, &[0, 24, 25], &[]).unwrap();
+        let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
+        let table = inst.ip_rel_memory_address() as usize;
+        assert_eq!(table, 13);
+        assert_eq!(tidied.text[table..], [8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
+        // Without a following block the length of the table is not known.
+        assert!(run(&text[..24], &[0], &[]).is_none());
+    }
+}
