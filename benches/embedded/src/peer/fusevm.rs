@@ -1,20 +1,27 @@
 //! fusevm: a machine without a language, so its kernels are in the assembly that is read here. A line is an op with its operands, a
-//! label with a colon, or the start of a function (`sub NAME`).
+//! label with a colon, or the start of a function (`sub NAME`). Slot 0 holds the argument at the start; the other slots are zero.
 
 use std::collections::HashMap;
 use std::error::Error;
 
-use fusevm::{Chunk, ChunkBuilder, Op, VM, VMResult, Value};
+use fusevm::{Chunk, ChunkBuilder, JitCompiler, Op, TraceJitConfig, VM, VMResult, Value};
 
 use crate::Program;
 
-/// With the compiler of traces.
+/// Slots that the kernels have at most.
+const SLOTS: usize = 8;
+
+/// With both of its compilers: that of whole chunks, at the first run, and that of traces.
 pub fn load(source: &str) -> Result<Program, Box<dyn Error>> {
     let chunk = assemble(source)?;
+    JitCompiler::new().set_config(TraceJitConfig { block_threshold: 0, ..TraceJitConfig::defaults() });
     Ok(Box::new(move |n| {
         let mut vm = VM::new(chunk.clone());
         vm.enable_tracing_jit();
-        vm.push(Value::Int(n));
+        // Compiled code takes slots only that the frame has.
+        let frame = vm.frames.last_mut().ok_or("there is no frame")?;
+        frame.slots = vec![Value::Int(0); SLOTS];
+        frame.slots[0] = Value::Int(n);
         match vm.run() {
             VMResult::Ok(Value::Int(value)) => Ok(value),
             VMResult::Ok(other) => Err(format!("{} came back", other.to_str()).into()),
