@@ -598,6 +598,9 @@ impl Lowering<'_, '_> {
             }
         }
         self.cold = func.blocks[block].cold;
+        if let Some(position) = func.blocks[block].position {
+            self.stands_for(position);
+        }
         let insts = &func.blocks[block].insts;
         let charged = match insts[..] {
             [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,
@@ -640,6 +643,14 @@ impl Lowering<'_, '_> {
 
     // ---- Instructions ----
 
+    /// Names the instruction of the bytecode, function and word, that the code from here on belongs to.
+    fn stands_for(&mut self, position: (u32, u32)) {
+        if self.positions.last() != Some(&position) {
+            self.positions.push(position);
+            self.b.set_srcloc(clif::SourceLoc::new(self.positions.len() as u32));
+        }
+    }
+
     #[expect(clippy::too_many_lines, reason = "one arm per op")]
     fn inst(&mut self, inst: Inst) {
         let func = self.func;
@@ -648,11 +659,7 @@ impl Lowering<'_, '_> {
         let state = data.state.expand();
         if let Some(state) = state {
             let st = &func.states[state];
-            let position = (st.function, st.word);
-            if self.positions.last() != Some(&position) {
-                self.positions.push(position);
-                self.b.set_srcloc(clif::SourceLoc::new(self.positions.len() as u32));
-            }
+            self.stands_for((st.function, st.word));
         }
         let arg = |i: usize| data.args[i];
         macro_rules! binary {

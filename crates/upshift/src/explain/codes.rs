@@ -66,6 +66,8 @@ codes! {
         ChecksHoisted "checks-hoisted" "a check is made before the loop instead of in each turn" "";
         AllocationRemoved "allocation-removed" "the object is not made: its fields are values" "";
         AllocationSunk "allocation-sunk" "objects are made only on the ways that need them" "";
+        TurnsSkipped "turns-skipped" "what many turns of the loop would compute is computed at once before it" "";
+        QuickRoutine "quick-routine" "the runtime does the instruction quickly, with values in registers" "";
         RoutineRemoved "routine-removed" "an instruction that would call the runtime is not needed" "";
     }
     Tier {
