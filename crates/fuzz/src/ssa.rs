@@ -149,7 +149,9 @@ fn ended(func: &Function, args: &[u64], fuel: u64) -> (Option<End>, BTreeSet<Pla
     drop(world);
     let end = match outcome {
         Outcome::Return(bits) => Some(End::Return(bits.map(|b| canonical(func.result, b)))),
-        Outcome::Left { state, reason, slots } => Some(End::Left(reason.name(), (frames(func, state), slots))),
+        Outcome::Left { state, reason, slots } => {
+            Some(End::Left(reason.name(), (frames(func, state), slots)))
+        }
         Outcome::OutOfFuel | Outcome::Unsupported(_) | Outcome::Fault(_) => None,
     };
     (end, places)
