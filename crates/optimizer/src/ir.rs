@@ -445,7 +445,8 @@ pub struct BlockData {
     pub insts: Vec<Inst>,
     /// Whether it runs seldom.
     pub cold: bool,
-    /// What its instructions stand for that name no frame state, where a pass made them of something else: function and word.
+    /// What its instructions stand for that name no frame state: function and word. Known of headers of loops, and of what passes put
+    /// before these.
     pub position: Option<(u32, u32)>,
 }
 

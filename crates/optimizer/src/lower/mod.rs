@@ -43,7 +43,7 @@ use upshift_runtime::object::{Header, StringObject, gc, string_bits};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
-pub use code::{Compiler, Effort, Machine, Reloc, Stub, Target};
+pub use code::{Compiler, Counters, Effort, Machine, Reloc, Stub, Target};
 
 use crate::build::Facts;
 use crate::cfg::{Cfg, Dominators, Loops};
@@ -123,6 +123,10 @@ struct Lowering<'a, 'f> {
     number: u32,
     /// Whether guards leave now and then although they hold.
     stress: bool,
+    /// Where checks that hold are counted, if they are.
+    counters: Option<Counters>,
+    /// The counters in use, by reason, function and word.
+    held_checks: HashMap<(Reason, u32, u32), u32>,
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
@@ -176,6 +180,9 @@ fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> cl
 
 const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::SystemV;
 
+/// What building a body gives: exits; positions in the bytecode, function and word; what counters count.
+type Body = (Vec<Exit>, Vec<(u32, u32)>, Vec<(Reason, u32, u32)>);
+
 /// Builds the body of a function; gives its exits, and the positions in the bytecode, function and word, that source locations name by
 /// their number, from 1 on.
 #[expect(clippy::too_many_arguments, reason = "what a body is built from and into")]
@@ -185,10 +192,11 @@ fn body(
     index: u32,
     number: u32,
     stress: bool,
+    counters: Option<Counters>,
     target: &mut clif::Function,
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
-) -> (Vec<Exit>, Vec<(u32, u32)>) {
+) -> Body {
     target.signature = body_signature(func, CALL);
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
@@ -227,6 +235,8 @@ fn body(
         pending: Vec::new(),
         number,
         stress,
+        counters,
+        held_checks: HashMap::new(),
         index,
         header,
         signatures: HashMap::new(),
@@ -285,9 +295,11 @@ fn body(
     l.b.seal_all_blocks();
     let exits = std::mem::take(&mut l.exits);
     let positions = std::mem::take(&mut l.positions);
+    let mut held: Vec<_> = std::mem::take(&mut l.held_checks).into_iter().collect();
+    held.sort_unstable_by_key(|h| h.1);
     l.b.finalize(config);
     sweep::run(target);
-    (exits, positions)
+    (exits, positions, held.into_iter().map(|h| h.0).collect())
 }
 
 fn loops_of(func: &Function) -> Loops {

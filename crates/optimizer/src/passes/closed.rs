@@ -90,7 +90,7 @@ struct Shape {
     sides: [Value; 2],
     /// How many units of the budget a turn takes.
     units: i64,
-    /// Where it takes them: function and word.
+    /// Where its header is, or else where it takes them: function and word.
     position: (u32, u32),
 }
 
@@ -115,7 +115,6 @@ impl Shape {
                 Op::Poll | Op::Charge => {
                     units += 1;
                     let state = func.insts[inst].state.expand().map(|s| &func.states[s]);
-                    // The turn's own is the last.
                     position = state.map(|s| (s.function, s.word)).or(position);
                 }
                 Op::Jump | Op::Branch | Op::IaddExit | Op::IsubExit | Op::ImulExit => {}
@@ -145,7 +144,7 @@ impl Shape {
             cond,
             sides: [test.args[0], test.args[1]],
             units,
-            position: position?,
+            position: func.blocks[header].position.or(position)?,
         })
     }
 }

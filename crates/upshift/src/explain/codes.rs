@@ -93,6 +93,7 @@ codes! {
     }
     Cost {
         ChecksKept "checks-kept" "a check is made here" "positions and sums that follow from the loop's counter and from lengths need none";
+        CheckHeld "check-held" "a check of optimized code held, as often as is said: `--guards`" "";
         AllocationKept "allocation-kept" "an object is made here" "it is needed as an object: it is stored in another, returned, or passed to a call that is not inlined";
         Routine "routine" "the runtime does the instruction" "what it works on is dynamic, or the operation has no machine code of its own";
         HostCall "host-call" "a function of the library or the host is called" "call it less often, or outside of the loop";

@@ -534,6 +534,12 @@ impl<'a> Collector<'a> {
                 add(item.function, item.word, code, self.detail(item), count.into(), Vec::new());
             }
         }
+        for (i, &(reason, function, word)) in attempt.checks.iter().enumerate() {
+            let count = attempt.held.as_ref().map_or(0, |held| held.get(i));
+            if count > 0 {
+                add(function, word, Code::CheckHeld, reason.name().to_string(), count, Vec::new());
+            }
+        }
         for (&(reason, function, word), exits) in &attempt.exits {
             let code = Code::of_exit(reason);
             add(function, word, code, String::new(), exits.taken, exits.values.clone());
