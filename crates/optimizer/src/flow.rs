@@ -6,7 +6,7 @@
 //! handler reads is live throughout its range. Slots are numbered as operands number them, the window behind the frame.
 
 use upshift_bytecode::ops::Role;
-use upshift_bytecode::{Bank, CType, Effects, Inst, Op, OperandKind, ValueType, Word};
+use upshift_bytecode::{Bank, CType, CellType, Effects, Inst, Op, OperandKind, ValueType, Word};
 use upshift_runtime::linked::{FunctionMeta, Param, switch_table};
 
 use crate::build::Facts;
@@ -238,8 +238,12 @@ pub fn closure_slot(inst: &Inst) -> u32 {
 
 /// The parameters of the closures that a cell slot holds.
 pub fn closure_signature(facts: &dyn Facts, meta: &FunctionMeta, slot: u32) -> Option<Vec<ValueType>> {
-    let cell = meta.cells.get(slot.checked_sub(meta.layout.first_cell())? as usize)?;
-    facts.closure_params(*cell)
+    facts.closure_params(cell_type(meta, slot)?)
+}
+
+/// The declared type of a cell slot; none for those in the spill area and the window.
+pub fn cell_type(meta: &FunctionMeta, slot: u32) -> Option<CellType> {
+    meta.cells.get(slot.checked_sub(meta.layout.first_cell())? as usize).copied()
 }
 
 /// The register operands of an instruction: slot, role, bank. Wide slots included.

@@ -3,7 +3,7 @@
 //! They neither collect, nor trap, nor leave. The engine has them in the table behind `Context::routines`, after the routines, in
 //! this order.
 
-use crate::ir::{RoutineKind, SiteData, SiteEffects, Type};
+use crate::ir::{Class, RoutineKind, SiteData, SiteEffects, Type};
 
 /// A parameter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +12,17 @@ pub enum Param {
     Context,
     /// A value.
     Of(Type),
+}
+
+/// What a helper reads of the memory that others write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reads {
+    /// Nothing.
+    Nothing,
+    /// Anything.
+    Anything,
+    /// Memory of one class, all of it.
+    Of(Class),
 }
 
 /// What is known of a helper.
@@ -23,8 +34,8 @@ pub struct HelperInfo {
     pub params: &'static [Param],
     /// The result.
     pub result: Option<Type>,
-    /// Whether it reads memory that others write.
-    pub reads: bool,
+    /// What it reads of the memory that others write.
+    pub reads: Reads,
     /// Whether it writes memory that others read.
     pub writes: bool,
     /// Whether it charges the budget, which is then in the context.
@@ -64,8 +75,20 @@ macro_rules! result {
     };
 }
 
+macro_rules! reads {
+    (nothing) => {
+        Reads::Nothing
+    };
+    (anything) => {
+        Reads::Anything
+    };
+    (maps) => {
+        Reads::Of(Class::Map)
+    };
+}
+
 macro_rules! helpers {
-    ($($(#[$doc:meta])* $name:ident $function:ident [$($param:tt),*] -> $result:tt $reads:literal $writes:literal $charges:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident $function:ident [$($param:tt),*] -> $result:tt $reads:tt $writes:literal $charges:literal;)*) => {
         /// A helper, as machine code names it.
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         #[repr(u32)]
@@ -81,7 +104,7 @@ macro_rules! helpers {
                     name: stringify!($function),
                     params: &[$(param!($param)),*],
                     result: result!($result),
-                    reads: $reads,
+                    reads: reads!($reads),
                     writes: $writes,
                     charges: $charges,
                 }),*];
@@ -102,7 +125,7 @@ macro_rules! helpers {
                     header: 0,
                     effects: SiteEffects {
                         writes: info.writes,
-                        reads: info.reads,
+                        reads: info.reads != Reads::Nothing,
                         collects: false,
                         calls: false,
                     },
@@ -127,81 +150,73 @@ macro_rules! helpers {
 
 helpers! {
     /// fmod.
-    FloatRem float_rem [float, float] -> float false false false;
+    FloatRem float_rem [float, float] -> float nothing false false;
     /// Power.
-    FloatPow float_pow [float, float] -> float false false false;
+    FloatPow float_pow [float, float] -> float nothing false false;
     /// The angle of a point.
-    FloatAtan2 float_atan2 [float, float] -> float false false false;
+    FloatAtan2 float_atan2 [float, float] -> float nothing false false;
     /// To the nearest integral value, halves away from zero.
-    FloatRound float_round [float] -> float false false false;
+    FloatRound float_round [float] -> float nothing false false;
     /// Sine.
-    FloatSin float_sin [float] -> float false false false;
+    FloatSin float_sin [float] -> float nothing false false;
     /// Cosine.
-    FloatCos float_cos [float] -> float false false false;
+    FloatCos float_cos [float] -> float nothing false false;
     /// Tangent.
-    FloatTan float_tan [float] -> float false false false;
+    FloatTan float_tan [float] -> float nothing false false;
     /// Arcsine.
-    FloatAsin float_asin [float] -> float false false false;
+    FloatAsin float_asin [float] -> float nothing false false;
     /// Arccosine.
-    FloatAcos float_acos [float] -> float false false false;
+    FloatAcos float_acos [float] -> float nothing false false;
     /// Arctangent.
-    FloatAtan float_atan [float] -> float false false false;
+    FloatAtan float_atan [float] -> float nothing false false;
     /// Exponential.
-    FloatExp float_exp [float] -> float false false false;
+    FloatExp float_exp [float] -> float nothing false false;
     /// Natural logarithm.
-    FloatLog float_log [float] -> float false false false;
+    FloatLog float_log [float] -> float nothing false false;
     /// Binary logarithm.
-    FloatLog2 float_log2 [float] -> float false false false;
+    FloatLog2 float_log2 [float] -> float nothing false false;
     /// Decimal logarithm.
-    FloatLog10 float_log10 [float] -> float false false false;
+    FloatLog10 float_log10 [float] -> float nothing false false;
     /// The slow half of the write barrier of an object.
-    WriteBarrier write_barrier [context, cell] -> none false false false;
+    WriteBarrier write_barrier [context, cell] -> none nothing false false;
     /// The slow half of the write barrier of a slot of a buffer.
-    WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none false false false;
+    WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none nothing false false;
     /// Writes the address of a new object to a place: first word, size, place.
-    Make make_object [context, int, int, ptr] -> none false false false;
+    Make make_object [context, int, int, ptr] -> none nothing false false;
     /// Whether two strings have the same bytes.
-    StringEqual string_equal [cell, cell] -> int false false false;
+    StringEqual string_equal [cell, cell] -> int nothing false false;
     /// The order of two strings, as the op says.
-    StringCompare string_compare [cell, cell] -> int false false false;
+    StringCompare string_compare [cell, cell] -> int nothing false false;
     /// The number of bytes.
-    StringByteLen string_byte_len [cell] -> int false false false;
+    StringByteLen string_byte_len [cell] -> int nothing false false;
     /// A scalar by its position, which is in the string.
-    StringCodeAt string_code_at [context, cell, int] -> int false false false;
+    StringCodeAt string_code_at [context, cell, int] -> int nothing false false;
     /// A scalar as a string, or hole where there is none.
-    StringChar string_char [context, cell, int] -> cell false false false;
+    StringChar string_char [context, cell, int] -> cell nothing false false;
     /// One string followed by another, or hole where that is not done quickly.
-    StringJoin string_join [context, cell, cell] -> cell false false false;
+    StringJoin string_join [context, cell, cell] -> cell nothing false false;
     /// A slice of a string, or hole where that is not done quickly.
-    StringPart string_part [context, cell, int, int] -> cell false false false;
+    StringPart string_part [context, cell, int, int] -> cell nothing false false;
     /// An int in decimal, or hole where that is not done quickly.
-    StringDecimal string_decimal [context, int] -> cell false false false;
-    /// The value at a key, or nil.
-    MapIntGet map_int_get [cell, int] -> cell true false false;
-    /// Whether there is a key.
-    MapIntHas map_int_has [cell, int] -> int true false false;
-    /// The value at a key, or nil.
-    MapStringGet map_string_get [cell, cell] -> cell true false false;
-    /// Whether there is a key.
-    MapStringHas map_string_has [cell, cell] -> int true false false;
-    /// Replaces the value at a key; 0 where there is no such key.
-    MapIntReplace map_int_replace [context, cell, int, cell] -> int true true false;
-    /// Replaces the value at a key; 0 where there is no such key.
-    MapStringReplace map_string_replace [context, cell, cell, cell] -> int true true false;
+    StringDecimal string_decimal [context, int] -> cell nothing false false;
+    /// The number of a key's entry, or -1.
+    MapIntFind map_int_find [cell, int] -> int maps false false;
+    /// The number of a key's entry, or -1.
+    MapStringFind map_string_find [cell, cell] -> int maps false false;
     /// Whether a cell is true under a mask.
-    CellTruthy cell_truthy [cell, int] -> int true false false;
+    CellTruthy cell_truthy [cell, int] -> int anything false false;
     /// The number of a cell's kind.
-    CellKind cell_kind [cell] -> int false false false;
+    CellKind cell_kind [cell] -> int nothing false false;
     /// Whether two cells are the same value.
-    CellIdentical cell_identical [cell, cell] -> int false false false;
+    CellIdentical cell_identical [cell, cell] -> int nothing false false;
     /// Whether a cell is of a type.
-    CellTest cell_test [context, cell, int] -> int true false false;
+    CellTest cell_test [context, cell, int] -> int anything false false;
     /// The distance that a switch over strings continues at.
-    StringSwitch switch_string_at [context, ptr, cell] -> int true false false;
+    StringSwitch switch_string_at [context, ptr, cell] -> int anything false false;
     /// The distance that a switch over words continues at.
-    HashSwitch switch_hash_at [ptr, int] -> int false false false;
+    HashSwitch switch_hash_at [ptr, int] -> int nothing false false;
     /// The distance that a switch over ints continues at.
-    IntSwitch switch_int_at [ptr, int] -> int false false false;
+    IntSwitch switch_int_at [ptr, int] -> int nothing false false;
     /// Charges turns of a loop that are skipped: how many at most, and the units of each. Gives how many it charged.
-    SkipTurns skip_turns [context, int, int] -> int true true true;
+    SkipTurns skip_turns [context, int, int] -> int anything true true;
 }

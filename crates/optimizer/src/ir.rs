@@ -100,8 +100,6 @@ pub enum Class {
     Watch,
     /// Tables of maps.
     Map,
-    /// Where a map expects the next key: changed by whoever looks one up.
-    Guess,
     /// Entries of maps.
     Entry,
 }
@@ -125,7 +123,6 @@ impl Class {
         Class::Context,
         Class::Watch,
         Class::Map,
-        Class::Guess,
         Class::Entry,
     ];
 
@@ -148,7 +145,6 @@ impl Class {
             Class::Context => "context",
             Class::Watch => "watch",
             Class::Map => "map",
-            Class::Guess => "guess",
             Class::Entry => "entry",
         }
     }

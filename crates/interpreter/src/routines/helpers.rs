@@ -109,25 +109,10 @@ helpers! {
         quick(&mut instance!(ctx).heap, |heap| string::from_int_quick(heap, i))
     }
 
-    /// The value at a key, or nil.
-    map_int_get(m: Value, key: i64) -> Value { map::int_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
-    /// Whether there is a key.
-    map_int_has(m: Value, key: i64) -> i64 { i64::from(map::int_get(m.as_ptr(), key).is_some()) }
-    /// The value at a key, or nil.
-    map_string_get(m: Value, key: Value) -> Value { map::string_get(m.as_ptr(), key).unwrap_or(Value::NIL) }
-    /// Whether there is a key.
-    map_string_has(m: Value, key: Value) -> i64 { i64::from(map::string_get(m.as_ptr(), key).is_some()) }
-    /// Replaces the value at a key, which needs no memory; else 0, and nothing is done.
-    map_int_replace(ctx: *mut Context, m: Value, key: i64, value: Value) -> i64 {
-        // The search remembers where it found the key, so the second one is a comparison.
-        let m = m.as_ptr();
-        i64::from(map::int_get(m, key).is_some() && map::int_set(&mut instance!(ctx).heap, m, key, value).is_ok())
-    }
-    /// As [`map_int_replace`].
-    map_string_replace(ctx: *mut Context, m: Value, key: Value, value: Value) -> i64 {
-        let m = m.as_ptr();
-        i64::from(map::string_get(m, key).is_some() && map::string_set(&mut instance!(ctx).heap, m, key, value).is_ok())
-    }
+    /// The number of a key's entry, or -1.
+    map_int_find(m: Value, key: i64) -> i64 { map::int_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
+    /// The number of a key's entry, or -1.
+    map_string_find(m: Value, key: Value) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
 
     /// Whether a cell is true under a mask.
     cell_truthy(a: Value, mask: i64) -> i64 { i64::from(super::truthy(a, TruthMask(mask as u16))) }

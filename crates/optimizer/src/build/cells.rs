@@ -2,12 +2,14 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask};
+use upshift_runtime::linked::type_code;
 use upshift_runtime::object::{Header, List, ObjectKind, Record};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
-use super::{Builder, Frame, Told};
+use super::{Builder, Frame, Test, Told};
+use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Class, Cond, InstData, Op, Reason, Type, Value, Width};
 
@@ -94,6 +96,18 @@ impl<'a> Builder<'a> {
             );
         }
         self.told(a, test.what)
+    }
+
+    /// The tag by which records of a shape are told from all others that a slot may hold, where its type has a tag for each shape.
+    pub(super) fn telling_tag(&self, frame: &Frame<'a>, slot: i64, shape: u32) -> Option<i64> {
+        let ty = flow::cell_type(frame.guest.meta, u32::try_from(slot).ok()?)?;
+        let Some(Test { nullable: false, what: Told::Shapes(shapes) }) = self.facts.test(type_code(ty))
+        else {
+            return None;
+        };
+        let tag = self.facts.shape(shape)?.tag;
+        let same = shapes.iter().filter(|&&s| self.facts.shape(s).is_none_or(|s| s.tag == tag)).count();
+        (same == 1 && shapes.contains(&shape)).then_some(i64::from(tag))
     }
 
     pub(super) fn told(&mut self, a: Value, what: Told) -> Value {

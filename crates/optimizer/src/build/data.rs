@@ -4,10 +4,10 @@ use std::mem::offset_of;
 use upshift_bytecode::Inst as Bytecode;
 use upshift_runtime::object::{Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits};
 use upshift_runtime::routine::Routine;
-use upshift_runtime::value::Value as Cell;
 
 use super::{ANYWHERE, Builder, Frame};
-use crate::ir::{Block, Class, Cond, InstData, Op, Reason, Type, Value, Width};
+use crate::helper::Helper;
+use crate::ir::{Class, Cond, InstData, Op, Reason, Type, Value, Width};
 
 /// Which memory the elements of lists of a storage kind are, how wide they are, and the routine that appends where there is no room.
 #[derive(Clone, Copy)]
@@ -23,28 +23,20 @@ pub(super) const BOOLS: Elements = Elements { class: Class::Bools, width: Width:
 pub(super) const CELLS: Elements = Elements { class: Class::Cells, width: Width::Cell, ty: Type::Cell };
 
 impl<'a> Builder<'a> {
-    /// The entries of a map, the position of a key's entry where the map expects it, and the value there.
-    pub(super) fn expected_entry(&mut self, map: Value, key: Value, fail: Block) -> (Value, Value, Value) {
+    /// The number of the entry of an int or string key, and whether there is one. Questions about the same key are one search.
+    pub(super) fn find_entry(&mut self, map: Value, key: Value) -> (Value, Value) {
         let int = self.func.ty(key) == Type::Int;
-        let base = self.load(Class::Guess, Width::Int, map, offset_of!(MapObject, base));
-        let used = self.load(Class::Map, Width::U32, map, offset_of!(MapObject, used));
-        let entry = if int { self.binary(Op::Isub, key, base) } else { base };
-        let inside = self.icmp(Cond::Ult, entry, used);
-        self.require(inside, fail);
+        let entry = self.helper(if int { Helper::MapIntFind } else { Helper::MapStringFind }, &[map, key]);
+        let zero = self.iconst(0);
+        (entry, self.icmp(Cond::Ge, entry, zero))
+    }
+
+    /// The entries of a map with keys of one word, and where an entry is in them, in words.
+    pub(super) fn entry_value(&mut self, map: Value, entry: Value) -> (Value, Value) {
         let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
         // Two words an entry.
         let one = self.iconst(1);
-        let at = self.binary(Op::Ishl, entry, one);
-        let width = if int { Width::Int } else { Width::Cell };
-        let found = self.load_at(Class::Entry, width, entries, at, Buffer::DATA);
-        let here = if int { self.icmp(Cond::Eq, found, key) } else { self.binary(Op::Same, found, key) };
-        self.require(here, fail);
-        let value = self.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8);
-        let gone = self.cconst(Cell::TOMBSTONE);
-        let gone = self.binary(Op::Same, value, gone);
-        let there = self.not(gone);
-        self.require(there, fail);
-        (entries, at, value)
+        (entries, self.binary(Op::Ishl, entry, one))
     }
 
     pub(super) fn element(&mut self, list: Value, i: Value, e: Elements) -> Value {

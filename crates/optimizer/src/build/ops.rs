@@ -758,6 +758,15 @@ impl<'a> Builder<'a> {
             Code::CellCast => {
                 let a = self.cell(o[1]);
                 match self.facts.test(o[2] as u32) {
+                    Some(Test { nullable: false, what: Told::Shapes(shapes) })
+                        if shapes.len() == 1
+                            && let Some(tag) = self.telling_tag(frame, o[1], shapes[0]) =>
+                    {
+                        let of = self.load(Class::Fixed, Width::U16, a, offset_of!(Header, bits));
+                        let wanted = self.iconst(tag);
+                        let is = self.icmp(Cond::Eq, of, wanted);
+                        self.guard(frame, is, Reason::Mismatch);
+                    }
                     Some(Test { nullable: false, what: Told::Shapes(shapes) }) if shapes.len() == 1 => {
                         self.guard_kind(frame, a, ObjectKind::Record, Reason::Mismatch);
                         let shape = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
@@ -984,75 +993,58 @@ impl<'a> Builder<'a> {
             Code::MapIntGet | Code::MapStringGet => {
                 let int = inst.op == Code::MapIntGet;
                 let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
-                let helper = if int { Helper::MapIntGet } else { Helper::MapStringGet };
-                let v = self.attempt(
-                    Some(Type::Cell),
-                    false,
-                    |c, fail| Some(c.expected_entry(m, k, fail).2),
-                    |c| Some(c.helper(helper, &[m, k])),
+                let (entry, there) = self.find_entry(m, k);
+                let v = self.join(
+                    there,
+                    Type::Cell,
+                    [false, false],
+                    |c| {
+                        let (entries, at) = c.entry_value(m, entry);
+                        Some(c.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8))
+                    },
+                    |c| Some(c.cconst(Cell::NIL)),
                 );
-                self.set_result(o[0], v);
+                self.set(o[0], v);
             }
             Code::MapIntHas | Code::MapStringHas => {
                 let int = inst.op == Code::MapIntHas;
                 let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
-                let v = self.attempt(
-                    Some(Type::Int),
-                    false,
-                    |c, fail| {
-                        c.expected_entry(m, k, fail);
-                        Some(c.iconst(1))
-                    },
-                    |c| {
-                        if !int {
-                            return Some(c.helper(Helper::MapStringHas, &[m, k]));
-                        }
-                        // Where keys are dense, the expected entry is the only one.
-                        let bits = c.load(Class::Map, Width::U16, m, offset_of!(Header, bits));
-                        let bit = c.iconst(i64::from(upshift_runtime::map::DENSE));
-                        let dense = c.binary(Op::Iand, bits, bit);
-                        Some(c.join(
-                            dense,
-                            Type::Int,
-                            [false, false],
-                            |c| Some(c.iconst(0)),
-                            |c| Some(c.helper(Helper::MapIntHas, &[m, k])),
-                        ))
-                    },
-                );
-                self.set_result(o[0], v);
+                let (_, there) = self.find_entry(m, k);
+                self.set(o[0], there);
             }
             Code::MapIntSet | Code::MapStringSet => {
-                let int = inst.op == Code::MapIntSet;
                 let (m, v) = (self.cell(o[0]), self.cell(o[2]));
-                let (helper, routine, k) = if int {
-                    (Helper::MapIntReplace, Routine::MapIntSet, self.int(o[1]))
+                let (k, routine) = if inst.op == Code::MapIntSet {
+                    (self.int(o[1]), Routine::MapIntSet)
                 } else {
-                    (Helper::MapStringReplace, Routine::MapStringSet, self.cell(o[1]))
+                    (self.cell(o[1]), Routine::MapStringSet)
                 };
+                let (entry, there) = self.find_entry(m, k);
                 let frame = &*frame;
-                self.attempt(
-                    None,
-                    false,
-                    |c, fail| {
-                        let (entries, at, _) = c.expected_entry(m, k, fail);
-                        // Only objects need a barrier.
-                        let object = c.unary(Op::IsObject, v);
-                        let plain = c.not(object);
-                        c.require(plain, fail);
-                        let access = InstData::new(Op::StoreAt, &[entries, at, v]);
-                        c.push(access.imm(Buffer::DATA as i64 + 8).access(Class::Entry, Width::Cell));
-                        None
-                    },
-                    |c| {
-                        let done = c.helper(helper, &[m, k, v]);
-                        let new = |c: &mut Self| {
-                            c.routine(frame, inst, routine);
-                        };
-                        c.meet(done, [false, false], |_| {}, new);
-                        None
-                    },
-                );
+                let replace = |c: &mut Self| {
+                    let (entries, at) = c.entry_value(m, entry);
+                    let store = |op| {
+                        let access = InstData::new(op, &[entries, at, v]);
+                        access.imm(Buffer::DATA as i64 + 8).access(Class::Entry, Width::Cell)
+                    };
+                    // Only objects need a barrier.
+                    let object = c.unary(Op::IsObject, v);
+                    let (with, without) = (store(Op::StoreCellAt), store(Op::StoreAt));
+                    c.meet(
+                        object,
+                        [false, false],
+                        |c| {
+                            c.push(with);
+                        },
+                        |c| {
+                            c.push(without);
+                        },
+                    );
+                };
+                let insert = |c: &mut Self| {
+                    c.routine(frame, inst, routine);
+                };
+                self.meet(there, [false, false], replace, insert);
             }
             Code::MapIntRemove => {
                 self.routine(frame, inst, Routine::MapIntRemove);

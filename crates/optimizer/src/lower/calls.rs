@@ -7,12 +7,12 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::FunctionEntry;
-use upshift_runtime::object::Header;
+use upshift_runtime::object::{Buffer, Header, MapObject};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{CALL, Held, Lowering, OWN, clif_type, trusted};
+use super::{BODY, CALL, Held, Lowering, OWN, clif_type, trusted};
 use crate::helper::{Helper, Param};
 use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type, Value};
 
@@ -35,7 +35,7 @@ impl Lowering<'_, '_> {
             }
         }
         let returns: Vec<Type> = info.result.into_iter().collect();
-        let signature = self.signature(&types, &returns);
+        let signature = self.signature(&types, &returns, CALL);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let number = Routine::ALL.len() + helper as usize;
         let address = self.load64(table, number * 8);
@@ -53,8 +53,47 @@ impl Lowering<'_, '_> {
     pub(super) fn helper(&mut self, inst: Inst) -> Option<clif::Value> {
         let data = &self.func.insts[inst];
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
-        let helper = Helper::ALL[data.imm as usize];
-        self.call_helper(helper, &args)
+        match Helper::ALL[data.imm as usize] {
+            Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
+            helper => self.call_helper(helper, &args),
+        }
+    }
+
+    /// The number of an int key's entry, or -1: the entry that the map expects, where keys are dense the only one, else what a search
+    /// finds.
+    fn find_int_entry(&mut self, map: clif::Value, key: clif::Value) -> clif::Value {
+        let base = self.load64(map, offset_of!(MapObject, base));
+        let used = self.b.ins().uload32(trusted(), map, offset_of!(MapObject, used) as i32);
+        let entry = self.b.ins().isub(key, base);
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, entry, used);
+        let (look, here) = (self.b.create_block(), self.b.create_block());
+        let (other, search) = (self.b.create_block(), self.b.create_block());
+        let done = self.b.create_block();
+        let result = self.b.append_block_param(done, types::I64);
+        self.b.ins().brif(inside, look, &[], other, &[]);
+        self.b.switch_to_block(look);
+        let entries = self.load64(map, offset_of!(MapObject, entries));
+        // Two words an entry.
+        let offset = self.b.ins().ishl_imm_u(entry, 4);
+        let place = self.b.ins().iadd(entries, offset);
+        let found = self.load64(place, Buffer::DATA);
+        let same = self.b.ins().icmp(IntCC::Equal, found, key);
+        self.b.ins().brif(same, here, &[], other, &[]);
+        self.b.switch_to_block(here);
+        let value = self.load64(place, Buffer::DATA + 8);
+        let gone = self.b.ins().icmp_imm_u(IntCC::Equal, value, cells::Value::TOMBSTONE.bits() as i64);
+        self.b.ins().brif(gone, other, &[], done, &[clif::BlockArg::Value(entry)]);
+        self.b.switch_to_block(other);
+        let bits = self.b.ins().uload16(types::I64, trusted(), map, offset_of!(Header, bits) as i32);
+        let dense = self.b.ins().band_imm_s(bits, i64::from(upshift_runtime::map::DENSE));
+        let none = self.iconst(-1);
+        self.b.ins().brif(dense, done, &[clif::BlockArg::Value(none)], search, &[]);
+        self.b.switch_to_block(search);
+        let found = self.call_helper(Helper::MapIntFind, &[map, key]);
+        let args: Vec<clif::BlockArg> = found.into_iter().map(clif::BlockArg::Value).collect();
+        self.b.ins().jump(done, &args);
+        self.b.switch_to_block(done);
+        result
     }
 
     /// Charges one unit; where the budget is used up the engine refills it or leaves. Goes on where `next` leads, if it is given: then
@@ -75,7 +114,8 @@ impl Lowering<'_, '_> {
         // In this order a way back that moves nothing is one branch.
         self.b.ins().brif(some, block, &args, slow, &[]);
         self.b.switch_to_block(slow);
-        let id = self.exit_state(state, Reason::Region);
+        let written = self.written(state);
+        let id = self.exit_state(state, Reason::Region, &written);
         let id = self.iconst(id);
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
@@ -140,7 +180,7 @@ impl Lowering<'_, '_> {
         let done = self.b.create_block();
         let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
         if own {
-            let signature = self.signature(&types, &returns);
+            let signature = self.signature(&types, &returns, BODY);
             let f = match self.own {
                 Some(f) => f,
                 None => {
@@ -170,7 +210,7 @@ impl Lowering<'_, '_> {
             let slow = self.cold_block();
             self.b.ins().brif(fast, quick, &[], slow, &[]);
             self.b.switch_to_block(quick);
-            let signature = self.signature(&types, &returns);
+            let signature = self.signature(&types, &returns, BODY);
             let call = self.b.ins().call_indirect(signature, fast, &all);
             let results: Vec<clif::BlockArg> =
                 self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
@@ -372,7 +412,7 @@ impl Lowering<'_, '_> {
             None => self.iconst(cells::Value::NIL.bits() as i64),
         };
         let v = value.map(|v| self.value(v));
-        let flags = self.b.ins().uload8(types::I64, trusted(), self.fp, self.header as i32 * 8);
+        let flags = self.b.ins().load(types::I8, trusted(), self.fp, self.header as i32 * 8);
         let flags = self.b.ins().band_imm_s(flags, upshift_runtime::frame::FLAGS as i64);
         let slow = self.cold_block();
         let fast = self.b.create_block();

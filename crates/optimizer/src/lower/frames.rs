@@ -11,10 +11,13 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{Exit, ExitFrame, Held, Lowering, Made, STABLE, collects, constant, heap, object_size, trusted};
+use super::{
+    Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, first_of,
+    heap, object_size, trusted,
+};
 use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Block, Inst, Reason, RoutineKind, State, StateData, Value};
+use crate::ir::{Block, Inst, Op, Reason, RoutineKind, State, StateData, Value};
 
 impl Lowering<'_, '_> {
     pub(super) fn address(&mut self, slot: u32) -> clif::Value {
@@ -25,7 +28,8 @@ impl Lowering<'_, '_> {
         self.b.ins().store(trusted(), v, self.fp, slot as i32 * 8);
     }
 
-    /// What the frame holds when it is entered: the collector reads all its cells, so they are made valid if anything here runs it.
+    /// What the frame holds when it is entered. The collector reads all its cells, so they are made valid where anything here runs it:
+    /// before the first that do if there are few, since ways that do not collect have nothing to write then, or at the start.
     pub(super) fn enter_frame(&mut self) {
         let func = self.func;
         if func.osr.is_some() {
@@ -41,28 +45,54 @@ impl Lowering<'_, '_> {
             }
             return;
         }
-        let any = func.layout.iter().any(|&b| func.blocks[b].insts.iter().any(|&i| collects(func, i)));
-        if !any {
+        match first_of(func, &self.cfg, &self.doms, &self.loops, collects) {
+            Some(first) => self.collecting = first,
+            None => {
+                let values: Vec<(u32, Value)> = func
+                    .params
+                    .iter()
+                    .copied()
+                    .zip(func.blocks[func.entry()].params.iter().copied())
+                    .collect();
+                self.clear_frame(&values);
+            }
+        }
+    }
+
+    /// Before an instruction that collects on its slow path and is the first: the root's cells are made valid. (Others write the
+    /// frame anyway.)
+    pub(super) fn clear_before(&mut self, inst: Inst) {
+        let data = &self.func.insts[inst];
+        if !matches!(data.op, Op::Alloc | Op::BoxInt) {
             return;
         }
+        let mut root = data.state.expand();
+        while let Some(parent) = root.and_then(|s| self.func.states[s].parent.expand()) {
+            root = Some(parent);
+        }
+        let values = root.map_or(&[][..], |s| &self.func.states[s].slots);
+        self.clear_frame(values);
+    }
+
+    /// Makes the root's cells valid that may not be: they get their values, if they are given, or holes.
+    fn clear_frame(&mut self, values: &[(u32, Value)]) {
         let mut hole = None;
         for slot in self.cells_of(self.index, 0) {
-            let param = func.params.iter().position(|&p| p == slot);
-            match param.map(|i| func.blocks[func.entry()].params[i]) {
-                Some(p) => {
-                    let v = self.value(p);
-                    self.store_slot(slot, v);
-                    self.held[slot as usize] = Held::Value(p);
-                }
-                None => {
-                    let zero = match hole {
-                        Some(v) => v,
-                        None => *hole.insert(self.iconst(cells::Value::HOLE.bits() as i64)),
-                    };
-                    self.store_slot(slot, zero);
-                    self.held[slot as usize] = Held::Valid;
-                }
+            if self.is_cell(self.held[slot as usize]) {
+                continue;
             }
+            let value = values.iter().find(|v| v.0 == slot && self.func.virtual_words(v.1).is_none());
+            let (v, held) = match value {
+                Some(&(_, value)) => (self.value(value), Held::Value(value)),
+                None => (
+                    *hole.get_or_insert_with(|| {
+                        self.b.ins().iconst(types::I64, cells::Value::HOLE.bits() as i64)
+                    }),
+                    Held::Valid,
+                ),
+            };
+            self.store_slot(slot, v);
+            self.held[slot as usize] = held;
         }
     }
 
@@ -261,7 +291,7 @@ impl Lowering<'_, '_> {
         if self.vars[value].is_none() && words.is_none() {
             return;
         }
-        let v = self.b.ins().load(types::I64, trusted(), base, offset);
+        let v = self.b.ins().load(clif_type(func.ty(value)), trusted(), base, offset);
         if let Some(data) = words {
             data.args.iter().zip(0..).for_each(|(&word, i)| self.read_again(word, v, 8 + 8 * i));
         } else if let Some(var) = self.vars[value] {
@@ -342,24 +372,48 @@ impl Lowering<'_, '_> {
     // ---- Exits ----
 
     pub(super) fn exit_block(&mut self, state: State, reason: Reason) -> clif::Block {
-        if let Some(&block) = self.exit_blocks.get(&(state, reason)) {
+        if let Some(&number) = self.exit_blocks.get(&(state, reason)) {
+            let (block, mut written) = {
+                let pending = &mut self.pending[number];
+                (pending.block, std::mem::take(&mut pending.written))
+            };
+            written.retain(|&(slot, value)| self.holds(slot, value));
+            self.pending[number].written = written;
             return block;
         }
         let block = self.cold_block();
-        self.exit_blocks.insert((state, reason), block);
-        self.pending.push((block, state, reason));
+        self.exit_blocks.insert((state, reason), self.pending.len());
+        let written = self.written(state);
+        self.pending.push(PendingExit { block, state, reason, written });
         block
     }
 
+    /// Whether a slot is known to hold a value.
+    fn holds(&self, slot: u32, value: Value) -> bool {
+        self.held.get(slot as usize) == Some(&Held::Value(value))
+    }
+
+    /// The slots of a state that hold what they are to hold.
+    pub(super) fn written(&self, state: State) -> Vec<(u32, Value)> {
+        let mut written = Vec::new();
+        let mut next = Some(state);
+        while let Some(s) = next {
+            let data = &self.func.states[s];
+            written.extend(data.slots.iter().filter(|s| self.holds(s.0, s.1)));
+            next = data.parent.expand();
+        }
+        written
+    }
+
     pub(super) fn fill_exits(&mut self) {
-        for (block, state, reason) in std::mem::take(&mut self.pending) {
-            self.b.switch_to_block(block);
-            self.leave_at(state, reason);
+        for exit in std::mem::take(&mut self.pending) {
+            self.b.switch_to_block(exit.block);
+            self.leave_at(exit.state, exit.reason, &exit.written);
         }
     }
 
-    /// Stores what is not constant, and registers the exit; gives its number.
-    pub(super) fn exit_state(&mut self, state: State, reason: Reason) -> i64 {
+    /// Stores what is neither constant nor `written`, and registers the exit; gives its number.
+    pub(super) fn exit_state(&mut self, state: State, reason: Reason, written: &[(u32, Value)]) -> i64 {
         let func = self.func;
         let mut frames = Vec::new();
         let mut constants = Vec::new();
@@ -374,7 +428,7 @@ impl Lowering<'_, '_> {
                     Some(bits) => constants.push((slot, bits)),
                     None => {
                         // Parameters of a loop are in the frame as they came.
-                        if self.unmoved.get(&slot) == Some(&value) {
+                        if self.unmoved.get(&slot) == Some(&value) || written.contains(&(slot, value)) {
                             continue;
                         }
                         let v = self.object(value, &mut made);
@@ -424,13 +478,25 @@ impl Lowering<'_, '_> {
         }
     }
 
-    pub(super) fn leave_at(&mut self, state: State, reason: Reason) {
-        let id = self.exit_state(state, reason);
+    pub(super) fn leave_at(&mut self, state: State, reason: Reason, written: &[(u32, Value)]) {
+        let id = self.exit_state(state, reason, written);
         let stub = self.stub(Stub::Exit);
         let id = self.iconst(id);
         let budget = self.budget();
         self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
+    }
+
+    /// Leaves where the guest's or the native stack has no room for what the function calls.
+    pub(super) fn check_room(&mut self, state: State) {
+        let end = self.address(self.room);
+        let limit = self.load64(self.ctx, offset_of!(Context, stack_limit));
+        let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
+        self.exit_if(full, state, Reason::Stack);
+        let sp = self.b.ins().get_stack_pointer(types::I64);
+        let limit = self.load64(self.ctx, offset_of!(Context, native_limit));
+        let low = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
+        self.exit_if(low, state, Reason::Native);
     }
 
     /// Leaves where a condition holds.

@@ -48,7 +48,7 @@ pub use code::{Compiler, Counters, Effort, Machine, Reloc, Stub, Target};
 use crate::build::Facts;
 use crate::cfg::{Cfg, Dominators, Loops};
 use crate::helper::Helper;
-use crate::ir::{Block, Cond, Function, Inst, Op, Reason, State, Type, Value, Width};
+use crate::ir::{Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, Type, Value, Width};
 
 /// Names of functions of this compilation, of stubs, and of guest code in external names.
 const OWN: u32 = 0;
@@ -94,8 +94,19 @@ enum Held {
     Link(u64),
 }
 
+/// An exit whose block is still to be filled.
+struct PendingExit {
+    block: clif::Block,
+    state: State,
+    reason: Reason,
+    /// The slots that hold what they are to hold wherever it is left for.
+    written: Vec<(u32, Value)>,
+}
+
 /// A loop of more instructions is not looked through for slots that it leaves alone.
 const STABLE: usize = 4_000;
+/// Before so many first calls and collections is done what they need, rather than at the start.
+const FIRST: usize = 3;
 /// Virtual objects that were made where frames are written.
 type Made = Vec<(Value, clif::Value)>;
 
@@ -116,9 +127,10 @@ struct Lowering<'a, 'f> {
     held: Vec<Held>,
     ends: SecondaryMap<Block, Option<Vec<Held>>>,
     exits: Vec<Exit>,
-    exit_blocks: HashMap<(State, Reason), clif::Block>,
-    /// Exit blocks that are still to be filled: with state, reason.
-    pending: Vec<(clif::Block, State, Reason)>,
+    /// Where in `pending` an exit is.
+    exit_blocks: HashMap<(State, Reason), usize>,
+    /// Exits that are still to be filled.
+    pending: Vec<PendingExit>,
     /// The number that the engine knows this code by.
     number: u32,
     /// Whether guards leave now and then although they hold.
@@ -132,11 +144,17 @@ struct Lowering<'a, 'f> {
     signatures: HashMap<Vec<u8>, clif::SigRef>,
     stubs: [Option<clif::FuncRef>; 6],
     own: Option<clif::FuncRef>,
-    codes: HashMap<(u32, u32), clif::GlobalValue>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
+    /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
+    before: Vec<Inst>,
+    room: u32,
+    /// The first instructions that collect, if the frame's cells were not made valid at the start.
+    collecting: Vec<Inst>,
     /// Whether the block runs seldom.
     cold: bool,
+    cfg: Cfg,
+    doms: Dominators,
     /// The loops: where a branch stays in one, that way comes next in the code.
     loops: Loops,
     /// Where new objects' addresses are handed over.
@@ -179,6 +197,8 @@ fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> cl
 }
 
 const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::SystemV;
+/// What bodies are called by: they keep no registers, so a call on a way that ends soon saves none.
+const BODY: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::Winch;
 
 /// What building a body gives: exits; positions in the bytecode, function and word; what counters count.
 type Body = (Vec<Exit>, Vec<(u32, u32)>, Vec<(Reason, u32, u32)>);
@@ -197,7 +217,7 @@ fn body(
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
 ) -> Body {
-    target.signature = body_signature(func, CALL);
+    target.signature = body_signature(func, if func.osr.is_some() { CALL } else { BODY });
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
@@ -217,6 +237,9 @@ fn body(
         .unwrap_or(0)
         .max(facts.function(index).map_or(0, |g| g.meta.layout.size()));
     let header = facts.function(index).map_or(0, |g| g.meta.layout.header());
+    let cfg = Cfg::new(func);
+    let doms = Dominators::new(&cfg);
+    let loops = Loops::new(func, &cfg, &doms);
     let mut l = Lowering {
         facts,
         func,
@@ -242,10 +265,14 @@ fn body(
         signatures: HashMap::new(),
         stubs: [None; 6],
         own: None,
-        codes: HashMap::new(),
         unmoved: HashMap::new(),
+        before: Vec::new(),
+        room: 0,
+        collecting: Vec::new(),
         cold: false,
-        loops: loops_of(func),
+        cfg,
+        doms,
+        loops,
         place: None,
         positions: Vec::new(),
     };
@@ -302,10 +329,36 @@ fn body(
     (exits, positions, held.into_iter().map(|h| h.0).collect())
 }
 
-fn loops_of(func: &Function) -> Loops {
-    let cfg = Cfg::new(func);
-    let doms = Dominators::new(&cfg);
-    Loops::new(func, &cfg, &doms)
+/// The first instructions of a kind on all ways from the start. None where there are many, or where they are in loops.
+fn first_of(
+    func: &Function,
+    cfg: &Cfg,
+    doms: &Dominators,
+    loops: &Loops,
+    is: impl Fn(&Function, Inst) -> bool,
+) -> Option<Vec<Inst>> {
+    let mut first: Vec<(Block, Inst)> = Vec::new();
+    for &block in &cfg.order {
+        if first.iter().any(|&(b, _)| doms.dominates(b, block)) {
+            continue;
+        }
+        let Some(&inst) = func.blocks[block].insts.iter().find(|&&i| is(func, i)) else { continue };
+        if first.len() == FIRST || loops.innermost(block).is_some() {
+            return None;
+        }
+        first.push((block, inst));
+    }
+    Some(first.into_iter().map(|(_, inst)| inst).collect())
+}
+
+/// Whether an instruction makes a frame.
+fn needs_room(func: &Function, inst: Inst) -> bool {
+    let data = &func.insts[inst];
+    match data.op {
+        Op::Charge | Op::Call | Op::CallClosure => true,
+        Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].kind == RoutineKind::Call),
+        _ => false,
+    }
 }
 
 /// Builds the entry of a function: arguments from the frame, the body, the result's bits.
@@ -334,7 +387,7 @@ fn entry(
     for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
         arguments.push(b.ins().load(clif_type(func.ty(param)), trusted(), fp, slot as i32 * 8));
     }
-    let signature = b.import_signature(body_signature(func, CALL));
+    let signature = b.import_signature(body_signature(func, BODY));
     let name = b.func.declare_imported_user_function(clif::UserExternalName { namespace: OWN, index: 0 });
     let body = b.import_function(clif::ExtFuncData {
         name: clif::ExternalName::user(name),
@@ -369,8 +422,11 @@ impl Lowering<'_, '_> {
                     continue;
                 }
                 if let Some(state) = data.state.expand() {
+                    let call = matches!(data.op, Op::Call | Op::CallClosure);
                     self.func.each_state_value(state, |v| {
-                        if may_be_object(self.func, v) {
+                        if may_be_object(self.func, v)
+                            || call && self.func.ty(v) != Type::Cell && constant(self.func, v).is_none()
+                        {
                             moved.insert(v);
                         }
                     });
@@ -378,7 +434,7 @@ impl Lowering<'_, '_> {
             }
         }
         for value in moved.iter() {
-            self.vars[value] = Some(self.b.declare_var(types::I64));
+            self.vars[value] = Some(self.b.declare_var(clif_type(self.func.ty(value))));
         }
     }
 
@@ -484,17 +540,22 @@ impl Lowering<'_, '_> {
 
     // ---- Callees ----
 
-    fn signature(&mut self, params: &[Type], returns: &[Type]) -> clif::SigRef {
+    fn signature(
+        &mut self,
+        params: &[Type],
+        returns: &[Type],
+        call: cranelift_codegen::isa::CallConv,
+    ) -> clif::SigRef {
         let key: Vec<u8> = params
             .iter()
             .chain(returns)
             .map(|&t| u8::from(t == Type::Float))
-            .chain([params.len() as u8])
+            .chain([params.len() as u8, u8::from(call == BODY)])
             .collect();
         if let Some(&s) = self.signatures.get(&key) {
             return s;
         }
-        let mut signature = clif::Signature::new(CALL);
+        let mut signature = clif::Signature::new(call);
         signature.params.extend(params.iter().map(|&t| clif::AbiParam::new(clif_type(t))));
         signature.returns.extend(returns.iter().map(|&t| clif::AbiParam::new(clif_type(t))));
         let s = self.b.import_signature(signature);
@@ -529,7 +590,7 @@ impl Lowering<'_, '_> {
             signature.params.extend([clif::AbiParam::new(types::I64); 5]);
             self.b.import_signature(signature)
         } else {
-            self.signature(&params, &returns)
+            self.signature(&params, &returns, CALL)
         };
         let f = self.external(STUBS, stub as u32, signature);
         self.stubs[stub as usize] = Some(f);
@@ -546,23 +607,17 @@ impl Lowering<'_, '_> {
 
     /// The address of a word of a function's code.
     fn code(&mut self, function: u32, word: u32) -> clif::Value {
-        let gv = match self.codes.get(&(function, word)) {
-            Some(&gv) => gv,
-            None => {
-                let name = self.b.func.declare_imported_user_function(clif::UserExternalName {
-                    namespace: CODE,
-                    index: function,
-                });
-                let gv = self.b.create_global_value(clif::GlobalValueData::Symbol {
-                    name: clif::ExternalName::user(name),
-                    offset: (i64::from(word) * 8).into(),
-                    colocated: false,
-                    tls: false,
-                });
-                self.codes.insert((function, word), gv);
-                gv
-            }
-        };
+        // A symbol of its own for each use: Cranelift would keep one value in registers, and over calls in memory.
+        let name = self
+            .b
+            .func
+            .declare_imported_user_function(clif::UserExternalName { namespace: CODE, index: function });
+        let gv = self.b.create_global_value(clif::GlobalValueData::Symbol {
+            name: clif::ExternalName::user(name),
+            offset: (i64::from(word) * 8).into(),
+            colocated: false,
+            tls: false,
+        });
         self.b.ins().symbol_value(types::I64, gv)
     }
 
@@ -694,6 +749,15 @@ impl Lowering<'_, '_> {
                 }
                 Some(self.b.ins().uextend(types::I64, b))
             }};
+        }
+        if self.collecting.contains(&inst) {
+            self.clear_before(inst);
+        }
+        if !self.before.is_empty()
+            && let Some(state) = state
+            && self.before.contains(&inst)
+        {
+            self.check_room(state);
         }
         let v = match data.op {
             Op::Iconst | Op::Cconst => Some(self.iconst(data.imm)),
@@ -942,15 +1006,12 @@ impl Lowering<'_, '_> {
                 None
             }
             Op::Stack => {
-                if let Some(state) = state {
-                    let end = self.address(data.imm as u32);
-                    let limit = self.load64(self.ctx, offset_of!(Context, stack_limit));
-                    let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, end, limit);
-                    self.exit_if(full, state, Reason::Stack);
-                    let sp = self.b.ins().get_stack_pointer(types::I64);
-                    let limit = self.load64(self.ctx, offset_of!(Context, native_limit));
-                    let low = self.b.ins().icmp(IntCC::UnsignedLessThan, sp, limit);
-                    self.exit_if(low, state, Reason::Native);
+                self.room = data.imm as u32;
+                // Ways without calls need not look.
+                self.before =
+                    first_of(func, &self.cfg, &self.doms, &self.loops, needs_room).unwrap_or_default();
+                if let Some(state) = state.filter(|_| self.before.is_empty()) {
+                    self.check_room(state);
                 }
                 None
             }

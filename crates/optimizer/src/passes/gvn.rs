@@ -532,7 +532,7 @@ impl Pass<'_> {
                 if effects.writes || effects.calls || effects.collects {
                     return None;
                 }
-                if effects.reads { self.versions.get(Memory::any()) } else { 0 }
+                Memory::read_by(data.imm).map_or(0, |part| self.versions.get(part))
             }
             Op::IaddExit | Op::IsubExit | Op::ImulExit | Op::BoxInt | Op::Constant => 0,
             _ if info.pure || info.fixed => 0,

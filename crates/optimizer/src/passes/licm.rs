@@ -388,7 +388,7 @@ impl Pass<'_> {
                 let ints = data.args.iter().any(|&v| func.ty(v) == Type::Int);
                 data.result.is_some()
                     && !(effects.writes || effects.calls || effects.collects)
-                    && (!effects.reads || hoist.parts >> Memory::any() & 1 == 0)
+                    && Memory::read_by(data.imm).is_none_or(|part| hoist.parts >> part & 1 == 0)
                     && (hoist.clean || !ints && data.args.iter().all(|&v| self.safe(hoist, v)))
             }
             Op::Guard | Op::IaddExit | Op::IsubExit | Op::ImulExit => {

@@ -12,6 +12,7 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 
 use super::{Writes, collects, writes};
 use crate::cfg::{Cfg, Dominators, Loop, Loops};
+use crate::helper::{Helper, Reads};
 use crate::ir::{Access, Block, Class, Function, Inst, InstData, Op};
 
 /// A set of parts.
@@ -80,6 +81,16 @@ impl Memory {
         }
     }
 
+    /// The part that a helper reads; none if it depends on its arguments alone.
+    pub(crate) fn read_by(helper: i64) -> Option<usize> {
+        let helper = usize::try_from(helper).ok().and_then(|n| Helper::ALL.get(n));
+        match helper.map_or(Reads::Anything, |h| h.info().reads) {
+            Reads::Nothing => None,
+            Reads::Anything => Some(ANY),
+            Reads::Of(class) => Some(class as usize),
+        }
+    }
+
     /// The part that any write changes.
     pub(crate) const fn any() -> usize {
         ANY
@@ -103,9 +114,6 @@ impl Memory {
             Writes::Everything => !0,
         };
         parts &= !(self.classes[Class::Fixed as usize] | 1 << MOVES);
-        if data.op == Op::Helper && data.site.expand().is_some_and(|s| func.sites[s].effects.reads) {
-            parts |= self.classes[Class::Guess as usize];
-        }
         if collects(func, data) {
             parts |= 1 << MOVES;
         }

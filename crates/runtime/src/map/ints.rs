@@ -67,6 +67,16 @@ pub unsafe fn int_known(map: *mut MapObject, key: i64) -> Option<bool> {
     }
 }
 
+/// The number of an int key's entry: its key and value are the words from twice the number on.
+///
+/// # Safety
+/// `map` points to a live map with int keys.
+#[inline(always)]
+pub unsafe fn int_find(map: *mut MapObject, key: i64) -> Option<usize> {
+    // SAFETY: by the contract.
+    unsafe { find_int(map, key) }
+}
+
 #[inline(always)]
 pub(super) unsafe fn find_int(map: *mut MapObject, key: i64) -> Option<usize> {
     // SAFETY: as in `guess`.

@@ -30,7 +30,7 @@ use crate::string;
 use crate::value::Value;
 use index::probe;
 use ints::find_int;
-pub use ints::{int_get, int_known, int_remove, int_set, int_slot};
+pub use ints::{int_find, int_get, int_known, int_remove, int_set, int_slot};
 pub use keys::{candidate, find, get, insert_hashed, remove, remove_hashed, set};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};
@@ -240,6 +240,16 @@ pub unsafe fn string_slot(map: *mut MapObject, key: Value) -> Option<*mut Value>
         let entry = entry_at(map, 2, last);
         ((*entry).bits() == key.bits()).then(|| entry.add(1))
     }
+}
+
+/// The number of a string key's entry: its key and value are the words from twice the number on.
+///
+/// # Safety
+/// `map` points to a live map with string keys, `key` is a live string.
+#[inline(always)]
+pub unsafe fn string_find(map: *mut MapObject, key: Value) -> Option<usize> {
+    // SAFETY: by the contract.
+    unsafe { find_string(map, key) }
 }
 
 #[inline(always)]
