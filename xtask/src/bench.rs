@@ -37,7 +37,8 @@ const USAGE: &str = "\
 Usage: cargo xtask bench [MODE] [OPTIONS]
 
 Modes (without one: the kernels of benches/kernels, tier by tier against the peers; without filters with start-up
-and a program of 10,000 lines too. Writes target/bench/: index.html with charts, results.json, tables.md)
+and a program of 10,000 lines too. Writes target/bench/: index.html with charts, results.json, tables.md; with a
+choice of kernels, peers or tiers target/bench/part/, so that the whole report stays)
   --memory          the programs of benches/memory: wall time, peak memory, collector pauses
   --lines           generated programs of 10,000 and 100,000 lines
   --startup         hello world
@@ -63,6 +64,8 @@ Options
 /// The options that all modes share.
 struct Options {
     filters: Vec<String>,
+    /// Kernels, peers or tiers were chosen: the figures are a part of the whole report.
+    part: bool,
     repeat: Option<usize>,
     patience: Option<Duration>,
     instructions: bool,
@@ -174,6 +177,9 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
             other => return Err(other.unexpected().into()),
         }
     }
+    // All peers are more than the whole report needs.
+    let chosen = peers.as_ref().is_some_and(|peers| peers != "all") || tiers.is_some() || peers_only;
+    let part = chosen || !filters.is_empty();
     if mode == Mode::Corpus {
         peers = Some("none".to_owned());
         tiers.get_or_insert_with(|| "interp,baseline".to_owned());
@@ -188,7 +194,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     } else {
         contestant::upshift(&upshift_binary(bin, build)?, tiers.as_deref())
     };
-    let options = Options { filters, repeat, patience, instructions, json, upshift, peers };
+    let options = Options { filters, part, repeat, patience, instructions, json, upshift, peers };
     let outcome = match mode {
         Mode::Kernels => kernels::run(&options),
         Mode::Memory => memory::run(&options),
@@ -198,6 +204,18 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     };
     contestant::remove_scratch();
     outcome
+}
+
+/// Where the reports of a mode go: a part of the figures beside the whole report, which takes long to make, and not over it.
+/// Figures of two runs are not mixed, since only ratios of one run are worth something.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn reports(part: bool) -> Result<PathBuf, Box<dyn Error>> {
+    let whole = root().join("target/bench");
+    let directory = if part { whole.join("part") } else { whole };
+    fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    Ok(directory)
 }
 
 /// A number of seconds that makes sense.

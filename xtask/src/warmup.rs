@@ -33,7 +33,7 @@ const USAGE: &str = "\
 Usage: cargo xtask warmup [OPTIONS]
 
 Runs each kernel of benches/kernels, made small, in many fresh processes, times its iterations, and says which kind of
-curve each is. Writes target/bench/: warmup.html, warmup.json, warmup.md
+curve each is. Writes target/bench/: warmup.html, warmup.json, warmup.md; with filters target/bench/part/
 
 Options
   --filter NAME     only kernels whose name contains NAME (may be repeated)
@@ -130,7 +130,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     let measured: Vec<Measured> =
         names.zip(curves).map(|(kernel, curves)| Measured { kernel, curves }).collect();
     progress.finish();
-    report::write(&measured, &options, &root().join("target/bench"))?;
+    report::write(&measured, &options, &crate::bench::reports(!options.filters.is_empty())?)?;
     Ok(true)
 }
 

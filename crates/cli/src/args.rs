@@ -58,6 +58,7 @@ Options of explain:
                        there alone: what the program prints is discarded
   --discard            discard what the program prints
   --frequency N        samples a second (default 500)
+  --guards             count how often checks of optimized code hold, too, which makes it slower
 
 Options of check:
   --strict             the letter of the reference checker
@@ -209,6 +210,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String
             Long("explain") => options.explain = true,
             Long("html") => report.html = true,
             Long("discard") => report.discard = true,
+            Long("guards") => report.guards = true,
             Long("output") | Short('o') => report.output = Some(path(&mut parser)?),
             Long("json") => options.json = true,
             Long("bytecode") => bytecode = true,

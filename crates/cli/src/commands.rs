@@ -93,6 +93,7 @@ fn config(options: &Options) -> Config {
         config.tiers.code_cache = bytes;
     }
     config.tiers.sync = options.sync;
+    config.tiers.count_held = options.report.as_ref().is_some_and(|report| report.guards);
     config.profile.clone_from(&options.perf);
     config
 }

@@ -196,6 +196,66 @@ print(walk(1000000))
     assert!(compiled["built"].as_u64() > compiled["left"].as_u64(), "{walk:#}");
 }
 
+#[test]
+fn skipped_turns_and_quick_texts_are_told() {
+    let text = "\
+fun work(n: int): int {
+  var total = 0
+  for i in 0..n {
+    total = total + i * 3
+  }
+  return total
+}
+fun pieces(n: int): int {
+  var total = 0
+  for i in 0..n {
+    let piece = str(i) + \"-\"
+    total = total + len(piece)
+  }
+  return total
+}
+var all = 0
+for i in 0..20000 {
+  all = all + work(100) % 7
+}
+print(all)
+print(pieces(300000))
+";
+    let report = report("skipped", text);
+    let skipped = remark(function(&report, "work"), "turns-skipped");
+    assert_eq!((&skipped["place"]["line"], &skipped["count"]), (&3.into(), &1.into()));
+    let pieces = function(&report, "pieces");
+    let quick: Vec<&str> = remarks(pieces)
+        .into_iter()
+        .filter(|r| r["code"] == "quick-routine" && r["place"]["line"] == 11)
+        .filter_map(|r| r["detail"].as_str())
+        .collect();
+    assert!(quick.contains(&"string.concat") && quick.contains(&"string.from_int"), "{quick:?}");
+}
+
+#[test]
+fn checks_that_hold_are_counted_where_that_is_asked_for() {
+    let text = "\
+fun pick(xs: list<int>, rounds: int): int {
+  var at = 1
+  for i in 0..rounds {
+    at = xs[at]
+  }
+  return at
+}
+print(pick([3, 2, 0, 1], 2000000))
+";
+    let held = |report: &Value| -> u64 {
+        let pick = function(report, "pick");
+        let counts =
+            remarks(pick).into_iter().filter(|r| r["code"] == "check-held" && r["place"]["line"] == 4);
+        counts.filter_map(|r| r["count"].as_u64()).max().unwrap_or(0)
+    };
+    assert_eq!(held(&report_with(&[], "unheld", text)), 0);
+    let counted = held(&report_with(&["--guards"], "held", text));
+    assert!(counted > 1_000_000 && counted < 2_000_000, "{counted}");
+}
+
 /// A function that is beyond what the optimizing compiler takes, with a loop that is not.
 fn large() -> String {
     let mut text = String::from(

@@ -6,6 +6,7 @@
 //! collections at every opportunity. [`run`] runs one program in one configuration and says what it showed: output, the error
 //! with its lines, the fuel used. The interpreter is the reference. [`reduce`] makes finds small on the program's tree
 //! (hierarchical delta debugging), and [`campaign`] runs numbers in child processes, so that crashes lose nothing.
+//! [`ssa`] compares functions of any origin before and after the optimizer's passes.
 #![forbid(unsafe_code)]
 
 pub mod bytecode;
@@ -14,4 +15,5 @@ pub mod mochi;
 pub mod reduce;
 pub mod run;
 pub mod schedule;
+pub mod ssa;
 pub mod tree;

@@ -45,7 +45,7 @@ impl Schedule {
         config.tiers.sync = true;
         config.tiers.code_cache = 16 << 20;
         // Nine tenths of the time are the code generator's: where the schedule is about what stands before it, it is quick.
-        config.tiers.quick = matches!(seed, 2 | 3);
+        config.tiers.quick = matches!(seed, 2..=4);
         let mut fuel = 0;
         match seed {
             0 => config.tier = Tier::Baseline,
@@ -110,7 +110,7 @@ fn random(r: &mut Random, config: &mut Config) {
     t.inline_recursion = r.pick(&[0, 1, 2, 2, 4]);
     t.deopt_stress = r.one_in(4);
     t.sync = !r.one_in(12);
-    t.quick = !r.one_in(4);
+    t.quick = !r.one_in(8);
     if r.one_in(10) {
         t.code_cache = r.pick(&[4096, 16384, 65536]);
     }

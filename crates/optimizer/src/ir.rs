@@ -441,6 +441,9 @@ pub struct BlockData {
     pub insts: Vec<Inst>,
     /// Whether it runs seldom.
     pub cold: bool,
+    /// What its instructions stand for that name no frame state: function and word. Known of headers of loops, and of what passes put
+    /// before these.
+    pub position: Option<(u32, u32)>,
 }
 
 /// One interpreter frame at a position, with the frames that it was called from.
@@ -550,6 +553,26 @@ pub struct CallSite {
     pub inlining: Inlining,
 }
 
+/// What was made of an instruction or a loop that cannot be counted in the code, for reports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// The function that it is in.
+    pub function: u32,
+    /// The word of the instruction, or one of the loop's.
+    pub word: u32,
+    /// What was made of it.
+    pub made: Made,
+}
+
+/// What a note says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Made {
+    /// A helper does the instruction with values in registers, and the routine what the helper leaves.
+    Quick,
+    /// Turns of the loop are skipped.
+    Skipped,
+}
+
 /// What is compiled.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Function {
@@ -578,6 +601,8 @@ pub struct Function {
     pub osr: Option<u32>,
     /// The calls that the builder met, in the order of the code.
     pub calls: Vec<CallSite>,
+    /// What the builder and passes made that does not show in the code.
+    pub notes: Vec<Note>,
 }
 
 impl Function {

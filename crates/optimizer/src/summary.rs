@@ -4,12 +4,12 @@
 //! that is lowered, by bytecode position, and the difference is what all passes did together. An instruction's class follows from
 //! the columns of its op. Blocks that run seldom do not count: neither the copy of a loop that has its checks for the case that they
 //! are needed, nor slow ways beside quick ones. Calls are told by the builder, which knows why it inlined one or did not
-//! ([`crate::ir::CallSite`]).
+//! ([`crate::ir::CallSite`]); quick ways and loops whose turns are skipped by who makes them ([`crate::ir::Note`]).
 
 use std::collections::BTreeMap;
 
 use crate::cfg::{Cfg, Dominators, Loops};
-use crate::ir::{CallSite, Function, InstData, Op, Reason};
+use crate::ir::{CallSite, Function, InstData, Note, Op, Reason};
 
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -46,6 +46,8 @@ pub struct Item {
 pub struct Summary {
     /// Calls of guest functions.
     pub calls: Vec<CallSite>,
+    /// What was made that cannot be counted.
+    pub notes: Vec<Note>,
     /// Checks, allocations and routines, in the order of kinds and positions.
     pub items: Vec<Item>,
     /// Allocations that stand on the ways alone that need the object.
@@ -121,6 +123,7 @@ impl Census {
                 items.insert(at, Item { kind, function, word, built: 0, left, built_depth: 0, left_depth });
             }
         }
-        Summary { calls: func.calls.clone(), items, sunk: after.sunk, virtuals: after.virtuals }
+        let (calls, notes) = (func.calls.clone(), func.notes.clone());
+        Summary { calls, notes, items, sunk: after.sunk, virtuals: after.virtuals }
     }
 }

@@ -78,6 +78,8 @@ pub struct TierConfig {
     pub deopt_stress: bool,
     /// Whether the code generator behind the optimizer is quick and makes slower code: for tests.
     pub quick: bool,
+    /// Whether optimized code that is made while somebody wants a report counts how often its checks hold. It is slower for it.
+    pub count_held: bool,
 }
 
 impl Default for TierConfig {
@@ -99,6 +101,7 @@ impl Default for TierConfig {
             inline_recursion: Options::default().recursion,
             deopt_stress: false,
             quick: false,
+            count_held: false,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A run without filters is the whole report: start-up and the time to the first result of a 10,000-line program come
 //! with it. Besides the terminal, figures go to `target/bench/` as JSON, as tables in Markdown and as a page with
-//! charts.
+//! charts; those of a part of it to `target/bench/part/`.
 
 use std::error::Error;
 use std::fs;
@@ -211,8 +211,7 @@ fn report(options: &Options, summary: &Summary<'_>, repeat: usize) -> Outcome {
         ("targets_missed".to_owned(), Json::List(checked.missed.into_iter().map(Json::Text).collect())),
     ];
     let document = options.document("kernels", Json::List(kernels.collect()), more);
-    let directory = root().join("target/bench");
-    fs::create_dir_all(&directory)?;
+    let directory = super::reports(options.part)?;
     fs::write(directory.join("results.json"), format!("{document}\n"))?;
     fs::write(directory.join("tables.md"), summary.markdown())?;
     let html = directory.join("index.html");

@@ -3,12 +3,16 @@
 //! `peer LANGUAGE DIVISOR KERNEL`. One process for each, so that nobody's heap or warm code is another's.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "fusevm")]
+mod fusevm;
 #[cfg(feature = "koto")]
 mod koto;
 #[cfg(any(feature = "luajit", feature = "luau"))]
 mod lua;
 #[cfg(feature = "rhai")]
 mod rhai;
+#[cfg(feature = "roto")]
+mod roto;
 #[cfg(feature = "rune")]
 mod rune;
 #[cfg(feature = "upshift")]
@@ -38,6 +42,10 @@ const LANGUAGES: &[(&str, &str, Load)] = &[
     ("luau", "lua", lua::interpreted),
     #[cfg(feature = "luau")]
     ("luau-native", "lua", lua::load),
+    #[cfg(feature = "fusevm")]
+    ("fusevm", "fuse", fusevm::load),
+    #[cfg(feature = "roto")]
+    ("roto", "roto", roto::load),
     #[cfg(feature = "koto")]
     ("koto", "koto", koto::load),
     #[cfg(feature = "rune")]

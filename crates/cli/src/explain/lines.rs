@@ -83,6 +83,7 @@ pub fn lines(explained: &Explained<'_>, name: &str) -> BTreeMap<u32, Line> {
             let known = lines.entry(place.line).or_default().remarks.entry(key).or_default();
             known.0 = match remark.code.topic() {
                 Topic::Exit => known.0 + remark.count,
+                _ if remark.code == Code::CheckHeld => known.0 + remark.count,
                 _ => known.0.max(remark.count),
             };
             let values = remark.values.join(", ");

@@ -35,6 +35,8 @@ pub struct ExplainOptions {
     pub discard: bool,
     /// Samples a second.
     pub frequency: Option<u32>,
+    /// Checks that hold are counted.
+    pub guards: bool,
 }
 
 impl ExplainOptions {

@@ -2,6 +2,8 @@
 
 use upshift_bytecode::testing::Random;
 
+use crate::mochi::LONG;
+
 /// What a statement does and with what: numbers that are brought into range where code is made of them, so that a program
 /// stays one whatever is taken away from it.
 pub type Genes = [usize; 5];
@@ -65,8 +67,10 @@ impl Program {
             return program;
         }
         program.body = block(r, 4, 0, false);
-        for _ in 0..1 + r.below(2) {
-            let len = 3 + r.below(16);
+        // Most are short, as in `mochi`: the compiler's time grows with them.
+        let large = r.one_in(LONG);
+        for _ in 0..if large { 1 + r.below(2) } else { 1 } {
+            let len = if large { 3 + r.below(16) } else { 2 + r.below(8) };
             let body = block(r, len, 1, false);
             program.body.push(Stmt::Loop(genes(r), body));
             program.body.extend(block(r, 3, 0, false));

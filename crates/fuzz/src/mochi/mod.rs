@@ -18,6 +18,8 @@ use crate::tree::{Expr, Part, Program, Stmt, Type};
 
 /// The magnitude of ints in parameters, results, fields and elements.
 const SMALL: f64 = 1_000_003.0;
+/// One program in so many is long.
+pub const LONG: usize = 8;
 /// What int expressions may reach. Below 2^63, with some distance because bounds are rounded.
 const MOST: f64 = 9.2e18;
 
@@ -58,6 +60,9 @@ struct Union {
 struct Generator {
     r: Random,
     risky: bool,
+    /// Whether it is one of the long programs: nine tenths of the time of a campaign are the compiler's, which grows with the text, so
+    /// that most programs are short and another program is had for what length would cost.
+    long: bool,
     /// Whether `any` is common.
     dynamic: bool,
     names: usize,
@@ -86,9 +91,11 @@ pub fn program(seed: u64) -> Program {
     let risky = r.one_in(2);
     let dynamic = r.one_in(3);
     let most = r.pick(&[3_000.0, 10_000.0, 40_000.0]);
+    let long = r.one_in(LONG);
     let mut g = Generator {
         r,
         risky,
+        long,
         dynamic,
         names: 0,
         variables: Vec::new(),
@@ -124,7 +131,7 @@ impl Generator {
             program.push(self.variable());
         }
         let all = self.most;
-        for _ in 0..self.r.below(5) {
+        for _ in 0..self.r.below(if self.long { 5 } else { 3 }) {
             self.most = all / 10.0;
             let stmt = if self.r.one_in(4) { self.template_function() } else { self.function() };
             program.push(stmt);
@@ -138,7 +145,8 @@ impl Generator {
         for _ in 0..self.r.below(4) {
             program.push(self.variable());
         }
-        let (len, rounds) = (2 + self.r.below(5), 1 + self.r.below(4));
+        let (len, rounds) =
+            if self.long { (2 + self.r.below(5), 1 + self.r.below(4)) } else { (1 + self.r.below(3), 1) };
         for _ in 0..rounds {
             for _ in 0..len / 2 {
                 program.push(self.stmt());
@@ -333,7 +341,7 @@ impl Generator {
             if untyped && self.r.one_in(2) { " ".into() } else { format!(": {} ", self.type_text(&result)) };
         let own = Function { name: name.clone(), params, result: result.clone(), cost: 1.0, depth };
         let mut body = Vec::new();
-        let len = 1 + self.r.below(5);
+        let len = 1 + self.r.below(if self.long { 5 } else { 3 });
         if depth > 0 {
             let n = self.variables[before.3].name.clone();
             let base = self.small(&result, 1);

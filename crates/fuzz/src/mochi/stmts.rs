@@ -23,7 +23,7 @@ impl Generator {
 
     pub(super) fn stmt(&mut self) -> Stmt {
         self.spent += self.times;
-        let inner = self.nesting < 5 && self.spent + self.times * 4.0 < self.most;
+        let inner = self.nesting < if self.long { 5 } else { 3 } && self.spent + self.times * 4.0 < self.most;
         match self.r.below(40) {
             0..=5 => self.variable(),
             6..=11 if inner => self.an_if(),
@@ -274,7 +274,8 @@ impl Generator {
             _ => 100.0 + self.r.below(2000) as f64,
         };
         let turns = turns.min(left).floor();
-        let len = 1 + self.r.below(if self.loops == 0 { 7 } else { 4 });
+        let most = if self.long { 7 } else { 5 };
+        let len = 1 + self.r.below(if self.loops == 0 { most } else { 4 });
         self.loops += 1;
         let stmt = match self.r.below(8) {
             0..=2 => self.range_loop(turns, len),

@@ -536,6 +536,7 @@ impl<'a> Builder<'a> {
             );
             if let Some(header) = behind {
                 headers.insert(header, (self.cur, params));
+                self.func.blocks[self.cur].position = Some((frame.guest.meta.index, header));
             }
             self.dead = false;
             let live = flow.live(self.facts, frame.guest.meta, frame.guest.code, i);

@@ -15,8 +15,8 @@ use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
 use crate::flow::{self, Slots};
 use crate::helper::Helper;
 use crate::ir::{
-    Block, Class, Cond, InstData, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target, Type, Value,
-    Width,
+    Block, Class, Cond, InstData, Made, Note, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target,
+    Type, Value, Width,
 };
 
 impl<'a> Builder<'a> {
@@ -282,6 +282,8 @@ impl<'a> Builder<'a> {
         helper: Helper,
         args: &[Value],
     ) {
+        let (function, word) = (frame.guest.meta.index, self.word);
+        self.func.notes.push(Note { function, word, made: Made::Quick });
         let made = self.helper(helper, args);
         let bits = self.unary(Op::Bits, made);
         let hole = self.iconst(Cell::HOLE.bits() as i64);

@@ -6,9 +6,9 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 
-use super::{CODE, Exit, Kind, OWN, STUBS, body, entry};
+use super::{Body, CODE, Exit, Kind, OWN, STUBS, body, entry};
 use crate::build::Facts;
-use crate::ir::Function;
+use crate::ir::{Function, Reason};
 
 /// The stubs of the code memory that optimized code calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +65,8 @@ pub struct Machine {
     pub exits: Vec<Exit>,
     /// Instructions of Cranelift's form.
     pub clif: u32,
+    /// What the counters count, where checks that hold are counted: reason, function, word.
+    pub held: Vec<(Reason, u32, u32)>,
     /// Which instruction of the bytecode the body's code belongs to, from an offset on: function and word. In the order of offsets.
     pub map: Vec<(u32, u32, u32)>,
 }
@@ -82,12 +84,22 @@ pub enum Effort {
     Quick,
 }
 
+/// Counters of 64 bits that code writes. They outlive the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counters {
+    /// The address of the first.
+    pub address: u64,
+    /// How many there are. Checks beyond them are not counted.
+    pub room: u32,
+}
+
 /// Cranelift with its memory.
 #[allow(missing_debug_implementations, reason = "Cranelift's contexts have none")]
 pub struct Compiler {
     isa: OwnedTargetIsa,
     context: cranelift_codegen::Context,
     builder: FunctionBuilderContext,
+    counters: Option<Counters>,
 }
 
 impl Compiler {
@@ -115,7 +127,14 @@ impl Compiler {
             isa,
             context: cranelift_codegen::Context::new(),
             builder: FunctionBuilderContext::new(),
+            counters: None,
         })
+    }
+
+    /// Whether what is compiled from now on counts how often its checks hold, and where. Without counters the code is as if there
+    /// were none.
+    pub fn count_held(&mut self, counters: Option<Counters>) {
+        self.counters = counters;
     }
 
     /// Compiles a function or loop. `number` is what exits call this code.
@@ -138,10 +157,13 @@ impl Compiler {
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
+            held: Vec::new(),
             map: Vec::new(),
         };
         let config = self.isa.frontend_config();
-        let (exits, positions) = self.lower(facts, func, index, number, stress);
+        self.context.clear();
+        let (exits, positions, held) = self.body(facts, func, index, number, stress);
+        machine.held = held;
         machine.exits = exits;
         machine.clif = self.context.func.dfg.num_insts() as u32;
         self.emit(&mut machine, &positions, &mut observe)?;
@@ -167,9 +189,15 @@ impl Compiler {
         number: u32,
         stress: bool,
     ) -> (Vec<Exit>, Vec<(u32, u32)>) {
-        let config = self.isa.frontend_config();
         self.context.clear();
-        body(facts, func, index, number, stress, &mut self.context.func, &mut self.builder, config)
+        let (exits, positions, _) = self.body(facts, func, index, number, stress);
+        (exits, positions)
+    }
+
+    fn body(&mut self, facts: &dyn Facts, func: &Function, index: u32, number: u32, stress: bool) -> Body {
+        let config = self.isa.frontend_config();
+        let (target, builder) = (&mut self.context.func, &mut self.builder);
+        body(facts, func, index, number, stress, self.counters, target, builder, config)
     }
 
     fn emit(

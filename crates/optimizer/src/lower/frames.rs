@@ -509,6 +509,23 @@ impl Lowering<'_, '_> {
         let next = self.b.create_block();
         self.b.ins().brif(cond, exit, &[], next, &[]);
         self.b.switch_to_block(next);
+        self.count_held(state, reason);
+    }
+
+    /// Counts that a check held, where that is asked for.
+    fn count_held(&mut self, state: State, reason: Reason) {
+        let Some(counters) = self.counters else { return };
+        let func = self.func;
+        let st = &func.states[state];
+        let unused = self.held_checks.len() as u32;
+        let counter = *self.held_checks.entry((reason, st.function, st.word)).or_insert(unused);
+        if counter >= counters.room {
+            return;
+        }
+        let place = self.iconst(counters.address as i64 + i64::from(counter) * 8);
+        let count = self.b.ins().load(types::I64, trusted(), place, 0);
+        let count = self.b.ins().iadd_imm_s(count, 1);
+        self.b.ins().store(trusted(), count, place, 0);
     }
 
     /// Leaves where a condition does not hold.

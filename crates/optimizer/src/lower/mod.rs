@@ -45,7 +45,7 @@ use upshift_runtime::object::{Header, gc};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
-pub use code::{Compiler, Effort, Machine, Reloc, Stub, Target};
+pub use code::{Compiler, Counters, Effort, Machine, Reloc, Stub, Target};
 
 use crate::build::Facts;
 use crate::cfg::{Cfg, Dominators, Loops};
@@ -137,6 +137,10 @@ struct Lowering<'a, 'f> {
     number: u32,
     /// Whether guards leave now and then although they hold.
     stress: bool,
+    /// Where checks that hold are counted, if they are.
+    counters: Option<Counters>,
+    /// The counters in use, by reason, function and word.
+    held_checks: HashMap<(Reason, u32, u32), u32>,
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
@@ -198,6 +202,9 @@ const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv:
 /// What bodies are called by: they keep no registers, so a call on a way that ends soon saves none.
 const BODY: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::Winch;
 
+/// What building a body gives: exits; positions in the bytecode, function and word; what counters count.
+type Body = (Vec<Exit>, Vec<(u32, u32)>, Vec<(Reason, u32, u32)>);
+
 /// Builds the body of a function; gives its exits, and the positions in the bytecode, function and word, that source locations name by
 /// their number, from 1 on.
 #[expect(clippy::too_many_arguments, reason = "what a body is built from and into")]
@@ -207,10 +214,11 @@ fn body(
     index: u32,
     number: u32,
     stress: bool,
+    counters: Option<Counters>,
     target: &mut clif::Function,
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
-) -> (Vec<Exit>, Vec<(u32, u32)>) {
+) -> Body {
     target.signature = body_signature(func, if func.osr.is_some() { CALL } else { BODY });
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
@@ -252,6 +260,8 @@ fn body(
         pending: Vec::new(),
         number,
         stress,
+        counters,
+        held_checks: HashMap::new(),
         index,
         header,
         signatures: HashMap::new(),
@@ -314,9 +324,11 @@ fn body(
     l.b.seal_all_blocks();
     let exits = std::mem::take(&mut l.exits);
     let positions = std::mem::take(&mut l.positions);
+    let mut held: Vec<_> = std::mem::take(&mut l.held_checks).into_iter().collect();
+    held.sort_unstable_by_key(|h| h.1);
     l.b.finalize(config);
     sweep::run(target);
-    (exits, positions)
+    (exits, positions, held.into_iter().map(|h| h.0).collect())
 }
 
 /// The first instructions of a kind on all ways from the start. None where there are many, or where they are in loops.
@@ -685,6 +697,9 @@ impl Lowering<'_, '_> {
             }
         }
         self.cold = func.blocks[block].cold;
+        if let Some(position) = func.blocks[block].position {
+            self.stands_for(position);
+        }
         let insts = &func.blocks[block].insts;
         let charged = match insts[..] {
             [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,
@@ -727,6 +742,14 @@ impl Lowering<'_, '_> {
 
     // ---- Instructions ----
 
+    /// Names the instruction of the bytecode, function and word, that the code from here on belongs to.
+    fn stands_for(&mut self, position: (u32, u32)) {
+        if self.positions.last() != Some(&position) {
+            self.positions.push(position);
+            self.b.set_srcloc(clif::SourceLoc::new(self.positions.len() as u32));
+        }
+    }
+
     #[expect(clippy::too_many_lines, reason = "one arm per op")]
     fn inst(&mut self, inst: Inst) {
         let func = self.func;
@@ -735,11 +758,7 @@ impl Lowering<'_, '_> {
         let state = data.state.expand();
         if let Some(state) = state {
             let st = &func.states[state];
-            let position = (st.function, st.word);
-            if self.positions.last() != Some(&position) {
-                self.positions.push(position);
-                self.b.set_srcloc(clif::SourceLoc::new(self.positions.len() as u32));
-            }
+            self.stands_for((st.function, st.word));
         }
         let arg = |i: usize| data.args[i];
         macro_rules! binary {

@@ -24,7 +24,7 @@ use super::fold::holds;
 use super::params::{argument, relayout};
 use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::helper::Helper;
-use crate::ir::{Block, BlockData, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
+use crate::ir::{Block, BlockData, Cond, Def, Function, Inst, InstData, Made, Note, Op, Target, Type, Value};
 
 /// The most instructions that a loop has.
 const SIZE: usize = 60;
@@ -88,6 +88,8 @@ struct Shape {
     sides: [Value; 2],
     /// How many units of the budget a turn takes.
     units: i64,
+    /// Where its header is, or else where it takes them: function and word.
+    position: (u32, u32),
 }
 
 impl Shape {
@@ -104,11 +106,15 @@ impl Shape {
         let (Some(entry), None) = (entries.next(), entries.next()) else { return None };
         let back = cfg.preds(header).iter().find(|e| e.from == *latch)?;
         let insts: Vec<Inst> = data.blocks.iter().flat_map(|&b| &func.blocks[b].insts).copied().collect();
-        let mut units = 0;
+        let (mut units, mut position) = (0, None);
         for &inst in &insts {
             let op = func.insts[inst].op;
             match op {
-                Op::Poll | Op::Charge => units += 1,
+                Op::Poll | Op::Charge => {
+                    units += 1;
+                    let state = func.insts[inst].state.expand().map(|s| &func.states[s]);
+                    position = state.map(|s| (s.function, s.word)).or(position);
+                }
                 Op::Jump | Op::Branch | Op::IaddExit | Op::IsubExit | Op::ImulExit => {}
                 _ if op.info().pure || op.info().fixed => {}
                 _ => return None,
@@ -136,6 +142,7 @@ impl Shape {
             cond,
             sides: [test.args[0], test.args[1]],
             units,
+            position: func.blocks[header].position.or(position)?,
         })
     }
 }
@@ -701,5 +708,10 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     finish(take, at_take, branch(more, to(strip, &with(&then, &[rest, again])), to(due, &then)));
     finish(plain, Vec::new(), InstData::new(Op::Jump, &[]).targets([to(shape.header, &shape.first)]));
     func.layout.extend([enter, strip, check, fewer, take, plain]);
+    let (function, word) = shape.position;
+    for block in [enter, strip, check, fewer, take, plain] {
+        func.blocks[block].position = Some(shape.position);
+    }
+    func.notes.push(Note { function, word, made: Made::Skipped });
     Some(())
 }

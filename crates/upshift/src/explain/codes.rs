@@ -66,6 +66,8 @@ codes! {
         ChecksHoisted "checks-hoisted" "a check is made before the loop instead of in each turn" "";
         AllocationRemoved "allocation-removed" "the object is not made: its fields are values" "";
         AllocationSunk "allocation-sunk" "objects are made only on the ways that need them" "";
+        TurnsSkipped "turns-skipped" "what many turns of the loop would compute is computed at once before it" "";
+        QuickRoutine "quick-routine" "the runtime does the instruction quickly, with values in registers" "";
         RoutineRemoved "routine-removed" "an instruction that would call the runtime is not needed" "";
     }
     Tier {
@@ -91,6 +93,7 @@ codes! {
     }
     Cost {
         ChecksKept "checks-kept" "a check is made here" "positions and sums that follow from the loop's counter and from lengths need none";
+        CheckHeld "check-held" "a check of optimized code held, as often as is said: `--guards`" "";
         AllocationKept "allocation-kept" "an object is made here" "it is needed as an object: it is stored in another, returned, or passed to a call that is not inlined";
         Routine "routine" "the runtime does the instruction" "what it works on is dynamic, or the operation has no machine code of its own";
         HostCall "host-call" "a function of the library or the host is called" "call it less often, or outside of the loop";

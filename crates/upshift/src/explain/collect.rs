@@ -7,7 +7,7 @@ use std::time::Duration;
 use upshift_bytecode::OperandKind;
 use upshift_optimizer::build::{Facts, Start};
 use upshift_optimizer::flow::{self, Flow};
-use upshift_optimizer::ir::Inlining;
+use upshift_optimizer::ir::{Inlining, Made};
 use upshift_optimizer::summary::{Item, Kind};
 use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::FunctionMeta;
@@ -522,9 +522,22 @@ impl<'a> Collector<'a> {
             let detail = call.callee.map_or_else(String::new, |f| self.name(f).to_string());
             add(call.function, call.word, Code::of_call(call.inlining), detail, 1, Vec::new());
         }
+        for note in &summary.notes {
+            let (code, detail) = match note.made {
+                Made::Skipped => (Code::TurnsSkipped, String::new()),
+                Made::Quick => (Code::QuickRoutine, self.mnemonic(note.function, note.word)),
+            };
+            add(note.function, note.word, code, detail, 1, Vec::new());
+        }
         for item in &summary.items {
             for (code, count) in self.item(item).into_iter().flatten().filter(|c| c.1 > 0) {
                 add(item.function, item.word, code, self.detail(item), count.into(), Vec::new());
+            }
+        }
+        for (i, &(reason, function, word)) in attempt.checks.iter().enumerate() {
+            let count = attempt.held.as_ref().map_or(0, |held| held.get(i));
+            if count > 0 {
+                add(function, word, Code::CheckHeld, reason.name().to_string(), count, Vec::new());
             }
         }
         for (&(reason, function, word), exits) in &attempt.exits {
@@ -557,18 +570,22 @@ impl<'a> Collector<'a> {
     fn detail(&self, item: &Item) -> String {
         match item.kind {
             Kind::Check(reason) => reason.name().to_string(),
-            Kind::Allocation => self.op(item).map_or_else(String::new, |op| op.info().mnemonic.to_string()),
+            Kind::Allocation => self.mnemonic(item.function, item.word),
             Kind::Routine => match self.host_callee(item) {
                 Some(callee) => self.name(callee).to_string(),
-                None => self.op(item).map_or_else(String::new, |op| op.info().mnemonic.to_string()),
+                None => self.mnemonic(item.function, item.word),
             },
         }
     }
 
-    fn op(&self, item: &Item) -> Option<upshift_bytecode::Op> {
-        let meta = self.instance.function(item.function)?;
-        let code = &self.instance.module_of(item.function)?.code[meta.start as usize..];
-        flow::decode(code, item.word).map(|i| i.op)
+    /// The name of an instruction's op.
+    fn mnemonic(&self, function: u32, word: u32) -> String {
+        let op = || {
+            let meta = self.instance.function(function)?;
+            let code = &self.instance.module_of(function)?.code[meta.start as usize..];
+            flow::decode(code, word).map(|i| i.op)
+        };
+        op().map_or_else(String::new, |op| op.info().mnemonic.to_string())
     }
 
     /// The host function that an instruction calls, where it names it.

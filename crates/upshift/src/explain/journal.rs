@@ -5,6 +5,7 @@
 //! code that runs knows nothing of it; without a report there is no journal and nothing is written.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use upshift_bytecode::ops::Role;
@@ -20,6 +21,7 @@ use upshift_runtime::string;
 use upshift_runtime::value::Value;
 
 use super::codes::Code;
+use crate::tiers::HeldCounts;
 use crate::tiers::events::{Cause, What};
 
 /// How often the values at one exit are read: exits that are taken all the time would cost.
@@ -70,6 +72,9 @@ pub(crate) struct Attempt {
     pub evicted: Option<Duration>,
     pub summary: Summary,
     pub exits: BTreeMap<(Reason, u32, u32), Exits>,
+    /// The checks that count how often they hold (reason, function, word), and the counts in their order.
+    pub checks: Vec<(Reason, u32, u32)>,
+    pub held: Option<Arc<HeldCounts>>,
 }
 
 /// What is known of one way out.
@@ -140,6 +145,8 @@ impl Journal {
             evicted: None,
             summary: Summary::default(),
             exits: BTreeMap::new(),
+            checks: Vec::new(),
+            held: None,
         });
     }
 
@@ -152,6 +159,13 @@ impl Journal {
         if let Some(attempt) = self.attempt(number) {
             attempt.outcome = outcome;
             attempt.summary = summary.unwrap_or_default();
+        }
+    }
+
+    /// What code counts, and where.
+    pub fn counts(&mut self, number: u32, checks: Vec<(Reason, u32, u32)>, held: Option<Arc<HeldCounts>>) {
+        if let Some(attempt) = self.attempt(number) {
+            (attempt.checks, attempt.held) = (checks, held);
         }
     }
 

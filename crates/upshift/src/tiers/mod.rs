@@ -35,6 +35,7 @@ use upshift_runtime::sampling::{Activity, Running};
 pub use code::Machinery;
 use code::{Code, Outcome};
 use events::{Cause, Event, Ring, What};
+pub(crate) use optimized::HeldCounts;
 pub(crate) use optimized::World;
 use optimized::{Job, Optimized};
 
@@ -517,6 +518,7 @@ impl Driver {
             number,
             stress: self.config.deopt_stress,
             counted: self.journal.is_some(),
+            held: (self.journal.is_some() && self.config.count_held).then(|| Arc::new(HeldCounts::new())),
         };
         let now = self.now();
         if let Some(entry) = instance.entry(index).copied() {
@@ -576,6 +578,8 @@ impl Driver {
         let Ok(memory) = machinery.memory() else { return };
         let addresses = |function| instance.entry(function).map(|e| e.code.expose_provenance());
         let (profiler, modules) = (machinery.profiler(), instance.modules());
+        let checks =
+            done.machine.as_mut().map(|machine| std::mem::take(&mut machine.held)).unwrap_or_default();
         let Some(code) = memory.place_optimized(done, self.config.code_cache, profiler, modules, addresses)
         else {
             if let Some(journal) = &mut self.journal {
@@ -588,6 +592,7 @@ impl Driver {
         let bytes = code.block.len() as u32;
         if let Some(journal) = &mut self.journal {
             journal.answered(number, Answer::Installed { at: now, time, bytes, instructions }, summary);
+            journal.counts(number, checks, code.held.clone());
         }
         self.note(
             &seen,

@@ -8,7 +8,7 @@
 //! that left too often by them is retired, and its function may be compiled again a limited number of times.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
 use upshift_optimizer::ir::{Function, Reason};
-use upshift_optimizer::lower::{Compiler, Effort, Exit, Machine, Stub as OptStub, Target};
+use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
 use upshift_runtime::context::Context;
@@ -254,6 +254,31 @@ pub struct Job {
     pub stress: bool,
     /// Whether what was saved is counted, for a report.
     pub counted: bool,
+    /// Where the code counts checks that hold, for a report.
+    pub held: Option<Arc<HeldCounts>>,
+}
+
+/// How often checks held, as the code that makes them counts. Who has the code has these.
+#[derive(Debug)]
+pub struct HeldCounts(Box<[AtomicU64]>);
+
+impl HeldCounts {
+    /// For the checks of one function: beyond so many nothing is counted.
+    const ROOM: usize = 4096;
+
+    /// All zero.
+    pub fn new() -> HeldCounts {
+        HeldCounts((0..Self::ROOM).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// A count; zero where there is none.
+    pub fn get(&self, counter: usize) -> u64 {
+        self.0.get(counter).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    fn place(&self) -> Counters {
+        Counters { address: self.0.as_ptr().expose_provenance() as u64, room: self.0.len() as u32 }
+    }
 }
 
 /// A result.
@@ -269,6 +294,8 @@ pub struct Done {
     pub machine: Result<Machine, Refused>,
     /// What was saved, where that was asked for.
     pub summary: Option<Summary>,
+    /// The job's counters.
+    pub held: Option<Arc<HeldCounts>>,
     /// How long it took.
     pub time: Duration,
     /// Instructions of SSA that were lowered.
@@ -306,12 +333,14 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
             passes::optimize(&mut func);
             summary = built.map(|built| built.compare(&Census::take(&func), &func));
             instructions = count(&func);
+            compiler.count_held(job.held.as_ref().map(|held| held.place()));
             let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
             machine.map_err(|text| Refused::new(Code::CompilerFailed, text))
         }
     };
     let (index, start, number) = (job.index, job.start, job.number);
-    Done { index, start, number, machine, summary, time: started.elapsed(), instructions }
+    let held = job.held.clone();
+    Done { index, start, number, machine, summary, held, time: started.elapsed(), instructions }
 }
 
 /// Instructions of SSA.
@@ -351,6 +380,7 @@ impl Background {
                         number: job.number,
                         machine: Err(Refused::new(code, text)),
                         summary: None,
+                        held: None,
                         time: Duration::ZERO,
                         instructions: 0,
                     };
@@ -403,6 +433,8 @@ pub struct OptimizedCode {
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
     pub retired: bool,
+    /// What it counts into.
+    pub held: Option<Arc<HeldCounts>>,
     /// What profilers and debuggers know.
     pub registration: Option<Registration>,
 }
