@@ -162,6 +162,16 @@ struct Part {
     jumps: Vec<(u32, u32)>,
 }
 
+impl Machine {
+    /// The code from `at` on, which is the end, belongs to the instruction that the code at `from` does.
+    fn continues(&mut self, from: u32, at: u32) {
+        let row = self.map.partition_point(|r| r.0 <= from).checked_sub(1);
+        if let Some(&(_, word)) = row.and_then(|row| self.map.get(row)) {
+            self.map.push((at, word));
+        }
+    }
+}
+
 /// A position that was not reached yet.
 pub const UNSET: u32 = u32::MAX;
 
@@ -421,16 +431,23 @@ impl Assembler {
     ) -> Machine {
         let hot = self.here();
         let parts = std::mem::take(&mut self.parts);
+        let mut machine = Machine { hot, map: map.unwrap_or_default(), ..Machine::default() };
         for part in &parts {
+            machine.continues(part.start, self.here());
             self.cold_part(part);
         }
-        let mut machine = Machine { hot, map: map.unwrap_or_default(), ..Machine::default() };
         let mut i = 0;
         // Jobs may add further jobs' references, but no jobs.
         while i < self.jobs.len() {
             let job = self.jobs[i].clone();
             let here = self.here();
             self.job_places.push(here);
+            // All that leads there is of one instruction.
+            if !machine.map.is_empty()
+                && let Some(from) = self.fixups.iter().find(|f| f.1 == Label::Job(i as u32)).map(|f| f.0)
+            {
+                machine.continues(from, here);
+            }
             self.job(&job, exposed, &mut machine);
             i += 1;
         }

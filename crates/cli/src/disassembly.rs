@@ -53,6 +53,10 @@ fn one(
     let mut rendered = String::new();
     while decoder.can_decode() {
         let at = decoder.ip() as u32;
+        if at >= machine.cold && !cold_shown {
+            cold_shown = true;
+            writeln!(out, "  ; cold")?;
+        }
         while let Some(&&(offset, word)) = map.peek() {
             if offset > at {
                 break;
@@ -65,10 +69,6 @@ fn one(
                 writeln!(out, "  ; line {line}: {}", content.trim())?;
             }
             writeln!(out, "    {}", text::instruction(module, function, word as usize))?;
-        }
-        if at >= machine.cold && !cold_shown {
-            cold_shown = true;
-            writeln!(out, "  ; cold")?;
         }
         let instruction = decoder.decode();
         rendered.clear();

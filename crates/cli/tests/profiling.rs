@@ -333,7 +333,7 @@ fn gdb_sees_functions_behind_routines() {
 fun guestJoin(n: int): string {
   var all = \"\"
   for i in 0..n {
-    all = str(i) + all
+    all = all + str(i)
   }
   return all
 }
@@ -342,7 +342,7 @@ print(guestJoin(12))
     std::fs::write(&path, text).expect("a file for the program");
     // A function of the engine that machine code calls. Others of that name are done with by then.
     let commands =
-        ["tbreak guestJoin", "run", "break string_concat", "continue", "backtrace", "delete", "continue"];
+        ["tbreak guestJoin", "run", "break string_append", "continue", "backtrace", "delete", "continue"];
     let Some(output) = gdb(&path, &commands) else { return };
     let guest = format!(" in guestJoin () at {}:4\n", path.display());
     check_order(
@@ -354,7 +354,7 @@ print(guestJoin(12))
             &guest,
             " in stub.enter ()\n",
             " in main ",
-            "11109876543210\n",
+            "01234567891011\n",
         ],
     );
 }

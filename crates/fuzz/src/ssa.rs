@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use upshift_bytecode::testing::Random;
 use upshift_optimizer::eval::{Memory, Outcome, Question, World, evaluate};
-use upshift_optimizer::ir::{Function, Op, RoutineKind, SiteData, SiteEffects, State, Type};
+use upshift_optimizer::ir::{Function, Op, SiteData, State, Type};
 use upshift_optimizer::text::print;
 use upshift_optimizer::{passes, verify};
 use upshift_runtime::value::Value as Cell;
@@ -117,18 +117,7 @@ fn frames(func: &Function, state: State) -> Vec<(u32, u32)> {
 /// The function that asks the world where a loop is entered and where it turns.
 fn asking(func: &Function) -> Function {
     let mut func = func.clone();
-    let site = SiteData {
-        routine: 0,
-        kind: RoutineKind::Plain,
-        slot: u32::MAX,
-        uses: None,
-        result: None,
-        callee: 0,
-        params: Box::default(),
-        header: 0,
-        effects: SiteEffects::default(),
-    };
-    let site = func.sites.push(site);
+    let site = func.sites.push(SiteData::plain(0));
     for inst in func.insts.values_mut().filter(|i| i.op == Op::Poll) {
         inst.op = Op::Routine;
         inst.site = site.into();

@@ -3,7 +3,7 @@
 //! They neither collect, nor trap, nor leave. The engine has them in the table behind `Context::routines`, after the routines, in
 //! this order.
 
-use crate::ir::{Class, RoutineKind, SiteData, SiteEffects, Type};
+use crate::ir::{Class, SiteData, SiteEffects, Type};
 
 /// A parameter.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,14 +115,7 @@ macro_rules! helpers {
             pub fn site(self) -> SiteData {
                 let info = self.info();
                 SiteData {
-                    routine: u32::MAX,
-                    kind: RoutineKind::Plain,
-                    slot: u32::MAX,
-                    uses: None,
                     result: info.result,
-                    callee: 0,
-                    params: Box::default(),
-                    header: 0,
                     effects: SiteEffects {
                         writes: info.writes,
                         reads: info.reads != Reads::Nothing,
@@ -131,6 +124,7 @@ macro_rules! helpers {
                         own: false,
                         new: false,
                     },
+                    ..SiteData::plain(u32::MAX)
                 }
             }
         }

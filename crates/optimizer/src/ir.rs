@@ -500,6 +500,23 @@ pub struct SiteData {
     pub effects: SiteEffects,
 }
 
+impl SiteData {
+    /// A plain routine's, which takes nothing known, gives nothing and does nothing that can be seen.
+    pub fn plain(routine: u32) -> SiteData {
+        SiteData {
+            routine,
+            kind: RoutineKind::Plain,
+            slot: u32::MAX,
+            uses: None,
+            result: None,
+            callee: 0,
+            params: Box::default(),
+            header: 0,
+            effects: SiteEffects::default(),
+        }
+    }
+}
+
 /// What a routine may do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SiteEffects {

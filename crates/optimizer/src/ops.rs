@@ -63,6 +63,8 @@ pub struct OpInfo {
     pub terminator: bool,
     /// Charges the budget.
     pub charges: bool,
+    /// Calls guest code, which takes its arguments in registers and keeps none.
+    pub calls: bool,
     /// Gives cells that are no objects, which the collector neither finds nor moves.
     pub plain: bool,
     /// One quick instruction, or none: done in any case rather than behind a branch.
@@ -150,6 +152,7 @@ macro_rules! ops {
                         site: false,
                         terminator: false,
                         charges: false,
+                        calls: false,
                         makes: false,
                         plain: false,
                         cheap: false,
@@ -252,8 +255,8 @@ ops! {
     Stack "stack" [] -> none {leaves} "leaves where the guest stack has no room for the immediate's number of slots from the frame's start, or the native stack is nearly full";
     Poll "poll" [] -> none {leaves charges} "charges a turn of a loop";
     Charge "charge" [] -> none {leaves charges} "charges an inlined call";
-    Call "call" [rest] -> site {leaves site} "calls the site's function with the operands";
-    CallClosure "call_closure" [cell, rest] -> site {leaves site} "calls the closure a with the other operands";
+    Call "call" [rest] -> site {leaves site calls} "calls the site's function with the operands";
+    CallClosure "call_closure" [cell, rest] -> site {leaves site calls} "calls the closure a with the other operands";
     Routine "routine" [] -> site {leaves site} "does the state's instruction by the site's routine";
     Helper "helper" [rest] -> site {site} "calls the function with the immediate as number: it neither collects nor leaves";
     Alloc "alloc" [rest] -> cell {leaves site makes} "a new object: the immediate is its first word, the operands follow; where there is no room, by the site's routine";

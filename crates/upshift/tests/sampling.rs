@@ -3,8 +3,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::{function, sum};
 use upshift::bytecode::Module;
@@ -49,8 +49,12 @@ fn nested() -> Module {
     m.finish()
 }
 
+/// One clock at a time: where several share the processors with who reads them, a clock may tick in nothing but pauses.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// Ticks as long as it lives.
 struct Clock {
+    _one: MutexGuard<'static, ()>,
     ticks: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -58,6 +62,7 @@ struct Clock {
 
 impl Clock {
     fn start() -> Clock {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (ticks, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
             let (ticks, stop) = (ticks.clone(), stop.clone());
@@ -68,7 +73,7 @@ impl Clock {
                 }
             }
         });
-        Clock { ticks, stop, thread: Some(thread) }
+        Clock { _one: one, ticks, stop, thread: Some(thread) }
     }
 }
 

@@ -273,18 +273,7 @@ impl Generator<'_> {
 
     fn site(&mut self, result: Option<Type>, effects: SiteEffects) -> Site {
         let routine = self.random.below(100) as u32;
-        let kind = RoutineKind::Plain;
-        self.func.sites.push(SiteData {
-            routine,
-            kind,
-            slot: u32::MAX,
-            uses: None,
-            result,
-            callee: 0,
-            params: Box::default(),
-            header: 0,
-            effects,
-        })
+        self.func.sites.push(SiteData { result, effects, ..SiteData::plain(routine) })
     }
 
     // ---- Statements ----

@@ -377,13 +377,9 @@ impl Lowering<'_, '_> {
 
     pub(super) fn exit_block(&mut self, state: State, reason: Reason) -> clif::Block {
         if let Some(&number) = self.exit_blocks.get(&(state, reason)) {
-            let (block, mut written) = {
-                let pending = &mut self.pending[number];
-                (pending.block, std::mem::take(&mut pending.written))
-            };
-            written.retain(|&(slot, value)| self.holds(slot, value));
-            self.pending[number].written = written;
-            return block;
+            let (held, exit) = (&self.held, &mut self.pending[number]);
+            exit.written.retain(|&slot| holds(held, slot));
+            return exit.block;
         }
         let block = self.cold_block();
         self.exit_blocks.insert((state, reason), self.pending.len());
@@ -392,20 +388,11 @@ impl Lowering<'_, '_> {
         block
     }
 
-    /// Whether a slot is known to hold a value.
-    fn holds(&self, slot: u32, value: Value) -> bool {
-        self.held.get(slot as usize) == Some(&Held::Value(value))
-    }
-
     /// The slots of a state that hold what they are to hold.
     pub(super) fn written(&self, state: State) -> Vec<(u32, Value)> {
         let mut written = Vec::new();
-        let mut next = Some(state);
-        while let Some(s) = next {
-            let data = &self.func.states[s];
-            written.extend(data.slots.iter().filter(|s| self.holds(s.0, s.1)));
-            next = data.parent.expand();
-        }
+        let known = |slot: &&(u32, Value)| holds(&self.held, **slot);
+        self.func.each_state(state, |data| written.extend(data.slots.iter().filter(known)));
         written
     }
 
@@ -545,4 +532,9 @@ impl Lowering<'_, '_> {
         };
         self.exit_if(failed, state, reason);
     }
+}
+
+/// Whether a slot is known to hold a value.
+fn holds(held: &[Held], (slot, value): (u32, Value)) -> bool {
+    held.get(slot as usize) == Some(&Held::Value(value))
 }

@@ -357,9 +357,9 @@ fn first_of(
 fn needs_room(func: &Function, inst: Inst) -> bool {
     let data = &func.insts[inst];
     match data.op {
-        Op::Charge | Op::Call | Op::CallClosure => true,
+        Op::Charge => true,
         Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].kind == RoutineKind::Call),
-        _ => false,
+        op => op.info().calls,
     }
 }
 
@@ -425,7 +425,7 @@ impl Lowering<'_, '_> {
             for (i, &inst) in func.blocks[block].insts.iter().enumerate() {
                 let data = &func.insts[inst];
                 let Some(state) = data.state.expand().filter(|_| collects(func, inst)) else { continue };
-                let call = matches!(data.op, Op::Call | Op::CallClosure);
+                let call = data.op.info().calls;
                 let here = (self.cfg.position(block) as u32, i as u32);
                 func.each_state_value(state, |v| {
                     let kept = || {
@@ -1223,9 +1223,9 @@ fn object_size(words: usize) -> i64 {
 fn collects(func: &Function, inst: Inst) -> bool {
     let data = &func.insts[inst];
     match data.op {
-        Op::Alloc | Op::BoxInt | Op::Call | Op::CallClosure => true,
+        Op::Alloc | Op::BoxInt => true,
         Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].effects.collects),
-        _ => false,
+        op => op.info().calls,
     }
 }
 

@@ -46,7 +46,7 @@ use cranelift_entity::packed_option::PackedOption;
 use upshift_runtime::object::ObjectKind;
 
 use crate::cfg::Analyses;
-use crate::ir::{Access, Class, Function, Inst, InstData, Op, Type, Value, Width};
+use crate::ir::{Access, Block, Class, Function, Inst, InstData, Op, Type, Value, Width};
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -266,6 +266,19 @@ impl Replacements {
             }
         }
     }
+}
+
+/// The blocks that instructions define values in.
+pub(crate) fn definitions(func: &Function) -> SecondaryMap<Value, PackedOption<Block>> {
+    let mut blocks = SecondaryMap::with_capacity(func.values.len());
+    for &block in &func.layout {
+        for &inst in &func.blocks[block].insts {
+            if let Some(result) = func.insts[inst].result.expand() {
+                blocks[result] = block.into();
+            }
+        }
+    }
+    blocks
 }
 
 /// What memory an instruction changes.

@@ -19,11 +19,11 @@ use smallvec::SmallVec;
 use std::mem::offset_of;
 use upshift_runtime::object::{Buffer, Header, List};
 
-use super::Replacements;
 use super::alias::Ages;
 use super::licm::{Checks, preheaders};
 use super::memory::Memory;
 use super::params::argument;
+use super::{Replacements, definitions};
 use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Access, Block, Class, Def, Function, Inst, InstData, Op, Type, Value, Width};
 
@@ -73,19 +73,6 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     let mut replaced = pass.replaced;
     replaced.apply(func);
     count + created
-}
-
-/// The blocks that instructions define values in.
-fn definitions(func: &Function) -> SecondaryMap<Value, PackedOption<Block>> {
-    let mut blocks = SecondaryMap::with_capacity(func.values.len());
-    for &block in &func.layout {
-        for &inst in &func.blocks[block].insts {
-            if let Some(result) = func.insts[inst].result.expand() {
-                blocks[result] = block.into();
-            }
-        }
-    }
-    blocks
 }
 
 /// The place that an access is of, by class and offset.

@@ -496,17 +496,7 @@ impl Generator<'_> {
             Effects { reads: true, collects: true, ..Effects::default() },
             Effects { writes: true, reads: true, ..Effects::default() },
         ]);
-        let site = self.func.sites.push(SiteData {
-            routine: 1,
-            kind: RoutineKind::Plain,
-            slot: u32::MAX,
-            uses: None,
-            result: Some(Type::Int),
-            callee: 0,
-            params: Box::default(),
-            header: 0,
-            effects,
-        });
+        let site = self.func.sites.push(SiteData { result: Some(Type::Int), effects, ..SiteData::plain(1) });
         // Everything lives.
         self.word += 1;
         let slots = self.scope.iter().flatten().enumerate().map(|(i, &v)| (i as u32, v)).collect();
@@ -779,17 +769,7 @@ fn asking(func: &Function) -> Function {
         for inst in func.blocks[block].insts.clone() {
             if func.insts[inst].op == Op::Poll {
                 let word = func.insts[inst].state.expand().map_or(0, |s| func.states[s].word);
-                let site = func.sites.push(SiteData {
-                    routine: CHARGE,
-                    kind: RoutineKind::Plain,
-                    slot: u32::MAX,
-                    uses: None,
-                    result: None,
-                    callee: word,
-                    params: Box::default(),
-                    header: 0,
-                    effects: SiteEffects::default(),
-                });
+                let site = func.sites.push(SiteData { callee: word, ..SiteData::plain(CHARGE) });
                 func.insts[inst].op = Op::Routine;
                 func.insts[inst].site = site.into();
             }

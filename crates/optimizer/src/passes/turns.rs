@@ -14,9 +14,9 @@ use cranelift_entity::packed_option::PackedOption;
 use std::mem::offset_of;
 use upshift_runtime::object::Buffer;
 
-use super::Replacements;
 use super::memory::Memory;
 use super::params::argument;
+use super::{Replacements, definitions};
 use crate::cfg::{Analyses, Cfg, Dominators, Edge, Loop, Loops};
 use crate::ir::{Access, Block, Class, Cond, Def, Function, InstData, Op, Value, Width};
 
@@ -28,14 +28,7 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     }
     let (cfg, doms, loops) = analyses.loops(func);
     let memory = Memory::new(func);
-    let mut blocks: SecondaryMap<Value, PackedOption<Block>> = SecondaryMap::with_capacity(func.values.len());
-    for &block in &cfg.order {
-        for &inst in &func.blocks[block].insts {
-            if let Some(result) = func.insts[inst].result.expand() {
-                blocks[result] = block.into();
-            }
-        }
-    }
+    let blocks = definitions(func);
     let pass = Pass { cfg, doms, loops, memory: &memory, blocks: &blocks };
     let mut replaced = Replacements::new(func);
     for id in loops.loops.keys() {

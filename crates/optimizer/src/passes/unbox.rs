@@ -127,7 +127,7 @@ fn named(func: &Function, cfg: &Cfg) -> SecondaryMap<Value, bool> {
     for &block in cfg.order.iter().filter(|&&b| !func.blocks[b].cold) {
         for &inst in &func.blocks[block].insts {
             let data = &func.insts[inst];
-            if !matches!(data.op, Op::Call | Op::CallClosure | Op::Routine) {
+            if !data.op.info().calls && data.op != Op::Routine {
                 continue;
             }
             let mut next = data.state.expand();

@@ -598,17 +598,7 @@ impl Parser {
             end: u32::MAX,
             slots: Vec::new(),
         });
-        func.sites = dense(self.sites, || SiteData {
-            routine: u32::MAX,
-            kind: RoutineKind::Plain,
-            slot: u32::MAX,
-            uses: None,
-            result: None,
-            callee: 0,
-            params: Box::default(),
-            header: 0,
-            effects: SiteEffects::default(),
-        });
+        func.sites = dense(self.sites, || SiteData::plain(u32::MAX));
         func.blocks = dense(self.blocks, BlockData::default);
         let mut values = BTreeMap::new();
         for (value, defined) in self.values {
