@@ -861,7 +861,7 @@ impl Compiler<'_> {
                 let q = self.literal();
                 self.asm.plain(f::CELL_CONST.at([]), &Values { q, ..slots(a, 0, 0) });
             }
-            Op::StringConst | Op::NameConst => {
+            Op::StringConst | Op::NameConst | Op::RecordConst => {
                 let offset = Self::times8(self.wide()).ok_or(TooLarge)?;
                 let values = Values { s: [i32::from(a) * 8, offset, 0, 0, 0, 0], ..Values::default() };
                 self.asm.plain(f::CONSTANT.at([]), &values);

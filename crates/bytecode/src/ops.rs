@@ -311,6 +311,7 @@ macro_rules! for_each_op {
 
             // Records: fixed layouts, unboxed fields. A record of a union carries the tag of its variant.
             RecordNew record_new "record.new" [dst: DefCell, record: RecordId] [ALLOC TRAP] "dst = a new record; its fields stand in the window: raw fields in order, then cell fields in order, as parameters of a call would";
+            RecordConst record_const "record.const" [dst: DefCell, record: RecordId] [READ] "dst = the record of a type without fields: one object per instance and type";
             RecordIntGet record_int_get "record.int.get" [dst: DefInt, r: UseRecord, field: Field] [READ] "dst = r.field";
             RecordIntSet record_int_set "record.int.set" [r: UseRecord, field: Field, value: UseInt] [WRITE] "r.field = value";
             RecordFloatGet record_float_get "record.float.get" [dst: DefFloat, r: UseRecord, field: Field] [READ] "dst = r.field";

@@ -389,7 +389,7 @@ pub unsafe fn run(
                                 int!(w.a()) = (*pc.add(w.wide() as usize)).0 as i64;
                                 next!(1)
                             }
-                            Op::StringConst | Op::NameConst => {
+                            Op::StringConst | Op::NameConst | Op::RecordConst => {
                                 cell!(w.a()) = *(*ctx).constants.add(w.wide() as usize);
                                 next!(1)
                             }

@@ -382,6 +382,11 @@ impl Instance {
         }
         let names = b.constants as usize + strings;
         self.constants[names..names + module.names.len()].copy_from_slice(&module.names);
+        let units = b.constants as usize + module.strings.len() + module.names.len();
+        for (i, record) in module.units.iter().enumerate() {
+            let unit = crate::record::new(&mut self.heap, b.shapes + record)?;
+            self.constants[units + i] = Value::object(unit.cast::<crate::object::Header>());
+        }
         self.constants_scanned = false;
         resize(&mut self.feedback, (b.feedback + module.feedback_sites) as usize, Feedback::default());
         resize(self.watches.get_mut(), b.watches as usize + module.watches.len(), 0);

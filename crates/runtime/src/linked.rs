@@ -173,6 +173,8 @@ pub struct LinkedModule {
     pub names: Box<[Value]>,
     /// How many of `strings` are string constants of the module.
     pub string_constants: u32,
+    /// The records without fields, by their number in the module: the constant table has an object of each, behind the texts.
+    pub units: Box<[u32]>,
     /// The shapes.
     pub shapes: Box<[Arc<Shape>]>,
     /// Names of watches.
@@ -201,7 +203,7 @@ pub struct Bases {
     pub functions: u32,
     /// Globals.
     pub globals: u32,
-    /// String constants, names and texts of names.
+    /// String constants, names, texts of names and records without fields.
     pub constants: u32,
     /// Feedback sites.
     pub feedback: u32,
@@ -232,7 +234,13 @@ impl LinkedModule {
 
     /// The number of cells that the module needs in the constant table.
     pub fn constant_count(&self) -> usize {
-        self.strings.len() + self.names.len()
+        self.strings.len() + self.names.len() + self.units.len()
+    }
+
+    /// The shape of the record at a place of the module's part of the constant table, where there is one.
+    pub fn unit_constant(&self, at: u32) -> Option<ShapeId> {
+        let unit = (at as usize).checked_sub(self.strings.len() + self.names.len())?;
+        self.units.get(unit).map(|record| self.bases.shapes + record)
     }
 
     /// The cell at a place of the module's part of the constant table, where it is no object and so the same in all instances: a short
@@ -552,11 +560,15 @@ pub fn link(
         function.check(&import.name, signature)?;
         hosts.push((import.name.clone(), function));
     }
+    let units: Box<[u32]> =
+        (0..).zip(&module.records).filter(|(_, r)| r.fields.is_empty()).map(|(i, _)| i).collect();
     let mut inner = tables.lock();
     let bases = Bases {
         functions: inner.functions.take(module.functions.len() + hosts.len(), "functions")?,
         globals: inner.globals.take(module.globals.len(), "globals")?,
-        constants: inner.constants.take(module.strings.len() + 2 * module.names.len(), "constants")?,
+        constants: inner
+            .constants
+            .take(module.strings.len() + 2 * module.names.len() + units.len(), "constants")?,
         feedback: inner.feedback.take(module.feedback_sites as usize, "feedback sites")?,
         watches: inner.watches.take(module.watches.len(), "watches")?,
         shapes: inner.shapes.take(module.records.len(), "records")?,
@@ -567,7 +579,7 @@ pub fn link(
     drop(inner);
 
     let shapes = module.records.iter().map(|r| link_shape(r, &map)).collect::<Result<Box<[_]>, _>>()?;
-    let mut linker = Linker { module, map: &map, bases, names: &names, shapes: &shapes, code: Vec::new() };
+    let mut linker = Linker { module, map: &map, bases, names: &names, units: &units, shapes: &shapes, code: Vec::new() };
     let mut functions = Vec::with_capacity(module.functions.len() + hosts.len());
     for function in &module.functions {
         let index = bases.functions + functions.len() as u32;
@@ -605,6 +617,7 @@ pub fn link(
         strings: module.strings.iter().cloned().chain(texts).collect(),
         names,
         string_constants: module.strings.len() as u32,
+        units,
         shapes,
         watches: module.watches.iter().map(|w| w.name.clone()).collect(),
         feedback_sites: module.feedback_sites,
@@ -665,6 +678,7 @@ struct Linker<'m> {
     map: &'m TypeMap,
     bases: Bases,
     names: &'m [Value],
+    units: &'m [u32],
     shapes: &'m [Arc<Shape>],
     code: Vec<Word>,
 }
@@ -873,6 +887,11 @@ impl Linker<'_> {
                 OperandKind::Feedback => {
                     within(m.feedback_sites as usize)?;
                     *value = add(b.feedback);
+                }
+                OperandKind::RecordId if inst.op == Op::RecordConst => {
+                    let unit = self.units.binary_search(&(index as u32));
+                    let unit = unit.map_err(|_| LinkError::Malformed("record constant"))?;
+                    *value = i64::from(b.constants) + (m.strings.len() + 2 * m.names.len() + unit) as i64;
                 }
                 OperandKind::RecordId => {
                     within(m.records.len())?;

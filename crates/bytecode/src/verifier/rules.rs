@@ -239,6 +239,13 @@ impl<'m> Pass<'_, 'm> {
                 self.consume(fields.iter().map(|f| f.ty), false)?;
                 Type::Made(Made::Record(id))
             }
+            Op::RecordConst => {
+                let id = RecordId(self.operand(1) as u32);
+                if !self.cx.module.records[id.index()].fields.is_empty() {
+                    return fault(Rule::Field, "the record has fields, so it is no constant");
+                }
+                Type::Made(Made::Record(id))
+            }
             Op::RecordIntGet => return self.field(1, 2, Bank::Int).map(|_| None),
             Op::RecordFloatGet => return self.field(1, 2, Bank::Float).map(|_| None),
             Op::RecordCellGet => return self.field(1, 2, Bank::Cell),

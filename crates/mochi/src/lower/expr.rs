@@ -912,6 +912,13 @@ impl Body<'_, '_> {
 
     /// A record from its fields in order.
     pub fn record(&mut self, record: upshift_bytecode::RecordId, types: &[TyId], values: Values) -> Reg {
+        if types.is_empty() {
+            // All records without fields of a type are equal, and none can be told from another.
+            let cell = self.cell_of(HeapType::Record(record));
+            let reg = self.fb.cell(cell);
+            self.fb.record_const(reg, record);
+            return reg;
+        }
         let values: Vec<Argument> = match values {
             Values::Exprs(exprs) => {
                 exprs.into_iter().map(|e| e.map_or(Argument::Zero, Argument::Expr)).collect()

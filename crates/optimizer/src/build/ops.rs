@@ -524,7 +524,7 @@ impl<'a> Builder<'a> {
                 let v = self.cconst(Cell::from_bits(v as u64));
                 self.set(o[0], v);
             }
-            Code::StringConst | Code::NameConst => {
+            Code::StringConst | Code::NameConst | Code::RecordConst => {
                 let v = match self.facts.constant(o[1] as u32) {
                     Some(cell) => self.cconst(cell),
                     None => self.def(InstData::new(Op::Constant, &[]).imm(o[1])),
