@@ -579,7 +579,8 @@ pub fn link(
     drop(inner);
 
     let shapes = module.records.iter().map(|r| link_shape(r, &map)).collect::<Result<Box<[_]>, _>>()?;
-    let mut linker = Linker { module, map: &map, bases, names: &names, units: &units, shapes: &shapes, code: Vec::new() };
+    let mut linker =
+        Linker { module, map: &map, bases, names: &names, units: &units, shapes: &shapes, code: Vec::new() };
     let mut functions = Vec::with_capacity(module.functions.len() + hosts.len());
     for function in &module.functions {
         let index = bases.functions + functions.len() as u32;

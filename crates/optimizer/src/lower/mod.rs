@@ -26,6 +26,7 @@ mod rest;
 mod strings;
 mod sweep;
 mod tidy;
+mod wrap;
 
 use std::collections::HashMap;
 

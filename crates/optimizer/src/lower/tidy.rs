@@ -41,36 +41,68 @@ impl Tidied {
     }
 }
 
+/// Items that did not stand in the code are called by numbers from this on.
+pub(super) const INSERTED: u32 = 1 << 31;
+
 /// An instruction.
-struct Item<'a> {
-    /// Where it stood.
-    start: u32,
-    inst: Instruction,
+#[derive(Clone)]
+pub(super) struct Item<'a> {
+    /// Where it stood, or what it is called by. Those that stood in the code are in this order.
+    pub start: u32,
+    pub inst: Instruction,
     /// Its bytes; none if it is gone.
-    bytes: Cow<'a, [u8]>,
+    pub bytes: Cow<'a, [u8]>,
     /// What it refers to within the function: the target of a branch, or a constant.
-    refers: Option<u32>,
+    pub refers: Option<u32>,
     /// Where in its bytes the distance to that stands.
     distance: usize,
     /// For a branch: whether its distance takes a byte.
     short: bool,
     /// For a table of a jump, which stands behind the jump and is no instruction: the targets.
-    table: Vec<u32>,
+    pub table: Vec<u32>,
+    /// Whether it has a relocation.
+    pub relocated: bool,
 }
 
 impl Item<'_> {
-    fn is_branch(&self) -> bool {
+    pub(super) fn is_branch(&self) -> bool {
         matches!(self.inst.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch)
     }
 
+    /// The same by another name.
+    pub(super) fn copy(&self, start: u32) -> Self {
+        Item { start, ..self.clone() }
+    }
+
+    /// A jump.
+    pub(super) fn jump(start: u32, target: u32) -> Item<'static> {
+        let bytes = [0xE9, 0, 0, 0, 0];
+        Item {
+            start,
+            inst: Decoder::new(64, &bytes, DecoderOptions::NONE).decode(),
+            bytes: Cow::Owned(bytes.to_vec()),
+            refers: Some(target),
+            distance: 1,
+            short: false,
+            table: Vec::new(),
+            relocated: false,
+        }
+    }
+
+    /// Makes a branch one with the opposite condition.
+    pub(super) fn invert(&mut self) {
+        let condition = self.bytes[1] & 0xF ^ 1;
+        set_condition(self, condition);
+    }
+
     /// Puts another instruction in its place.
-    fn replace(&mut self, bytes: Vec<u8>) {
+    pub(super) fn replace(&mut self, bytes: Vec<u8>) {
         self.inst = Decoder::with_ip(64, &bytes, u64::from(self.start), DecoderOptions::NONE).decode();
         self.bytes = Cow::Owned(bytes);
         self.refers = None;
     }
 
-    fn drop(&mut self) {
+    pub(super) fn drop(&mut self) {
         self.bytes = Cow::Borrowed(&[]);
         self.refers = None;
     }
@@ -119,6 +151,7 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
             items[at].drop();
         }
     }
+    super::wrap::run(&mut items, &targets);
     items.iter_mut().for_each(immediate);
     Some(layout(text, items, end as usize))
 }
@@ -126,7 +159,9 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
 /// The instructions, and where they end.
 fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item<'a>>, u32)> {
     let mut items: Vec<Item<'_>> = Vec::new();
-    let mut end = *starts.first()?;
+    // What makes the frame stands before the first block.
+    let starts: Vec<u32> = std::iter::once(0).chain(starts.iter().skip(1).copied()).collect();
+    let mut end = 0;
     for (i, &start) in starts.iter().enumerate() {
         if start != end {
             return None;
@@ -160,7 +195,16 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
                 inst.flow_control(),
                 FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
             );
-            items.push(Item { start: at, inst, bytes, refers, distance, short: false, table: Vec::new() });
+            items.push(Item {
+                start: at,
+                inst,
+                bytes,
+                refers,
+                distance,
+                short: false,
+                table: Vec::new(),
+                relocated: is_relocated,
+            });
             end = next;
             if inst.flow_control() == FlowControl::IndirectBranch {
                 // Distances of the targets from the start of the table, up to the next block.
@@ -178,6 +222,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
                     distance: 0,
                     short: false,
                     table: entries.iter().map(target).collect(),
+                    relocated: false,
                 });
                 end = limit as u32;
                 break;
@@ -194,7 +239,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
     Some((items, end))
 }
 
-fn is_register(inst: &Instruction, n: u32, register: Register) -> bool {
+pub(super) fn is_register(inst: &Instruction, n: u32, register: Register) -> bool {
     inst.op_kind(n) == OpKind::Register && inst.op_register(n) == register
 }
 
@@ -310,22 +355,21 @@ fn backwards(items: &mut [Item<'_>]) {
             && back <= branch.start
             && out > jump.start
         {
-            let condition = branch.bytes[1] & 0xF ^ 1;
-            set_condition(branch, condition);
+            branch.invert();
             (branch.refers, jump.refers) = (Some(back), Some(out));
         }
     }
 }
 
 /// Whether it copies the second register to the first.
-fn is_move(inst: &Instruction, to: Register, from: Register) -> bool {
+pub(super) fn is_move(inst: &Instruction, to: Register, from: Register) -> bool {
     matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
         && is_register(inst, 0, to)
         && is_register(inst, 1, from)
 }
 
 /// What a 64-bit move of a register from or to a stack slot says: the slot, the register, and whether it is a load.
-fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
+pub(super) fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
     let (load, memory, register) = match inst.code() {
         Code::Mov_r64_rm64 => (true, 1, 0),
         Code::Mov_rm64_r64 => (false, 0, 1),
@@ -338,9 +382,13 @@ fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
 }
 
 /// mov to, from
-fn move_bytes(to: Register, from: Register) -> Vec<u8> {
+pub(super) fn move_bytes(to: Register, from: Register) -> Vec<u8> {
     let (to, from) = (to.number() as u8, from.number() as u8);
     vec![0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xC0 | (from & 7) << 3 | to & 7]
+}
+
+pub(super) fn is_write(access: OpAccess) -> bool {
+    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
 fn slots(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
@@ -394,21 +442,15 @@ fn slots(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
             same.clear();
             continue;
         }
-        let writes = |access: OpAccess| {
-            matches!(
-                access,
-                OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite
-            )
-        };
         let used = info.info(&inst);
-        for register in used.used_registers().iter().filter(|u| writes(u.access())) {
+        for register in used.used_registers().iter().filter(|u| is_write(u.access())) {
             let full = register.register().full_register();
             if full == Register::RSP {
                 same.clear();
             }
             same.retain(|&(_, r)| r != full);
         }
-        for memory in used.used_memory().iter().filter(|m| writes(m.access())) {
+        for memory in used.used_memory().iter().filter(|m| is_write(m.access())) {
             if memory.base() == Register::RSP {
                 same.clear();
             }
@@ -485,9 +527,11 @@ fn immediate(item: &mut Item<'_>) {
 
 /// Puts the instructions one behind the other, with the constants that stood at `end` and behind.
 fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
-    let starts: Vec<u32> = items.iter().map(|item| item.start).collect();
-    let index = |old: u32| starts.partition_point(|&s| s < old);
-    let base = starts.first().copied().unwrap_or(0);
+    let mut starts: Vec<(u32, usize)> = (0..).zip(&items).map(|(i, item)| (item.start, i)).collect();
+    starts.sort_unstable();
+    let count = items.len();
+    let index = |old: u32| starts.get(starts.partition_point(|s| s.0 < old)).map_or(count, |s| s.1);
+    let base = starts.first().map_or(0, |s| s.0);
     let mut places: Vec<u32> = Vec::new();
     loop {
         places.clear();
@@ -552,7 +596,12 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
         out.resize(end - shift, 0xCC);
         out.extend_from_slice(&text[end..]);
     }
-    let places = starts.iter().copied().zip(places).chain([(end as u32, (end - shift) as u32)]).collect();
+    // What was copied to the front stands there now.
+    let copies = items.iter().take_while(|item| item.start >= INSERTED).count();
+    let copied = items[copies..].iter().take_while(|item| copies > 0 && item.bytes.is_empty()).count();
+    let stood = starts.iter().filter(|s| s.0 < INSERTED);
+    let stood = stood.map(|&(start, i)| (start, if i < copies + copied { base } else { places[i] }));
+    let places = stood.chain([(end as u32, (end - shift) as u32)]).collect();
     Tidied { text: out, places }
 }
 
