@@ -305,17 +305,3 @@ ASM(stub_opt_slow,
     "movq " BUDGET ", %r14\n"
     "jmp STUB_LEAVE\n")
 ASM(stub_opt_quiet, KEEP "call *%r8\n" UNKEEP "ret\n")
-/* From native code into optimized code, in front of each function: STUB_OPT is where that begins. Native frames are not
- * aligned, so it aligns. */
-ASM(opt_entry,
-    "pushq %rbp\n"
-    "movq %rsp, %rbp\n"
-    "andq $-16, %rsp\n"
-    "movq %r12, %rdi\n"
-    "movq %r13, %rsi\n"
-    "movq %r14, %rdx\n"
-    "call STUB_OPT\n"
-    "movq %rdx, %r14\n"
-    "movq %rbp, %rsp\n"
-    "popq %rbp\n"
-    "ret\n")

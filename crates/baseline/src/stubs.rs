@@ -29,13 +29,6 @@ pub struct Stubs {
     places: [u32; 4],
 }
 
-/// What stands in front of optimized code: the way in from native code. The distance to the code goes where the second part says.
-pub fn optimized_entry() -> (&'static [u8], usize) {
-    let stencil = family::OPT_ENTRY.at([]);
-    let place = stencil.holes().find(|h| h.kind == HoleKind::StubOpt).map_or(0, |h| h.offset);
-    (stencil.code().0, place)
-}
-
 impl Stubs {
     /// Where a stub begins.
     pub fn place(&self, stub: Stub) -> u32 {
@@ -109,28 +102,6 @@ impl Default for Stubs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_way_into_optimized_code() {
-        let (text, place) = optimized_entry();
-        let before = [
-            0x55, // push rbp
-            0x48, 0x89, 0xE5, // mov rbp, rsp
-            0x48, 0x83, 0xE4, 0xF0, // and rsp, -16
-            0x4C, 0x89, 0xE7, // mov rdi, r12
-            0x4C, 0x89, 0xEE, // mov rsi, r13
-            0x4C, 0x89, 0xF2, // mov rdx, r14
-            0xE8, // call
-        ];
-        let behind = [
-            0x49, 0x89, 0xD6, // mov r14, rdx
-            0x48, 0x89, 0xEC, // mov rsp, rbp
-            0x5D, // pop rbp
-            0xC3, // ret
-        ];
-        assert_eq!(text[..place], before);
-        assert_eq!(text[place + 4..], behind);
-    }
 
     #[test]
     fn stubs_stand_apart_and_refer_to_each_other() {

@@ -37,7 +37,6 @@ const CONTROL: &[(&str, &str)] = &[
     ("CALL_STATIC", "calls through the function table: `execution.rs`"),
     ("EXIT_THUNK", "goes to a stub: every side exit of `loops.rs`"),
     ("RETURN_THUNK", "goes to a stub: `execution.rs`, returns into frames of the interpreter"),
-    ("OPT_ENTRY", "the way into optimized code: everything that runs in tier 2"),
     ("ROUTINE", "calls a routine through a thunk: `loops.rs`"),
     ("ROUTINE_BRANCH", "calls a routine through a thunk: `execution.rs`"),
     ("ROUTINE_CALL", "calls a routine and then a function: dynamic calls in `loops.rs`"),

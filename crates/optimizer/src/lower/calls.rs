@@ -419,12 +419,7 @@ impl Lowering<'_, '_> {
         let fast = self.b.create_block();
         self.b.ins().brif(flags, slow, &[], fast, &[]);
         self.b.switch_to_block(fast);
-        match self.kept {
-            Some(_) => self.leave_loop(bits),
-            None => {
-                self.b.ins().return_(v.as_slice());
-            }
-        }
+        self.b.ins().return_(v.as_slice());
         self.b.switch_to_block(slow);
         let entry = self.entry_of(self.index);
         let stub = self.stub(Stub::Return);
@@ -432,22 +427,8 @@ impl Lowering<'_, '_> {
         let call = self.b.ins().call(stub, &[self.ctx, self.fp, budget, entry, bits]);
         let results = self.b.inst_results(call).to_vec();
         self.set_budget(results[1]);
-        match self.kept {
-            Some(_) => self.leave_loop(results[0]),
-            None => {
-                let result = ty.map(|ty| self.of_bits(ty, results[0]));
-                self.b.ins().return_(result.as_slice());
-            }
-        }
-    }
-
-    /// Returns from a loop's code.
-    pub(super) fn leave_loop(&mut self, bits: clif::Value) {
-        let budget = self.budget();
-        if let Some(kept) = self.kept {
-            self.b.ins().set_pinned_reg(kept);
-        }
-        self.b.ins().return_(&[bits, budget]);
+        let result = ty.map(|ty| self.of_bits(ty, results[0]));
+        self.b.ins().return_(result.as_slice());
     }
 
     /// The budget. It has a register of its own, since all loops, calls and exits take part in it, and a register allocator that

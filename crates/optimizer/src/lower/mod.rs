@@ -1,8 +1,8 @@
 //! From SSA to machine code by Cranelift.
 //!
-//! Every function becomes a *body*, which takes context, frame, budget and the arguments in registers and gives result and budget; and
-//! an *entry* around it, which has the same frame in memory as the other tiers. A loop that is compiled alone has no arguments and
-//! is its own entry.
+//! Every function becomes a *body*, which takes context, frame and the arguments in registers and gives the result. A loop that is
+//! compiled alone has no arguments: it finds what it needs in the frame. How native code comes into a body is the business of the
+//! baseline compiler (`optimized_entry`), which [`Machine`] tells where the arguments stand.
 //!
 //! **Frames.** Guest frames are the truth at every call: before it, what the interpreter would find in the frames ([`StateData`]) is
 //! stored, headers of inlined frames included, so that native frames may be given up whenever something leaves. So no
@@ -16,7 +16,7 @@
 //!
 //! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 //!
-//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
+//! Here are bodies, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
 //! remainders, `code.rs` runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
 
 mod calls;
@@ -121,8 +121,6 @@ struct Lowering<'a, 'f> {
     bools: SecondaryMap<Value, Option<clif::Value>>,
     vars: SecondaryMap<Value, Option<Variable>>,
     blocks: SecondaryMap<Block, Option<clif::Block>>,
-    /// What was in the register of the budget where a loop was entered, and is to be there again.
-    kept: Option<clif::Value>,
     ctx: clif::Value,
     fp: clif::Value,
     /// What root-relative slots hold.
@@ -179,22 +177,16 @@ fn clif_type(ty: Type) -> clif::Type {
 }
 
 /// The signature of a body: context and frame, then arguments, and the result. The budget is in the pinned register, which C
-/// keeps. A loop takes the budget, too, and gives it with the bits of the result, as entries do.
-fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> clif::Signature {
-    let mut signature = clif::Signature::new(call);
-    for _ in 0..if func.osr.is_some() { 3 } else { 2 } {
-        signature.params.push(clif::AbiParam::new(types::I64));
-    }
+/// keeps.
+fn body_signature(func: &Function) -> clif::Signature {
+    let mut signature = clif::Signature::new(BODY);
+    signature.params.extend([clif::AbiParam::new(types::I64); 2]);
     if func.osr.is_none() {
         for &param in &func.blocks[func.entry()].params {
             signature.params.push(clif::AbiParam::new(clif_type(func.ty(param))));
         }
     }
-    if func.osr.is_some() {
-        signature.returns.extend([clif::AbiParam::new(types::I64); 2]);
-    } else if let Some(ty) = func.result {
-        signature.returns.push(clif::AbiParam::new(clif_type(ty)));
-    }
+    signature.returns.extend(func.result.map(|ty| clif::AbiParam::new(clif_type(ty))));
     signature
 }
 
@@ -219,17 +211,12 @@ fn body(
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
 ) -> Body {
-    target.signature = body_signature(func, if func.osr.is_some() { CALL } else { BODY });
+    target.signature = body_signature(func);
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
-    // A loop is entered from C; functions are behind an entry.
-    let kept = func.osr.is_some().then(|| b.ins().get_pinned_reg(types::I64));
-    if kept.is_some() {
-        b.ins().set_pinned_reg(params[2]);
-    }
     let slots = func
         .states
         .values()
@@ -250,7 +237,6 @@ fn body(
         bools: SecondaryMap::new(),
         vars: SecondaryMap::new(),
         blocks: SecondaryMap::new(),
-        kept,
         ctx: params[0],
         fp: params[1],
         held: vec![Held::Unknown; slots as usize],
@@ -361,54 +347,6 @@ fn needs_room(func: &Function, inst: Inst) -> bool {
         Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].kind == RoutineKind::Call),
         op => op.info().calls,
     }
-}
-
-/// Builds the entry of a function: arguments from the frame, the body, the result's bits.
-fn entry(
-    func: &Function,
-    target: &mut clif::Function,
-    context: &mut FunctionBuilderContext,
-    config: TargetFrontendConfig,
-) {
-    let mut signature = clif::Signature::new(CALL);
-    for _ in 0..3 {
-        signature.params.push(clif::AbiParam::new(types::I64));
-    }
-    for _ in 0..2 {
-        signature.returns.push(clif::AbiParam::new(types::I64));
-    }
-    target.signature = signature;
-    let mut b = FunctionBuilder::new(target, context);
-    let block = b.create_block();
-    b.append_block_params_for_function_params(block);
-    b.switch_to_block(block);
-    let (ctx, fp, budget) = (b.block_params(block)[0], b.block_params(block)[1], b.block_params(block)[2]);
-    let kept = b.ins().get_pinned_reg(types::I64);
-    b.ins().set_pinned_reg(budget);
-    let mut arguments = vec![ctx, fp];
-    for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
-        arguments.push(b.ins().load(clif_type(func.ty(param)), trusted(), fp, slot as i32 * 8));
-    }
-    let signature = b.import_signature(body_signature(func, BODY));
-    let name = b.func.declare_imported_user_function(clif::UserExternalName { namespace: OWN, index: 0 });
-    let body = b.import_function(clif::ExtFuncData {
-        name: clif::ExternalName::user(name),
-        signature,
-        colocated: true,
-        patchable: false,
-    });
-    let call = b.ins().call(body, &arguments);
-    let results = b.inst_results(call).to_vec();
-    let bits = match (func.result, results.as_slice()) {
-        (Some(Type::Float), [v]) => b.ins().bitcast(types::I64, MemFlagsData::new(), *v),
-        (Some(_), [v]) => *v,
-        _ => b.ins().iconst(types::I64, cells::Value::NIL.bits() as i64),
-    };
-    let budget = b.ins().get_pinned_reg(types::I64);
-    b.ins().set_pinned_reg(kept);
-    b.ins().return_(&[bits, budget]);
-    b.seal_all_blocks();
-    b.finalize(config);
 }
 
 impl Lowering<'_, '_> {

@@ -16,7 +16,7 @@ use crate::tiers::optimized::{self, Background, Done, Inbox, Job, OptimizedCode}
 
 /// Functions take whole cache lines, so all begin at the start of one: in the middle of a line the same code of fib took a
 /// seventh longer on Zen 5.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// The machine code of one function, shared by the instances of an engine.
 #[derive(Debug)]
@@ -102,9 +102,9 @@ impl Memory {
         modules: &[Arc<LinkedModule>],
         code: impl Fn(u32) -> Option<usize>,
     ) -> Option<OptimizedCode> {
-        let mut machine = done.machine.ok()?;
-        let thunk = upshift_baseline::optimized_entry();
-        let len = (thunk.0.len().next_multiple_of(LINE) + machine.text.len()).next_multiple_of(LINE);
+        let machine = done.machine.ok()?;
+        let entry = optimized::way_in(&machine);
+        let len = (entry.text.len().next_multiple_of(LINE) + machine.text.len()).next_multiple_of(LINE);
         if self.memory.used() + len > cap + self.block.len().next_multiple_of(16) {
             return None;
         }
@@ -120,7 +120,7 @@ impl Memory {
             };
             self.block.offset() + place as usize
         };
-        let (text, body) = optimized::link(&mut machine, thunk, block.offset(), stub, code)?;
+        let (text, body) = optimized::link(&machine, entry, block.offset(), stub, code)?;
         if !block.write(0, &text) {
             return None;
         }
