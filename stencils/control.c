@@ -250,18 +250,19 @@ ASM(stub_opt_call,
     "movl %r8d, %eax\n"
     "call *%rcx\n"
     "movq %r14, %rdx\n" RESTORE "ret\n")
-/* Leaves: context, status, budget. */
+/* The next two have the budget in r15, as optimized code has it: what does not come back need not hand it over. */
+/* Leaves: context, status. */
 ASM(stub_opt_leave,
     "movq %rdi, %r12\n"
-    "movq %rdx, %r14\n"
+    "movq %r15, %r14\n"
     "movl %esi, %eax\n"
     "jmp STUB_LEAVE\n")
-/* Leaves at an exit: context, frame, budget, the exit. */
+/* Leaves at an exit: context, frame, the exit. */
 ASM(stub_opt_exit,
     "movq %rdi, %r12\n"
-    "movq %rdx, %r14\n"
+    "movq %r15, %r14\n"
     "movq %rsi, " TEXT(CTX_FP) "(%r12)\n"
-    "movq %rcx, " TEXT(CTX_RESULT) "(%r12)\n"
+    "movq %rdx, " TEXT(CTX_RESULT) "(%r12)\n"
     LEAVE(STATUS_DEOPT))
 /* The slow half of returns: context, frame, budget, entry, result -> result, budget. */
 ASM(stub_opt_return,
@@ -280,8 +281,9 @@ ASM(stub_opt_return,
     "ret\n"
     "1: movq %rdx, %r14\n"
     "jmp STUB_LEAVE\n")
-/* Slow paths that keep every register, so that nothing is spilled where they are not taken: (context, three arguments, address).
- * The first leaves where the function answers with a status other than 0, the budget being in the context. */
+/* Slow paths that keep every register, so that nothing is spilled where they are not taken: context, two arguments, where the
+ * function stands in the table of routines (in bytes), a third argument. The first hands the budget over through the context, in
+ * r15 as it is, and leaves where the function answers with a status other than 0. */
 #define KEEP                                                                                                           \
     "pushq %rax\npushq %rcx\npushq %rdx\npushq %rsi\npushq %rdi\npushq %r8\npushq %r9\npushq %r10\npushq %r11\n"              \
     "subq $256, %rsp\n"                                                                                                \
@@ -296,12 +298,16 @@ ASM(stub_opt_return,
     "movups 192(%rsp), %xmm12\nmovups 208(%rsp), %xmm13\nmovups 224(%rsp), %xmm14\nmovups 240(%rsp), %xmm15\n"          \
     "addq $256, %rsp\n"                                                                                                \
     "popq %r11\npopq %r10\npopq %r9\npopq %r8\npopq %rdi\npopq %rsi\npopq %rdx\npopq %rcx\npopq %rax\n"
+#define CALL_TABLE "addq " TEXT(CTX_ROUTINES) "(%rdi), %rcx\nmovq %rcx, %rax\nmovq %r8, %rcx\ncall *(%rax)\n"
 ASM(stub_opt_slow,
     KEEP
-    "call *%r8\n"
+    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"
+    CALL_TABLE
     "testl %eax, %eax\n"
-    "jne 1f\n" UNKEEP "ret\n"
+    "jne 1f\n" UNKEEP
+    "movq " TEXT(CTX_BUDGET) "(%rdi), %r15\n"
+    "ret\n"
     "1: movq 288(%rsp), %r12\n"
     "movq " BUDGET ", %r14\n"
     "jmp STUB_LEAVE\n")
-ASM(stub_opt_quiet, KEEP "call *%r8\n" UNKEEP "ret\n")
+ASM(stub_opt_quiet, KEEP CALL_TABLE UNKEEP "ret\n")

@@ -15,16 +15,17 @@ pub struct Stubs {
     /// `extern "sysv64" fn(context, frame of the callee, budget, address, number of the callee) -> (bits, budget)`: native code,
     /// called from optimized code.
     pub call: u32,
-    /// `extern "sysv64" fn(context, status, budget) -> !`.
+    /// `extern "sysv64" fn(context, status) -> !`, with the budget in r15.
     pub leave: u32,
-    /// `extern "sysv64" fn(context, frame, budget, exit) -> !`: leaves with the exit as the context's result.
+    /// `extern "sysv64" fn(context, frame, exit) -> !`, with the budget in r15: leaves with the exit as the context's result.
     pub deopt: u32,
     /// `extern "sysv64" fn(context, frame, budget, entry, bits) -> (bits, budget)`: a return with flags.
     pub slow_return: u32,
-    /// Keeps every register: `fn(context, three arguments, address)`, which leaves where the function answers with a status that is
-    /// not 0, the budget being in the context.
+    /// Keeps every register but r15, which has the budget: `fn(context, argument, argument, routine, argument)`. Calls a function of the
+    /// context's table, which stands there so many bytes from the start, with context and arguments, and leaves where it answers
+    /// with a status that is not 0.
     pub slow: u32,
-    /// Likewise, without an answer.
+    /// Likewise, without an answer, and without the budget.
     pub quiet: u32,
     places: [u32; 4],
 }

@@ -16,7 +16,7 @@ pub const CODE: usize = 169572;
 /// The number of stencils.
 pub const COUNT: usize = 13645;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x5d2fc60dfd4232e9;
+pub const HASH: u64 = 0xad4d5bd4e25174b1;
 /// The layout that the sources were compiled for.
 pub const LAYOUT: u64 = 0x40e2218e5240cfd8;
 /// The compiler.

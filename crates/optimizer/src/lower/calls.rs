@@ -118,11 +118,10 @@ impl Lowering<'_, '_> {
         let written = self.written(state);
         let id = self.exit_state(state, Reason::Region, &written);
         let id = self.iconst(id);
-        let table = self.load64(self.ctx, offset_of!(Context, routines));
-        let address = self.load64(table, (Routine::ALL.len() + Helper::ALL.len()) * 8);
-        let stub = self.stub(Stub::Slow);
-        self.b.ins().call(stub, &[self.ctx, self.fp, id, id, address]);
-        self.reload_budget();
+        // The driver's, behind all helpers.
+        let routine = self.iconst((Routine::ALL.len() + Helper::ALL.len()) as i64 * 8);
+        let stub = self.stub(Stub::Poll);
+        self.b.ins().call(stub, &[self.ctx, self.fp, id, routine]);
         self.b.ins().jump(block, &args);
         if next.is_none() {
             self.b.switch_to_block(block);
@@ -337,15 +336,13 @@ impl Lowering<'_, '_> {
         self.set_budget(budget);
     }
 
-    /// What a routine takes for the instruction of a state, and its address.
-    fn routine_call(&mut self, state: State, routine: u32) -> ([clif::Value; 4], clif::Value) {
+    /// What a routine takes for the instruction of a state.
+    fn routine_args(&mut self, state: State) -> [clif::Value; 4] {
         let st = &self.func.states[state];
         let frame = self.address(st.base);
         let pc = self.code_at(st.function, st.word);
         let entry = self.entry_of(st.function);
-        let table = self.load64(self.ctx, offset_of!(Context, routines));
-        let address = self.load64(table, routine as usize * 8);
-        ([self.ctx, frame, pc, entry], address)
+        [self.ctx, frame, pc, entry]
     }
 
     /// Calls a routine for the instruction of a state; gives the status.
@@ -353,7 +350,9 @@ impl Lowering<'_, '_> {
         if calls {
             self.save_budget();
         }
-        let (args, address) = self.routine_call(state, routine);
+        let args = self.routine_args(state);
+        let table = self.load64(self.ctx, offset_of!(Context, routines));
+        let address = self.load64(table, routine as usize * 8);
         let mut signature = clif::Signature::new(CALL);
         signature.params.extend([clif::AbiParam::new(types::I64); 4]);
         signature.returns.push(clif::AbiParam::new(types::I32));
@@ -373,10 +372,10 @@ impl Lowering<'_, '_> {
 
     /// Calls a routine that neither calls nor branches, on a way that is seldom taken: it keeps all registers, and leaves by itself.
     pub(super) fn slow_routine(&mut self, state: State, routine: u32) {
-        self.save_budget();
-        let ([ctx, frame, pc, entry], address) = self.routine_call(state, routine);
+        let [ctx, frame, pc, entry] = self.routine_args(state);
+        let routine = self.iconst(i64::from(routine) * 8);
         let stub = self.stub(Stub::Slow);
-        self.b.ins().call(stub, &[ctx, frame, pc, entry, address]);
+        self.b.ins().call(stub, &[ctx, frame, pc, routine, entry]);
     }
 
     /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.

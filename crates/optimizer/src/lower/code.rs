@@ -24,6 +24,8 @@ pub enum Stub {
     Return,
     /// A slow path that keeps all registers and may leave.
     Slow,
+    /// The same with one argument less.
+    Poll,
     /// A slow path that keeps all registers.
     Quiet,
 }
@@ -250,6 +252,7 @@ impl Compiler {
                     2 => Stub::Exit,
                     3 => Stub::Return,
                     4 => Stub::Slow,
+                    5 => Stub::Poll,
                     _ => Stub::Quiet,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),

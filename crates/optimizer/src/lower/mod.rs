@@ -142,7 +142,7 @@ struct Lowering<'a, 'f> {
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 6],
+    stubs: [Option<clif::FuncRef>; 7],
     own: Option<clif::FuncRef>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
@@ -251,7 +251,7 @@ fn body(
         index,
         header,
         signatures: HashMap::new(),
-        stubs: [None; 6],
+        stubs: [None; 7],
         own: None,
         unmoved: HashMap::new(),
         before: Vec::new(),
@@ -537,21 +537,19 @@ impl Lowering<'_, '_> {
         if let Some(f) = self.stubs[stub as usize] {
             return f;
         }
-        let int = |n| vec![Type::Int; n];
-        let (params, returns) = match stub {
-            Stub::Call => (int(5), int(2)),
-            Stub::Leave => (int(3), int(0)),
-            Stub::Exit => (int(4), int(0)),
-            Stub::Return => (int(5), int(2)),
-            Stub::Slow | Stub::Quiet => (int(5), int(0)),
+        // What does not come back keeps all registers, too, as far as the register allocator is concerned, which has less to do then.
+        let keep = cranelift_codegen::isa::CallConv::PreserveAll;
+        let (params, returns, call) = match stub {
+            Stub::Call | Stub::Return => (5, 2, CALL),
+            Stub::Leave => (2, 0, keep),
+            Stub::Exit => (3, 0, keep),
+            Stub::Poll => (4, 0, keep),
+            Stub::Slow | Stub::Quiet => (5, 0, keep),
         };
-        let signature = if matches!(stub, Stub::Slow | Stub::Quiet) {
-            let mut signature = clif::Signature::new(cranelift_codegen::isa::CallConv::PreserveAll);
-            signature.params.extend([clif::AbiParam::new(types::I64); 5]);
-            self.b.import_signature(signature)
-        } else {
-            self.signature(&params, &returns, CALL)
-        };
+        let mut signature = clif::Signature::new(call);
+        signature.params.resize(params, clif::AbiParam::new(types::I64));
+        signature.returns.resize(returns, clif::AbiParam::new(types::I64));
+        let signature = self.b.import_signature(signature);
         let f = self.external(STUBS, stub as u32, signature);
         self.stubs[stub as usize] = Some(f);
         f
@@ -560,8 +558,7 @@ impl Lowering<'_, '_> {
     /// Leaves with a status.
     fn leave(&mut self, status: clif::Value) {
         let stub = self.stub(Stub::Leave);
-        let budget = self.budget();
-        self.b.ins().call(stub, &[self.ctx, status, budget]);
+        self.b.ins().call(stub, &[self.ctx, status]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
 
@@ -959,10 +956,9 @@ impl Lowering<'_, '_> {
                     self.b.ins().brif(bit, slow, &[], next, &[]);
                     self.b.switch_to_block(slow);
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
-                    let table = self.load64(self.ctx, offset_of!(Context, routines));
-                    let address = self.load64(table, (Routine::ALL.len() + helper as usize) * 8);
+                    let helper = self.iconst(helper_place(helper));
                     let stub = self.stub(Stub::Quiet);
-                    self.b.ins().call(stub, &[self.ctx, object, slot, slot, address]);
+                    self.b.ins().call(stub, &[self.ctx, object, slot, helper, slot]);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);
                 }
@@ -1150,6 +1146,11 @@ impl Lowering<'_, '_> {
         let end = self.iconst((cells::ADDRESS_END - 1) as i64);
         self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
     }
+}
+
+/// Where a helper stands in the table of routines, in bytes.
+fn helper_place(helper: Helper) -> i64 {
+    (Routine::ALL.len() + helper as usize) as i64 * 8
 }
 
 /// The size of an object with so many words behind its first.

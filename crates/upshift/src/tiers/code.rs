@@ -115,7 +115,7 @@ impl Memory {
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
                 OptStub::Return => self.stubs.slow_return,
-                OptStub::Slow => self.stubs.slow,
+                OptStub::Slow | OptStub::Poll => self.stubs.slow,
                 OptStub::Quiet => self.stubs.quiet,
             };
             self.block.offset() + place as usize
