@@ -12,18 +12,20 @@ pub struct Stubs {
     pub enter: u32,
     /// The entry of functions without machine code.
     pub uncompiled: u32,
-    /// `extern "sysv64" fn(context, frame of the callee, budget, address, number of the callee) -> (bits, budget)`: native code,
-    /// called from optimized code.
+    /// `extern "sysv64" fn(context, frame of the callee, number of the callee) -> bits`, as all that follow with the budget in r15:
+    /// native code, called from optimized code.
     pub call: u32,
-    /// `extern "sysv64" fn(context, status) -> !`, with the budget in r15.
+    /// `extern "sysv64" fn(context, status) -> !`.
     pub leave: u32,
-    /// `extern "sysv64" fn(context, frame, exit) -> !`, with the budget in r15: leaves with the exit as the context's result.
+    /// `extern "sysv64" fn(context, frame, exit) -> !`: leaves with the exit as the context's result.
     pub deopt: u32,
-    /// `extern "sysv64" fn(context, frame, budget, entry, bits) -> (bits, budget)`: a return with flags.
+    /// `extern "sysv64" fn(context, frame, entry, bits) -> bits`: a return with flags.
     pub slow_return: u32,
-    /// Keeps every register but r15, which has the budget: `fn(context, argument, argument, routine, argument)`. Calls a function of the
-    /// context's table, which stands there so many bytes from the start, with context and arguments, and leaves where it answers
-    /// with a status that is not 0.
+    /// `extern "sysv64" fn(context, argument, argument, routine, argument)`. Calls a function of the context's table, which stands there
+    /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. The
+    /// function does not touch the budget.
+    pub run: u32,
+    /// The same, for functions that may, and all other registers are kept.
     pub slow: u32,
     /// Likewise, without an answer, and without the budget.
     pub quiet: u32,
@@ -46,6 +48,7 @@ impl Stubs {
             leave: 0,
             deopt: 0,
             slow_return: 0,
+            run: 0,
             slow: 0,
             quiet: 0,
             places: [0; 4],
@@ -72,6 +75,7 @@ impl Stubs {
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
         stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
+        stubs.run = add(&mut stubs.text, family::STUB_OPT_RUN.at([]));
         stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
         for (at, kind) in holes {

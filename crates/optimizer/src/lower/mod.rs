@@ -111,6 +111,11 @@ const STABLE: usize = 4_000;
 const FIRST: usize = 3;
 /// Virtual objects that were made where frames are written.
 type Made = Vec<(Value, clif::Value)>;
+/// Constants that charges and frames need again and again: they are made once, since Cranelift makes them anew in each block that uses
+/// them anyway.
+const CONSTANTS: [i64; 4] = [0, -1, i32::MAX as i64, POLL];
+/// Where the driver's poll stands in the table of routines, in bytes: behind all helpers.
+const POLL: i64 = (Routine::ALL.len() + Helper::ALL.len()) as i64 * 8;
 
 struct Lowering<'a, 'f> {
     facts: &'a dyn Facts,
@@ -142,8 +147,10 @@ struct Lowering<'a, 'f> {
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 7],
+    stubs: [Option<clif::FuncRef>; 8],
     own: Option<clif::FuncRef>,
+    /// [`CONSTANTS`], at the start.
+    constants: [Option<clif::Value>; CONSTANTS.len()],
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
@@ -251,7 +258,8 @@ fn body(
         index,
         header,
         signatures: HashMap::new(),
-        stubs: [None; 7],
+        stubs: [None; 8],
+        constants: [const { None }; CONSTANTS.len()],
         own: None,
         unmoved: HashMap::new(),
         before: Vec::new(),
@@ -264,6 +272,9 @@ fn body(
         place: None,
         positions: Vec::new(),
     };
+    for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
+        *place = Some(l.b.ins().iconst(types::I64, v));
+    }
     l.declare_moved();
     l.find_unmoved();
     for &block in &func.layout {
@@ -474,7 +485,8 @@ impl Lowering<'_, '_> {
     }
 
     fn iconst(&mut self, v: i64) -> clif::Value {
-        self.b.ins().iconst(types::I64, v)
+        let known = CONSTANTS.iter().position(|&c| c == v).and_then(|i| self.constants[i]);
+        known.unwrap_or_else(|| self.b.ins().iconst(types::I64, v))
     }
 
     fn load64(&mut self, base: clif::Value, offset: usize) -> clif::Value {
@@ -540,7 +552,9 @@ impl Lowering<'_, '_> {
         // What does not come back keeps all registers, too, as far as the register allocator is concerned, which has less to do then.
         let keep = cranelift_codegen::isa::CallConv::PreserveAll;
         let (params, returns, call) = match stub {
-            Stub::Call | Stub::Return => (5, 2, CALL),
+            Stub::Call => (3, 1, CALL),
+            Stub::Return => (4, 1, CALL),
+            Stub::Run => (5, 0, CALL),
             Stub::Leave => (2, 0, keep),
             Stub::Exit => (3, 0, keep),
             Stub::Poll => (4, 0, keep),
