@@ -241,47 +241,50 @@ ASM(stub_return,
 
 #define SAVE "pushq %rbp\npushq %rbx\npushq %r12\npushq %r13\npushq %r14\npushq %r15\n"
 #define RESTORE "popq %r15\npopq %r14\npopq %r13\npopq %r12\npopq %rbx\npopq %rbp\n"
-/* Calls native code: context, the callee's frame, budget, address, the callee's number -> the result's bits, budget. */
+/* The stubs have the budget in r15, as optimized code has it: nobody hands it over. */
+/* Calls native code: context, the callee's frame, its number -> the result's bits. What SAVE pushes last is the budget. */
 ASM(stub_opt_call,
     SAVE
     "movq %rdi, %r12\n"
     "movq %rsi, %r13\n"
-    "movq %rdx, %r14\n"
-    "movl %r8d, %eax\n"
-    "call *%rcx\n"
-    "movq %r14, %rdx\n" RESTORE "ret\n")
-/* Leaves: context, status, budget. */
+    "movq %r15, %r14\n"
+    "movl %edx, %eax\n"
+    "movq %rax, %rcx\n"
+    "shlq $" TEXT(FUNCTION_SHIFT) ", %rcx\n"
+    "addq " TEXT(CTX_FUNCTIONS) "(%r12), %rcx\n"
+    "call *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"
+    "movq %r14, (%rsp)\n" RESTORE "ret\n")
+/* Leaves: context, status. */
 ASM(stub_opt_leave,
     "movq %rdi, %r12\n"
-    "movq %rdx, %r14\n"
+    "movq %r15, %r14\n"
     "movl %esi, %eax\n"
     "jmp STUB_LEAVE\n")
-/* Leaves at an exit: context, frame, budget, the exit. */
+/* Leaves at an exit: context, frame, the exit. */
 ASM(stub_opt_exit,
     "movq %rdi, %r12\n"
-    "movq %rdx, %r14\n"
+    "movq %r15, %r14\n"
     "movq %rsi, " TEXT(CTX_FP) "(%r12)\n"
-    "movq %rcx, " TEXT(CTX_RESULT) "(%r12)\n"
+    "movq %rdx, " TEXT(CTX_RESULT) "(%r12)\n"
     LEAVE(STATUS_DEOPT))
-/* The slow half of returns: context, frame, budget, entry, result -> result, budget. */
+/* The slow half of returns: context, frame, entry, result -> result. */
 ASM(stub_opt_return,
     "pushq %r12\n"
     "movq %rdi, %r12\n"
-    "movq %rdx, " BUDGET "\n"
-    "movq %rcx, %rdx\n"
-    "movq %r8, %rcx\n"
+    "movq %r15, " BUDGET "\n"
     "movq " TEXT(CTX_ROUTINES) "(%r12), %rax\n"
     "call *" TEXT(ROUTINE_RETURN) "(%rax)\n"
-    "movq " BUDGET ", %rdx\n"
+    "movq " BUDGET ", %r15\n"
     "testl %eax, %eax\n"
     "jne 1f\n"
     "movq " TEXT(CTX_RESULT) "(%r12), %rax\n"
     "popq %r12\n"
     "ret\n"
-    "1: movq %rdx, %r14\n"
+    "1: movq %r15, %r14\n"
     "jmp STUB_LEAVE\n")
-/* Slow paths that keep every register, so that nothing is spilled where they are not taken: (context, three arguments, address).
- * The first leaves where the function answers with a status other than 0, the budget being in the context. */
+/* Slow paths that keep every register, so that nothing is spilled where they are not taken: context, two arguments, where the
+ * function stands in the table of routines (in bytes), a third argument. The first hands the budget over through the context, in
+ * r15 as it is, and leaves where the function answers with a status other than 0. */
 #define KEEP                                                                                                           \
     "pushq %rax\npushq %rcx\npushq %rdx\npushq %rsi\npushq %rdi\npushq %r8\npushq %r9\npushq %r10\npushq %r11\n"              \
     "subq $256, %rsp\n"                                                                                                \
@@ -296,26 +299,26 @@ ASM(stub_opt_return,
     "movups 192(%rsp), %xmm12\nmovups 208(%rsp), %xmm13\nmovups 224(%rsp), %xmm14\nmovups 240(%rsp), %xmm15\n"          \
     "addq $256, %rsp\n"                                                                                                \
     "popq %r11\npopq %r10\npopq %r9\npopq %r8\npopq %rdi\npopq %rsi\npopq %rdx\npopq %rcx\npopq %rax\n"
+#define CALL_TABLE "addq " TEXT(CTX_ROUTINES) "(%rdi), %rcx\nmovq %rcx, %rax\nmovq %r8, %rcx\ncall *(%rax)\n"
+/* The same arguments, for a routine that does not touch the budget, as C calls: leaves where it answers with a status other than 0. */
+ASM(stub_opt_run,
+    "pushq %rdi\n" CALL_TABLE
+    "popq %rdi\n"
+    "testl %eax, %eax\n"
+    "jne 1f\n"
+    "ret\n"
+    "1: movq %rdi, %r12\n"
+    "movq %r15, %r14\n"
+    "jmp STUB_LEAVE\n")
 ASM(stub_opt_slow,
     KEEP
-    "call *%r8\n"
+    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"
+    CALL_TABLE
     "testl %eax, %eax\n"
-    "jne 1f\n" UNKEEP "ret\n"
+    "jne 1f\n" UNKEEP
+    "movq " TEXT(CTX_BUDGET) "(%rdi), %r15\n"
+    "ret\n"
     "1: movq 288(%rsp), %r12\n"
     "movq " BUDGET ", %r14\n"
     "jmp STUB_LEAVE\n")
-ASM(stub_opt_quiet, KEEP "call *%r8\n" UNKEEP "ret\n")
-/* From native code into optimized code, in front of each function: STUB_OPT is where that begins. Native frames are not
- * aligned, so it aligns. */
-ASM(opt_entry,
-    "pushq %rbp\n"
-    "movq %rsp, %rbp\n"
-    "andq $-16, %rsp\n"
-    "movq %r12, %rdi\n"
-    "movq %r13, %rsi\n"
-    "movq %r14, %rdx\n"
-    "call STUB_OPT\n"
-    "movq %rdx, %r14\n"
-    "movq %rbp, %rsp\n"
-    "popq %rbp\n"
-    "ret\n")
+ASM(stub_opt_quiet, KEEP CALL_TABLE UNKEEP "ret\n")

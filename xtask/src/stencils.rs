@@ -89,7 +89,6 @@ const HOLES: &[(&str, Hole)] = &[
     ("STUB_ROUTINE", Hole::Jump),
     ("STUB_EXIT", Hole::Jump),
     ("STUB_RETURN", Hole::Jump),
-    ("STUB_OPT", Hole::Jump),
     // Between the two parts of a stencil; the addend is the offset in the other part.
     ("HOT_PART", Hole::Jump),
     ("COLD_PART", Hole::Jump),

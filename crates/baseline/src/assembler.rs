@@ -333,7 +333,7 @@ impl Assembler {
             HoleKind::StubExit => self.stubs.push((position, Stub::Exit)),
             HoleKind::StubReturn => self.stubs.push((position, Stub::Return)),
             // Inside stencils only; `parts` handles these.
-            HoleKind::Cont | HoleKind::HotPart | HoleKind::ColdPart | HoleKind::StubOpt => {
+            HoleKind::Cont | HoleKind::HotPart | HoleKind::ColdPart => {
                 debug_assert!(false, "a hole of the hot part that is none")
             }
         }

@@ -10,6 +10,7 @@
 //! * `regs.rs`: which frame slots are in machine registers at a point of the code.
 //! * `assembler.rs`: copying, holes, labels, the cold part.
 //! * `compile.rs`: one arm per op.
+//! * `entry.rs`: the way from this code into optimized code.
 //!
 //! What machine code relies on is in `docs/architecture.md`, "Machine code". After the idea of Xu and Kjolstad, "Copy-and-Patch
 //! Compilation" (OOPSLA 2021), and for the registers after V8's Liftoff.
@@ -20,11 +21,13 @@ pub const SUPPORTED: bool = cfg!(all(target_arch = "x86_64", unix, not(miri)));
 mod analysis;
 mod assembler;
 mod compile;
+mod entry;
 mod regs;
 mod stubs;
 pub mod table;
 
 pub use assembler::{Machine, Stub, Way};
 pub use compile::{Facts, Input, Scratch, TooLarge, compile};
-pub use stubs::{Stubs, optimized_entry};
+pub use entry::{Bank, Entry, optimized_entry};
+pub use stubs::Stubs;
 pub use upshift_runtime::routine::Routine;

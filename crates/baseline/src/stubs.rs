@@ -12,28 +12,24 @@ pub struct Stubs {
     pub enter: u32,
     /// The entry of functions without machine code.
     pub uncompiled: u32,
-    /// `extern "sysv64" fn(context, frame of the callee, budget, address, number of the callee) -> (bits, budget)`: native code,
-    /// called from optimized code.
+    /// `extern "sysv64" fn(context, frame of the callee, number of the callee) -> bits`, as all that follow with the budget in r15:
+    /// native code, called from optimized code.
     pub call: u32,
-    /// `extern "sysv64" fn(context, status, budget) -> !`.
+    /// `extern "sysv64" fn(context, status) -> !`.
     pub leave: u32,
-    /// `extern "sysv64" fn(context, frame, budget, exit) -> !`: leaves with the exit as the context's result.
+    /// `extern "sysv64" fn(context, frame, exit) -> !`: leaves with the exit as the context's result.
     pub deopt: u32,
-    /// `extern "sysv64" fn(context, frame, budget, entry, bits) -> (bits, budget)`: a return with flags.
+    /// `extern "sysv64" fn(context, frame, entry, bits) -> bits`: a return with flags.
     pub slow_return: u32,
-    /// Keeps every register: `fn(context, three arguments, address)`, which leaves where the function answers with a status that is
-    /// not 0, the budget being in the context.
+    /// `extern "sysv64" fn(context, argument, argument, routine, argument)`. Calls a function of the context's table, which stands there
+    /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. The
+    /// function does not touch the budget.
+    pub run: u32,
+    /// The same, for functions that may, and all other registers are kept.
     pub slow: u32,
-    /// Likewise, without an answer.
+    /// Likewise, without an answer, and without the budget.
     pub quiet: u32,
     places: [u32; 4],
-}
-
-/// What stands in front of optimized code: the way in from native code. The distance to the code goes where the second part says.
-pub fn optimized_entry() -> (&'static [u8], usize) {
-    let stencil = family::OPT_ENTRY.at([]);
-    let place = stencil.holes().find(|h| h.kind == HoleKind::StubOpt).map_or(0, |h| h.offset);
-    (stencil.code().0, place)
 }
 
 impl Stubs {
@@ -52,6 +48,7 @@ impl Stubs {
             leave: 0,
             deopt: 0,
             slow_return: 0,
+            run: 0,
             slow: 0,
             quiet: 0,
             places: [0; 4],
@@ -78,6 +75,7 @@ impl Stubs {
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
         stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
+        stubs.run = add(&mut stubs.text, family::STUB_OPT_RUN.at([]));
         stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
         for (at, kind) in holes {
@@ -109,28 +107,6 @@ impl Default for Stubs {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_way_into_optimized_code() {
-        let (text, place) = optimized_entry();
-        let before = [
-            0x55, // push rbp
-            0x48, 0x89, 0xE5, // mov rbp, rsp
-            0x48, 0x83, 0xE4, 0xF0, // and rsp, -16
-            0x4C, 0x89, 0xE7, // mov rdi, r12
-            0x4C, 0x89, 0xEE, // mov rsi, r13
-            0x4C, 0x89, 0xF2, // mov rdx, r14
-            0xE8, // call
-        ];
-        let behind = [
-            0x49, 0x89, 0xD6, // mov r14, rdx
-            0x48, 0x89, 0xEC, // mov rsp, rbp
-            0x5D, // pop rbp
-            0xC3, // ret
-        ];
-        assert_eq!(text[..place], before);
-        assert_eq!(text[place + 4..], behind);
-    }
 
     #[test]
     fn stubs_stand_apart_and_refer_to_each_other() {

@@ -16,7 +16,7 @@ pub const CODE: usize = 167772;
 /// The number of stencils.
 pub const COUNT: usize = 13597;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x6b5d9d5f60cabfc9;
+pub const HASH: u64 = 0xb0d31bcf589967b9;
 /// The layout that the sources were compiled for.
 pub const LAYOUT: u64 = 0x40e2218e5240cfd8;
 /// The compiler.
@@ -31,7 +31,6 @@ pub const MISSING: &[&str] = &[
     "charge",
     "charge_jump",
     "exit_thunk",
-    "opt_entry",
     "result",
     "return_float",
     "return_int",
@@ -53,6 +52,7 @@ pub const MISSING: &[&str] = &[
     "stub_opt_leave",
     "stub_opt_quiet",
     "stub_opt_return",
+    "stub_opt_run",
     "stub_opt_slow",
     "stub_return",
     "stub_routine",
@@ -112,8 +112,6 @@ pub enum HoleKind {
     StubExit,
     /// `STUB_RETURN` in the sources.
     StubReturn,
-    /// `STUB_OPT` in the sources.
-    StubOpt,
     /// `HOT_PART` in the sources.
     HotPart,
     /// `COLD_PART` in the sources.
@@ -147,7 +145,6 @@ impl HoleKind {
         HoleKind::StubRoutine,
         HoleKind::StubExit,
         HoleKind::StubReturn,
-        HoleKind::StubOpt,
         HoleKind::HotPart,
         HoleKind::ColdPart,
     ];

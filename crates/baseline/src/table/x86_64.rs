@@ -16,7 +16,7 @@ pub const CODE: usize = 169590;
 /// The number of stencils.
 pub const COUNT: usize = 13646;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x3823646c51b2808e;
+pub const HASH: u64 = 0x20b6c47e2416999a;
 /// The layout that the sources were compiled for.
 pub const LAYOUT: u64 = 0x40e2218e5240cfd8;
 /// The compiler.
@@ -74,8 +74,6 @@ pub enum HoleKind {
     StubExit,
     /// `STUB_RETURN` in the sources.
     StubReturn,
-    /// `STUB_OPT` in the sources.
-    StubOpt,
     /// `HOT_PART` in the sources.
     HotPart,
     /// `COLD_PART` in the sources.
@@ -109,7 +107,6 @@ impl HoleKind {
         HoleKind::StubRoutine,
         HoleKind::StubExit,
         HoleKind::StubReturn,
-        HoleKind::StubOpt,
         HoleKind::HotPart,
         HoleKind::ColdPart,
     ];
@@ -292,38 +289,38 @@ pub mod family {
     pub const MAP_INT_SET: Family<1> = Family { base: 13520, dims: [7] };
     pub const MAP_STRING_GET: Family<0> = Family { base: 13527, dims: [] };
     pub const MAP_STRING_SET: Family<0> = Family { base: 13528, dims: [] };
-    pub const OPT_ENTRY: Family<0> = Family { base: 13529, dims: [] };
-    pub const RESULT: Family<0> = Family { base: 13530, dims: [] };
-    pub const RETURN_FLOAT: Family<1> = Family { base: 13531, dims: [8] };
-    pub const RETURN_INT: Family<1> = Family { base: 13539, dims: [6] };
-    pub const RETURN_SLOT: Family<0> = Family { base: 13545, dims: [] };
-    pub const RETURN_SUM: Family<0> = Family { base: 13546, dims: [] };
-    pub const RETURN_THUNK: Family<0> = Family { base: 13547, dims: [] };
-    pub const RETURN_VOID: Family<0> = Family { base: 13548, dims: [] };
-    pub const ROUTINE: Family<0> = Family { base: 13549, dims: [] };
-    pub const ROUTINE_BRANCH: Family<0> = Family { base: 13550, dims: [] };
-    pub const ROUTINE_CALL: Family<0> = Family { base: 13551, dims: [] };
-    pub const ROUTINE_CALL_VOID: Family<0> = Family { base: 13552, dims: [] };
-    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13553, dims: [] };
-    pub const SIDE_EXIT: Family<0> = Family { base: 13554, dims: [] };
-    pub const STORE_FLOAT: Family<1> = Family { base: 13555, dims: [8] };
-    pub const STORE_INT: Family<1> = Family { base: 13563, dims: [6] };
-    pub const STRING_APPEND: Family<0> = Family { base: 13569, dims: [] };
-    pub const STRING_EQ: Family<0> = Family { base: 13570, dims: [] };
-    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13571, dims: [] };
-    pub const STRING_GET: Family<1> = Family { base: 13572, dims: [7] };
-    pub const STRING_LEN: Family<1> = Family { base: 13579, dims: [6] };
-    pub const STRING_NE: Family<0> = Family { base: 13585, dims: [] };
-    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13586, dims: [] };
-    pub const STRING_SHARE: Family<0> = Family { base: 13587, dims: [] };
-    pub const STUB_ENTER: Family<0> = Family { base: 13588, dims: [] };
-    pub const STUB_EXIT: Family<0> = Family { base: 13589, dims: [] };
-    pub const STUB_LEAVE: Family<0> = Family { base: 13590, dims: [] };
-    pub const STUB_OPT_CALL: Family<0> = Family { base: 13591, dims: [] };
-    pub const STUB_OPT_EXIT: Family<0> = Family { base: 13592, dims: [] };
-    pub const STUB_OPT_LEAVE: Family<0> = Family { base: 13593, dims: [] };
-    pub const STUB_OPT_QUIET: Family<0> = Family { base: 13594, dims: [] };
-    pub const STUB_OPT_RETURN: Family<0> = Family { base: 13595, dims: [] };
+    pub const RESULT: Family<0> = Family { base: 13529, dims: [] };
+    pub const RETURN_FLOAT: Family<1> = Family { base: 13530, dims: [8] };
+    pub const RETURN_INT: Family<1> = Family { base: 13538, dims: [6] };
+    pub const RETURN_SLOT: Family<0> = Family { base: 13544, dims: [] };
+    pub const RETURN_SUM: Family<0> = Family { base: 13545, dims: [] };
+    pub const RETURN_THUNK: Family<0> = Family { base: 13546, dims: [] };
+    pub const RETURN_VOID: Family<0> = Family { base: 13547, dims: [] };
+    pub const ROUTINE: Family<0> = Family { base: 13548, dims: [] };
+    pub const ROUTINE_BRANCH: Family<0> = Family { base: 13549, dims: [] };
+    pub const ROUTINE_CALL: Family<0> = Family { base: 13550, dims: [] };
+    pub const ROUTINE_CALL_VOID: Family<0> = Family { base: 13551, dims: [] };
+    pub const ROUTINE_LEAVE: Family<0> = Family { base: 13552, dims: [] };
+    pub const SIDE_EXIT: Family<0> = Family { base: 13553, dims: [] };
+    pub const STORE_FLOAT: Family<1> = Family { base: 13554, dims: [8] };
+    pub const STORE_INT: Family<1> = Family { base: 13562, dims: [6] };
+    pub const STRING_APPEND: Family<0> = Family { base: 13568, dims: [] };
+    pub const STRING_EQ: Family<0> = Family { base: 13569, dims: [] };
+    pub const STRING_EQ_BRANCH: Family<0> = Family { base: 13570, dims: [] };
+    pub const STRING_GET: Family<1> = Family { base: 13571, dims: [7] };
+    pub const STRING_LEN: Family<1> = Family { base: 13578, dims: [6] };
+    pub const STRING_NE: Family<0> = Family { base: 13584, dims: [] };
+    pub const STRING_NE_BRANCH: Family<0> = Family { base: 13585, dims: [] };
+    pub const STRING_SHARE: Family<0> = Family { base: 13586, dims: [] };
+    pub const STUB_ENTER: Family<0> = Family { base: 13587, dims: [] };
+    pub const STUB_EXIT: Family<0> = Family { base: 13588, dims: [] };
+    pub const STUB_LEAVE: Family<0> = Family { base: 13589, dims: [] };
+    pub const STUB_OPT_CALL: Family<0> = Family { base: 13590, dims: [] };
+    pub const STUB_OPT_EXIT: Family<0> = Family { base: 13591, dims: [] };
+    pub const STUB_OPT_LEAVE: Family<0> = Family { base: 13592, dims: [] };
+    pub const STUB_OPT_QUIET: Family<0> = Family { base: 13593, dims: [] };
+    pub const STUB_OPT_RETURN: Family<0> = Family { base: 13594, dims: [] };
+    pub const STUB_OPT_RUN: Family<0> = Family { base: 13595, dims: [] };
     pub const STUB_OPT_SLOW: Family<0> = Family { base: 13596, dims: [] };
     pub const STUB_RETURN: Family<0> = Family { base: 13597, dims: [] };
     pub const STUB_ROUTINE: Family<0> = Family { base: 13598, dims: [] };

@@ -1,4 +1,4 @@
-//! Cranelift itself: settings, the two functions of a compilation, and what is left to be linked.
+//! Cranelift itself: settings, compiling a body, and what is left to be linked.
 
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir as clif;
@@ -6,9 +6,9 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 
-use super::{Body, CODE, Exit, Kind, OWN, STUBS, body, entry};
+use super::{Body, CODE, Exit, Kind, OWN, STUBS, body};
 use crate::build::Facts;
-use crate::ir::{Function, Reason};
+use crate::ir::{Function, Reason, Type};
 
 /// The stubs of the code memory that optimized code calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,8 +22,12 @@ pub enum Stub {
     Exit,
     /// The slow half of returns.
     Return,
+    /// A routine that does not touch the budget; may leave.
+    Run,
     /// A slow path that keeps all registers and may leave.
     Slow,
+    /// The same with one argument less.
+    Poll,
     /// A slow path that keeps all registers.
     Quiet,
 }
@@ -53,12 +57,15 @@ pub struct Reloc {
 /// Machine code before it is placed.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The bytes: the body, then the entry.
+    /// The bytes of the body: context, frame and arguments -> result, by Cranelift's convention `winch`: arguments as in C, no
+    /// register kept. The budget is in r15 before and after it.
     pub text: Vec<u8>,
-    /// Where the entry begins: context, frame, budget -> bits of the result, budget.
-    pub entry: u32,
-    /// Whether the body takes its arguments in registers: functions, not loops.
+    /// Whether it is a function, whose body takes its arguments in registers, and not a loop.
     pub fast: bool,
+    /// The arguments: where each stands in the frame, and its type.
+    pub arguments: Vec<(u32, Type)>,
+    /// The type of the result.
+    pub result: Option<Type>,
     /// Places to fill in.
     pub relocs: Vec<Reloc>,
     /// Where it leaves.
@@ -152,30 +159,26 @@ impl Compiler {
     ) -> Result<Machine, String> {
         let mut machine = Machine {
             text: Vec::new(),
-            entry: 0,
             fast: func.osr.is_none(),
+            arguments: Vec::new(),
+            result: func.result,
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
             held: Vec::new(),
             map: Vec::new(),
         };
-        let config = self.isa.frontend_config();
+        if machine.fast {
+            let params = &func.blocks[func.entry()].params;
+            machine.arguments =
+                func.params.iter().zip(params).map(|(&slot, &v)| (slot, func.ty(v))).collect();
+        }
         self.context.clear();
         let (exits, positions, held) = self.body(facts, func, index, number, stress);
         machine.held = held;
         machine.exits = exits;
         machine.clif = self.context.func.dfg.num_insts() as u32;
         self.emit(&mut machine, &positions, &mut observe)?;
-        if machine.fast {
-            while !machine.text.len().is_multiple_of(16) {
-                machine.text.push(0xCC);
-            }
-            machine.entry = machine.text.len() as u32;
-            self.context.clear();
-            entry(func, &mut self.context.func, &mut self.builder, config);
-            self.emit(&mut machine, &[], &mut None)?;
-        }
         Ok(machine)
     }
 
@@ -206,7 +209,6 @@ impl Compiler {
         positions: &[(u32, u32)],
         observe: &mut Observer<'_>,
     ) -> Result<(), String> {
-        let base = machine.text.len() as u32;
         let before = match observe {
             Some(_) => {
                 self.context.set_disasm(true);
@@ -220,9 +222,12 @@ impl Compiler {
             .map_err(|e| format!("{:?}", e.inner))?;
         let mut relocated: Vec<u32> = compiled.buffer.relocs().iter().map(|r| r.offset).collect();
         relocated.sort_unstable();
-        let tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated);
-        let place = |at: u32| base + tidied.as_ref().map_or(at, |t| t.place(at));
-        machine.text.extend_from_slice(tidied.as_ref().map_or(compiled.code_buffer(), |t| &t.text));
+        let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated);
+        machine.text = match &mut tidied {
+            Some(tidied) => std::mem::take(&mut tidied.text),
+            None => compiled.code_buffer().to_vec(),
+        };
+        let place = |at: u32| tidied.as_ref().map_or(at, |t| t.place(at));
         for source in compiled.buffer.get_srclocs_sorted() {
             let position = (source.loc.bits() as usize).checked_sub(1).and_then(|i| positions.get(i));
             if let Some(&(function, word)) = position
@@ -248,7 +253,9 @@ impl Compiler {
                     1 => Stub::Leave,
                     2 => Stub::Exit,
                     3 => Stub::Return,
-                    4 => Stub::Slow,
+                    4 => Stub::Run,
+                    5 => Stub::Slow,
+                    6 => Stub::Poll,
                     _ => Stub::Quiet,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),

@@ -7,13 +7,12 @@ use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{InstBuilder, types};
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
-use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
 use super::{
     Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, first_of,
-    heap, object_size, trusted,
+    heap, helper_place, object_size, trusted,
 };
 use crate::flow;
 use crate::helper::Helper;
@@ -339,10 +338,9 @@ impl Lowering<'_, '_> {
         let header = self.iconst(header);
         let size = self.iconst(object_size(words));
         let at = self.b.ins().stack_addr(types::I64, place, 0);
-        let table = self.load64(self.ctx, offset_of!(Context, routines));
-        let address = self.load64(table, (Routine::ALL.len() + Helper::Make as usize) * 8);
+        let helper = self.iconst(helper_place(Helper::Make));
         let stub = self.stub(Stub::Quiet);
-        self.b.ins().call(stub, &[self.ctx, header, size, at, address]);
+        self.b.ins().call(stub, &[self.ctx, header, size, helper, at]);
         self.b.ins().stack_load(types::I64, types::I64, place, 0)
     }
 
@@ -473,8 +471,7 @@ impl Lowering<'_, '_> {
         let id = self.exit_state(state, reason, written);
         let stub = self.stub(Stub::Exit);
         let id = self.iconst(id);
-        let budget = self.budget();
-        self.b.ins().call(stub, &[self.ctx, self.fp, budget, id]);
+        self.b.ins().call(stub, &[self.ctx, self.fp, id]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
 

@@ -1,8 +1,8 @@
 //! From SSA to machine code by Cranelift.
 //!
-//! Every function becomes a *body*, which takes context, frame, budget and the arguments in registers and gives result and budget; and
-//! an *entry* around it, which has the same frame in memory as the other tiers. A loop that is compiled alone has no arguments and
-//! is its own entry.
+//! Every function becomes a *body*, which takes context, frame and the arguments in registers and gives the result. A loop that is
+//! compiled alone has no arguments: it finds what it needs in the frame. How native code comes into a body is the business of the
+//! baseline compiler (`optimized_entry`), which [`Machine`] tells where the arguments stand.
 //!
 //! **Frames.** Guest frames are the truth at every call: before it, what the interpreter would find in the frames ([`StateData`]) is
 //! stored, headers of inlined frames included, so that native frames may be given up whenever something leaves. So no
@@ -16,7 +16,7 @@
 //!
 //! The budget is in Cranelift's pinned register, which all bodies share and C keeps.
 //!
-//! Here are bodies, entries, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
+//! Here are bodies, values, blocks and instructions; `frames.rs` writes frames and exits, `calls.rs` calls and charges, `rest.rs`
 //! remainders, `code.rs` runs Cranelift; `sweep.rs` comes before it and `tidy.rs` behind it.
 
 mod calls;
@@ -112,6 +112,11 @@ const STABLE: usize = 4_000;
 const FIRST: usize = 3;
 /// Virtual objects that were made where frames are written.
 type Made = Vec<(Value, clif::Value)>;
+/// Constants that charges and frames need again and again: they are made once, since Cranelift makes them anew in each block that uses
+/// them anyway.
+const CONSTANTS: [i64; 4] = [0, -1, i32::MAX as i64, POLL];
+/// Where the driver's poll stands in the table of routines, in bytes: behind all helpers.
+const POLL: i64 = (Routine::ALL.len() + Helper::ALL.len()) as i64 * 8;
 
 struct Lowering<'a, 'f> {
     facts: &'a dyn Facts,
@@ -122,8 +127,6 @@ struct Lowering<'a, 'f> {
     bools: SecondaryMap<Value, Option<clif::Value>>,
     vars: SecondaryMap<Value, Option<Variable>>,
     blocks: SecondaryMap<Block, Option<clif::Block>>,
-    /// What was in the register of the budget where a loop was entered, and is to be there again.
-    kept: Option<clif::Value>,
     ctx: clif::Value,
     fp: clif::Value,
     /// What root-relative slots hold.
@@ -145,8 +148,10 @@ struct Lowering<'a, 'f> {
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 6],
+    stubs: [Option<clif::FuncRef>; 8],
     own: Option<clif::FuncRef>,
+    /// [`CONSTANTS`], at the start.
+    constants: [Option<clif::Value>; CONSTANTS.len()],
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
@@ -180,22 +185,16 @@ fn clif_type(ty: Type) -> clif::Type {
 }
 
 /// The signature of a body: context and frame, then arguments, and the result. The budget is in the pinned register, which C
-/// keeps. A loop takes the budget, too, and gives it with the bits of the result, as entries do.
-fn body_signature(func: &Function, call: cranelift_codegen::isa::CallConv) -> clif::Signature {
-    let mut signature = clif::Signature::new(call);
-    for _ in 0..if func.osr.is_some() { 3 } else { 2 } {
-        signature.params.push(clif::AbiParam::new(types::I64));
-    }
+/// keeps.
+fn body_signature(func: &Function) -> clif::Signature {
+    let mut signature = clif::Signature::new(BODY);
+    signature.params.extend([clif::AbiParam::new(types::I64); 2]);
     if func.osr.is_none() {
         for &param in &func.blocks[func.entry()].params {
             signature.params.push(clif::AbiParam::new(clif_type(func.ty(param))));
         }
     }
-    if func.osr.is_some() {
-        signature.returns.extend([clif::AbiParam::new(types::I64); 2]);
-    } else if let Some(ty) = func.result {
-        signature.returns.push(clif::AbiParam::new(clif_type(ty)));
-    }
+    signature.returns.extend(func.result.map(|ty| clif::AbiParam::new(clif_type(ty))));
     signature
 }
 
@@ -220,17 +219,12 @@ fn body(
     context: &mut FunctionBuilderContext,
     config: TargetFrontendConfig,
 ) -> Body {
-    target.signature = body_signature(func, if func.osr.is_some() { CALL } else { BODY });
+    target.signature = body_signature(func);
     let mut b = FunctionBuilder::new(target, context);
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
-    // A loop is entered from C; functions are behind an entry.
-    let kept = func.osr.is_some().then(|| b.ins().get_pinned_reg(types::I64));
-    if kept.is_some() {
-        b.ins().set_pinned_reg(params[2]);
-    }
     let slots = func
         .states
         .values()
@@ -251,7 +245,6 @@ fn body(
         bools: SecondaryMap::new(),
         vars: SecondaryMap::new(),
         blocks: SecondaryMap::new(),
-        kept,
         ctx: params[0],
         fp: params[1],
         held: vec![Held::Unknown; slots as usize],
@@ -266,7 +259,8 @@ fn body(
         index,
         header,
         signatures: HashMap::new(),
-        stubs: [None; 6],
+        stubs: [None; 8],
+        constants: [const { None }; CONSTANTS.len()],
         own: None,
         unmoved: HashMap::new(),
         before: Vec::new(),
@@ -279,6 +273,9 @@ fn body(
         place: None,
         positions: Vec::new(),
     };
+    for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
+        *place = Some(l.b.ins().iconst(types::I64, v));
+    }
     l.declare_moved();
     l.find_unmoved();
     for &block in &func.layout {
@@ -362,54 +359,6 @@ fn needs_room(func: &Function, inst: Inst) -> bool {
         Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].kind == RoutineKind::Call),
         op => op.info().calls,
     }
-}
-
-/// Builds the entry of a function: arguments from the frame, the body, the result's bits.
-fn entry(
-    func: &Function,
-    target: &mut clif::Function,
-    context: &mut FunctionBuilderContext,
-    config: TargetFrontendConfig,
-) {
-    let mut signature = clif::Signature::new(CALL);
-    for _ in 0..3 {
-        signature.params.push(clif::AbiParam::new(types::I64));
-    }
-    for _ in 0..2 {
-        signature.returns.push(clif::AbiParam::new(types::I64));
-    }
-    target.signature = signature;
-    let mut b = FunctionBuilder::new(target, context);
-    let block = b.create_block();
-    b.append_block_params_for_function_params(block);
-    b.switch_to_block(block);
-    let (ctx, fp, budget) = (b.block_params(block)[0], b.block_params(block)[1], b.block_params(block)[2]);
-    let kept = b.ins().get_pinned_reg(types::I64);
-    b.ins().set_pinned_reg(budget);
-    let mut arguments = vec![ctx, fp];
-    for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
-        arguments.push(b.ins().load(clif_type(func.ty(param)), trusted(), fp, slot as i32 * 8));
-    }
-    let signature = b.import_signature(body_signature(func, BODY));
-    let name = b.func.declare_imported_user_function(clif::UserExternalName { namespace: OWN, index: 0 });
-    let body = b.import_function(clif::ExtFuncData {
-        name: clif::ExternalName::user(name),
-        signature,
-        colocated: true,
-        patchable: false,
-    });
-    let call = b.ins().call(body, &arguments);
-    let results = b.inst_results(call).to_vec();
-    let bits = match (func.result, results.as_slice()) {
-        (Some(Type::Float), [v]) => b.ins().bitcast(types::I64, MemFlagsData::new(), *v),
-        (Some(_), [v]) => *v,
-        _ => b.ins().iconst(types::I64, cells::Value::NIL.bits() as i64),
-    };
-    let budget = b.ins().get_pinned_reg(types::I64);
-    b.ins().set_pinned_reg(kept);
-    b.ins().return_(&[bits, budget]);
-    b.seal_all_blocks();
-    b.finalize(config);
 }
 
 impl Lowering<'_, '_> {
@@ -537,7 +486,8 @@ impl Lowering<'_, '_> {
     }
 
     fn iconst(&mut self, v: i64) -> clif::Value {
-        self.b.ins().iconst(types::I64, v)
+        let known = CONSTANTS.iter().position(|&c| c == v).and_then(|i| self.constants[i]);
+        known.unwrap_or_else(|| self.b.ins().iconst(types::I64, v))
     }
 
     fn load64(&mut self, base: clif::Value, offset: usize) -> clif::Value {
@@ -600,21 +550,21 @@ impl Lowering<'_, '_> {
         if let Some(f) = self.stubs[stub as usize] {
             return f;
         }
-        let int = |n| vec![Type::Int; n];
-        let (params, returns) = match stub {
-            Stub::Call => (int(5), int(2)),
-            Stub::Leave => (int(3), int(0)),
-            Stub::Exit => (int(4), int(0)),
-            Stub::Return => (int(5), int(2)),
-            Stub::Slow | Stub::Quiet => (int(5), int(0)),
+        // What does not come back keeps all registers, too, as far as the register allocator is concerned, which has less to do then.
+        let keep = cranelift_codegen::isa::CallConv::PreserveAll;
+        let (params, returns, call) = match stub {
+            Stub::Call => (3, 1, CALL),
+            Stub::Return => (4, 1, CALL),
+            Stub::Run => (5, 0, CALL),
+            Stub::Leave => (2, 0, keep),
+            Stub::Exit => (3, 0, keep),
+            Stub::Poll => (4, 0, keep),
+            Stub::Slow | Stub::Quiet => (5, 0, keep),
         };
-        let signature = if matches!(stub, Stub::Slow | Stub::Quiet) {
-            let mut signature = clif::Signature::new(cranelift_codegen::isa::CallConv::PreserveAll);
-            signature.params.extend([clif::AbiParam::new(types::I64); 5]);
-            self.b.import_signature(signature)
-        } else {
-            self.signature(&params, &returns, CALL)
-        };
+        let mut signature = clif::Signature::new(call);
+        signature.params.resize(params, clif::AbiParam::new(types::I64));
+        signature.returns.resize(returns, clif::AbiParam::new(types::I64));
+        let signature = self.b.import_signature(signature);
         let f = self.external(STUBS, stub as u32, signature);
         self.stubs[stub as usize] = Some(f);
         f
@@ -623,8 +573,7 @@ impl Lowering<'_, '_> {
     /// Leaves with a status.
     fn leave(&mut self, status: clif::Value) {
         let stub = self.stub(Stub::Leave);
-        let budget = self.budget();
-        self.b.ins().call(stub, &[self.ctx, status, budget]);
+        self.b.ins().call(stub, &[self.ctx, status]);
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
 
@@ -1022,10 +971,9 @@ impl Lowering<'_, '_> {
                     self.b.ins().brif(bit, slow, &[], next, &[]);
                     self.b.switch_to_block(slow);
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
-                    let table = self.load64(self.ctx, offset_of!(Context, routines));
-                    let address = self.load64(table, (Routine::ALL.len() + helper as usize) * 8);
+                    let helper = self.iconst(helper_place(helper));
                     let stub = self.stub(Stub::Quiet);
-                    self.b.ins().call(stub, &[self.ctx, object, slot, slot, address]);
+                    self.b.ins().call(stub, &[self.ctx, object, slot, helper, slot]);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);
                 }
@@ -1213,6 +1161,11 @@ impl Lowering<'_, '_> {
         let end = self.iconst((cells::ADDRESS_END - 1) as i64);
         self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
     }
+}
+
+/// Where a helper stands in the table of routines, in bytes.
+fn helper_place(helper: Helper) -> i64 {
+    (Routine::ALL.len() + helper as usize) as i64 * 8
 }
 
 /// The size of an object with so many words behind its first.

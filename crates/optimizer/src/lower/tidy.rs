@@ -158,10 +158,12 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
 
 /// The instructions, and where they end.
 fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item<'a>>, u32)> {
-    let mut items: Vec<Item<'_>> = Vec::new();
+    // Instructions have four to five bytes.
+    let mut items: Vec<Item<'_>> = Vec::with_capacity(text.len() / 4);
     // What makes the frame stands before the first block.
     let starts: Vec<u32> = std::iter::once(0).chain(starts.iter().skip(1).copied()).collect();
     let mut end = 0;
+    let mut relocated = relocated.iter().copied().peekable();
     for (i, &start) in starts.iter().enumerate() {
         if start != end {
             return None;
@@ -175,17 +177,18 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
             if inst.is_invalid() {
                 return None;
             }
-            let offsets = decoder.get_constant_offsets(&inst);
-            let relocation = relocated.partition_point(|&r| r < at);
-            let is_relocated = relocated.get(relocation).is_some_and(|&r| r < next);
+            while relocated.next_if(|&r| r < at).is_some() {}
+            let is_relocated = relocated.peek().is_some_and(|&r| r < next);
             let (refers, distance) = if is_relocated {
                 (None, 0)
             } else if inst.is_jcc_short_or_near() || inst.is_jmp_short_or_near() {
+                let offsets = decoder.get_constant_offsets(&inst);
                 if offsets.immediate_size() != 4 {
                     return None;
                 }
                 (Some(inst.near_branch_target() as u32), offsets.immediate_offset())
             } else if inst.is_ip_rel_memory_operand() {
+                let offsets = decoder.get_constant_offsets(&inst);
                 (Some(inst.ip_rel_memory_address() as u32), offsets.displacement_offset())
             } else {
                 (None, 0)
@@ -531,6 +534,11 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
     starts.sort_unstable();
     let count = items.len();
     let index = |old: u32| starts.get(starts.partition_point(|s| s.0 < old)).map_or(count, |s| s.1);
+    // Where branches lead, and which may still get shorter.
+    let mut branches: Vec<(usize, usize)> = (0..items.len())
+        .filter(|&i| items[i].is_branch())
+        .filter_map(|i| Some((i, index(items[i].refers?))))
+        .collect();
     let base = starts.first().map_or(0, |s| s.0);
     let mut places: Vec<u32> = Vec::new();
     loop {
@@ -542,18 +550,13 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
         }
         places.push(at);
         // Branches only get shorter, so that one that fits goes on to do so.
-        let mut more = false;
-        for i in 0..items.len() {
-            let item = &items[i];
-            if let (true, false, Some(target)) = (item.is_branch(), item.short, item.refers) {
-                let distance = i64::from(places[index(target)]) - i64::from(places[i]) - 2;
-                if i8::try_from(distance).is_ok() {
-                    items[i].short = true;
-                    more = true;
-                }
-            }
-        }
-        if !more {
+        let before = branches.len();
+        branches.retain(|&(i, target)| {
+            let distance = i64::from(places[target]) - i64::from(places[i]) - 2;
+            items[i].short = i8::try_from(distance).is_ok();
+            !items[i].short
+        });
+        if branches.len() == before {
             break;
         }
     }

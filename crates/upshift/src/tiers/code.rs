@@ -16,7 +16,7 @@ use crate::tiers::optimized::{self, Background, Done, Inbox, Job, OptimizedCode}
 
 /// Functions take whole cache lines, so all begin at the start of one: in the middle of a line the same code of fib took a
 /// seventh longer on Zen 5.
-const LINE: usize = 64;
+pub const LINE: usize = 64;
 
 /// The machine code of one function, shared by the instances of an engine.
 #[derive(Debug)]
@@ -102,9 +102,9 @@ impl Memory {
         modules: &[Arc<LinkedModule>],
         code: impl Fn(u32) -> Option<usize>,
     ) -> Option<OptimizedCode> {
-        let mut machine = done.machine.ok()?;
-        let thunk = upshift_baseline::optimized_entry();
-        let len = (thunk.0.len().next_multiple_of(LINE) + machine.text.len()).next_multiple_of(LINE);
+        let machine = done.machine.ok()?;
+        let entry = optimized::way_in(&machine);
+        let len = (entry.text.len().next_multiple_of(LINE) + machine.text.len()).next_multiple_of(LINE);
         if self.memory.used() + len > cap + self.block.len().next_multiple_of(16) {
             return None;
         }
@@ -115,12 +115,13 @@ impl Memory {
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
                 OptStub::Return => self.stubs.slow_return,
-                OptStub::Slow => self.stubs.slow,
+                OptStub::Run => self.stubs.run,
+                OptStub::Slow | OptStub::Poll => self.stubs.slow,
                 OptStub::Quiet => self.stubs.quiet,
             };
             self.block.offset() + place as usize
         };
-        let (text, body) = optimized::link(&mut machine, thunk, block.offset(), stub, code)?;
+        let (text, body) = optimized::link(&machine, entry, block.offset(), stub, code)?;
         if !block.write(0, &text) {
             return None;
         }
@@ -203,6 +204,7 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
     let enter = Frame { register: RSP, size: 64, saved: SAVED };
     let call = Frame { register: RSP, size: 56, saved: SAVED };
     let slow_return = Frame { register: RSP, size: 16, saved: &[(12, 16)] };
+    let run = Frame { register: RSP, size: 16, saved: &[] };
     let kept = |size| Frame { register: RBP, size, saved: &[] };
     let mut all = [
         ("stub.enter", stubs.enter, Some(enter)),
@@ -215,6 +217,7 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_leave", stubs.leave, None),
         ("stub.opt_exit", stubs.deopt, None),
         ("stub.opt_return", stubs.slow_return, Some(slow_return)),
+        ("stub.opt_run", stubs.run, Some(run)),
         ("stub.opt_slow", stubs.slow, None),
         ("stub.opt_quiet", stubs.quiet, None),
     ];

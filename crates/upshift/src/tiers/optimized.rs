@@ -13,9 +13,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
-use upshift_optimizer::ir::{Function, Reason};
+use upshift_optimizer::ir::{Function, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
@@ -32,6 +33,7 @@ use upshift_runtime::value::Value;
 use crate::code_memory::CodeBlock;
 use crate::explain::codes::Code;
 use crate::profile::Registration;
+use crate::tiers::code::LINE;
 
 /// What a compilation knows: loaded modules, feedback, failed assumptions.
 #[derive(Debug)]
@@ -439,21 +441,27 @@ pub struct OptimizedCode {
     pub registration: Option<Registration>,
 }
 
+/// The way into machine code from native code.
+pub fn way_in(machine: &Machine) -> Entry {
+    let bank = |ty: Type| if ty == Type::Float { Bank::Float } else { Bank::Int };
+    let arguments: Vec<(u32, Bank)> = machine.arguments.iter().map(|&(slot, ty)| (slot, bank(ty))).collect();
+    optimized_entry(&arguments, machine.result.map(bank))
+}
+
 /// Puts machine code where a block is, and fills in what it refers to. `stub` and `code` give addresses.
 pub fn link(
-    machine: &mut Machine,
-    thunk: (&[u8], usize),
+    machine: &Machine,
+    entry: Entry,
     base: usize,
     stub: impl Fn(OptStub) -> usize,
     code: impl Fn(u32) -> Option<usize>,
 ) -> Option<(Vec<u8>, usize)> {
-    let body = thunk.0.len().next_multiple_of(64);
-    let mut text = thunk.0.to_vec();
+    let Entry { mut text, call } = entry;
+    let body = text.len().next_multiple_of(LINE);
     text.resize(body, 0xCC);
     text.extend_from_slice(&machine.text);
-    let entry = body + machine.entry as usize;
-    let distance = (entry as i64 - (thunk.1 as i64 + 4)) as i32;
-    text[thunk.1..thunk.1 + 4].copy_from_slice(&distance.to_le_bytes());
+    let distance = (body as i64 - (call as i64 + 4)) as i32;
+    text[call..call + 4].copy_from_slice(&distance.to_le_bytes());
     for reloc in &machine.relocs {
         let at = body + reloc.at as usize;
         match reloc.target {
