@@ -110,7 +110,8 @@ fn params(func: &Function, cfg: &Cfg) -> Vec<Param> {
         }
     }
     let known = |header: i64| words_of(header).is_some() || elements_of(header).is_some();
-    let new = |v: Value| func.def(v).is_some_and(|d| d.op == Op::Alloc && known(d.imm));
+    // What is not needed behind a loop may have become a `make` on the way back already.
+    let new = |v: Value| func.def(v).is_some_and(|d| matches!(d.op, Op::Alloc | Op::Make) && known(d.imm));
     for _ in 0..SWEEPS {
         let mut changed = false;
         for &(block, i, p) in &all {
