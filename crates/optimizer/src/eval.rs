@@ -273,8 +273,20 @@ impl<'a> Run<'a, '_, '_> {
                 self.access(inst, &bits)?
             }
             Op::Alloc | Op::Make | Op::Virtual => {
-                let words: Vec<u64> = [data.imm as u64].into_iter().chain(bits).collect();
-                Some(self.world.memory.allocate(&words))
+                let memory = &mut self.world.memory;
+                let mut words: Vec<u64> = [data.imm as u64].into_iter().chain(bits).collect();
+                if let Some(elements) = elements_of(data.imm) {
+                    let room = words.len() - 1 - LIST_WORDS;
+                    let header = match elements.class {
+                        Class::Cells => ObjectKind::CellBuffer as u64,
+                        _ => ObjectKind::RawBuffer as u64 | 8 << 16,
+                    };
+                    let buffer: Vec<u64> =
+                        [header, room as u64].into_iter().chain(words.split_off(1 + LIST_WORDS)).collect();
+                    let buffer = memory.allocate(&buffer);
+                    words = vec![words[0] | words[2] << 16, words[1], buffer];
+                }
+                Some(memory.allocate(&words))
             }
             Op::StringLen | Op::AsciiLen | Op::AsciiBase => Some(self.string(inst, bits[0])?),
             Op::BoxInt => Some(match Cell::small_int(bits[0] as i64) {

@@ -12,6 +12,7 @@
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{PrimaryMap, entity_impl};
 use smallvec::SmallVec;
+use upshift_runtime::object::ObjectKind;
 
 pub use crate::ops::{Op, OpInfo, Operand, Result as ResultKind};
 
@@ -61,6 +62,16 @@ impl Type {
             Type::Float => "float",
             Type::Cell => "cell",
             Type::Ptr => "ptr",
+        }
+    }
+
+    /// The width of a word of this type in memory.
+    pub const fn width(self) -> Width {
+        match self {
+            Type::Int => Width::Int,
+            Type::Float => Width::Float,
+            Type::Cell => Width::Cell,
+            Type::Ptr => Width::Ptr,
         }
     }
 }
@@ -412,6 +423,21 @@ impl InstData {
     pub fn reason(&self) -> Reason {
         Reason::ALL[self.imm as usize]
     }
+}
+
+/// How many operands of a list's allocation stand before its elements: its length and its flags.
+pub const LIST_WORDS: usize = 2;
+
+/// The accesses of elements of lists with this first word, where it is that of a list whose elements take a word each. Such a list is
+/// allocated together with its buffer, which has room for the elements among the operands.
+pub fn elements_of(header: i64) -> Option<Access> {
+    let (class, width) = match ObjectKind::ALL.get(header as u64 as usize & 0xFF)? {
+        ObjectKind::ListInt => (Class::Ints, Width::Int),
+        ObjectKind::ListFloat => (Class::Floats, Width::Float),
+        ObjectKind::ListCell => (Class::Cells, Width::Cell),
+        _ => return None,
+    };
+    Some(Access { class, width })
 }
 
 /// Where a value comes from.

@@ -259,7 +259,7 @@ ops! {
     CallClosure "call_closure" [cell, rest] -> site {leaves site calls} "calls the closure a with the other operands";
     Routine "routine" [] -> site {leaves site} "does the state's instruction by the site's routine";
     Helper "helper" [rest] -> site {site} "calls the function with the immediate as number: it neither collects nor leaves";
-    Alloc "alloc" [rest] -> cell {leaves site makes} "a new object: the immediate is its first word, the operands follow; where there is no room, by the site's routine";
+    Alloc "alloc" [rest] -> cell {leaves site makes} "a new object: the immediate is its first word, the operands follow; of a list: its length, its flags, then its elements, for which its buffer has room; where there is no room, by the site's routine";
     Make "make" [rest] -> cell {makes} "a new object as by alloc; neither collects nor leaves, and is made beyond the memory limit too";
     Virtual "virtual" [rest] -> cell {makes} "an object as by make, which only frame states and others of these name: it is made where frames are written";
 

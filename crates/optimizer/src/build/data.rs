@@ -1,16 +1,20 @@
 //! What ops on lists, maps, strings and records share: elements, positions, entries, characters, new objects.
 
 use std::mem::offset_of;
-use upshift_bytecode::Inst as Bytecode;
+use upshift_bytecode::{Inst as Bytecode, Op as Code};
 use upshift_runtime::object::{
     Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits, string_bits,
 };
 use upshift_runtime::routine::Routine;
-use upshift_runtime::value::SHORT_LEN_SHIFT;
+use upshift_runtime::value::{SHORT_LEN_SHIFT, Value as Cell};
 
 use super::{ANYWHERE, Builder, Frame};
+use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Class, Cond, InstData, Op, Reason, Type, Value, Width};
+use crate::ir::{Class, Cond, InstData, LIST_WORDS, Op, Reason, Type, Value, Width};
+
+/// Lists of at most so many elements are made of values.
+const SMALL_LIST: i64 = 8;
 
 /// Which memory the elements of lists of a storage kind are, how wide they are, and the routine that appends where there is no room.
 #[derive(Clone, Copy)]
@@ -103,6 +107,61 @@ impl<'a> Builder<'a> {
         self.icmp(Cond::Ne, v, zero)
     }
 
+    /// A new list. Where its elements follow in the code, they are stored without looking for room, and if they are few the list is
+    /// made of values.
+    pub(super) fn list_new(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        kind: ObjectKind,
+        routine: Routine,
+    ) {
+        let o = inst.operands;
+        let room = o[1];
+        let code = if kind == ObjectKind::ListCell { self.facts.element_code(o[2] as u32) } else { Some(0) };
+        let filled = self.filled(frame, o[0] as u32, room);
+        let Some(code) = code.filter(|_| filled && room <= SMALL_LIST) else {
+            self.routine(frame, inst, routine);
+            return;
+        };
+        let header = kind as u64 | u64::from(code) << 32;
+        let zero = self.iconst(0);
+        let empty = match kind {
+            ObjectKind::ListFloat => self.fconst(0.0),
+            ObjectKind::ListCell => self.cconst(Cell::HOLE),
+            _ => zero,
+        };
+        let words: Vec<Value> = [zero; LIST_WORDS].into_iter().chain((0..room).map(|_| empty)).collect();
+        self.alloc(frame, inst, header, &words, routine);
+    }
+
+    /// Notes the instructions that fill a list, which the current one makes with room for so many elements: those that append to it before
+    /// anything else names its slot, in the same block. Whether there are any.
+    fn filled(&mut self, frame: &Frame<'a>, slot: u32, room: i64) -> bool {
+        let (meta, code) = (frame.guest.meta, frame.guest.code);
+        let behind = frame.flow.blocks.partition_point(|b| b.start <= self.word);
+        let Some(span) = behind.checked_sub(1).map(|i| &frame.flow.blocks[i]) else { return false };
+        // What is in the window is an argument, which calls do not name.
+        if slot >= meta.layout.size() {
+            return false;
+        }
+        let mut count = 0;
+        for at in flow::words(code, self.word, span.end).skip(1) {
+            let Some(inst) = flow::instruction(code, at) else { break };
+            let pushes = matches!(inst.op, Code::ListIntPush | Code::ListFloatPush | Code::ListCellPush);
+            let named = flow::registers(&inst).filter(|r| r.0 == slot).count();
+            if named == 0 && inst.op != Code::FrameClear {
+                continue;
+            }
+            if !pushes || named != 1 || inst.operands[0] != i64::from(slot) || count == room {
+                break;
+            }
+            self.filling.insert((meta.index, at), count);
+            count += 1;
+        }
+        count > 0
+    }
+
     /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.
     pub(super) fn push_element(
         &mut self,
@@ -113,6 +172,13 @@ impl<'a> Builder<'a> {
         append: bool,
     ) {
         let o = inst.operands;
+        if let Some(&at) = self.filling.get(&(frame.guest.meta.index, self.word)) {
+            let (list, v) = (self.cell(o[0]), self.get(o[1], e.ty));
+            let [i, len] = [at, at + 1].map(|n| self.iconst(n));
+            self.store_element(list, i, v, e);
+            self.store(Class::Len, Width::Int, list, len, offset_of!(List, len));
+            return;
+        }
         let (list, v) = if append {
             (self.cell(o[1]), self.get(o[2], e.ty))
         } else {

@@ -192,6 +192,8 @@ struct Builder<'a> {
     state: Option<State>,
     /// Where closures come from, by [`Facts::closure`]: values of slots at the start, and what those captured.
     paths: HashMap<Value, Vec<u32>>,
+    /// Instructions that fill a new list, by function and word: the position of what each appends.
+    filling: HashMap<(u32, u32), i64>,
 }
 
 /// Builds the SSA form of a function or a loop of it.
@@ -225,6 +227,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         live: Slots::default(),
         state: None,
         paths: HashMap::new(),
+        filling: HashMap::new(),
     };
     let mut region = None;
     let first = match start {

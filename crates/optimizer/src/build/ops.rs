@@ -965,16 +965,16 @@ impl<'a> Builder<'a> {
                 self.routine(frame, inst, Routine::ListConcat);
             }
             Code::ListIntNew => {
-                self.routine(frame, inst, Routine::ListIntNew);
+                self.list_new(frame, inst, ObjectKind::ListInt, Routine::ListIntNew);
             }
             Code::ListFloatNew => {
-                self.routine(frame, inst, Routine::ListFloatNew);
+                self.list_new(frame, inst, ObjectKind::ListFloat, Routine::ListFloatNew);
             }
             Code::ListBoolNew => {
                 self.routine(frame, inst, Routine::ListBoolNew);
             }
             Code::ListCellNew => {
-                self.routine(frame, inst, Routine::ListCellNew);
+                self.list_new(frame, inst, ObjectKind::ListCell, Routine::ListCellNew);
             }
             Code::ListIntGet => self.list_get(frame, inst, INTS, false),
             Code::ListIntGetRel => self.list_get(frame, inst, INTS, true),

@@ -7,6 +7,7 @@ use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{InstBuilder, types};
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
+use upshift_runtime::object::{Buffer, Header, List, ObjectKind};
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
@@ -16,7 +17,10 @@ use super::{
 };
 use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Block, Inst, Op, Reason, RoutineKind, State, StateData, Value};
+use crate::ir::{
+    Block, Class, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, StateData, Type, Value,
+    elements_of,
+};
 
 impl Lowering<'_, '_> {
     pub(super) fn address(&mut self, slot: u32) -> clif::Value {
@@ -295,7 +299,14 @@ impl Lowering<'_, '_> {
             return;
         }
         let v = self.b.ins().load(clif_type(func.ty(value)), trusted(), base, offset);
-        if let Some(data) = words {
+        if let Some(data) = words.filter(|d| elements_of(d.imm).is_some()) {
+            let elements = &data.args[LIST_WORDS..];
+            if elements.iter().any(|&e| func.ty(e) == Type::Cell) {
+                let buffer = self.load64(v, offset_of!(List, buffer));
+                let places = (Buffer::DATA as i32..).step_by(8);
+                elements.iter().zip(places).for_each(|(&word, at)| self.read_again(word, buffer, at));
+            }
+        } else if let Some(data) = words {
             data.args.iter().zip(0..).for_each(|(&word, i)| self.read_again(word, v, 8 + 8 * i));
         } else if let Some(var) = self.vars[value] {
             self.b.def_var(var, v);
@@ -312,21 +323,44 @@ impl Lowering<'_, '_> {
         }
         let Some(data) = func.virtual_words(value) else { return self.value(value) };
         let words: Vec<clif::Value> = data.args.iter().map(|&word| self.object(word, made)).collect();
-        let v = self.make_slowly(data.imm, words.len());
-        self.fill(v, &words);
+        let v = self.make_slowly(data);
+        self.fill(v, data, &words);
         made.push((value, v));
         v
     }
 
-    /// Stores the words of a new object behind its first.
-    pub(super) fn fill(&mut self, object: clif::Value, words: &[clif::Value]) {
-        for (&word, i) in words.iter().zip(0..) {
-            self.b.ins().store(trusted(), word, object, 8 + 8 * i);
+    /// Stores the words of a new object behind its first; those of a list, whose buffer stands behind it, also there.
+    pub(super) fn fill(&mut self, object: clif::Value, data: &InstData, words: &[clif::Value]) {
+        let Some(elements) = elements_of(data.imm) else {
+            for (&word, i) in words.iter().zip(0..) {
+                self.b.ins().store(trusted(), word, object, 8 + 8 * i);
+            }
+            return;
+        };
+        let buffer = size_of::<List>();
+        self.b.ins().store(trusted(), words[0], object, offset_of!(List, len) as i32);
+        for (&word, at) in words[LIST_WORDS..].iter().zip((buffer + Buffer::DATA..).step_by(8)) {
+            self.b.ins().store(trusted(), word, object, at as i32);
         }
+        if constant(self.func, data.args[1]) != Some(0) {
+            let at = offset_of!(Header, bits) as i32;
+            self.b.ins().istore16(trusted(), words[1], object, at);
+        }
+        let header = match elements.class {
+            Class::Cells => ObjectKind::CellBuffer as i64,
+            _ => ObjectKind::RawBuffer as i64 | 8 << 16,
+        };
+        let room = (words.len() - LIST_WORDS) as i64;
+        for (v, at) in [(header, 0), (room, offset_of!(Buffer, capacity))] {
+            let v = self.iconst(v);
+            self.b.ins().store(trusted(), v, object, (buffer + at) as i32);
+        }
+        let address = self.b.ins().iadd_imm_s(object, buffer as i64);
+        self.b.ins().store(trusted(), address, object, offset_of!(List, buffer) as i32);
     }
 
     /// A new object with its first word, by the engine; keeps all registers.
-    pub(super) fn make_slowly(&mut self, header: i64, words: usize) -> clif::Value {
+    pub(super) fn make_slowly(&mut self, data: &InstData) -> clif::Value {
         let place = match self.place {
             Some(place) => place,
             None => *self.place.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
@@ -335,8 +369,8 @@ impl Lowering<'_, '_> {
                 3,
             ))),
         };
-        let header = self.iconst(header);
-        let size = self.iconst(object_size(words));
+        let header = self.iconst(data.imm);
+        let size = self.iconst(object_size(data));
         let at = self.b.ins().stack_addr(types::I64, place, 0);
         let helper = self.iconst(helper_place(Helper::Make));
         let stub = self.stub(Stub::Quiet);
@@ -350,7 +384,7 @@ impl Lowering<'_, '_> {
         let data = &func.insts[inst];
         let top = self.load64(self.ctx, heap(HEAP_TOP));
         let end = self.load64(self.ctx, heap(HEAP_END));
-        let next = self.b.ins().iadd_imm_s(top, object_size(data.args.len()));
+        let next = self.b.ins().iadd_imm_s(top, object_size(data));
         let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
         let fast = self.b.create_block();
         let slow = self.cold_block();
@@ -363,11 +397,11 @@ impl Lowering<'_, '_> {
         self.b.ins().store(trusted(), header, top, 0);
         self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
         self.b.switch_to_block(slow);
-        let object = self.make_slowly(data.imm, data.args.len());
+        let object = self.make_slowly(data);
         self.b.ins().jump(done, &[clif::BlockArg::Value(object)]);
         self.b.switch_to_block(done);
         let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
-        self.fill(result, &words);
+        self.fill(result, data, &words);
         Some(result)
     }
 

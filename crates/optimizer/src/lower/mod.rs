@@ -42,7 +42,7 @@ use upshift_runtime::context::Context;
 use upshift_runtime::frame::FunctionEntry;
 use upshift_runtime::heap::{HEAP_END, HEAP_REQUESTED, HEAP_TOP};
 use upshift_runtime::instance::Instance;
-use upshift_runtime::object::{Header, gc};
+use upshift_runtime::object::{Buffer, Header, List, MIN_OBJECT, gc};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
@@ -51,7 +51,10 @@ pub use code::{Compiler, Counters, Effort, Machine, Reloc, Stub, Target};
 use crate::build::Facts;
 use crate::cfg::{Cfg, Dominators, Loops};
 use crate::helper::Helper;
-use crate::ir::{Block, Cond, Function, Inst, Op, Reason, RoutineKind, State, Type, Value, Width};
+use crate::ir::{
+    Block, Cond, Function, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, Type, Value, Width,
+    elements_of,
+};
 
 /// Names of functions of this compilation, of stubs, and of guest code in external names.
 const OWN: u32 = 0;
@@ -1129,7 +1132,7 @@ impl Lowering<'_, '_> {
     fn alloc(&mut self, inst: Inst) -> Option<clif::Value> {
         let func = self.func;
         let data = &func.insts[inst];
-        let size = object_size(data.args.len());
+        let size = object_size(data);
         let top = self.load64(self.ctx, heap(HEAP_TOP));
         let end = self.load64(self.ctx, heap(HEAP_END));
         let next = self.b.ins().iadd_imm_s(top, size);
@@ -1147,7 +1150,7 @@ impl Lowering<'_, '_> {
         let header = self.iconst(data.imm);
         self.b.ins().store(trusted(), header, top, 0);
         let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
-        self.fill(top, &words);
+        self.fill(top, data, &words);
         self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
         self.b.switch_to_block(slow);
         self.slow_alloc(inst, done);
@@ -1168,9 +1171,14 @@ fn helper_place(helper: Helper) -> i64 {
     (Routine::ALL.len() + helper as usize) as i64 * 8
 }
 
-/// The size of an object with so many words behind its first.
-fn object_size(words: usize) -> i64 {
-    (8 + 8 * words as i64).max(upshift_runtime::object::MIN_OBJECT as i64)
+/// The size of an object that is made, with the buffer of a list behind it.
+fn object_size(data: &InstData) -> i64 {
+    let words = data.args.len();
+    let size = match elements_of(data.imm) {
+        Some(_) => size_of::<List>() + Buffer::DATA + 8 * (words - LIST_WORDS),
+        None => (8 + 8 * words).max(MIN_OBJECT),
+    };
+    size as i64
 }
 
 /// Whether an instruction may run the collector.

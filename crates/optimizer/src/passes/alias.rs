@@ -90,8 +90,11 @@ impl Ages<'_> {
                 }
                 Def::Inst(inst) => {
                     let data = &func.insts[inst];
-                    let new = data.op == Op::Routine
-                        && data.site.expand().is_some_and(|s| func.sites[s].effects.new);
+                    let new = match data.op {
+                        Op::Alloc | Op::Make => true,
+                        Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].effects.new),
+                        _ => false,
+                    };
                     match func.changed_object(data) {
                         _ if new => makers.push(Maker { value, first: true }),
                         // The object itself, or one that is made here.

@@ -9,12 +9,17 @@
 //! else, and must not be used behind. `escape.rs` knows that once it has looked at all these objects as they are after the
 //! change, and takes the change back where it is not so, or where objects would be made that were not made before.
 
+use std::mem::offset_of;
+
 use cranelift_entity::SecondaryMap;
+use upshift_runtime::object::{Buffer, Header, List};
 
 use super::params::{argument, remove_params};
 use super::{Replacements, words_of};
 use crate::cfg::{Cfg, Edge};
-use crate::ir::{Block, Def, Function, InstData, Op, Type, Value, Width};
+use crate::ir::{
+    Access, Block, Class, Def, Function, InstData, LIST_WORDS, Op, Type, Value, Width, elements_of,
+};
 
 /// How often all parameters are looked at before giving up.
 const SWEEPS: usize = 24;
@@ -104,7 +109,9 @@ fn params(func: &Function, cfg: &Cfg) -> Vec<Param> {
             }
         }
     }
-    let new = |v: Value| func.def(v).is_some_and(|d| d.op == Op::Alloc && words_of(d.imm).is_some());
+    let known = |header: i64| words_of(header).is_some() || elements_of(header).is_some();
+    // What is not needed behind a loop may have become a `make` on the way back already.
+    let new = |v: Value| func.def(v).is_some_and(|d| matches!(d.op, Op::Alloc | Op::Make) && known(d.imm));
     for _ in 0..SWEEPS {
         let mut changed = false;
         for &(block, i, p) in &all {
@@ -136,6 +143,32 @@ fn params(func: &Function, cfg: &Cfg) -> Vec<Param> {
     Vec::new()
 }
 
+/// Loads the words of an object with this first word at the end of a block.
+fn loads(func: &mut Function, block: Block, object: Value, header: i64, types: &[Type]) -> Vec<Value> {
+    let mut load = |base: Value, offset: i64, access: Access| {
+        let data = InstData::new(Op::Load, &[base]).imm(offset).access(access.class, access.width);
+        let (inst, word) = func.make(data);
+        let end = func.blocks[block].insts.len() - 1;
+        func.blocks[block].insts.insert(end, inst);
+        word
+    };
+    let mut words = Vec::new();
+    if let Some(class) = words_of(header) {
+        for (&ty, i) in types.iter().zip(0..) {
+            words.extend(load(object, 8 + 8 * i, Access { class, width: ty.width() }));
+        }
+    } else if let Some(elements) = elements_of(header) {
+        let of = |class, width| Access { class, width };
+        words.extend(load(object, offset_of!(List, len) as i64, of(Class::Len, Width::Int)));
+        words.extend(load(object, offset_of!(Header, bits) as i64, of(Class::Bits, Width::U16)));
+        let buffer = load(object, offset_of!(List, buffer) as i64, of(Class::Buffer, Width::Ptr));
+        for (buffer, i) in buffer.into_iter().cycle().zip(0..types.len() - LIST_WORDS) {
+            words.extend(load(buffer, (Buffer::DATA + 8 * i) as i64, elements));
+        }
+    }
+    words
+}
+
 /// Passes words to parameters instead of objects. Nothing where an object would be passed twice on one way.
 pub(super) fn copies(func: &mut Function, cfg: &Cfg, web: &[Param]) -> Option<Copies> {
     let mut copies = Copies::default();
@@ -159,21 +192,8 @@ pub(super) fn copies(func: &mut Function, cfg: &Cfg, web: &[Param]) -> Option<Co
     for &Param { value: param, block, like, .. } in web {
         let Some(data) = func.def(like) else { continue };
         let (header, types) = (data.imm, data.args.iter().map(|&v| func.ty(v)).collect::<Vec<_>>());
-        let Some(class) = words_of(header) else { continue };
         for (edge, to, object) in ways.by_ref().take(cfg.preds(block).len()) {
-            let mut words = Vec::new();
-            for (&ty, at) in types.iter().zip(0..) {
-                let width = match ty {
-                    Type::Int => Width::Int,
-                    Type::Float => Width::Float,
-                    Type::Cell | Type::Ptr => Width::Cell,
-                };
-                let load = InstData::new(Op::Load, &[object]).imm(8 + 8 * at).access(class, width);
-                let (inst, word) = func.make(load);
-                let end = func.blocks[edge.from].insts.len() - 1;
-                func.blocks[edge.from].insts.insert(end, inst);
-                words.extend(word);
-            }
+            let words = loads(func, edge.from, object, header, &types);
             if let Some(inst) = func.terminator(edge.from) {
                 func.insts[inst].targets[edge.target as usize].args.extend(words);
             }

@@ -19,12 +19,18 @@
 //!
 //! A stored word becomes a parameter wherever ways meet, as in `promote.rs`; `params.rs` takes back what is not needed.
 //!
+//! Of lists, their length, their flags and the elements that their buffers have room for count as words, and what is done with the
+//! address of the buffer as done with the list. Where a position is no constant, a load chooses among all elements of a short list, and a store
+//! chooses for each of them; a longer list escapes there.
+//!
 //! `virtual` objects stand in the block of what names them, with no store between, so that all that name one object at one
 //! point name one value: the interpreter must find one object there.
 
 use std::collections::HashMap;
+use std::mem::offset_of;
 
 use cranelift_entity::{EntitySet, SecondaryMap};
+use upshift_runtime::object::{Buffer, Header, List};
 
 use super::carried::{self, Copies, Passed};
 use super::copy::mapped_state;
@@ -32,8 +38,16 @@ use super::params::relayout;
 use super::{Replacements, Rewriter, collects, words_of};
 use crate::cfg::{Analyses, Cfg, Edge};
 use crate::ir::{
-    Access, Block, Class, Def, Function, Inst, InstData, Op, RoutineKind, State, Target, Type, Value, Width,
+    Access, Block, Class, Cond, Def, Function, Inst, InstData, LIST_WORDS, Op, RoutineKind, State, Target,
+    Type, Value, Width, elements_of,
 };
+
+/// Where the length of a list stands.
+const LEN: usize = offset_of!(List, len);
+/// Where its flags do.
+const FLAGS: usize = offset_of!(Header, bits);
+/// Where the address of its buffer does.
+const BUFFER: usize = offset_of!(List, buffer);
 
 /// How often all allocations are looked at.
 const ROUNDS: usize = 4;
@@ -41,6 +55,8 @@ const ROUNDS: usize = 4;
 const OBJECTS: usize = 100;
 /// How many sets of parameters that choose among objects are looked at.
 const WEBS: usize = 8;
+/// Lists of so many elements may be accessed at positions that are no constants.
+const CHOICES: usize = 4;
 
 /// Runs the pass.
 pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
@@ -133,6 +149,10 @@ enum Place {
     Fixed(i64),
     /// One of the words behind, by its position among the operands.
     Word(usize),
+    /// The element of a list at this position.
+    Element(Value),
+    /// The address of a list's buffer.
+    Buffer,
 }
 
 /// What an instruction does with an object.
@@ -160,6 +180,13 @@ enum Status {
 /// The states that say by a value what others say by the object.
 type States = HashMap<(State, Value), State>;
 
+/// What changes while an object is done without.
+struct Edits {
+    replaced: Replacements,
+    /// Addresses of its buffer that are no longer loaded, since it was not made where they were.
+    dropped: EntitySet<Value>,
+}
+
 /// What is to be done about one allocation.
 struct Plan<'a> {
     cfg: &'a Cfg,
@@ -169,6 +196,10 @@ struct Plan<'a> {
     /// The first word.
     header: i64,
     words: Vec<Value>,
+    /// How the elements are accessed, of a list.
+    elements: Option<Access>,
+    /// Values that are the address of its buffer.
+    buffers: EntitySet<Value>,
     /// Which words are ever stored to while the object is virtual.
     stored: Vec<bool>,
     /// The blocks at whose start the object lives, in order.
@@ -198,6 +229,8 @@ impl<'a> Plan<'a> {
             home,
             header: data.imm,
             words: data.args.to_vec(),
+            elements: elements_of(data.imm),
+            buffers: EntitySet::new(),
             stored: vec![false; data.args.len()],
             region: Vec::new(),
             live: EntitySet::new(),
@@ -211,6 +244,15 @@ impl<'a> Plan<'a> {
     /// Finds where the object lives and where it is real.
     fn read(&mut self, func: &Function) {
         let from = self.cfg.position(self.home);
+        if self.elements.is_some() {
+            for &inst in self.cfg.order[from..].iter().flat_map(|&b| &func.blocks[b].insts) {
+                let data = &func.insts[inst];
+                let loads = data.op == Op::Load && data.args[0] == self.object;
+                if loads && self.place(func, data) == Some(Place::Buffer) {
+                    self.buffers.extend(data.result.expand());
+                }
+            }
+        }
         let mut work = Vec::new();
         let mut escapes = EntitySet::new();
         for &block in &self.cfg.order[from..] {
@@ -257,10 +299,13 @@ impl<'a> Plan<'a> {
 
     fn note_store(&mut self, func: &Function, inst: Inst) {
         let data = &func.insts[inst];
-        if data.op.info().stores
-            && let Some(Place::Word(i)) = self.place(func, data)
-        {
-            self.stored[i] = true;
+        if !data.op.info().stores {
+            return;
+        }
+        match self.place(func, data) {
+            Some(Place::Word(i)) => self.stored[i] = true,
+            Some(Place::Element(_)) => self.stored[LIST_WORDS..].fill(true),
+            Some(Place::Fixed(_) | Place::Buffer) | None => {}
         }
     }
 
@@ -291,27 +336,29 @@ impl<'a> Plan<'a> {
 
     /// What an instruction does with the object while it is virtual.
     fn what(&self, func: &Function, block: Block, inst: Inst) -> Use {
-        let object = self.object;
         let data = &func.insts[inst];
-        if data.targets.iter().any(|t| t.args.contains(&object)) {
+        if data.targets.iter().any(|t| t.args.iter().any(|&v| self.is(v))) {
             return Use::Escape;
         }
         let named = match data.state.expand() {
             Some(state) => self.named(func, block, data, state),
             None => Use::None,
         };
-        if named == Use::Escape || !data.args.contains(&object) {
+        if named == Use::Escape || !data.args.iter().any(|&v| self.is(v)) {
             return named;
         }
         let answered = match data.op {
             Op::Load | Op::LoadAt => self.place(func, data).is_some_and(|place| match place {
-                Place::Fixed(_) => true,
+                Place::Fixed(_) | Place::Element(_) | Place::Buffer => true,
                 Place::Word(i) => data.access.is_some_and(|a| a.width.ty() == func.ty(self.words[i])),
             }),
-            Op::Store | Op::StoreCell => {
-                data.args[1] != object
+            Op::Store | Op::StoreCell | Op::StoreAt | Op::StoreCellAt => {
+                let (base, value) = (data.args[0], data.args[data.args.len() - 1]);
+                self.is(base)
+                    && !self.is(value)
                     && match self.place(func, data) {
-                        Some(Place::Word(i)) => func.ty(data.args[1]) == func.ty(self.words[i]),
+                        Some(Place::Word(i)) => func.ty(value) == func.ty(self.words[i]),
+                        Some(Place::Element(_)) => true,
                         _ => false,
                     }
             }
@@ -320,6 +367,11 @@ impl<'a> Plan<'a> {
             _ => false,
         };
         if answered { Use::Answered } else { Use::Escape }
+    }
+
+    /// Whether a value is the object or the address of its buffer.
+    fn is(&self, value: Value) -> bool {
+        value == self.object || self.buffers.contains(value)
     }
 
     /// What it is to an instruction that its frame state names the object.
@@ -351,14 +403,26 @@ impl<'a> Plan<'a> {
 
     /// The place in the object that an access of it reaches.
     fn place(&self, func: &Function, data: &InstData) -> Option<Place> {
+        let access = data.access?;
+        if self.buffers.contains(data.args[0]) {
+            return self.element(func, data, access);
+        }
         if data.args[0] != self.object {
             return None;
         }
-        let Access { class, width } = data.access?;
+        let Access { class, width } = access;
         let mut offset = data.imm;
         if matches!(data.op, Op::LoadAt | Op::StoreAt) {
             let index = func.int_const(data.args[1])?;
             offset = index.checked_mul(i64::from(width.bytes()))?.checked_add(offset)?;
+        }
+        if self.elements.is_some() {
+            match usize::try_from(offset).map(|offset| (class, offset)) {
+                Ok((Class::Len, LEN)) => return Some(Place::Word(0)),
+                Ok((Class::Bits, FLAGS)) => return Some(Place::Word(1)),
+                Ok((Class::Buffer, BUFFER)) => return Some(Place::Buffer),
+                _ => {}
+            }
         }
         let bytes = i64::from(width.bytes());
         if (0..8).contains(&offset) {
@@ -379,19 +443,40 @@ impl<'a> Plan<'a> {
         (word < self.words.len()).then_some(Place::Word(word))
     }
 
+    /// The place in its buffer that an access reaches.
+    fn element(&self, func: &Function, data: &InstData, access: Access) -> Option<Place> {
+        let room = self.words.len() - LIST_WORDS;
+        if access.class == Class::Capacity && !data.op.info().stores {
+            return Some(Place::Fixed(room as i64));
+        }
+        if Some(access) != self.elements {
+            return None;
+        }
+        let first = (data.imm - Buffer::DATA as i64) / 8;
+        let index = match data.op {
+            Op::LoadAt | Op::StoreAt | Op::StoreCellAt => match func.int_const(data.args[1]) {
+                Some(index) => index.checked_add(first)?,
+                None => return (first == 0 && room <= CHOICES).then_some(Place::Element(data.args[1])),
+            },
+            _ => first,
+        };
+        let index = usize::try_from(index).ok().filter(|&i| i < room)?;
+        Some(Place::Word(LIST_WORDS + index))
+    }
+
     // ---- The change ----
 
     /// Gives whether there are new blocks.
     fn apply(self, func: &mut Function) -> bool {
-        let mut replaced = Replacements::new(func);
+        let mut edits = Edits { replaced: Replacements::new(func), dropped: EntitySet::new() };
         let mut ends: SecondaryMap<Block, Option<Status>> = SecondaryMap::new();
         let mut joins: EntitySet<Block> = EntitySet::new();
         let mut status = Status::Virtual(self.words.clone());
-        self.block(func, &mut replaced, self.home, &mut status);
+        self.block(func, &mut edits, self.home, &mut status);
         ends[self.home] = Some(status);
         for &block in &self.region {
             let mut status = self.start(func, &ends, block, &mut joins);
-            self.block(func, &mut replaced, block, &mut status);
+            self.block(func, &mut edits, block, &mut status);
             ends[block] = Some(status);
         }
         let mut split = false;
@@ -421,7 +506,7 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        replaced.apply(func);
+        edits.replaced.apply(func);
         split
     }
 
@@ -472,7 +557,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Rewrites a block, from the allocation on where that is in it.
-    fn block(&self, func: &mut Function, replaced: &mut Replacements, block: Block, status: &mut Status) {
+    fn block(&self, func: &mut Function, edits: &mut Edits, block: Block, status: &mut Status) {
         let insts = std::mem::take(&mut func.blocks[block].insts);
         let mut out = Rewriter { insts: Vec::with_capacity(insts.len() + 4) };
         let mut reached = block != self.home;
@@ -492,7 +577,7 @@ impl<'a> Plan<'a> {
             if let Status::Virtual(words) = status {
                 match self.what(func, block, inst) {
                     Use::None => {}
-                    Use::Answered => self.answer(func, replaced, &mut out, inst, words),
+                    Use::Answered => self.answer(func, edits, &mut out, inst, words),
                     Use::Named => {
                         let object = *snapshot.get_or_insert_with(|| {
                             let data = InstData::new(Op::Virtual, words).imm(self.header);
@@ -512,9 +597,10 @@ impl<'a> Plan<'a> {
             }
             if let Status::Real(object) = *status {
                 self.put(func, &mut states, inst, object);
+                self.put_buffer(func, edits, &mut out, inst, object);
             }
             let answered =
-                matches!(status, Status::Virtual(_)) && func.insts[inst].args.contains(&self.object);
+                matches!(status, Status::Virtual(_)) && func.insts[inst].args.iter().any(|&v| self.is(v));
             if !answered {
                 out.insts.push(inst);
             }
@@ -526,7 +612,7 @@ impl<'a> Plan<'a> {
     fn answer(
         &self,
         func: &mut Function,
-        replaced: &mut Replacements,
+        edits: &mut Edits,
         out: &mut Rewriter,
         inst: Inst,
         words: &mut [Value],
@@ -539,7 +625,14 @@ impl<'a> Plan<'a> {
             Op::Same => Place::Fixed(i64::from(data.args[0] == data.args[1])),
             _ => match self.place(func, data) {
                 Some(Place::Word(i)) if data.op.info().stores => {
-                    words[i] = data.args[1];
+                    words[i] = data.args[data.args.len() - 1];
+                    return;
+                }
+                Some(Place::Element(at)) if data.op.info().stores => {
+                    let value = data.args[data.args.len() - 1];
+                    for (word, i) in words[LIST_WORDS..].iter_mut().zip(0..) {
+                        *word = choice(func, out, (at, i), value, *word);
+                    }
                     return;
                 }
                 Some(place) => place,
@@ -550,8 +643,19 @@ impl<'a> Plan<'a> {
         let with = match answer {
             Place::Fixed(bits) => out.int(func, bits),
             Place::Word(i) => words[i],
+            Place::Element(at) => {
+                let mut with = words[words.len() - 1];
+                for (&word, i) in words[LIST_WORDS..words.len() - 1].iter().zip(0..) {
+                    with = choice(func, out, (at, i), word, with);
+                }
+                with
+            }
+            Place::Buffer => {
+                edits.dropped.insert(result);
+                return;
+            }
         };
-        replaced.replace(result, with);
+        edits.replaced.replace(result, with);
     }
 
     /// The object, which has these words now, as an instruction that is in no block yet.
@@ -560,6 +664,20 @@ impl<'a> Plan<'a> {
             (inst, Some(object)) => (inst, object),
             (_, None) => unreachable!("internal error: an object is a result"),
         }
+    }
+
+    /// An instruction gets the address of the buffer of the object, which is made now, for one that is no longer loaded.
+    fn put_buffer(&self, func: &mut Function, edits: &Edits, out: &mut Rewriter, inst: Inst, object: Value) {
+        let data = &func.insts[inst];
+        let mut values = data.args.iter().chain(data.targets.iter().flat_map(|t| t.args.iter()));
+        if !values.any(|&v| edits.dropped.contains(v)) {
+            return;
+        }
+        let load = InstData::new(Op::Load, &[object]).imm(BUFFER as i64).access(Class::Buffer, Width::Ptr);
+        let buffer = out.def(func, load);
+        let data = &mut func.insts[inst];
+        let values = data.args.iter_mut().chain(data.targets.iter_mut().flat_map(|t| t.args.iter_mut()));
+        values.filter(|v| edits.dropped.contains(**v)).for_each(|v| *v = buffer);
     }
 
     /// An instruction names a value for the object. States that were one stay one.
@@ -573,4 +691,22 @@ impl<'a> Plan<'a> {
             func.insts[inst].state = (*new).into();
         }
     }
+}
+
+/// `then` where an int is a constant, else `other`.
+fn choice(
+    func: &mut Function,
+    out: &mut Rewriter,
+    (int, constant): (Value, i64),
+    then: Value,
+    other: Value,
+) -> Value {
+    let constant = out.int(func, constant);
+    let same = out.def(func, InstData::new(Op::Icmp, &[int, constant]).imm(Cond::Eq as i64));
+    let op = match func.ty(then) {
+        Type::Float => Op::SelectFloat,
+        Type::Cell => Op::SelectCell,
+        Type::Int | Type::Ptr => Op::SelectInt,
+    };
+    out.def(func, InstData::new(op, &[same, then, other]))
 }

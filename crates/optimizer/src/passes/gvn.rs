@@ -21,12 +21,18 @@
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
 
+use smallvec::{SmallVec, smallvec};
+use std::mem::offset_of;
+use upshift_runtime::object::{Header, List};
+
 use super::fold::{Outcome, simplify};
 use super::memory::{Entries, Memory, Version, Versions};
 use super::params::relayout;
 use super::{Replacements, Rewriter, is_bool, may_be_object, words_of};
 use crate::cfg::{Analyses, Cfg, Dominators};
-use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, Width};
+use crate::ir::{
+    Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, Width, elements_of,
+};
 
 /// Runs the pass.
 pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
@@ -698,17 +704,25 @@ impl Pass<'_> {
     fn made(&mut self, inst: Inst) {
         let data = &self.func.insts[inst];
         let Some(object) = data.result.expand() else { return };
-        let Some(class) = words_of(data.imm) else { return };
-        for i in 0..data.args.len() {
-            let value = self.func.insts[inst].args[i];
-            let width = match self.func.ty(value) {
-                Type::Int => Width::Int,
-                Type::Float => Width::Float,
-                Type::Cell => Width::Cell,
-                Type::Ptr => continue,
-            };
-            let access = Access { class, width };
-            let imm = 8 + 8 * i as i64;
+        let places: SmallVec<[(Access, i64, Value); 8]> = match words_of(data.imm) {
+            Some(class) => {
+                let words = data.args.iter().zip(0..);
+                words
+                    .map(|(&v, i)| (Access { class, width: self.func.ty(v).width() }, 8 + 8 * i, v))
+                    .collect()
+            }
+            // What is in the buffer is stored right away.
+            None if elements_of(data.imm).is_some() => smallvec![
+                (Access { class: Class::Len, width: Width::Int }, offset_of!(List, len) as i64, data.args[0]),
+                (
+                    Access { class: Class::Bits, width: Width::U16 },
+                    offset_of!(Header, bits) as i64,
+                    data.args[1]
+                ),
+            ],
+            None => return,
+        };
+        for (access, imm, value) in places {
             let args = [object.index() as u32, NO_ARG, NO_ARG];
             let version = self.versions.get(self.memory.part(access, imm));
             let key = Key { op: Op::Load, access: Some(access), imm, args, version };

@@ -127,6 +127,11 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (PARAMS, When::Changed),
     (GVN, When::Changed),
     (PARAMS, When::Changed),
+    // Positions in lists are constants in loops that are written out.
+    (ESCAPE, When::Changed),
+    (GVN, When::Changed),
+    (DCE, When::Changed),
+    (PARAMS, When::Changed),
     (LICM, When::Always),
     (PROMOTE, When::Always),
     (RELOAD, When::Always),
@@ -326,7 +331,7 @@ pub(crate) fn removable(func: &Function, data: &InstData) -> bool {
     data.op == Op::Helper && data.result.is_some() && writes(func, data) == Writes::Nothing
 }
 
-/// The class of the words of an object with this first word, where they are one.
+/// The class of the words of an object with this first word, where they are one. For lists see [`crate::ir::elements_of`].
 pub(crate) fn words_of(header: i64) -> Option<Class> {
     match ObjectKind::ALL.get(header as u64 as usize & 0xFF)? {
         ObjectKind::Record => Some(Class::Field),
