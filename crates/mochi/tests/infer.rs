@@ -32,10 +32,11 @@ struct Analysis {
 fn analyse(text: &str) -> Option<Analysis> {
     let (mut sources, mut names) = (SourceMap::new(), Interner::new());
     let file = sources.add("test.mochi", text);
-    let (program, diagnostics) = parse(&sources, file, &mut names);
+    let (mut program, diagnostics) = parse(&sources, file, &mut names);
     if !diagnostics.is_empty() {
         return None;
     }
+    program.plan_queries();
     let resolution = resolve(&program, &mut names);
     let types = infer(&program, &resolution, &names);
     Some(Analysis { sources, names, program, resolution, types })

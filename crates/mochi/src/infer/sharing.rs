@@ -38,8 +38,7 @@ use crate::builtins::{Builtin, Retains};
 use crate::resolve::{BindInfo, BindSource, Resolution, Resolved, Storage};
 use crate::source::Span;
 use crate::syntax::ast::{
-    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, QueryId, StmtId,
-    StmtKind,
+    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, StmtId, StmtKind,
 };
 
 use lifetimes::Lifetimes;
@@ -707,6 +706,7 @@ impl Walker<'_> {
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
             | ExprKind::None
+            | ExprKind::Query(_)
             | ExprKind::Logic(_) => {}
             ExprKind::Name(_) => {
                 self.place(id, how);
@@ -782,7 +782,6 @@ impl Walker<'_> {
                     }
                 }
             }
-            ExprKind::Query(query) => self.query(query),
             ExprKind::Fetch { url, with } => {
                 self.look(url);
                 self.maybe(with);
@@ -815,30 +814,6 @@ impl Walker<'_> {
             let operand_use = if last { operand_use } else { Use::Look };
             self.expr(link.right, operand_use, while_waiting);
         }
-    }
-
-    fn query(&mut self, id: QueryId) {
-        let program = self.program;
-        let query = program[id];
-        // What follows the sources is evaluated for each row.
-        let root = self.root.take();
-        for source in &program[query.sources] {
-            self.expr(source.source, Use::Keep, 0);
-        }
-        for join in &program[query.joins] {
-            self.expr(join.source, Use::Keep, 0);
-            self.look(join.on);
-        }
-        self.maybe(query.filter);
-        if let Some(group) = query.group {
-            self.keep_all(&program[group.keys]);
-            self.maybe(group.having);
-        }
-        self.maybe(query.sort);
-        self.maybe(query.skip);
-        self.maybe(query.take);
-        self.keep(query.select);
-        self.root = root;
     }
 
     fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: u8) {
@@ -1019,6 +994,7 @@ fn for_each_child(program: &Program, id: ExprId, visit: &mut impl FnMut(ExprId))
         | ExprKind::None
         | ExprKind::Name(_)
         | ExprKind::Fun(_)
+        | ExprKind::Query(_)
         | ExprKind::Logic(_) => {}
         ExprKind::Field { base, .. } => all(&[base]),
         ExprKind::Index { base, index, .. } => all(&[base, index]),
@@ -1056,18 +1032,6 @@ fn for_each_child(program: &Program, id: ExprId, visit: &mut impl FnMut(ExprId))
                     all(&[value]);
                 }
             }
-        }
-        ExprKind::Query(query) => {
-            let query = program[query];
-            program[query.sources].iter().for_each(|source| all(&[source.source]));
-            program[query.joins].iter().for_each(|join| all(&[join.source, join.on]));
-            if let Some(group) = query.group {
-                all(&program[group.keys]);
-                group.having.iter().for_each(|&id| all(&[id]));
-            }
-            let parts = [query.filter, query.sort, query.skip, query.take];
-            parts.iter().flatten().for_each(|&id| all(&[id]));
-            all(&[query.select]);
         }
         ExprKind::Fetch { url, with } => {
             all(&[url]);

@@ -99,6 +99,7 @@ fn implementation(builtin: Builtin) -> Host {
         Builtin::Round => numeric::round,
         Builtin::Pow => numeric::pow,
         Builtin::Distinct => lists::distinct,
+        Builtin::SortBy => lists::sort_by,
         Builtin::Collect => lists::collect,
         Builtin::Range => lists::range,
         Builtin::Reduce => call::reduce,
