@@ -136,6 +136,20 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
     Ok(result_list(ctx, Some(list), &items)?.into())
 }
 
+/// `mochi.cut(list, from, to)`: the elements `from..to` of a list that nothing else refers to, unless it is marked.
+pub fn cut<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    let Some(list) = val.as_list() else { return Ok(val.into()) };
+    let made = ctx.list_cut(list, args.int(1)?, args.int(2)?)?;
+    if let Some(part) = made.as_list()
+        && made.address() != val.address()
+    {
+        share_elements(part, ctx);
+    }
+    Ok(made.into())
+}
+
 /// `mochi.share_elements(list)`
 pub fn share<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
