@@ -113,6 +113,7 @@ pub fn find_unsupported(parsed: &mut Parsed, phases: &mut Phases) {
 /// Resolves, types and lowers a program without errors.
 pub fn compile(parsed: &mut Parsed, tests: Tests, phases: &mut Phases) -> Compiled {
     let Parsed { sources, names, program, .. } = parsed;
+    program.plan_queries();
     let resolution = phases.time("resolve", || resolve(program, names));
     let types = phases.time("infer", || infer(program, &resolution, names));
     let module = phases.time("lower", || lower(program, names, sources, &resolution, &types, tests));

@@ -347,6 +347,8 @@ builtins! {
     Pow "pow" [ANY, ANY] => ANY, predeclared: false, fails: true;
     /// The elements without repetitions.
     Distinct "distinct" [LIST_T] => LIST_T, strict_arity: Some(1), retains: Retains::Elements;
+    /// The elements of a list in the order of their keys, which are in another list. Only plans of queries call it.
+    SortBy "sort by" [LIST_T, ANY] => LIST_T, predeclared: false, retains: Retains::Elements;
     /// As `append`.
     Push "push" [LIST_T, T] => LIST_T, strict_arity: Some(2), retains: Retains::Arguments;
     /// The elements of a list or group as a new list.
@@ -374,6 +376,12 @@ impl Builtin {
     /// Its name in programs.
     pub const fn name(self) -> &'static str {
         self.info().name
+    }
+
+    /// The name by which the [plans](crate::syntax::ast::Program::plan_queries) of queries call it, whatever functions a
+    /// program declares.
+    pub fn plan_name(self) -> String {
+        format!("builtin {}", self.name())
     }
 
     /// The builtin of a name. Programs are interned first, so this is asked once per name, not once per use.

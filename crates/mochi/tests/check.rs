@@ -166,7 +166,7 @@ fn structs_may_be_cyclic() {
     let structs: String =
         (0..5000).map(|i| format!("type S{i} {{ next: S{}, v: int }}\n", (i + 1) % 5000)).collect();
     let query = "fun f(xs: list<S0>) { let q = from x in xs select distinct x }";
-    assert_eq!(codes(&format!("{structs}{query}")), ["U001"]);
+    assert_eq!(codes(&format!("{structs}{query}")), [""; 0]);
 }
 
 #[test]

@@ -352,6 +352,34 @@ pub unsafe fn slice(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Res
     }
 }
 
+/// The elements `from..to` (see [`slice_bounds`]): the list itself, cut, where it is not marked shared, else a new list. A new
+/// one also where little would be left in much room, which so becomes free.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+pub unsafe fn cut(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Result<*mut List, OutOfMemory> {
+    /// Rooms of so many elements are kept for any number of them.
+    const SMALL: usize = 64;
+    // SAFETY: by the contract; the bounds are clamped.
+    unsafe {
+        let (from, to) = slice_bounds((*list).len, from, to);
+        let (count, room) = (to - from, (*(*list).buffer).capacity);
+        if is_shared(list) || room > SMALL && count < room / 8 {
+            return join(heap, list, from, count, None, 0);
+        }
+        let kind = (*list).header.object_kind();
+        if from > 0 {
+            let (data, element) = (Buffer::data::<u8>((*list).buffer), element_size(kind));
+            ptr::copy(data.add(from * element), data, count * element);
+            if kind == ObjectKind::ListCell {
+                heap.write_barrier_range((*list).buffer, 0, count);
+            }
+        }
+        truncate(list, count);
+        Ok(list)
+    }
+}
+
 /// A new list of the elements of `a`, then those of `b`.
 ///
 /// # Safety

@@ -24,7 +24,6 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
     }
     for expr in &program.exprs {
         let what = match expr.kind {
-            ExprKind::Query(_) => "a query",
             ExprKind::Logic(_) => "logic programming",
             ExprKind::Generate { .. } => "`generate`",
             ExprKind::Fetch { .. } => "`fetch`",

@@ -239,8 +239,9 @@ fn explain(generator: &Generator<'_>, names: &Interner, types: &mut Types) {
     for index in 0..resolution.bind_count() {
         let bind = BindId::new(index);
         let info = resolution.bind(bind);
-        if info.source != BindSource::Tree || resolution.slot(bind) != bind || !Generator::has_slot(info.kind)
-        {
+        // Nobody wrote the variables of queries' plans.
+        let written = info.source == BindSource::Tree && !names[info.name].contains(' ');
+        if !written || resolution.slot(bind) != bind || !Generator::has_slot(info.kind) {
             continue;
         }
         look(Slot::Bind(bind), generator.binds[index], types.binds[index], info.ty, info.span);

@@ -14,8 +14,7 @@ use crate::builtins::{Builtin, Ty as BuiltinTy};
 use crate::resolve::{BindSource, CtorId, Resolution, Resolved, StructId, TypeName};
 use crate::syntax::ast::{
     BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, ExternKind, FunId, Interner,
-    JoinKind, MapEntry, MapKey, Name, PatId, PatternKind, Program, QueryId, StmtId, StmtKind, TypeId,
-    TypeKind, UnaryOp,
+    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeId, TypeKind, UnaryOp,
 };
 
 /// How a call will be told about once the nodes are final.
@@ -821,8 +820,8 @@ impl<'a> Generator<'a> {
                 self.solver.node_of(Val::of(Kind::Fun, sig))
             }
             ExprKind::Match { subject, arms } => self.match_expr(subject, &program[arms], want),
-            ExprKind::Query(query) => self.query(query, want),
-            ExprKind::Logic(_) => ANY,
+            // Queries are planned.
+            ExprKind::Query(_) | ExprKind::Logic(_) => ANY,
             ExprKind::Generate { fields, .. } => {
                 for field in &program[fields] {
                     let node = self.expr(field.value, None);
@@ -1187,80 +1186,6 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn query(&mut self, id: QueryId, want: Option<NodeId>) -> NodeId {
-        let program = self.program;
-        let query = program[id];
-        let mut rows = Vec::new();
-        for source in &program[query.sources] {
-            let src = self.expr(source.source, None);
-            let out = self.binds[source.bind.index()];
-            self.solver.add(Con::Iterate { src, out });
-            rows.push(out);
-        }
-        for join in &program[query.joins] {
-            let src = self.expr(join.source, None);
-            let out = self.binds[join.bind.index()];
-            self.solver.add(Con::Iterate { src, out });
-            if matches!(join.kind, JoinKind::Right | JoinKind::Outer) {
-                for &row in &rows {
-                    self.solver.flow(NULL, row);
-                }
-            }
-            if matches!(join.kind, JoinKind::Left | JoinKind::Outer) {
-                self.solver.flow(NULL, out);
-            }
-            rows.push(out);
-            self.expr(join.on, None);
-        }
-        self.maybe(query.filter);
-        if let Some(group) = query.group {
-            for &key in &program[group.keys] {
-                let node = self.expr(key, None);
-                self.solver.flow(node, ANY);
-            }
-            for &row in &rows {
-                self.solver.flow(row, ANY);
-            }
-            self.solver.flow(ANY, self.binds[group.into.index()]);
-            self.maybe(group.having);
-        }
-        self.maybe(query.sort);
-        self.maybe(query.skip);
-        self.maybe(query.take);
-        match self.aggregate(query.select, query.group.is_some()) {
-            Some((builtin, callee, arg)) => {
-                let elem = self.solver.node();
-                self.store(arg, elem);
-                let list = self.solver.node_of(Val::list(elem));
-                let start = self.solver.args.len() as u32;
-                self.solver.args.push(list);
-                self.exprs[callee.index()] = ANY;
-                let out = self.builtin(builtin, &[arg], start..start + 1);
-                self.exprs[query.select.index()] = out;
-                self.calls.push((query.select, CallSite::Known(CallKind::Builtin(builtin)), 1));
-                out
-            }
-            None => {
-                let elem = self.wanted_list(want);
-                self.store(query.select, elem);
-                self.solver.node_of(Val::list(elem))
-            }
-        }
-    }
-
-    /// `select sum(x)` of an ungrouped query adds up all rows.
-    fn aggregate(&self, select: ExprId, grouped: bool) -> Option<(Builtin, ExprId, ExprId)> {
-        let ExprKind::Call { callee, args } = self.program[select].kind else { return None };
-        let names = self.resolution.callee(callee)?;
-        let Resolved::Builtin(builtin) = names.otherwise else { return None };
-        let [arg] = self.program[args] else { return None };
-        let aggregates =
-            matches!(builtin, Builtin::Sum | Builtin::Avg | Builtin::Min | Builtin::Max | Builtin::Count);
-        let plain = !matches!(self.program[arg].kind, ExprKind::Query(_));
-        let free = self.resolution.candidates(names).is_empty();
-        (aggregates && plain && free && !grouped).then_some((builtin, callee, arg))
-    }
-
     // ---- Calls ----
 
     fn args(
@@ -1538,6 +1463,11 @@ impl<'a> Generator<'a> {
                     let src = arg(self, index);
                     self.solver.add(Con::SameElements { src, elem });
                 }
+                list
+            }
+            Builtin::SortBy => {
+                let (elem, list) = self.fresh_list();
+                self.solver.add(Con::SameElements { src: arg(self, 0), elem });
                 list
             }
             Builtin::Slice | Builtin::Reverse => {

@@ -24,6 +24,7 @@
 //!   then owns the list, as it owns one that is marked.
 //! * `let xs = p; p = append(xs, v)` and `var xs = p; xs = append(xs, v); p = xs`, where `p` is a field or element that names the
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
+//! * `xs = xs[:n]` and its like are appends in all of the above: they cut in place what an append would extend.
 //! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
 //!   element by a builtin (`first`, `reduce`), here.
 //! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
@@ -33,13 +34,12 @@ mod lifetimes;
 
 use std::collections::HashMap;
 
-use super::{CallKind, TyKind, Types};
+use super::{CallKind, TyId, TyKind, Types};
 use crate::builtins::{Builtin, Retains};
 use crate::resolve::{BindInfo, BindSource, Resolution, Resolved, Storage};
 use crate::source::Span;
 use crate::syntax::ast::{
-    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, QueryId, StmtId,
-    StmtKind,
+    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, StmtId, StmtKind,
 };
 
 use lifetimes::Lifetimes;
@@ -102,6 +102,8 @@ struct Walker<'a> {
     test_start: u32,
     /// The places that variables which borrow were read from.
     lent: HashMap<BindId, ExprId>,
+    /// Slices that replace the list they are of, with their one bound that is no number: `xs = xs[:n]`.
+    cuts: HashMap<ExprId, ExprId>,
     /// The append whose list stands for what the place refers to that its result replaces.
     continued: Option<ExprId>,
 }
@@ -139,8 +141,10 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         loop_start: 0,
         test_start: 0,
         lent: HashMap::new(),
+        cuts: HashMap::new(),
         continued: None,
     };
+    walker.find_cuts();
     walker.find_danger();
     walker.find_effects();
     walker.find_lifetimes();
@@ -149,6 +153,29 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
 }
 
 impl Walker<'_> {
+    /// Slices that may cut in place where an append in place would be allowed: of a list, with bounds that are ints, of
+    /// which at most one is not written out.
+    fn find_cuts(&mut self) {
+        let program = self.program;
+        for stmt in &program.stmts {
+            if let StmtKind::Assign { target, value } = stmt.kind
+                && let ExprKind::Slice { base, start, end, step: None } = program[value].kind
+                && self.same_place(target, base)
+            {
+                let list = self.types.get(self.types.expr(base));
+                let bounds = || [start, end].into_iter().flatten();
+                let ints = bounds().all(|bound| self.types.expr(bound) == TyId::INT);
+                let mut computed = bounds().filter(|&bound| !matches!(program[bound].kind, ExprKind::Int(_)));
+                let bound = computed.next().or(start).or(end);
+                if let (TyKind::List(_), false, true, None, Some(bound)) =
+                    (list.kind, list.nullable, ints, computed.next(), bound)
+                {
+                    self.cuts.insert(value, bound);
+                }
+            }
+        }
+    }
+
     // ---- What calls may do ----
 
     /// Follows the calls backwards from functions that append in place to other things than registers.
@@ -285,8 +312,13 @@ impl Walker<'_> {
         self.same_place(target, list).then_some((list, item))
     }
 
+    /// The list that an append extends and what it appends; likewise the list that a slice cuts, and the bound.
     fn append(&self, id: ExprId) -> Option<(ExprId, ExprId)> {
-        let ExprKind::Call { args, .. } = self.program[id].kind else { return None };
+        let args = match self.program[id].kind {
+            ExprKind::Call { args, .. } => args,
+            ExprKind::Slice { base, .. } => return Some((base, *self.cuts.get(&id)?)),
+            _ => return None,
+        };
         match (self.types.call(id), &self.program[args]) {
             (CallKind::Builtin(Builtin::Append | Builtin::Push), &[list, item]) => Some((list, item)),
             _ => None,
@@ -707,6 +739,7 @@ impl Walker<'_> {
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
             | ExprKind::None
+            | ExprKind::Query(_)
             | ExprKind::Logic(_) => {}
             ExprKind::Name(_) => {
                 self.place(id, how);
@@ -733,7 +766,11 @@ impl Walker<'_> {
             ExprKind::Slice { base, start, end, step } => {
                 let parts = [start, end, step];
                 let while_waiting = parts.iter().flatten().fold(0, |found, &part| found | self.effect(part));
-                self.expr(base, Use::Look, while_waiting);
+                let replaced = self.types.in_place[id.index()];
+                if let (true, Some(bind)) = (replaced, self.variable(base)) {
+                    self.keeps(bind);
+                }
+                self.expr(base, Use::Look, if replaced { 0 } else { while_waiting });
                 for part in parts {
                     self.maybe(part);
                 }
@@ -782,7 +819,6 @@ impl Walker<'_> {
                     }
                 }
             }
-            ExprKind::Query(query) => self.query(query),
             ExprKind::Fetch { url, with } => {
                 self.look(url);
                 self.maybe(with);
@@ -815,30 +851,6 @@ impl Walker<'_> {
             let operand_use = if last { operand_use } else { Use::Look };
             self.expr(link.right, operand_use, while_waiting);
         }
-    }
-
-    fn query(&mut self, id: QueryId) {
-        let program = self.program;
-        let query = program[id];
-        // What follows the sources is evaluated for each row.
-        let root = self.root.take();
-        for source in &program[query.sources] {
-            self.expr(source.source, Use::Keep, 0);
-        }
-        for join in &program[query.joins] {
-            self.expr(join.source, Use::Keep, 0);
-            self.look(join.on);
-        }
-        self.maybe(query.filter);
-        if let Some(group) = query.group {
-            self.keep_all(&program[group.keys]);
-            self.maybe(group.having);
-        }
-        self.maybe(query.sort);
-        self.maybe(query.skip);
-        self.maybe(query.take);
-        self.keep(query.select);
-        self.root = root;
     }
 
     fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: u8) {
@@ -1019,6 +1031,7 @@ fn for_each_child(program: &Program, id: ExprId, visit: &mut impl FnMut(ExprId))
         | ExprKind::None
         | ExprKind::Name(_)
         | ExprKind::Fun(_)
+        | ExprKind::Query(_)
         | ExprKind::Logic(_) => {}
         ExprKind::Field { base, .. } => all(&[base]),
         ExprKind::Index { base, index, .. } => all(&[base, index]),
@@ -1056,18 +1069,6 @@ fn for_each_child(program: &Program, id: ExprId, visit: &mut impl FnMut(ExprId))
                     all(&[value]);
                 }
             }
-        }
-        ExprKind::Query(query) => {
-            let query = program[query];
-            program[query.sources].iter().for_each(|source| all(&[source.source]));
-            program[query.joins].iter().for_each(|join| all(&[join.source, join.on]));
-            if let Some(group) = query.group {
-                all(&program[group.keys]);
-                group.having.iter().for_each(|&id| all(&[id]));
-            }
-            let parts = [query.filter, query.sort, query.skip, query.take];
-            parts.iter().flatten().for_each(|&id| all(&[id]));
-            all(&[query.select]);
         }
         ExprKind::Fetch { url, with } => {
             all(&[url]);

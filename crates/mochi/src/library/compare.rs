@@ -12,7 +12,7 @@ use upshift_runtime::host::{HostContext, ListView, MapView, Val};
 use upshift_runtime::trap::Trap;
 
 use super::number::{Number, compare_short};
-use super::{access, kind_name, mismatch};
+use super::{access, format, kind_name, mismatch};
 
 /// `a == b`
 ///
@@ -151,6 +151,91 @@ pub fn order(a: Val<'_>, b: Val<'_>) -> Result<Option<Ordering>, Trap> {
         return Ok(Some(a.cmp(&b)));
     }
     Err(mismatch(format!("cannot compare {} with {}", kind_name(a), kind_name(b))))
+}
+
+/// The order of two keys of `sort by`, a total one: numbers by value, strings by bytes, false before true, lists
+/// and maps part by part, maps in the order of their keys; null comes last, and a NaN behind other numbers. Keys of
+/// different kinds go by kind.
+///
+/// # Errors
+/// memory-limit.
+pub fn key_order<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<Ordering, Trap> {
+    /// So many parts are compared: cyclic keys have no end.
+    const PARTS: usize = 1_000_000;
+    enum Step<'h> {
+        Compare(Val<'h>, Val<'h>),
+        /// The order if all before it are equal.
+        Decide(Ordering),
+    }
+    let is_container = |val: Val<'_>| matches!(val.kind(), Kind::List | Kind::Map | Kind::Record);
+    if !is_container(a) || !is_container(b) {
+        return Ok(scalar_key_order(a, b));
+    }
+    let mut steps = vec![Step::Compare(a, b)];
+    let mut count = 0;
+    while let Some(step) = steps.pop() {
+        count += 1;
+        let order = match step {
+            Step::Decide(order) => order,
+            Step::Compare(a, b) => match (key_parts(ctx, a)?, key_parts(ctx, b)?) {
+                (Some(a), Some(b)) if count < PARTS => {
+                    steps.push(Step::Decide(a.len().cmp(&b.len())));
+                    let pairs = a.into_iter().zip(b).collect::<Vec<_>>();
+                    steps.extend(pairs.into_iter().rev().map(|(a, b)| Step::Compare(a, b)));
+                    Ordering::Equal
+                }
+                _ => scalar_key_order(a, b),
+            },
+        };
+        if order.is_ne() {
+            return Ok(order);
+        }
+    }
+    Ok(Ordering::Equal)
+}
+
+/// What containers are compared by: elements, or keys and values by turns.
+fn key_parts<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<Option<Vec<Val<'h>>>, Trap> {
+    if let Some(list) = val.as_list() {
+        return Ok(Some(list.iter().collect()));
+    }
+    if let Some(map) = val.as_map() {
+        let (keys, values) = ctx.map_entries(map)?;
+        return Ok(Some(keys.iter().zip(values.iter()).flat_map(|(key, value)| [key, value]).collect()));
+    }
+    let Some(record) = val.as_record() else { return Ok(None) };
+    let mut parts = Vec::new();
+    for field in format::sorted_fields(record) {
+        let name = field.and_then(|i| record.field_name(i)).unwrap_or(format::NAME_FIELD);
+        parts.push(ctx.string(name)?);
+        parts.push(match field {
+            Some(i) => record.get(i).unwrap_or(ctx.nil()),
+            None => ctx.string(record.name())?,
+        });
+    }
+    Ok(Some(parts))
+}
+
+fn scalar_key_order(a: Val<'_>, b: Val<'_>) -> Ordering {
+    if let (Some(a), Some(b)) = (a.as_str(), b.as_str()) {
+        return a.as_bytes().cmp(b.as_bytes());
+    }
+    if let Some(order) = compare_short(a, b) {
+        return order;
+    }
+    if let (Some(x), Some(y)) = (Number::of(a), Number::of(b)) {
+        let is_nan = |val: Val<'_>| val.as_float().is_some_and(f64::is_nan);
+        return x.compare(&y).unwrap_or_else(|| is_nan(a).cmp(&is_nan(b)));
+    }
+    if let (Some(a), Some(b)) = (a.as_bool(), b.as_bool()) {
+        return a.cmp(&b);
+    }
+    let rank = |val: Val<'_>| match val.kind() {
+        _ if val.is_nil() => u32::MAX,
+        Kind::Int | Kind::Float | Kind::Bytes => 0,
+        kind => 1 + kind as u32,
+    };
+    rank(a).cmp(&rank(b))
 }
 
 /// Whether two values are of the same kind and equal, as `in` asks.

@@ -3,6 +3,9 @@
 //! A result has the storage that the call's result type asks for; where the type is `any`, that of the list it was made
 //! from. Lists that end up in a second list are marked as shared, so that appending to them copies.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
+
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, ListView, Ret, Storage, Val};
 use upshift_runtime::trap::Trap;
@@ -133,6 +136,20 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
     Ok(result_list(ctx, Some(list), &items)?.into())
 }
 
+/// `mochi.cut(list, from, to)`: the elements `from..to` of a list that nothing else refers to, unless it is marked.
+pub fn cut<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    let Some(list) = val.as_list() else { return Ok(val.into()) };
+    let made = ctx.list_cut(list, args.int(1)?, args.int(2)?)?;
+    if let Some(part) = made.as_list()
+        && made.address() != val.address()
+    {
+        share_elements(part, ctx);
+    }
+    Ok(made.into())
+}
+
 /// `mochi.share_elements(list)`
 pub fn share<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
@@ -167,6 +184,35 @@ pub fn distinct<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
     let ctx: &'h HostContext<'_> = ctx;
     let list = list_arg(ctx, args, 0, "distinct")?;
     let items = compare::distinct(ctx, list)?.into_items();
+    Ok(result_list(ctx, list, &items)?.into())
+}
+
+/// `sort by` of a query: the elements of a list in the order of their keys, those with equal keys as they were.
+pub fn sort_by<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let list = list_arg(ctx, args, 0, "sort by")?;
+    let Some(keys) = list_arg(ctx, args, 1, "sort by")? else {
+        return Ok(args.val(ctx, 0)?.into());
+    };
+    let mut items: Vec<Val<'h>> = list.iter().flat_map(|l| l.iter()).collect();
+    if let Some(keys) = keys.ints() {
+        let mut order: Vec<(i64, Val<'h>)> = keys.iter().map(Cell::get).zip(items).collect();
+        order.sort_by_key(|&(key, _)| key);
+        items = order.into_iter().map(|(_, item)| item).collect();
+    } else {
+        let mut order: Vec<(Val<'h>, Val<'h>)> = keys.iter().zip(items).collect();
+        let mut failed = None;
+        order.sort_by(|a, b| {
+            compare::key_order(ctx, a.0, b.0).unwrap_or_else(|trap| {
+                failed = Some(trap);
+                Ordering::Equal
+            })
+        });
+        if let Some(trap) = failed {
+            return Err(trap);
+        }
+        items = order.into_iter().map(|(_, item)| item).collect();
+    }
     Ok(result_list(ctx, list, &items)?.into())
 }
 

@@ -219,7 +219,7 @@ impl Body<'_, '_> {
             ExprKind::Name(_) => self.name(id, ty, dst),
             ExprKind::Field { base, name, .. } => self.field(id, base, name, ty, dst),
             ExprKind::Index { base, index, optional } => self.index(base, index, optional, ty, dst),
-            ExprKind::Slice { base, start, end, step } => self.slice(base, [start, end, step], ty),
+            ExprKind::Slice { base, start, end, step } => self.slice(id, base, [start, end, step], ty),
             ExprKind::Call { callee, args } => self.call(id, callee, args, ty, dst),
             ExprKind::Cast { value, .. } => self.cast(value, ty, dst),
             ExprKind::Unary { op, operand } => self.unary(op, operand, ty, dst),
@@ -600,7 +600,7 @@ impl Body<'_, '_> {
         }
     }
 
-    fn slice(&mut self, base: ExprId, parts: [Option<ExprId>; 3], ty: TyId) -> Val {
+    fn slice(&mut self, id: ExprId, base: ExprId, parts: [Option<ExprId>; 3], ty: TyId) -> Val {
         let object = match parts[0].or(parts[1]) {
             Some(part) => self.operand(base, part),
             None => self.expr(base, None),
@@ -621,6 +621,9 @@ impl Body<'_, '_> {
         };
         if let Some(step) = parts[2] {
             self.effect(step);
+        }
+        if typed && matches!(kind, TyKind::List(_)) && self.cx.types.in_place(id) {
+            return self.host_typed("mochi.cut", &[object, from, to], object.ty);
         }
         let val = if typed {
             let val = self.target(object.ty, None);

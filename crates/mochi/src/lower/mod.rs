@@ -338,12 +338,12 @@ impl<'a> Lowerer<'a> {
     /// Loops hold their list while they run; if it may grow in place meanwhile, it must be marked as shared.
     fn find_appends(&mut self) {
         for (index, expr) in self.program.exprs.iter().enumerate() {
-            if !matches!(expr.kind, ExprKind::Call { .. }) {
-                continue;
-            }
             let id = ExprId::new(index);
             if self.types.in_place(id) {
                 self.appends.push(expr.span.start);
+            }
+            if !matches!(expr.kind, ExprKind::Call { .. }) {
+                continue;
             }
             if !matches!(
                 self.types.call(id),

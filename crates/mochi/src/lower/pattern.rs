@@ -6,7 +6,9 @@ use upshift_bytecode::{HeapType, RecordId};
 use super::body::{Body, Val};
 use crate::infer::{Ty, TyId, TyKind};
 use crate::resolve::{CtorId, Resolved};
-use crate::syntax::ast::{Arm, BinaryOp, Body as ArmBody, ExprId, List, PatId, PatternKind};
+use crate::syntax::ast::{
+    Arm, BinaryOp, Body as ArmBody, ExprId, List, PatId, PatternKind, StmtId, StmtKind,
+};
 
 impl Body<'_, '_> {
     /// `match subject { pattern => body .. }`; null where no arm matches.
@@ -43,11 +45,23 @@ impl Body<'_, '_> {
 
     /// A block gives the value of its last statement where that is an expression, else null.
     fn arm_block(&mut self, block: crate::syntax::ast::Block, ty: TyId, result: Val) {
-        self.block(block);
-        if self.fb.is_reachable() {
-            let null = self.null(None);
-            self.convert_into(null, ty, result.reg);
+        let stmts: Vec<StmtId> = self.cx.program[block.stmts].to_vec();
+        let last = stmts.last().and_then(|&last| match self.cx.program[last].kind {
+            StmtKind::Expr(value) => Some(value),
+            _ => None,
+        });
+        let scope = self.open_scope();
+        for &stmt in &stmts[..stmts.len() - usize::from(last.is_some())] {
+            self.statement(stmt);
         }
+        if self.fb.is_reachable() {
+            let value = match last {
+                Some(value) => self.expr(value, None),
+                None => self.null(None),
+            };
+            self.convert_into(value, ty, result.reg);
+        }
+        self.close_scope(scope);
     }
 
     /// Jumps to `fail` unless the pattern matches; binds its variables.

@@ -28,7 +28,8 @@ impl Body<'_, '_> {
         }
     }
 
-    fn statement(&mut self, id: StmtId) {
+    /// Lowers a statement.
+    pub fn statement(&mut self, id: StmtId) {
         let stmt = self.cx.program[id];
         self.span(stmt.span);
         match stmt.kind {

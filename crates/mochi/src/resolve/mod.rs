@@ -1,7 +1,7 @@
 //! Name resolution: which variable, function, type or builtin each name means, and where variables live.
 //!
 //! [`resolve`] walks a program once and keeps what it finds in dense tables beside the tree. It reports nothing and fails
-//! on nothing: what cannot be resolved is [`Resolved::Undeclared`] and means none when running.
+//! on nothing (queries must be [planned](Program::plan_queries) first): what cannot be resolved is [`Resolved::Undeclared`] and means none when running.
 //!
 //! **Scopes.** Blocks, loop bodies, functions, match arms and queries open scopes. A name means the nearest variable
 //! that was declared before the place of use; redeclaring a name in one scope makes a new variable. Top-level functions
@@ -371,6 +371,11 @@ impl Resolution {
 }
 
 /// Makes sure that the names of builtins are interned and finds them by name.
-fn builtin_names(names: &mut Interner) -> HashMap<Name, Builtin> {
-    Builtin::ALL.iter().map(|&builtin| (names.intern(builtin.name()), builtin)).collect()
+fn builtin_names(program: &Program, names: &mut Interner) -> HashMap<Name, Builtin> {
+    let mut found: HashMap<Name, Builtin> =
+        Builtin::ALL.iter().map(|&builtin| (names.intern(builtin.name()), builtin)).collect();
+    if !program.queries.is_empty() {
+        found.extend(Builtin::ALL.iter().map(|&builtin| (names.intern(&builtin.plan_name()), builtin)));
+    }
+    found
 }

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::syntax::ast::{
     BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, FunId, FunKind, Ident, ImportId, Interner,
-    MapEntry, MapKey, Name, PatId, PatternKind, Program, QueryId, StmtId, StmtKind, TypeDeclKind,
+    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeDeclKind,
 };
 
 /// Resolves the names of a program. Interns the names of the builtins.
 pub fn resolve(program: &Program, names: &mut Interner) -> Resolution {
-    let builtins = builtin_names(names);
+    let builtins = builtin_names(program, names);
     let mut walker = Walker::new(program, names.len(), builtins);
     walker.declare_types();
     walker.declare_top_level();
@@ -707,6 +707,7 @@ impl<'p> Walker<'p> {
             | ExprKind::Bool(_)
             | ExprKind::Str(_)
             | ExprKind::None
+            | ExprKind::Query(_)
             | ExprKind::Logic(_) => {}
             ExprKind::Name(name) => self.out.names[id.index()] = self.use_name(name),
             ExprKind::Field { base, name, .. } => {
@@ -773,7 +774,6 @@ impl<'p> Walker<'p> {
                     self.close(mark);
                 }
             }
-            ExprKind::Query(query) => self.query(query),
             ExprKind::Fetch { url, with } => {
                 self.expr(url);
                 self.maybe(with);
@@ -815,31 +815,6 @@ impl<'p> Walker<'p> {
                 }
             }
         }
-    }
-
-    fn query(&mut self, id: QueryId) {
-        let query = self.program[id];
-        let mark = self.open();
-        for source in &self.program[query.sources] {
-            self.expr(source.source);
-            self.declare(source.bind);
-        }
-        for join in &self.program[query.joins] {
-            self.expr(join.source);
-            self.declare(join.bind);
-            self.expr(join.on);
-        }
-        self.maybe(query.filter);
-        if let Some(group) = query.group {
-            self.exprs(&self.program[group.keys]);
-            self.declare(group.into);
-            self.maybe(group.having);
-        }
-        self.maybe(query.sort);
-        self.expr(query.select);
-        self.close(mark);
-        self.maybe(query.skip);
-        self.maybe(query.take);
     }
 
     // ---- What depends on the whole program ----

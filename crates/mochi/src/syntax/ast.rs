@@ -379,6 +379,7 @@ program! {
         joins: Join;
         terms: Term;
         conditions: Condition;
+        patches: Patch;
     }
 }
 
@@ -418,6 +419,37 @@ impl Program {
         }
         links.reverse();
         BinarySpine { first, links }
+    }
+
+    /// Puts what computes them in the place of queries, so that the program can be resolved to run. The clauses are no longer
+    /// the program's; only the checker and the printer look at those.
+    pub fn plan_queries(&mut self) {
+        if self.queries.is_empty() {
+            return;
+        }
+        let declared: Vec<Name> =
+            (self.binds.iter()).filter(|bind| bind.kind == BindKind::Fun).map(|bind| bind.name).collect();
+        for index in 0..self.patches.len() {
+            if let Patch::Rename { at, name } = self.patches[index] {
+                self.exprs[at.index()].kind = ExprKind::Name(name);
+            }
+        }
+        for index in 0..self.patches.len() {
+            if let Patch::Aggregate { name, select, arg, call, list } = self.patches[index] {
+                let (at, from) = if declared.contains(&name) { (call, list) } else { (select, arg) };
+                self.exprs[at.index()].kind = self.exprs[from.index()].kind;
+            }
+        }
+        for index in 0..self.exprs.len() {
+            if let ExprKind::Query(query) = self.exprs[index].kind {
+                self.exprs[index].kind = self[self[query].plan].kind;
+            }
+        }
+        for bind in &mut self.binds {
+            if bind.kind == BindKind::Query {
+                bind.kind = BindKind::For;
+            }
+        }
     }
 
     /// The name of a binding.
@@ -790,8 +822,35 @@ pub struct Query {
     pub select: ExprId,
     /// `select distinct`
     pub distinct: bool,
+    /// What computes its value when the program runs: see [`Program::plan_queries`].
+    pub plan: ExprId,
     /// Its place.
     pub span: Span,
+}
+
+/// A change that [`Program::plan_queries`] makes to the clauses of a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Patch {
+    /// A use of a group becomes the name of a variable.
+    Rename {
+        /// The use.
+        at: ExprId,
+        /// The variable.
+        name: Name,
+    },
+    /// `select sum(x)` adds up the list of all `x`. If the program has a function of that name, it is an ordinary call instead.
+    Aggregate {
+        /// What is called.
+        name: Name,
+        /// The value of `select`, which becomes `arg`.
+        select: ExprId,
+        /// The argument.
+        arg: ExprId,
+        /// The call of the builtin on the list, which otherwise becomes `list`.
+        call: ExprId,
+        /// The list.
+        list: ExprId,
+    },
 }
 
 /// `from bind in source`

@@ -51,6 +51,7 @@ impl Lifetimes {
                         growth.push(at);
                     }
                 }
+                ExprKind::Slice { .. } if grows(id) => growth.push(at),
                 _ => {}
             }
         }

@@ -9,12 +9,13 @@
 //! parsing goes on with the next statement of the same block. A failure that was reported leaves a node of kind `Error`.
 //! Two errors are never reported at the same token.
 //!
-//! Files of this module: [`stmt`] and [`decl`] hold statements, [`expr`] and [`query`] expressions, [`ty`] types and patterns,
+//! Files of this module: [`stmt`] and [`decl`] hold statements, [`expr`] and [`query`] expressions, [`plan`] what queries do, [`ty`] types and patterns,
 //! [`literal`] the values of literals; this one holds what they share.
 
 mod decl;
 mod expr;
 mod literal;
+mod plan;
 mod query;
 mod stmt;
 mod ty;

@@ -10,6 +10,7 @@ impl Parser<'_> {
     /// Reads a query; `from name in` comes next.
     pub(super) fn query(&mut self) -> Parsed<ExprKind> {
         let first = self.at;
+        let first_expr = self.ast.exprs.len();
         let mut sources = Vec::new();
         while self.peek() == Tok::From {
             self.bump();
@@ -41,7 +42,7 @@ impl Parser<'_> {
             self.bump();
         }
         let select = self.expr()?;
-        let query = Query {
+        let mut query = Query {
             sources: self.ast.add_list(sources),
             joins: self.ast.add_list(joins),
             filter,
@@ -51,8 +52,10 @@ impl Parser<'_> {
             take,
             select,
             distinct,
+            plan: select,
             span: self.span_from(first),
         };
+        query.plan = self.plan(&query, first_expr)?;
         Ok(ExprKind::Query(self.ast.add(query)))
     }
 
