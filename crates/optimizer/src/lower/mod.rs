@@ -146,6 +146,8 @@ struct Lowering<'a, 'f> {
     signatures: HashMap<Vec<u8>, clif::SigRef>,
     stubs: [Option<clif::FuncRef>; 6],
     own: Option<clif::FuncRef>,
+    /// The slots that are cells of the root frame whichever function has it, in order.
+    root_cells: Vec<u32>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
@@ -267,6 +269,7 @@ fn body(
         signatures: HashMap::new(),
         stubs: [None; 6],
         own: None,
+        root_cells: Vec::new(),
         unmoved: HashMap::new(),
         before: Vec::new(),
         room: 0,
@@ -279,6 +282,7 @@ fn body(
         positions: Vec::new(),
     };
     l.declare_moved();
+    l.find_root_cells();
     l.find_unmoved();
     for &block in &func.layout {
         let clif = l.b.create_block();
