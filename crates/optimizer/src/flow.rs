@@ -99,6 +99,8 @@ pub struct Flow {
     pub instructions: u32,
     /// Whether every loop is entered through its header alone.
     pub regular: bool,
+    /// Whether there are tail calls.
+    pub tails: bool,
 }
 
 /// An instruction at a word: decoded, or `None` behind the end.
@@ -284,6 +286,7 @@ impl Flow {
         let mut leader = vec![false; len as usize + 1];
         let mut loops: Vec<Loop> = Vec::new();
         let mut instructions = 0;
+        let mut tails = false;
         let mut jumps: Vec<(u32, u32)> = Vec::new();
         leader[0] = true;
         let mut mark = |at: u32| {
@@ -297,6 +300,7 @@ impl Flow {
             instructions += 1;
             let effects = inst.op.effects();
             let next = at + inst.op.words() as u32;
+            tails |= effects.has(Effects::CALL) && effects.has(Effects::END);
             if inst.op == Op::LoopHeader {
                 mark(at);
                 mark(next);
@@ -423,7 +427,7 @@ impl Flow {
                 break;
             }
         }
-        Flow { blocks, loops, slots, instructions, regular }
+        Flow { blocks, loops, slots, instructions, regular, tails }
     }
 
     /// The block that begins at a word.

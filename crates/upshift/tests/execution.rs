@@ -49,6 +49,49 @@ fn tail_calls_take_no_stack() {
     assert_eq!(i.call(&f, (5_000_001, 0)).expect("no trap"), 0);
 }
 
+/// Builds `count(n, sum)`, which calls itself last of all, and `outer(n)`, which calls it; the sum gets 1 less than `n` in each turn.
+fn counting() -> upshift::bytecode::Module {
+    let mut m = ModuleBuilder::new("t");
+    let sig = m.signature(&[Int, Int], Some(Int));
+    let count = m.declare("count", sig, None);
+    let mut f = m.define(count);
+    let (n, sum, less) = (f.param(0), f.param(1), f.int());
+    let more = f.label();
+    f.int_gt_imm_branch(n, 0, more);
+    f.return_int(sum);
+    f.bind(more);
+    f.int_add_imm(less, n, -1);
+    f.int_move(Reg::window(0), less);
+    f.int_add_checked(Reg::window(1), sum, less);
+    f.tail_call(count);
+    f.finish(&mut m);
+    let sig = m.signature(&[Int], Some(Int));
+    let outer = m.declare("outer", sig, None);
+    let mut f = m.define(outer);
+    let (n, r) = (f.param(0), f.int());
+    f.int_move(Reg::window(0), n);
+    f.load_int(r, 7);
+    f.int_move(Reg::window(1), r);
+    f.call_int(r, count);
+    f.int_add(r, r, n);
+    f.return_int(r);
+    f.finish(&mut m);
+    m.finish()
+}
+
+#[test]
+fn functions_that_tail_call_themselves_are_loops() {
+    let limits = Limits::default().stack(64 << 10);
+    let mut i = instance_with(&counting(), HostRegistry::default(), limits, false);
+    let count = i.function::<(i64, i64), i64>("count").expect("the function");
+    let outer = i.function::<(i64,), i64>("outer").expect("the function");
+    for n in [0, 1, 2, 3, 10, 1_000_000] {
+        let sum = n * (n - 1) / 2;
+        assert_eq!(i.call(&count, (n, 3)).expect("no trap"), 3 + sum);
+        assert_eq!(i.call(&outer, (n,)).expect("no trap"), 7 + sum + n);
+    }
+}
+
 /// Builds `deep(n)`: a frame with a list in each level, which gets an element on the way back.
 fn deep_module() -> upshift::bytecode::Module {
     let mut m = ModuleBuilder::new("t");

@@ -743,3 +743,51 @@ fn code_is_retired_once_however_many_frames_it_has() {
     }
     assert_eq!((optimized(&i, "again", false), i.tier_counters().retired), (2, 1));
 }
+
+/// A module of `filetests/run`.
+fn from_file(name: &str) -> Module {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filetests/run").join(name);
+    let text = std::fs::read_to_string(path).expect("the file");
+    upshift::bytecode::text::parse(&text).expect("a module")
+}
+
+#[test]
+fn tail_calls_become_loops() {
+    let module = from_file("tail-calls.txt");
+    let run = |config: Config, name: &str, n: i64, fuel: u64| {
+        let mut i = instance(&module, config);
+        let f = i.function::<(i64, i64), i64>(name).expect("the function");
+        for _ in 0..100 {
+            i.call(&f, (20, 0)).expect("no trap");
+        }
+        let before = i.tier_counters();
+        i.set_fuel(Some(fuel));
+        let result = i.call(&f, (n, 0)).map_err(|e| format!("{e}\n{}", e.backtrace()));
+        (result, i.fuel(), before, i.tier_counters())
+    };
+    for name in ["count", "ping", "doubled"] {
+        for (n, fuel) in [(20, 1_000), (100_000, 1_000_000), (100_000, 30_000), (100_000, 99_999), (1, 0)] {
+            let mut interpreter = config();
+            interpreter.tier = Tier::Interpreter;
+            let want = run(interpreter, name, n, fuel);
+            let [all, functions, _] = forced(Tier::Optimized);
+            for config in [all, functions, hot()] {
+                let (result, left, before, after) = run(config, name, n, fuel);
+                assert_eq!((&result, left), (&want.0, want.1), "{name} {n} {fuel}");
+                assert!(before.optimized > 0, "{name} {before:?}");
+                // Neither the turns nor what they call leave the code.
+                assert!(after.left - before.left <= 1 && after.entered - before.entered <= 2, "{after:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tail_call_in_slower_code_is_counted() {
+    let mut config = hot();
+    config.tiers.inline_callee = 0;
+    let mut i = instance(&from_file("tail-calls.txt"), config);
+    let f = i.function::<(i64, i64), i64>("ping").expect("the function");
+    assert_eq!(i.call(&f, (10_000, 0)).expect("no trap"), 50_005_000);
+    assert!(optimized(&i, "ping", false) > 0 && optimized(&i, "pong", false) > 0, "{:?}", i.tier_counters());
+}

@@ -3,6 +3,11 @@
 //! Inlined is what is small, by static calls, by closures whose function is known where they are called, and by dynamic calls that
 //! saw one callee. The callee's instructions are read where the call stands, with an environment of their own; its returns
 //! lead to the block behind the call.
+//!
+//! A tail call gives the caller's frame to the callee, so what it leads to is built in place of the caller: at the same base, with the
+//! same parent. If the callee had this frame before, the call is a jump to where it began: a loop, with a charge for each turn. Each
+//! such way back leads to a function that all ways here came through, so these loops have one entry. What is too large to be built
+//! in place is called from where the caller was called; the root has nobody to call from, and leaves.
 
 use std::rc::Rc;
 
@@ -12,7 +17,7 @@ use upshift_runtime::linked::FunctionMeta;
 use upshift_runtime::object::{Closure, Header, ObjectKind};
 use upshift_runtime::routine::Routine;
 
-use super::{Builder, Env, Frame, Guest, type_of};
+use super::{Builder, Env, Frame, Guest, Head, type_of};
 use crate::flow::{self, Flow, Slots};
 use crate::ir::{
     CallSite, Class, Cond, Inlining, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData,
@@ -133,6 +138,163 @@ impl<'a> Builder<'a> {
         }
     }
 
+    // ---- Tail calls ----
+
+    /// Begins a function with a block that tail calls can come back to.
+    pub(super) fn head(&mut self, frame: &mut Frame<'a>) {
+        let function = frame.guest.meta.index;
+        let block = self.func.add_block();
+        self.func.blocks[block].position = Some((function, 0));
+        let values: Vec<(usize, Value)> =
+            self.env.iter().enumerate().filter_map(|(slot, v)| Some((slot, (*v)?))).collect();
+        let args: Vec<Value> = values.iter().map(|v| v.1).collect();
+        self.goto(block, &args);
+        self.cur = block;
+        let mut params = Vec::new();
+        for (slot, value) in values {
+            let ty = self.func.ty(value);
+            let param = self.func.add_param(block, ty);
+            // Closures that are passed on are likely the same.
+            if let Some(path) = self.paths.get(&value).cloned() {
+                self.paths.insert(param, path);
+            }
+            self.env[slot] = Some(param);
+            params.push((slot as u32, ty));
+        }
+        frame.heads.push(Head { function, block, params });
+    }
+
+    pub(super) fn tail_static(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let index = inst.operands[0] as u32;
+        let Some(callee) = self.facts.function(index).filter(|c| !c.code.is_empty()) else {
+            // The driver calls the host.
+            return self.exit(frame, Reason::Region);
+        };
+        let args = self.window_arguments(frame, callee);
+        self.tail(frame, callee, index, args);
+    }
+
+    /// What stands in the window as the callee's parameters.
+    fn window_arguments(&mut self, frame: &Frame<'a>, callee: Guest<'a>) -> Arguments {
+        let window = i64::from(frame.guest.meta.layout.size());
+        let params = callee.meta.params.iter();
+        params.map(|p| (p.slot, self.get(window + i64::from(p.slot), type_of(p.ty.bank())))).collect()
+    }
+
+    pub(super) fn tail_closure(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let slot = flow::closure_slot(inst);
+        let Some(signature) = flow::closure_signature(self.facts, frame.guest.meta, slot) else {
+            return self.exit(frame, Reason::Always);
+        };
+        let closure = self.cell(i64::from(slot));
+        let result = frame.guest.meta.result.map(|ty| type_of(ty.bank()));
+        let Some((index, callee)) = self.callee_of(frame, closure, &signature, result) else {
+            self.note_call(frame, None, Inlining::Unknown);
+            return self.exit(frame, Reason::Region);
+        };
+        let mut args = self.window_arguments(frame, callee);
+        args.push((callee.meta.layout.first_cell(), closure));
+        self.tail(frame, callee, index, args);
+    }
+
+    pub(super) fn tail_cell(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let Some((index, callee)) = self.callee_seen(frame, o[0], o[1] as usize, o[3] as u32) else {
+            return self.exit(frame, Reason::Region);
+        };
+        let args = self.moved_up(frame, callee, o[0], o[1] as u32);
+        self.tail(frame, callee, index, args);
+    }
+
+    /// A tail call of a known function.
+    fn tail(&mut self, frame: &mut Frame<'a>, callee: Guest<'a>, index: u32, args: Arguments) {
+        if let Some(head) = frame.heads.iter().find(|h| h.function == index) {
+            let (block, params) = (head.block, head.params.clone());
+            self.note_call(frame, Some(index), Inlining::Done);
+            self.room_for(frame, callee);
+            let state = self.state(frame);
+            self.push(InstData::new(Op::Poll, &[]).state(state));
+            let value = |slot| args.iter().find(|a| a.0 == slot).map(|a| a.1);
+            let values: Vec<Value> = params.iter().filter_map(|p| value(p.0)).collect();
+            self.goto(block, &values);
+            self.dead = true;
+            return;
+        }
+        // The root's frame was made by others, who have to find its header where it was.
+        let fits = frame.parent.is_some()
+            || frame.region.is_none() && frame.guest.meta.layout.header() == callee.meta.layout.header();
+        let inlined = if fits { self.inlinable(frame, callee, index) } else { Err(Inlining::Foreign) };
+        self.note_call(frame, Some(index), inlined.as_ref().map_or_else(|e| *e, |_| Inlining::Done));
+        match (inlined, frame.parent) {
+            (Ok(flow), _) => {
+                self.room_for(frame, callee);
+                self.charge(frame);
+                self.replace(frame, callee, index, flow, args);
+            }
+            (Err(_), Some(parent)) => {
+                self.room_for(frame, callee);
+                self.charge(frame);
+                let result = callee.meta.result.map(|ty| type_of(ty.bank()));
+                let site = self.site(SiteData {
+                    routine: u32::MAX,
+                    kind: RoutineKind::Call,
+                    slot: u32::MAX,
+                    uses: None,
+                    result,
+                    callee: index,
+                    params: args.iter().map(|a| frame.base + a.0).collect(),
+                    header: frame.base + callee.meta.layout.header(),
+                    effects: EVERYTHING,
+                });
+                let values: Vec<Value> = args.iter().map(|a| a.1).collect();
+                let v = self.push(InstData::new(Op::Call, &values).state(parent).site(site));
+                self.ret(frame, v);
+            }
+            // The driver goes on with the callee.
+            (Err(_), None) => self.exit(frame, Reason::Region),
+        }
+    }
+
+    /// Notes that a callee takes this frame. The interpreter looks for all of it, where calls look for where it begins.
+    fn room_for(&mut self, frame: &Frame<'a>, callee: Guest<'a>) {
+        self.reach(frame.base + callee.meta.layout.size());
+        self.calls = true;
+    }
+
+    /// Reads a function in place of the one that calls it last of all.
+    fn replace(
+        &mut self,
+        frame: &mut Frame<'a>,
+        callee: Guest<'a>,
+        index: u32,
+        flow: Rc<Flow>,
+        args: Arguments,
+    ) {
+        let mut env: Env = vec![None; flow.slots as usize];
+        for (slot, value) in args {
+            env[slot as usize] = Some(value);
+        }
+        let mut chain = frame.chain.clone();
+        chain.push(index);
+        let mut inner = Frame {
+            guest: callee,
+            flow,
+            base: frame.base,
+            parent: frame.parent,
+            depth: frame.depth + 1,
+            chain,
+            heads: frame.heads.clone(),
+            returns: frame.returns.take(),
+            region: None,
+        };
+        let saved = (std::mem::replace(&mut self.env, env), self.word);
+        self.body(&mut inner, 0);
+        (self.env, self.word) = saved;
+        frame.returns = inner.returns;
+        self.state = None;
+        self.dead = true;
+    }
+
     /// Keeps for reports what was made of a call.
     fn note_call(&mut self, frame: &Frame<'a>, callee: Option<u32>, inlining: Inlining) {
         let (function, word) = (frame.guest.meta.index, self.word);
@@ -225,6 +387,7 @@ impl<'a> Builder<'a> {
             parent: Some(parent),
             depth: frame.depth + 1,
             chain,
+            heads: Vec::new(),
             returns: Some(Vec::new()),
             region: None,
         };
@@ -280,29 +443,8 @@ impl<'a> Builder<'a> {
         for (ty, slot) in signature.iter().zip(slots) {
             args.push((slot, self.get(window + i64::from(slot), type_of(ty.bank()))));
         }
-        // A closure made here has a known function; others, the one that was seen.
-        let known = self.known_function(closure);
-        let seen = || self.paths.get(&closure).and_then(|path| self.facts.closure(path));
-        let seen = seen().filter(|&index| {
-            // What was seen may be out of date.
-            let fits = |m: &FunctionMeta| {
-                m.environment
-                    && m.params.iter().map(|p| p.ty.bank()).eq(signature.iter().map(|t| t.bank()))
-                    && m.result.map(|ty| type_of(ty.bank())) == Self::result_of(inst).map(|r| r.1)
-            };
-            known.is_none()
-                && self.may_assume(frame)
-                && self.facts.function(index).is_some_and(|g| !g.code.is_empty() && fits(g.meta))
-        });
-        if let Some(index) = seen {
-            let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
-            let wanted = self.iconst(i64::from(index));
-            let is = self.icmp(Cond::Eq, function, wanted);
-            self.guard(frame, is, Reason::Callee);
-        }
-        if let Some(index) = known.or(seen)
-            && let Some(callee) = self.facts.function(index).filter(|c| !c.code.is_empty())
-        {
+        let result = Self::result_of(inst).map(|r| r.1);
+        if let Some((index, callee)) = self.callee_of(frame, closure, &signature, result) {
             self.call(frame, inst, callee, index, args, after, 1);
             return;
         }
@@ -331,6 +473,37 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The function of a closure that is called: one that is made here has a known one; others, the one that was seen, which is checked.
+    fn callee_of(
+        &mut self,
+        frame: &Frame<'a>,
+        closure: Value,
+        signature: &[ValueType],
+        result: Option<Type>,
+    ) -> Option<(u32, Guest<'a>)> {
+        let known = self.known_function(closure);
+        let seen = || self.paths.get(&closure).and_then(|path| self.facts.closure(path));
+        let seen = seen().filter(|&index| {
+            // What was seen may be out of date.
+            let fits = |m: &FunctionMeta| {
+                m.environment
+                    && m.params.iter().map(|p| p.ty.bank()).eq(signature.iter().map(|t| t.bank()))
+                    && m.result.map(|ty| type_of(ty.bank())) == result
+            };
+            known.is_none()
+                && self.may_assume(frame)
+                && self.facts.function(index).is_some_and(|g| !g.code.is_empty() && fits(g.meta))
+        });
+        if let Some(index) = seen {
+            let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+            let wanted = self.iconst(i64::from(index));
+            let is = self.icmp(Cond::Eq, function, wanted);
+            self.guard(frame, is, Reason::Callee);
+        }
+        let index = known.or(seen)?;
+        Some((index, self.facts.function(index).filter(|c| !c.code.is_empty())?))
+    }
+
     /// The function of a closure that was made here.
     fn known_function(&self, closure: Value) -> Option<u32> {
         let mut def = self.func.def(closure)?;
@@ -346,8 +519,23 @@ impl<'a> Builder<'a> {
 
     pub(super) fn cell_call(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, after: &Slots) {
         let o = inst.operands;
-        let seen = self.facts.feedback(o[4] as u32);
-        let argc = o[2] as usize;
+        let Some((index, callee)) = self.callee_seen(frame, o[1], o[2] as usize, o[4] as u32) else {
+            self.routine(frame, inst, Routine::CellCall);
+            return;
+        };
+        let args = self.moved_up(frame, callee, o[1], o[2] as u32);
+        self.call(frame, inst, callee, index, args, after, 0);
+    }
+
+    /// The only callee that a dynamic call saw, which is checked.
+    fn callee_seen(
+        &mut self,
+        frame: &Frame<'a>,
+        slot: i64,
+        argc: usize,
+        site: u32,
+    ) -> Option<(u32, Guest<'a>)> {
+        let seen = self.facts.feedback(site);
         let any = |ty: &Option<ValueType>| matches!(ty, Some(ValueType::Cell(_)));
         let callee = (seen.cached == 1 && seen.flags & MEGAMORPHIC == 0 && self.may_assume(frame))
             .then(|| self.facts.function(seen.ids[0]))
@@ -364,10 +552,9 @@ impl<'a> Builder<'a> {
                 (false, _) => Inlining::Several,
             };
             self.note_call(frame, one.then_some(seen.ids[0]), inlining);
-            self.routine(frame, inst, Routine::CellCall);
-            return;
+            return None;
         };
-        let closure = self.cell(o[1]);
+        let closure = self.cell(slot);
         if self.known_function(closure) != Some(seen.ids[0]) {
             let object = self.unary(Op::IsObject, closure);
             self.guard(frame, object, Reason::Callee);
@@ -380,13 +567,17 @@ impl<'a> Builder<'a> {
             let is = self.icmp(Cond::Eq, function, wanted);
             self.guard(frame, is, Reason::Callee);
         }
-        // The closure goes in front of the arguments, which move up.
+        Some((seen.ids[0], callee))
+    }
+
+    /// The arguments of a dynamic call: the closure goes in front of what stands in the window, which moves up.
+    fn moved_up(&mut self, frame: &Frame<'a>, callee: Guest<'a>, closure: i64, argc: u32) -> Arguments {
         let window = i64::from(frame.guest.meta.layout.size());
         let first = callee.meta.layout.first_cell();
-        let mut args: Arguments = vec![(first, closure)];
-        for i in 0..argc as u32 {
+        let mut args: Arguments = vec![(first, self.cell(closure))];
+        for i in 0..argc {
             args.push((first + 1 + i, self.cell(window + 2 + i64::from(i))));
         }
-        self.call(frame, inst, callee, seen.ids[0], args, after, 0);
+        args
     }
 }

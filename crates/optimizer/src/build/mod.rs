@@ -155,6 +155,15 @@ struct Edge {
     env: Env,
 }
 
+/// Where a function begins that has tail calls: these may come back to it.
+#[derive(Clone)]
+struct Head {
+    function: u32,
+    block: Block,
+    /// The slots of the block's parameters.
+    params: Vec<(u32, Type)>,
+}
+
 /// One function of the inline tree.
 struct Frame<'a> {
     guest: Guest<'a>,
@@ -167,6 +176,8 @@ struct Frame<'a> {
     depth: u32,
     /// The functions from the root to here.
     chain: Vec<u32>,
+    /// The functions that had this frame one after the other by tail calls, to this one.
+    heads: Vec<Head>,
     /// Ways out with the result, where it is inlined.
     returns: Option<Vec<(Inst, Option<Value>)>>,
     /// The loop that is compiled alone.
@@ -280,6 +291,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         parent: None,
         depth: 0,
         chain: vec![index],
+        heads: Vec::new(),
         returns: None,
         region,
     };
@@ -517,6 +529,9 @@ impl<'a> Builder<'a> {
         edges.resize_with(flow.blocks.len(), Vec::new);
         // Headers that are built: the block behind each, with the slots of its parameters.
         let mut headers: HashMap<u32, (Block, Vec<(u32, Type)>)> = HashMap::new();
+        if first == 0 && frame.region.is_none() && flow.tails {
+            self.head(frame);
+        }
         let env = self.env.clone();
         self.edge(&mut edges[first], env);
         for i in first..flow.blocks.len() {

@@ -677,10 +677,11 @@ impl<'a> Builder<'a> {
             Code::CellCallSpread => {
                 self.routine(frame, inst, Routine::CellCallSpread);
             }
+            Code::TailCall => self.tail_static(frame, inst),
+            Code::TailClosure => self.tail_closure(frame, inst),
+            Code::TailCell => self.tail_cell(frame, inst),
             // The driver goes on with the callee.
-            Code::TailCall | Code::TailClosure | Code::TailCell | Code::TailCellSpread => {
-                self.exit(frame, Reason::Region);
-            }
+            Code::TailCellSpread => self.exit(frame, Reason::Region),
             Code::ReturnInt => {
                 let v = self.int(o[0]);
                 self.ret(frame, Some(v));

@@ -194,13 +194,12 @@ impl Lowering<'_, '_> {
         };
         let blocks = &self.loops.loops[id].blocks;
         let size: usize = blocks.iter().map(|&b| func.blocks[b].insts.len()).sum();
-        let root = self.cells_of(self.index, 0);
         // Cells of the root frame stay valid.
         let forget = |held: &mut [Held], slot: usize| {
             if let Some(h) = held.get_mut(slot)
                 && *h != Held::Unknown
             {
-                let valid = root.binary_search(&(slot as u32)).is_ok();
+                let valid = self.root_cells.binary_search(&(slot as u32)).is_ok();
                 *h = if valid { Held::Valid } else { Held::Unknown };
             }
         };
@@ -473,6 +472,20 @@ impl Lowering<'_, '_> {
         let windowless = inner.slots.iter().all(|s| s.0 < inner.end);
         self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into(), windowless });
         (u64::from(self.number) << 32 | number as u64) as i64
+    }
+
+    /// Finds the cells of the root frame. Functions that take it over by tail calls may have other things there.
+    pub(super) fn find_root_cells(&mut self) {
+        let mut cells = self.cells_of(self.index, 0);
+        let mut seen = vec![self.index];
+        for state in self.func.states.values().filter(|s| s.parent.is_none()) {
+            if !seen.contains(&state.function) {
+                seen.push(state.function);
+                let others = self.cells_of(state.function, 0);
+                cells.retain(|slot| others.contains(slot));
+            }
+        }
+        self.root_cells = cells;
     }
 
     /// Finds the parameters of a loop whose slots nothing else is ever stored to.

@@ -155,6 +155,8 @@ struct Lowering<'a, 'f> {
     own: Option<clif::FuncRef>,
     /// [`CONSTANTS`], at the start.
     constants: [Option<clif::Value>; CONSTANTS.len()],
+    /// The slots that are cells of the root frame whichever function has it, in order.
+    root_cells: Vec<u32>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
@@ -265,6 +267,7 @@ fn body(
         stubs: [None; 8],
         constants: [const { None }; CONSTANTS.len()],
         own: None,
+        root_cells: Vec::new(),
         unmoved: HashMap::new(),
         before: Vec::new(),
         room: 0,
@@ -280,6 +283,7 @@ fn body(
         *place = Some(l.b.ins().iconst(types::I64, v));
     }
     l.declare_moved();
+    l.find_root_cells();
     l.find_unmoved();
     for &block in &func.layout {
         let clif = l.b.create_block();

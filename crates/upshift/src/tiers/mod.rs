@@ -31,6 +31,7 @@ use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
 use upshift_runtime::sampling::{Activity, Running};
+use upshift_runtime::value::Value;
 
 pub use code::Machinery;
 use code::{Code, Outcome};
@@ -739,7 +740,7 @@ impl Driver {
         // SAFETY: the pc is at an instruction.
         let word = unsafe { *pc };
         match Op::from_number(word.op())? {
-            Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm => {
+            Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm | Op::TailCall => {
                 Some(word.wide())
             }
             _ => None,
@@ -758,6 +759,44 @@ unsafe fn behind_charge(pc: *const Word) -> Option<*const Word> {
             return Some(pc.add(1));
         }
         routines::loop_target(pc)
+    }
+}
+
+/// Where a loop that is left at a charge goes on, with the cells of the window that are in use there. A tail call is done as a whole by
+/// whoever goes on, who charges it again.
+///
+/// # Safety
+/// The place is that of the exit, whose frames are complete.
+unsafe fn left_at(
+    instance: &mut Instance,
+    place: &optimized::Place,
+    exit: &upshift_optimizer::lower::Exit,
+) -> Option<(*const Word, (*mut Value, usize))> {
+    // SAFETY: by the contract; the callee's arguments stand in the window.
+    unsafe {
+        if let Some(pc) = behind_charge(place.pc).filter(|_| exit.windowless) {
+            return Some((pc, (std::ptr::null_mut(), 0)));
+        }
+        let word = *place.pc;
+        let window = match Op::from_number(word.op())? {
+            // It collects itself.
+            Op::TailCell => (std::ptr::null_mut(), 0),
+            op @ (Op::TailCall | Op::TailClosure) => {
+                let callee = match op {
+                    Op::TailCall => word.wide(),
+                    _ => (*Value::from_bits(*place.fp.add(word.a() as usize)).as_object_unchecked()).meta,
+                };
+                let meta = instance.function(callee)?;
+                // The environment's place is written by the call.
+                let environment = usize::from(meta.environment);
+                let first = meta.layout.first_cell() as usize + environment;
+                let window = place.fp.byte_add((*place.entry).size()).add(first);
+                (window.cast(), (meta.layout.cell_params as usize).saturating_sub(environment))
+            }
+            _ => return None,
+        };
+        instance.context.budget += 1;
+        Some((place.pc, window))
     }
 }
 
@@ -828,11 +867,10 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
             let instance = &mut *ctx.cast::<Instance>();
             // A loop that makes objects where nothing may collect is left, so that something does.
             if instance.heap.overdrawn()
-                && exit.windowless
-                && let Some(pc) = behind_charge(place.pc)
+                && let Some((pc, window)) = left_at(instance, &place, exit)
             {
                 optimized::complete(ctx, fp, exit, true);
-                instance.safepoint(frame, place.pc, (std::ptr::null_mut(), 0));
+                instance.safepoint(frame, place.pc, window);
                 ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (place.fp, pc, place.entry);
                 return Status::Switch as u64;
             }
@@ -1086,7 +1124,17 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     interpret = true;
                 }
                 (fp, pc, entry) = ((*ctx).fp, (*ctx).pc, (*ctx).entry);
-                if status == Status::Switch as u32 {
+                let tail = status == Status::Reload as u32 && pc == (*entry).start;
+                if tail {
+                    // A call that machine code does not make itself, by way of the driver: it charged nothing that anybody samples.
+                    pc = (*entry).code;
+                    (*ctx).pc = pc;
+                    let index = (*entry).index();
+                    if let Some(entry) = (*instance).entry_mut(index) {
+                        entry.heat = entry.heat.saturating_add(1);
+                    }
+                }
+                if tail || status == Status::Switch as u32 {
                     let index = (*entry).index();
                     if (*entry).heat >= (*entry).threshold {
                         let (cause, word) = where_at(&*entry, pc);
