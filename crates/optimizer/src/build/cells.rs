@@ -307,7 +307,8 @@ impl<'a> Builder<'a> {
         if l == 0 && self.options.unseen && self.may_assume(frame) {
             return self.exit(frame, Reason::Unseen);
         }
-        let mut kinds = [l & numbers, r & numbers];
+        // Nothing seen: numbers are likely, and the routine is as likely.
+        let mut kinds = if l == 0 || r == 0 { [numbers; 2] } else { [l & numbers, r & numbers] };
         if !policy.has(NumberPolicy::PROMOTE) {
             // Both of one kind; ints first.
             kinds = [kinds[0] & kinds[1]; 2];
@@ -321,7 +322,7 @@ impl<'a> Builder<'a> {
         }
         let v = self.attempt(
             Some(Type::Cell),
-            (l | r) & !numbers == 0,
+            l != 0 && (l | r) & !numbers == 0,
             |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
             |c| c.routine(frame, inst, routine),
         );
@@ -382,6 +383,8 @@ impl<'a> Builder<'a> {
             let v = if cond == Cond::Eq { same } else { self.not(same) };
             return self.set(o[0], v);
         }
+        let cold = l != 0 && (l | r) & !numbers == 0;
+        let (l, r) = if l == 0 || r == 0 { (numbers, numbers) } else { (l, r) };
         let kinds_differ = equality && policy.has(NumberPolicy::KINDS_DIFFER);
         let mixed = !equality && policy.has(NumberPolicy::PROMOTE) && l & numbers != 0 && r & numbers != 0;
         let ints = l & r & INT != 0;
@@ -391,16 +394,14 @@ impl<'a> Builder<'a> {
         }
         let v = self.attempt(
             Some(Type::Int),
-            (l | r) & !numbers == 0,
+            cold,
             |c, fail| {
                 let check = &mut |c: &mut Self, is| c.require(is, fail);
                 Some(if kinds_differ {
                     let same = c.plain_equal(a, b, (l | r) & FLOAT != 0, check);
                     if cond == Cond::Eq { same } else { c.not(same) }
                 } else if mixed && (l | r) & FLOAT != 0 {
-                    let x = c.number(a, l & numbers, check);
-                    let y = c.number(b, r & numbers, check);
-                    c.fcmp(cond, x, y)
+                    c.numbers_compared(cond, [a, b], [l & numbers, r & numbers], check)
                 } else {
                     c.small_compared(cond, a, b, check)
                 })
@@ -408,6 +409,36 @@ impl<'a> Builder<'a> {
             |c| c.routine(frame, inst, routine),
         );
         self.set_result(o[0], v);
+    }
+
+    /// Compares two cells that were seen to be numbers of these kinds, ints with floats as floats; `check` is given what has to hold.
+    fn numbers_compared(
+        &mut self,
+        cond: Cond,
+        [a, b]: [Value; 2],
+        [l, r]: [u16; 2],
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let floats = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
+            let x = c.number(a, l, check);
+            let y = c.number(b, r, check);
+            c.fcmp(cond, x, y)
+        };
+        if l & r & INT == 0 {
+            return floats(self, check);
+        }
+        let (x, y) = (self.unary(Op::IsSmall, a), self.unary(Op::IsSmall, b));
+        let both = self.binary(Op::Iand, x, y);
+        self.join(
+            both,
+            Type::Int,
+            [false, false],
+            |c| {
+                let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
+                Some(c.icmp(cond, x, y))
+            },
+            |c| Some(floats(c, check)),
+        )
     }
 
     /// Compares two small ints.
@@ -529,29 +560,44 @@ impl<'a> Builder<'a> {
         let o = inst.operands;
         let seen = self.facts.feedback(o[4] as u32);
         let list = 1 << Kind::List as u16;
-        if !self.may_assume(frame) || seen.left != list || seen.right != INT {
+        let [object, key] = [o[1], o[2]].map(|slot| self.cell(slot));
+        let frame = &*frame;
+        if self.may_assume(frame) && seen.left == list && seen.right == INT {
+            let v = self.list_element(object, key, &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return self.set(o[0], v);
+        }
+        if seen.left != 0 && (seen.left & list == 0 || seen.right & INT == 0) {
             self.routine(frame, inst, Routine::CellIndexGet);
             return;
         }
-        let (object, key) = (self.cell(o[1]), self.cell(o[2]));
+        let v = self.attempt(
+            Some(Type::Cell),
+            seen.left == list && seen.right == INT,
+            |c, fail| Some(c.list_element(object, key, &mut |c, is| c.require(is, fail))),
+            |c| c.routine(frame, inst, Routine::CellIndexGet),
+        );
+        self.set_result(o[0], v);
+    }
+
+    /// The element of a list of any kind at a position, which is a small int, as a cell; `check` is given what has to hold.
+    fn list_element(&mut self, object: Value, key: Value, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
         let is = self.unary(Op::IsObject, object);
-        self.guard(frame, is, Reason::Kind);
+        check(self, is);
         let small = self.unary(Op::IsSmall, key);
-        self.guard(frame, small, Reason::Kind);
+        check(self, small);
         let i = self.unary(Op::SmallInt, key);
         let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
         let first = self.iconst(ObjectKind::ListInt as i64);
         let from = self.binary(Op::Isub, kind, first);
         let four = self.iconst(4);
         let is_list = self.icmp(Cond::Ult, from, four);
-        self.guard(frame, is_list, Reason::Kind);
+        check(self, is_list);
         let len = self.load(Class::Len, Width::Int, object, offset_of!(List, len));
         let inside = self.icmp(Cond::Ult, i, len);
-        self.guard(frame, inside, Reason::Kind);
+        check(self, inside);
         let cells = self.iconst(ObjectKind::ListCell as i64);
         let of_cells = self.icmp(Cond::Eq, kind, cells);
-        let frame = &*frame;
-        let v = self.join(
+        self.join(
             of_cells,
             Type::Cell,
             [false, false],
@@ -565,7 +611,9 @@ impl<'a> Builder<'a> {
                     [false, false],
                     |c| {
                         let v = c.element(object, i, INTS);
-                        Some(c.box_int_of_dynamic(frame, v))
+                        let fits = c.fits(v);
+                        check(c, fits);
+                        Some(c.unary(Op::BoxSmall, v))
                     },
                     |c| {
                         let floats = c.iconst(ObjectKind::ListFloat as i64);
@@ -586,8 +634,7 @@ impl<'a> Builder<'a> {
                     },
                 ))
             },
-        );
-        self.set(o[0], v);
+        )
     }
 
     pub(super) fn unbox_int(&mut self, frame: &Frame<'a>, a: Value) -> Value {

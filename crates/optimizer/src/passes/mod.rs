@@ -11,7 +11,7 @@
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
 //! * `turns.rs`: what a turn of a loop stores in a list and the next one loads.
-//! * `unbox.rs`: parameters that are boxes of numbers.
+//! * `kinds.rs`: blocks in versions by the kinds of cells; `unbox.rs`: parameters that are boxes of numbers.
 //! * `escape.rs`: objects that nobody else sees, whose fields become values; `carried.rs`: those that parameters choose among.
 //! * `unroll.rs`: loops of few turns; `closed.rs`: loops whose values are polynomials in the turn; `version.rs`: loops with and
 //!   without checks of positions; `copy.rs` copies them.
@@ -29,6 +29,7 @@ pub mod dce;
 pub mod escape;
 pub mod fold;
 pub mod gvn;
+pub mod kinds;
 pub mod licm;
 mod memory;
 pub mod params;
@@ -84,6 +85,8 @@ passes! {
     SUMS "sums" sums::run;
     /// What a turn stores and the next one loads.
     TURNS "turns" turns::run;
+    /// Blocks in versions by the kinds of cells.
+    KINDS "kinds" kinds::run;
     /// Parameters that are boxes of numbers.
     UNBOX "unbox" unbox::run;
     /// Objects that nobody else sees.
@@ -114,6 +117,10 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (PARAMS, When::Always),
     (GVN, When::Always),
     (PARAMS, When::Always),
+    (KINDS, When::Always),
+    (PARAMS, When::Changed),
+    (GVN, When::Changed),
+    (PARAMS, When::Changed),
     (UNBOX, When::Always),
     (GVN, When::Changed),
     (DCE, When::Changed),
