@@ -2,10 +2,10 @@
 //! its process, or does not end, is known, and the numbers after it go on in another child. Finds are made smaller with a process
 //! for each attempt, for the same reason.
 //!
-//! What takes the time is the optimizing compiler: with programs as long as one in eight is now, 80% of it (Cranelift and its register
-//! allocator 34, memory management 18, passes and the rest of the optimizer 15), and 45 ms of processor time a program with five runs.
-//! With short programs it is 22 ms, six hours a million. Keeping code for other schedules of the same program is not worth it: their
-//! feedback and inlining make 85 to 96 of 100 instructions of Cranelift's form differ.
+//! What takes the time is the optimizing compiler, two thirds of it. With five schedules a program, memory and threads mapped and started
+//! for each run, and no link-time optimization, a program took 20 to 22 ms of processor time; now it is 6.8 ms, two hours a million.
+//! Keeping code for other schedules of the same program is not worth it: their feedback and inlining make 85 to 96 of 100
+//! instructions of Cranelift's form differ.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -13,19 +13,21 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::reduce::{reduce, reduce_bytecode};
 use crate::run::{self, Outcome, Ready};
-use crate::schedule::{Schedule, reference};
+use crate::schedule::{self, Schedule, reference};
 use crate::tree::{self, render};
 use crate::{bytecode, mochi};
 
-/// No program needs so much.
-pub const FUEL: u64 = 150_000;
-/// With collections at every opportunity, programs that need more are not run.
+/// Calls get so much, which one in a hundred programs uses up: these take the most time, and find no more than others.
+pub const FUEL: u64 = 50_000;
+/// And so much with collections at every opportunity.
 const STRESS_FUEL: u64 = 5_000;
+/// So many programs run in a child, which takes as long to start as one program.
+const BATCH: u64 = 200;
 /// A program that shows nothing for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,12 +66,6 @@ pub fn of_bytes(kind: Kind, bytes: &[u8]) -> Option<String> {
         Verdict::Invalid(error) => Some(format!("program {program}: {error}")),
         Verdict::Agree(..) | Verdict::Skipped => None,
     }
-}
-
-/// The schedules of a program: two of the fixed ones in turn, so that five programs see each of them twice, and random ones. Another
-/// program finds more than another schedule does.
-pub fn schedules(seed: u64, random: u64) -> impl Iterator<Item = u64> {
-    [seed % 5, (seed + 1) % 5].into_iter().chain((0..random).map(move |k| 1000 + seed * 64 + k))
 }
 
 /// What programs are generated.
@@ -152,15 +148,16 @@ pub fn check(
     let mut runs = 1;
     for seed in seeds {
         let schedule = Schedule::new(seed);
-        if schedule.stress() && total > STRESS_FUEL {
-            continue;
-        }
+        let slow = schedule.stress() && total > STRESS_FUEL;
         let part = |used: &u64| match schedule.fuel {
+            0 | 32 if slow => STRESS_FUEL * used / total,
+            0 => *used,
             32 => used.saturating_sub(1),
+            part if slow => STRESS_FUEL * used / total * part / 32,
             part => used * part / 32,
         };
         before(seed);
-        let (fuel, want) = if schedule.fuel == 0 {
+        let (fuel, want) = if schedule.fuel == 0 && !slow {
             (plenty.clone(), whole.clone())
         } else {
             let fuel: Vec<u64> = whole.fuel.iter().map(part).collect();
@@ -191,27 +188,36 @@ pub struct Options {
     pub time: Duration,
     /// How many at once.
     pub jobs: usize,
-    /// Random schedules for each program.
+    /// Schedules for each program that optimize.
     pub schedules: u64,
     /// Where finds go.
     pub out: PathBuf,
 }
 
-/// A child's work: numbers from `seed` on. Writes a line before each run, and one for each result.
-pub fn child(kind: Kind, seed: u64, count: u64, random: u64) {
+/// The processor time of this process.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// A child's work: numbers from `seed` on. Writes a line before each run, and one for each result, with its processor time so far in
+/// microseconds.
+pub fn child(kind: Kind, seed: u64, count: u64, schedules: u64) {
     let mut out = std::io::stdout().lock();
     for seed in seed..seed + count {
         let _ = writeln!(out, "program {seed}");
         let _ = out.flush();
-        let verdict = check(&Subject::new(kind, seed).ready(), schedules(seed, random), |schedule| {
-            let _ = writeln!(out, "run {seed} {schedule}");
-            let _ = out.flush();
-        });
+        let verdict =
+            check(&Subject::new(kind, seed).ready(), schedule::of_program(seed, schedules), |schedule| {
+                let _ = writeln!(out, "run {seed} {schedule}");
+                let _ = out.flush();
+            });
+        let time = processor_time().as_micros();
         let _ = match verdict {
-            Verdict::Agree(fuel, runs, end) => writeln!(out, "agree {seed} {fuel} {runs} {end}"),
-            Verdict::Differ(d) => writeln!(out, "differ {seed} {}", d.schedule.seed),
-            Verdict::Invalid(e) => writeln!(out, "invalid {seed} {}", e.lines().next().unwrap_or("")),
-            Verdict::Skipped => writeln!(out, "skipped {seed}"),
+            Verdict::Agree(fuel, runs, end) => writeln!(out, "agree {seed} {time} {fuel} {runs} {end}"),
+            Verdict::Differ(d) => writeln!(out, "differ {seed} {time} {}", d.schedule.seed),
+            Verdict::Invalid(e) => writeln!(out, "invalid {seed} {time} {}", e.lines().next().unwrap_or("")),
+            Verdict::Skipped => writeln!(out, "skipped {seed} {time}"),
         };
         let _ = out.flush();
     }
@@ -288,75 +294,129 @@ struct Find {
     what: String,
 }
 
+/// What a campaign did so far.
+#[derive(Debug, Default)]
+struct Totals {
+    programs: u64,
+    runs: u64,
+    fuel: u64,
+    finds: u64,
+    /// Processor time of the children.
+    time: Duration,
+    ends: BTreeMap<String, u64>,
+    /// By job: the program that it runs now.
+    at: Vec<Option<u64>>,
+}
+
+impl Totals {
+    /// Takes a line of a job's child; gives what it found.
+    fn take(&mut self, job: usize, state: &mut Progress, line: &str) -> Option<Find> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |i: usize| words.get(i).and_then(|w| w.parse::<u64>().ok()).unwrap_or(0);
+        let seed = number(1);
+        match words[0] {
+            "program" => {
+                (state.seed, state.schedule) = (seed, None);
+                self.at[job] = Some(seed);
+                return None;
+            }
+            "run" => {
+                state.schedule = Some(number(2));
+                return None;
+            }
+            _ => {}
+        }
+        let time = Duration::from_micros(number(2));
+        self.time += time.saturating_sub(state.time);
+        state.time = time;
+        self.programs += 1;
+        match words[0] {
+            "agree" => {
+                self.fuel += number(3) * number(4);
+                self.runs += number(4);
+                *self.ends.entry(words[5..].join(" ")).or_default() += 1;
+                None
+            }
+            "skipped" => {
+                *self.ends.entry("skipped".to_string()).or_default() += 1;
+                None
+            }
+            "differ" => Some(Find { seed, schedule: Some(number(3)), what: "difference".into() }),
+            _ => Some(Find { seed, schedule: None, what: words[3..].join(" ") }),
+        }
+    }
+
+    /// What was done in a time.
+    fn tell(&self, elapsed: Duration) -> String {
+        let each = self.time.as_secs_f64() * 1000.0 / self.programs.max(1) as f64;
+        format!(
+            "{} programs, {} runs, {} million units of fuel, {} finds, {} s, {:.1} a second; {} s of processor time, {each:.2} ms each",
+            self.programs,
+            self.runs,
+            self.fuel / 1_000_000,
+            self.finds,
+            elapsed.as_secs(),
+            self.programs as f64 / elapsed.as_secs_f64().max(0.001),
+            self.time.as_secs()
+        )
+    }
+}
+
+/// Where a child is.
+#[derive(Debug, Default)]
+struct Progress {
+    seed: u64,
+    schedule: Option<u64>,
+    /// Its processor time so far.
+    time: Duration,
+}
+
 /// Runs a campaign; how many finds.
 ///
 /// # Errors
 /// Processes that cannot be started, files that cannot be written.
-pub fn campaign(options: &Options) -> Result<usize, Box<dyn Error>> {
+pub fn campaign(options: &Options) -> Result<u64, Box<dyn Error>> {
     std::fs::create_dir_all(&options.out)?;
     let started = Instant::now();
     let next = AtomicU64::new(options.seed);
-    let (programs, runs, fuel) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let ends = Mutex::new(BTreeMap::<String, u64>::new());
+    let totals = Mutex::new(Totals { at: vec![None; options.jobs], ..Totals::default() });
+    let totals = || totals.lock().unwrap_or_else(PoisonError::into_inner);
     let stop = AtomicBool::new(false);
     let (send, finds) = mpsc::channel::<Find>();
     let end = options.seed.saturating_add(options.count);
-    let mut found = 0;
     std::thread::scope(|scope| -> Result<(), Box<dyn Error>> {
-        for _ in 0..options.jobs {
+        for job in 0..options.jobs {
             let send = send.clone();
-            let (next, programs, runs, fuel, stop) = (&next, &programs, &runs, &fuel, &stop);
-            let ends = &ends;
+            let (next, totals, stop) = (&next, &totals, &stop);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) && started.elapsed() < options.time {
-                    let mut from = next.fetch_add(50, Ordering::Relaxed);
+                    let mut from = next.fetch_add(BATCH, Ordering::Relaxed);
                     if from >= end {
                         break;
                     }
-                    let to = end.min(from + 50);
-                    while from < to && started.elapsed() < options.time {
-                        let mut at = (from, None);
+                    let to = end.min(from + BATCH);
+                    totals().at[job] = Some(from);
+                    while from < to {
+                        let mut state = Progress { seed: from, ..Progress::default() };
                         let left = options.time.saturating_sub(started.elapsed());
-                        let status = batch(options, from, to - from, left, &mut |line| {
-                            let words: Vec<&str> = line.split(' ').collect();
-                            let number =
-                                |i: usize| words.get(i).and_then(|w| w.parse::<u64>().ok()).unwrap_or(0);
-                            match words[0] {
-                                "program" => at = (number(1), None),
-                                "run" => at = (number(1), Some(number(2))),
-                                "agree" => {
-                                    programs.fetch_add(1, Ordering::Relaxed);
-                                    fuel.fetch_add(number(2) * number(3), Ordering::Relaxed);
-                                    runs.fetch_add(number(3), Ordering::Relaxed);
-                                    let mut ends = ends.lock().unwrap_or_else(|e| e.into_inner());
-                                    *ends.entry(words[4].to_string()).or_default() += 1;
-                                }
-                                "skipped" => {
-                                    let mut ends = ends.lock().unwrap_or_else(|e| e.into_inner());
-                                    *ends.entry("skipped".to_string()).or_default() += 1;
-                                }
-                                "differ" => {
-                                    let what = "difference".into();
-                                    let _ =
-                                        send.send(Find { seed: number(1), schedule: Some(number(2)), what });
-                                }
-                                _ => {
-                                    let what = words[2..].join(" ");
-                                    let _ = send.send(Find { seed: number(1), schedule: None, what });
-                                }
+                        let ended = batch(options, from, to - from, left, &mut |line| {
+                            if let Some(find) = totals().take(job, &mut state, line) {
+                                let _ = send.send(find);
                             }
                         });
-                        match status {
-                            End::Agree => break,
-                            // Time is up.
-                            End::Hang if started.elapsed() >= options.time => break,
-                            other => {
-                                let what = format!("{other:?}");
-                                let _ = send.send(Find { seed: at.0, schedule: at.1, what });
-                                from = at.0 + 1;
-                            }
+                        // Time is up.
+                        if ended == End::Hang && started.elapsed() >= options.time {
+                            return;
                         }
+                        if ended == End::Agree {
+                            break;
+                        }
+                        let what = format!("{ended:?}");
+                        let _ = send.send(Find { seed: state.seed, schedule: state.schedule, what });
+                        from = state.seed + 1;
+                        totals().at[job] = Some(from);
                     }
+                    totals().at[job] = None;
                 }
             });
         }
@@ -365,7 +425,11 @@ pub fn campaign(options: &Options) -> Result<usize, Box<dyn Error>> {
         loop {
             match finds.recv_timeout(Duration::from_secs(1)) {
                 Ok(find) => {
-                    found += 1;
+                    let found = {
+                        let mut totals = totals();
+                        totals.finds += 1;
+                        totals.finds
+                    };
                     report(&find, options)?;
                     if found > 200 {
                         stop.store(true, Ordering::Relaxed);
@@ -376,25 +440,20 @@ pub fn campaign(options: &Options) -> Result<usize, Box<dyn Error>> {
             }
             if told.elapsed() > Duration::from_secs(30) {
                 told = Instant::now();
-                println!(
-                    "{} programs, {} runs, {found} finds, {} s",
-                    programs.load(Ordering::Relaxed),
-                    runs.load(Ordering::Relaxed),
-                    started.elapsed().as_secs()
-                );
+                println!("{}", totals().tell(started.elapsed()));
             }
         }
         Ok(())
     })?;
-    println!(
-        "{} programs, {} runs, {} million units of fuel, {found} finds, {} s",
-        programs.into_inner(),
-        runs.into_inner(),
-        fuel.into_inner() / 1_000_000,
-        started.elapsed().as_secs()
-    );
-    println!("how they end: {:?}", ends.into_inner().unwrap_or_default());
-    Ok(found)
+    let totals = totals();
+    println!("{}", totals.tell(started.elapsed()));
+    println!("how they end: {:?}", totals.ends);
+    // All below it are done; with several jobs some above it are, too.
+    let at = totals.at.iter().flatten().copied().min().unwrap_or(u64::MAX).min(next.into_inner());
+    if at < end {
+        println!("what is next: --seed {at}");
+    }
+    Ok(totals.finds)
 }
 
 fn myself() -> Command {

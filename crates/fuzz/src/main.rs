@@ -19,11 +19,12 @@ Runs generated programs in the interpreter and under schedules of tiers, and com
 to a directory. `show` prints a program, `one` compares a program under one schedule.
 
 Options:
-  --seed N         the first number (default: from the clock)
+  --seed N         the first number (default: from the clock); a campaign that ends says with which the next one goes on
   --count N        so many programs
   --seconds N      for so long (default: 60, if there is no count)
   --jobs N         so many processes at once (default: 2)
-  --schedules N    random schedules for each program, beside two of the five fixed ones (default: 3)
+  --schedules N    schedules for each program that optimize (default: 2), beside the interpreter and, in every second
+                   program, the baseline compiler
   --mochi, --bytecode   programs of this kind only
   --out DIR        where finds go (default: target/fuzz)
 ";
@@ -46,7 +47,7 @@ fn dispatch() -> Result<u8, Box<dyn Error>> {
         count: u64::MAX,
         time: Duration::MAX,
         jobs: 2,
-        schedules: 3,
+        schedules: 2,
         out: "target/fuzz".into(),
     };
     while let Some(argument) = parser.next()? {

@@ -2,6 +2,9 @@
 //!
 //! The number says all: printing a [`Schedule`] shows what it chose. Everything is deterministic (the program waits for the optimizing
 //! compiler), except one in a while, where compiling goes on beside the program as it does for users.
+//!
+//! A program is not run in every mode: another program finds more than another schedule of the same one does, so [`of_program`] draws
+//! a few, and each mode has its share of a campaign.
 
 use std::fmt;
 
@@ -30,6 +33,25 @@ impl fmt::Display for Schedule {
     }
 }
 
+/// The number of the fixed schedules.
+const FIXED: u64 = 5;
+
+/// The schedules of a program: so many that optimize, a third of which are fixed, each as often as the others; and before them, in every
+/// second program, one that ends with the baseline compiler, which takes a sixth of the time.
+pub fn of_program(program: u64, optimizing: u64) -> impl Iterator<Item = u64> {
+    let mut r = Random(program ^ 0x0D15_C0DE);
+    (program % 2..=optimizing).map(move |k| {
+        let baseline = k == 0;
+        let (fixed, pick) = (r.one_in(3), r.below(FIXED as usize - 1) as u64);
+        match (baseline, fixed) {
+            (true, true) => 0,
+            (false, true) => 1 + pick,
+            // Even numbers do not optimize.
+            (baseline, false) => 2 * (500 + program * 32 + k) + u64::from(!baseline),
+        }
+    })
+}
+
 /// The interpreter alone, which the others are compared with.
 pub fn reference() -> Config {
     let mut config = Config::default();
@@ -38,7 +60,7 @@ pub fn reference() -> Config {
 }
 
 impl Schedule {
-    /// The first few numbers are the tiers as they are, the others are random.
+    /// The first few numbers are the tiers as they are, the others are random; even ones of these stop at the baseline compiler.
     pub fn new(seed: u64) -> Schedule {
         let mut config = Config::default();
         config.tiers.eager = true;
@@ -71,7 +93,7 @@ impl Schedule {
             }
             _ => {
                 let r = &mut Random(seed ^ 0x5C4E_D01E);
-                random(r, &mut config);
+                random(r, seed % 2 == 1, &mut config);
                 if r.one_in(5) {
                     fuel = 1 + r.below(32) as u64;
                 }
@@ -86,10 +108,10 @@ impl Schedule {
     }
 }
 
-fn random(r: &mut Random, config: &mut Config) {
-    config.tier = match r.below(10) {
+fn random(r: &mut Random, optimize: bool, config: &mut Config) {
+    config.tier = match r.below(3) {
+        0 if optimize => Tier::Optimized,
         0 => Tier::Baseline,
-        1..=3 => Tier::Optimized,
         _ => Tier::Auto,
     };
     config.gc_stress = r.one_in(4);
@@ -111,6 +133,10 @@ fn random(r: &mut Random, config: &mut Config) {
     t.deopt_stress = r.one_in(4);
     t.sync = !r.one_in(12);
     t.quick = !r.one_in(8);
+    t.verify = r.one_in(8);
+    if !optimize {
+        t.optimize_heat = u32::MAX;
+    }
     if r.one_in(10) {
         t.code_cache = r.pick(&[4096, 16384, 65536]);
     }

@@ -7,10 +7,13 @@
 
 use std::ops::Range;
 
-use upshift_fuzz::campaign::{Kind, Subject, Verdict, check, schedules};
+use upshift_fuzz::campaign::{Kind, Subject, Verdict, check};
+use upshift_fuzz::schedule;
 
 /// How many programs a run of the tests tries.
 const PROGRAMS: u64 = 200;
+/// Schedules for each that optimize.
+const SCHEDULES: u64 = 4;
 
 fn numbers() -> (Range<u64>, bool) {
     let Ok(text) = std::env::var("UPSHIFT_FUZZ") else { return (0..PROGRAMS, false) };
@@ -27,7 +30,7 @@ fn run(half: u64) {
     let (mut programs, mut runs, mut fuel, mut failed) = (0, 0, 0, 0);
     for seed in range.filter(|seed| seed % 2 == half) {
         let subject = Subject::new(Kind::Mochi, seed);
-        let verdict = check(&subject.ready(), schedules(seed, 3), |schedule| {
+        let verdict = check(&subject.ready(), schedule::of_program(seed, SCHEDULES), |schedule| {
             if told {
                 println!("program {seed}, schedule {schedule}");
             }
@@ -42,7 +45,7 @@ fn run(half: u64) {
             Verdict::Skipped => {}
             Verdict::Invalid(error) => panic!("program {seed} is refused: {error}\n{}", subject.text()),
             Verdict::Differ(d) => panic!(
-                "program {seed}: `cargo xtask fuzz --mochi --seed {seed} --count 1 --schedules 3` makes it smaller\n{}\n\
+                "program {seed}: `cargo xtask fuzz --mochi --seed {seed} --count 1 --schedules {SCHEDULES}` makes it smaller\n{}\n\
                  got {:#?}\nnot {:#?}\n{}",
                 d.schedule,
                 d.got,
@@ -70,6 +73,6 @@ fn more_generated_programs_agree() {
 fn a_refused_module_is_a_find() {
     // All tiers refuse it alike, so no outcome differs.
     let text = "module \"m\"\nsig0 = ()\nfn0 \"p0\" sig0 {\n  code\n    jump 0\n}\n";
-    let verdict = check(&upshift_fuzz::run::parse(text), schedules(0, 0), |_| {});
+    let verdict = check(&upshift_fuzz::run::parse(text), std::iter::empty(), |_| {});
     assert!(matches!(&verdict, Verdict::Invalid(error) if error.starts_with("not loaded")), "{verdict:?}");
 }

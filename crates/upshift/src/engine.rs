@@ -23,7 +23,7 @@ use crate::function::{Params, ResultType, TypedFunction};
 use crate::profile::Format as ProfileFormat;
 use crate::profile::sampler::{Options as SamplingOptions, Profile, Sampler};
 use crate::tiers::events::Event;
-use crate::tiers::{self, Counters, Driver, MachineCode, Machinery, OptimizedFunction};
+use crate::tiers::{self, Counters, Driver, MachineCode, Machinery, OptimizedFunction, SharedMachinery};
 
 /// Which tiers may run code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -78,6 +78,8 @@ pub struct TierConfig {
     pub deopt_stress: bool,
     /// Whether the code generator behind the optimizer is quick and makes slower code: for tests.
     pub quick: bool,
+    /// Whether the optimizer's form is verified after each pass, as it is in debug builds; what breaks a rule is a panic. For tests.
+    pub verify: bool,
     /// Whether optimized code that is made while somebody wants a report counts how often its checks hold. It is slower for it.
     pub count_held: bool,
 }
@@ -101,6 +103,7 @@ impl Default for TierConfig {
             inline_recursion: Options::default().recursion,
             deopt_stress: false,
             quick: false,
+            verify: false,
             count_held: false,
         }
     }
@@ -118,6 +121,9 @@ pub struct Config {
     pub hosts: HostRegistry,
     /// Profilers and debuggers that are told about machine code.
     pub profile: Vec<ProfileFormat>,
+    /// Code memory and compiler threads that the engine has in common with others; `None` for its own. An engine that
+    /// profilers are told of has its own in any case.
+    pub shared: Option<SharedMachinery>,
     /// Collect at every allocation and overwrite freed memory: slow, for finding errors in host code and engine.
     pub gc_stress: bool,
 }
@@ -227,7 +233,7 @@ impl Module {
 impl Engine {
     /// An engine.
     pub fn new(config: Config) -> Engine {
-        let machinery = Arc::new(Machinery::new(config.tiers, &config.profile));
+        let machinery = Arc::new(Machinery::new(config.tiers, &config.profile, config.shared.clone()));
         Engine(Arc::new(EngineInner { config, tables: Tables::default(), machinery }))
     }
 

@@ -61,7 +61,7 @@ pub use error::{CallError, LoadError, RunError};
 pub use function::{Param, Params, ResultType, TypedFunction};
 pub use profile::Format as ProfileFormat;
 pub use tiers::events::{Cause, Event, What};
-pub use tiers::{Counters, MachineCode, OptimizedFunction};
+pub use tiers::{Counters, MachineCode, OptimizedFunction, SharedMachinery};
 
 pub use upshift_bytecode as bytecode;
 pub use upshift_bytecode::TrapCode;

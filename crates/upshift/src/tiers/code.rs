@@ -300,10 +300,47 @@ struct Known {
     scratch: Scratch,
 }
 
+/// Code memory and compiler threads that several engines use, one after another or at once, where each would otherwise map memory and
+/// start a thread of its own: see [`Config::shared`](crate::Config::shared). Cloning is cheap and gives the same.
+///
+/// The memory is mapped, and a thread started, when an engine first needs it; they go with the last engine and the last handle.
+///
+/// ```
+/// use upshift::{Config, Engine, SharedMachinery};
+///
+/// let mut config = Config::default();
+/// config.shared = Some(SharedMachinery::new(16 << 20));
+/// let (one, another) = (Engine::new(config.clone()), Engine::new(config));
+/// # let _ = (one, another);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SharedMachinery(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    capacity: usize,
+    memory: OnceLock<Result<Memory, Unavailable>>,
+    /// By effort.
+    background: [OnceLock<Option<Background>>; 2],
+}
+
+impl SharedMachinery {
+    /// With room for so many bytes of machine code in all; the [`code_cache`](TierConfig::code_cache) of each engine counts besides.
+    pub fn new(capacity: usize) -> SharedMachinery {
+        SharedMachinery(Arc::new(Shared {
+            capacity,
+            memory: OnceLock::new(),
+            background: [const { OnceLock::new() }; 2],
+        }))
+    }
+}
+
 /// What an engine knows of machine code.
 pub struct Machinery {
     config: TierConfig,
     profiler: Option<Profiler>,
+    /// Whose memory and threads are used instead of the engine's own.
+    shared: Option<SharedMachinery>,
     memory: OnceLock<Result<Memory, Unavailable>>,
     known: Mutex<Known>,
     background: OnceLock<Option<Background>>,
@@ -322,11 +359,14 @@ impl std::fmt::Debug for Machinery {
 
 impl Machinery {
     /// With the engine's configuration.
-    pub fn new(config: TierConfig, profile: &[Format]) -> Machinery {
+    pub fn new(config: TierConfig, profile: &[Format], shared: Option<SharedMachinery>) -> Machinery {
         let profiler = (!profile.is_empty()).then(|| Profiler::new(profile));
+        // What profilers are told of is the engine's alone.
+        let shared = shared.filter(|_| profiler.is_none());
         Machinery {
             config,
             profiler,
+            shared,
             memory: OnceLock::new(),
             known: Mutex::default(),
             background: OnceLock::new(),
@@ -336,7 +376,11 @@ impl Machinery {
 
     /// The memory, which is mapped now if it was not yet.
     pub fn memory(&self) -> Result<&Memory, &Unavailable> {
-        self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())).as_ref()
+        match &self.shared {
+            Some(shared) => shared.0.memory.get_or_init(|| Memory::new(shared.0.capacity, None)),
+            None => self.memory.get_or_init(|| Memory::new(self.config.code_cache, self.profiler.as_ref())),
+        }
+        .as_ref()
     }
 
     /// Who is told of code.
@@ -353,7 +397,7 @@ impl Machinery {
     /// the guest may be nearly full.
     pub fn optimize(&self, job: Job, inbox: &Arc<Inbox>) -> bool {
         let effort = if self.config.quick { Effort::Quick } else { Effort::Full };
-        match self.background.get_or_init(|| Background::start(effort)) {
+        match self.background().get_or_init(|| Background::start(effort)) {
             Some(background) => {
                 background.ask(job, inbox);
                 true
@@ -362,9 +406,16 @@ impl Machinery {
         }
     }
 
-    /// The number of the function that the optimizing compiler's thread works at.
+    fn background(&self) -> &OnceLock<Option<Background>> {
+        match &self.shared {
+            Some(shared) => &shared.0.background[usize::from(self.config.quick)],
+            None => &self.background,
+        }
+    }
+
+    /// The number of the function that the optimizing compiler's thread works at; of any engine's, where they share it.
     pub fn compiling(&self) -> Option<u32> {
-        let background = self.background.get()?.as_ref()?;
+        let background = self.background().get()?.as_ref()?;
         Some(background.compiling.load(Ordering::Relaxed)).filter(|&function| function != 0)
     }
 
@@ -375,7 +426,8 @@ impl Machinery {
 
     /// Why there is no memory, where it was asked for.
     pub fn problem(&self) -> Option<String> {
-        self.memory.get()?.as_ref().err().map(|e| e.reason().to_owned())
+        let memory = self.shared.as_ref().map_or(&self.memory, |shared| &shared.0.memory);
+        memory.get()?.as_ref().err().map(|e| e.reason().to_owned())
     }
 
     /// The code of a function: made now, or by another instance.

@@ -33,8 +33,8 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::sampling::{Activity, Running};
 use upshift_runtime::value::Value;
 
-pub use code::Machinery;
 use code::{Code, Outcome};
+pub use code::{Machinery, SharedMachinery};
 use events::{Cause, Event, Ring, What};
 pub(crate) use optimized::HeldCounts;
 pub(crate) use optimized::World;
@@ -518,6 +518,7 @@ impl Driver {
             options,
             number,
             stress: self.config.deopt_stress,
+            verify: self.config.verify,
             counted: self.journal.is_some(),
             held: (self.journal.is_some() && self.config.count_held).then(|| Arc::new(HeldCounts::new())),
         };

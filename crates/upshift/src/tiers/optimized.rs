@@ -254,6 +254,8 @@ pub struct Job {
     pub number: u32,
     /// Whether every guard leaves now and then: for tests.
     pub stress: bool,
+    /// Whether the form is verified after each pass: for tests.
+    pub verify: bool,
     /// Whether what was saved is counted, for a report.
     pub counted: bool,
     /// Where the code counts checks that hold, for a report.
@@ -332,7 +334,13 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
         }
         Ok(mut func) => {
             let built = job.counted.then(|| Census::take(&func));
-            passes::optimize(&mut func);
+            passes::optimize_with(&mut func, &mut |pass, func| {
+                if job.verify
+                    && let Err(error) = upshift_optimizer::verify::verify(func)
+                {
+                    panic!("after {pass}: {error}");
+                }
+            });
             summary = built.map(|built| built.compare(&Census::take(&func), &func));
             instructions = count(&func);
             compiler.count_held(job.held.as_ref().map(|held| held.place()));

@@ -60,7 +60,7 @@ pub fn native() -> bool {
 /// Gives an instance of the runtime's own the tiers of this test binary; before modules are loaded. What is returned has to
 /// live as long.
 pub fn install(instance: &mut upshift_runtime::instance::Instance) -> Option<Box<Driver>> {
-    let machinery = std::sync::Arc::new(Machinery::new(tiers(), &[]));
+    let machinery = std::sync::Arc::new(Machinery::new(tiers(), &[], None));
     native().then(|| Driver::install(machinery, tiers(), instance))
 }
 
