@@ -11,6 +11,8 @@
 //!   value a register holds becomes a move or nothing, and a store of what the slot holds becomes nothing. The register allocator
 //!   splits live ranges so that a value is often loaded twice in a row.
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
+//! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
+//!   the next line. The same few instructions took up to a sixth longer across lines.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
 //! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is. Only spill slots are
@@ -116,7 +118,7 @@ impl Item<'_> {
 }
 
 /// Constants are aligned to this, as Cranelift does.
-const ALIGN: usize = 16;
+const ALIGN: i64 = 16;
 
 /// Makes code shorter whose basic blocks begin at `starts`; `relocated` are the offsets of relocations, in order. `None` where it cannot be
 /// followed.
@@ -528,6 +530,62 @@ fn immediate(item: &mut Item<'_>) {
     }
 }
 
+/// Where the instructions stand with so many bytes before each, and where they end.
+fn place(base: u32, items: &[Item<'_>], pads: &[u8]) -> Vec<u32> {
+    let mut end = base;
+    let mut places = Vec::with_capacity(items.len() + 1);
+    for (item, &pad) in items.iter().zip(pads) {
+        places.push(end + u32::from(pad));
+        end += u32::from(pad) + item.size();
+    }
+    places.push(end);
+    places
+}
+
+/// What processors load instructions by; functions begin at a multiple.
+const LINE: u32 = 64;
+/// Loops beyond this size are left where they are.
+const ALIGNED: u32 = 256;
+
+/// Chooses how many bytes stand before loops without inner ones so that they lie in as few lines as they may; whether there are any.
+fn align(branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
+    let mut loops: Vec<(usize, usize)> =
+        branches.iter().filter(|(at, to)| to <= at).map(|&(at, to)| (to, at)).collect();
+    loops.sort_unstable();
+    let mut more = 0;
+    for (i, &(to, at)) in loops.iter().enumerate() {
+        // Of several ways back to a header the last one counts.
+        if loops.get(i + 1).is_some_and(|next| next.0 <= at) {
+            continue;
+        }
+        let (start, size) = (places[to] + more, places[at + 1] - places[to]);
+        if size <= ALIGNED && (start % LINE + size).div_ceil(LINE) > size.div_ceil(LINE) {
+            let pad = LINE - start % LINE;
+            pads[to] = pad as u8;
+            more += pad;
+        }
+    }
+    more > 0
+}
+
+/// The longest instruction without effect.
+const LONGEST_NOP: usize = 9;
+
+/// An instruction without effect of 1 to 9 bytes, as Intel's manual recommends them (volume 2, NOP).
+fn nop(len: usize) -> &'static [u8] {
+    match len {
+        1 => &[0x90],
+        2 => &[0x66, 0x90],
+        3 => &[0x0F, 0x1F, 0x00],
+        4 => &[0x0F, 0x1F, 0x40, 0x00],
+        5 => &[0x0F, 0x1F, 0x44, 0x00, 0x00],
+        6 => &[0x66, 0x0F, 0x1F, 0x44, 0x00, 0x00],
+        7 => &[0x0F, 0x1F, 0x80, 0x00, 0x00, 0x00, 0x00],
+        8 => &[0x0F, 0x1F, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+        _ => &[0x66, 0x0F, 0x1F, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+    }
+}
+
 /// Puts the instructions one behind the other, with the constants that stood at `end` and behind.
 fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
     let mut starts: Vec<(u32, usize)> = (0..).zip(&items).map(|(i, item)| (item.start, i)).collect();
@@ -535,37 +593,57 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
     let count = items.len();
     let index = |old: u32| starts.get(starts.partition_point(|s| s.0 < old)).map_or(count, |s| s.1);
     // Where branches lead, and which may still get shorter.
-    let mut branches: Vec<(usize, usize)> = (0..items.len())
+    let branches: Vec<(usize, usize)> = (0..items.len())
         .filter(|&i| items[i].is_branch())
         .filter_map(|i| Some((i, index(items[i].refers?))))
         .collect();
+    let mut long = branches.clone();
     let base = starts.first().map_or(0, |s| s.0);
-    let mut places: Vec<u32> = Vec::new();
+    let mut pads = vec![0; items.len()];
+    let mut places = place(base, &items, &pads);
+    let fits = |places: &[u32], (at, to): (usize, usize)| {
+        i8::try_from(i64::from(places[to]) - i64::from(places[at]) - 2).is_ok()
+    };
     loop {
-        places.clear();
-        let mut at = base;
-        for item in &items {
-            places.push(at);
-            at += item.size();
-        }
-        places.push(at);
         // Branches only get shorter, so that one that fits goes on to do so.
-        let before = branches.len();
-        branches.retain(|&(i, target)| {
-            let distance = i64::from(places[target]) - i64::from(places[i]) - 2;
-            items[i].short = i8::try_from(distance).is_ok();
-            !items[i].short
+        let before = long.len();
+        long.retain(|&branch| {
+            items[branch.0].short = fits(&places, branch);
+            !items[branch.0].short
         });
-        if branches.len() == before {
+        if long.len() == before {
             break;
+        }
+        places = place(base, &items, &pads);
+    }
+    if align(&branches, &places, &mut pads) {
+        loop {
+            places = place(base, &items, &pads);
+            let mut more = false;
+            for &branch in &branches {
+                if items[branch.0].short && !fits(&places, branch) {
+                    items[branch.0].short = false;
+                    more = true;
+                }
+            }
+            if !more {
+                break;
+            }
         }
     }
     let code_end = places.last().copied().unwrap_or(base) as usize;
-    // Constants keep their alignment.
-    let shift = (end - code_end) / ALIGN * ALIGN;
+    // Constants keep their alignment. Copies may make the code longer than it was.
+    let shift = (end as i64 - code_end as i64).div_euclid(ALIGN) * ALIGN;
+    let constants = (end as i64 - shift) as usize;
     let mut out = text[..base as usize].to_vec();
     for (i, item) in items.iter().enumerate() {
-        let next = places[i + 1];
+        let next = places[i] + item.size();
+        let mut pad = usize::from(pads[i]);
+        while pad > 0 {
+            let len = pad.min(LONGEST_NOP);
+            out.extend_from_slice(nop(len));
+            pad -= len;
+        }
         match item.refers {
             Some(target) if item.is_branch() => {
                 let to = places[index(target)];
@@ -581,8 +659,7 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
             }
             Some(target) => {
                 let table = (target as usize) < end;
-                let to =
-                    if table { i64::from(places[index(target)]) } else { i64::from(target) - shift as i64 };
+                let to = if table { i64::from(places[index(target)]) } else { i64::from(target) - shift };
                 let distance = (to - i64::from(next)) as i32;
                 let at = out.len() + item.distance;
                 out.extend_from_slice(&item.bytes);
@@ -596,7 +673,7 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
         }
     }
     if end < text.len() {
-        out.resize(end - shift, 0xCC);
+        out.resize(constants, 0xCC);
         out.extend_from_slice(&text[end..]);
     }
     // What was copied to the front stands there now.
@@ -604,7 +681,7 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
     let copied = items[copies..].iter().take_while(|item| copies > 0 && item.bytes.is_empty()).count();
     let stood = starts.iter().filter(|s| s.0 < INSERTED);
     let stood = stood.map(|&(start, i)| (start, if i < copies + copied { base } else { places[i] }));
-    let places = stood.chain([(end as u32, (end - shift) as u32)]).collect();
+    let places = stood.chain([(end as u32, constants as u32)]).collect();
     Tidied { text: out, places }
 }
 
@@ -712,6 +789,19 @@ mod tests {
         let at = inst.ip_rel_memory_address() as usize;
         assert_eq!(tidied.text[at..at + 8], 1.5f64.to_le_bytes());
         assert_eq!(at % 16, 0);
+    }
+
+    #[test]
+    fn small_loops_lie_in_one_line() {
+        // 60 bytes of nop; add rax, rcx; jns -9 (to the add); ret
+        let mut text = vec![0x90; 60];
+        text.extend([0x48, 0x01, 0xC8, 0x0F, 0x89, 0xF7, 0xFF, 0xFF, 0xFF, 0xC3]);
+        let tidied = run(&text, &[0, 60, 69], &[]).unwrap();
+        assert_eq!(tidied.text[60..], [0x0F, 0x1F, 0x40, 0x00, 0x48, 0x01, 0xC8, 0x79, 0xFB, 0xC3]);
+        assert_eq!(tidied.place(60), 64);
+        // One byte earlier it lies in a line as it is.
+        let tidied = run(&text[1..], &[0, 59, 68], &[]).unwrap();
+        assert_eq!(tidied.text.len(), 59 + 6);
     }
 
     #[test]
