@@ -216,13 +216,22 @@ impl Compiler {
             }
             None => String::new(),
         };
-        let compiled = self
-            .context
+        self.context
             .compile(&*self.isa, &mut ControlPlane::default())
             .map_err(|e| format!("{:?}", e.inner))?;
+        let compiled = self.context.compiled_code().ok_or("no code")?;
         let mut relocated: Vec<u32> = compiled.buffer.relocs().iter().map(|r| r.offset).collect();
         relocated.sort_unstable();
-        let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated);
+        let is_keeping = |target: &_| match target {
+            cranelift_codegen::FinalizedRelocTarget::ExternalName(clif::ExternalName::User(name)) => {
+                let name = &self.context.func.params.user_named_funcs()[*name];
+                name.namespace == STUBS && [Stub::Slow as u32, Stub::Poll as u32].contains(&name.index)
+            }
+            _ => false,
+        };
+        let keeping: Vec<u32> =
+            compiled.buffer.relocs().iter().filter(|r| is_keeping(&r.target)).map(|r| r.offset).collect();
+        let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated, &keeping);
         machine.text = match &mut tidied {
             Some(tidied) => std::mem::take(&mut tidied.text),
             None => compiled.code_buffer().to_vec(),

@@ -7,9 +7,9 @@
 //!   a flag once, at the instruction itself, and does nothing else with it.
 //! * **Charges.** Taking one from the budget and looking whether it is used up is five instructions through another register, which has no
 //!   other use: they become `sub; js`.
-//! * **Slots.** Within extended basic blocks (several blocks of which the later ones are only fallen into) a load of a stack slot whose
-//!   value a register holds becomes a move or nothing, and a store of what the slot holds becomes nothing. The register allocator
-//!   splits live ranges so that a value is often loaded twice in a row.
+//! * **Slots.** A load of a stack slot whose value a register holds becomes a move or nothing, and a store of what the slot holds becomes
+//!   nothing. The register allocator splits live ranges so that a value is often loaded twice in a row, and that a loop stores in
+//!   each turn what it loaded in the last.
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
 //!   the next line. The same few instructions took up to a sixth longer across lines.
@@ -64,6 +64,8 @@ pub(super) struct Item<'a> {
     pub table: Vec<u32>,
     /// Whether it has a relocation.
     pub relocated: bool,
+    /// Whether it calls what keeps all registers and writes to no slot.
+    keeps: bool,
 }
 
 impl Item<'_> {
@@ -88,6 +90,7 @@ impl Item<'_> {
             short: false,
             table: Vec::new(),
             relocated: false,
+            keeps: false,
         }
     }
 
@@ -120,10 +123,10 @@ impl Item<'_> {
 /// Constants are aligned to this, as Cranelift does.
 const ALIGN: i64 = 16;
 
-/// Makes code shorter whose basic blocks begin at `starts`; `relocated` are the offsets of relocations, in order. `None` where it cannot be
-/// followed.
-pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidied> {
-    let (mut items, end) = decode(text, starts, relocated)?;
+/// Makes code shorter whose basic blocks begin at `starts`; `relocated` are the offsets of relocations, in order, `keeping` those of calls
+/// that keep all registers and write to no slot. `None` where it cannot be followed.
+pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32], keeping: &[u32]) -> Option<Tidied> {
+    let (mut items, end) = decode(text, starts, relocated, keeping)?;
     let mut targets: Vec<u32> = items.iter().filter(|i| i.is_branch()).filter_map(|i| i.refers).collect();
     targets.extend(items.iter().flat_map(|i| &i.table));
     targets.sort_unstable();
@@ -144,10 +147,10 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
         let block = &mut items[first..last];
         overflow(block);
         charges(block, &mut info);
-        slots(block, &mut info);
         backwards(block);
         first = last;
     }
+    slots(&mut items, &targets, &mut info);
     for at in 0..items.len() {
         if is_dead(&items[at..], &mut info) {
             items[at].drop();
@@ -159,7 +162,12 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32]) -> Option<Tidi
 }
 
 /// The instructions, and where they end.
-fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<Item<'a>>, u32)> {
+fn decode<'a>(
+    text: &'a [u8],
+    starts: &[u32],
+    relocated: &[u32],
+    keeping: &[u32],
+) -> Option<(Vec<Item<'a>>, u32)> {
     // Instructions have four to five bytes.
     let mut items: Vec<Item<'_>> = Vec::with_capacity(text.len() / 4);
     // What makes the frame stands before the first block.
@@ -209,6 +217,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
                 short: false,
                 table: Vec::new(),
                 relocated: is_relocated,
+                keeps: is_relocated && keeping.iter().any(|k| (at..next).contains(k)),
             });
             end = next;
             if inst.flow_control() == FlowControl::IndirectBranch {
@@ -228,6 +237,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], relocated: &[u32]) -> Option<(Vec<
                     short: false,
                     table: entries.iter().map(target).collect(),
                     relocated: false,
+                    keeps: false,
                 });
                 end = limit as u32;
                 break;
@@ -396,70 +406,152 @@ pub(super) fn is_write(access: OpAccess) -> bool {
     matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
 }
 
-fn slots(items: &mut [Item<'_>], info: &mut InstructionInfoFactory) {
-    // Slots and registers that hold the same.
-    let mut same: Vec<(u64, Register)> = Vec::new();
-    for item in items {
+/// What an instruction does to slots and registers that hold the same.
+enum Effect {
+    /// A load of a slot, or a store to it.
+    Move { slot: u64, register: Register, load: bool },
+    /// The first register becomes the second.
+    Copy(Register, Register),
+    /// Registers are overwritten, by their numbers, and so are slots where it says so.
+    Overwrites { registers: u16, slots: bool },
+}
+
+impl Effect {
+    const NOTHING: Effect = Effect::Overwrites { registers: 0, slots: false };
+    const EVERYTHING: Effect = Effect::Overwrites { registers: u16::MAX, slots: true };
+
+    fn of(item: &Item<'_>, info: &mut InstructionInfoFactory) -> Effect {
         if item.bytes.is_empty() {
-            continue;
+            return Effect::NOTHING;
         }
+        let inst = &item.inst;
         if !item.table.is_empty() {
-            same.clear();
-            continue;
+            return Effect::EVERYTHING;
         }
-        let inst = item.inst;
-        if let Some((slot, register, load)) = slot_move(&inst) {
-            if same.contains(&(slot, register)) {
-                item.drop();
-                continue;
-            }
-            if load {
-                let held = same.iter().find(|&&(s, _)| s == slot).map(|&(_, r)| r);
-                if let Some(held) = held {
-                    item.replace(move_bytes(register, held));
-                }
-                same.retain(|&(_, r)| r != register);
-            } else {
-                same.retain(|&(s, _)| s.abs_diff(slot) >= 8);
-            }
-            same.push((slot, register));
-            continue;
+        if let Some((slot, register, load)) = slot_move(inst) {
+            return Effect::Move { slot, register, load };
         }
         if matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
             && inst.op0_kind() == OpKind::Register
             && inst.op1_kind() == OpKind::Register
         {
             let (to, from) = (inst.op0_register(), inst.op1_register());
-            if to == Register::RSP {
-                same.clear();
-            } else if to != from {
-                same.retain(|&(_, r)| r != to);
-                let copies: Vec<_> =
-                    same.iter().filter(|&&(_, r)| r == from).map(|&(s, _)| (s, to)).collect();
-                same.extend(copies);
-            }
-            continue;
-        }
-        if same.is_empty() {
-            continue;
+            return if to == Register::RSP { Effect::EVERYTHING } else { Effect::Copy(to, from) };
         }
         if matches!(inst.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
-            same.clear();
-            continue;
+            let budget = Effect::Overwrites { registers: 1 << BUDGET.number(), slots: false };
+            return if item.keeps { budget } else { Effect::EVERYTHING };
         }
-        let used = info.info(&inst);
+        let used = info.info(inst);
+        let mut registers = 0;
         for register in used.used_registers().iter().filter(|u| is_write(u.access())) {
             let full = register.register().full_register();
             if full == Register::RSP {
-                same.clear();
+                return Effect::EVERYTHING;
             }
-            same.retain(|&(_, r)| r != full);
-        }
-        for memory in used.used_memory().iter().filter(|m| is_write(m.access())) {
-            if memory.base() == Register::RSP {
-                same.clear();
+            if full.is_gpr64() {
+                registers |= 1 << full.number();
             }
         }
+        let slots = used.used_memory().iter().any(|m| is_write(m.access()) && m.base() == Register::RSP);
+        Effect::Overwrites { registers, slots }
+    }
+
+    /// What holds behind it.
+    fn apply(&self, same: &mut Vec<(u64, Register)>) {
+        match *self {
+            Effect::Move { slot, register, load: true } => {
+                if !same.contains(&(slot, register)) {
+                    same.retain(|&(_, r)| r != register);
+                    same.push((slot, register));
+                }
+            }
+            Effect::Move { slot, register, load: false } => {
+                if !same.contains(&(slot, register)) {
+                    same.retain(|&(s, _)| s.abs_diff(slot) >= 8);
+                    same.push((slot, register));
+                }
+            }
+            Effect::Copy(to, from) if to != from => {
+                same.retain(|&(_, r)| r != to);
+                let known = same.len();
+                for i in 0..known {
+                    if same[i].1 == from {
+                        same.push((same[i].0, to));
+                    }
+                }
+            }
+            Effect::Copy(..) => {}
+            Effect::Overwrites { slots: true, .. } => same.clear(),
+            Effect::Overwrites { registers, .. } => {
+                if registers != 0 {
+                    same.retain(|&(_, r)| registers & 1 << r.number() == 0);
+                }
+            }
+        }
+    }
+}
+
+/// Leaves out loads and stores of what a register or slot holds already. What holds at an instruction that branches lead to is what holds
+/// on all ways there.
+fn slots(items: &mut [Item<'_>], targets: &[u32], info: &mut InstructionInfoFactory) {
+    let effects: Vec<Effect> = items.iter().map(|item| Effect::of(item, info)).collect();
+    let number = |at: u32| targets.binary_search(&at).ok();
+    // What holds at each target; nothing is known of those that no way was found to yet.
+    let mut known: Vec<Option<Vec<(u64, Register)>>> = vec![None; targets.len()];
+    let arrive = |known: &mut Vec<Option<Vec<(u64, Register)>>>, at: u32, same: &[(u64, Register)]| {
+        let Some(known) = number(at).and_then(|n| known.get_mut(n)) else { return false };
+        let Some(before) = known else {
+            *known = Some(same.to_vec());
+            return true;
+        };
+        let len = before.len();
+        before.retain(|pair| same.contains(pair));
+        before.len() != len
+    };
+    loop {
+        let mut more = false;
+        let mut same = Some(Vec::new());
+        for (item, effect) in items.iter().zip(&effects) {
+            if let Some(n) = number(item.start) {
+                if let Some(same) = &same {
+                    more |= arrive(&mut known, item.start, same);
+                }
+                same = known[n].clone();
+            }
+            let Some(holds) = &mut same else { continue };
+            effect.apply(holds);
+            for &target in item.table.iter().chain(item.refers.iter().filter(|_| item.is_branch())) {
+                more |= arrive(&mut known, target, holds);
+            }
+            let ends = !item.bytes.is_empty()
+                && (!item.table.is_empty()
+                    || matches!(
+                        item.inst.flow_control(),
+                        FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
+                    ));
+            if ends {
+                same = None;
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    let mut same = Vec::new();
+    for (item, effect) in items.iter_mut().zip(&effects) {
+        if let Some(n) = number(item.start) {
+            same.clear();
+            same.extend(known[n].iter().flatten());
+        }
+        if let Effect::Move { slot, register, load } = *effect {
+            if same.contains(&(slot, register)) {
+                item.drop();
+            } else if load && let Some(&(_, held)) = same.iter().find(|&&(s, _)| s == slot) {
+                item.replace(move_bytes(register, held));
+            }
+        }
+        effect.apply(&mut same);
     }
 }
 
@@ -549,17 +641,21 @@ const ALIGNED: u32 = 256;
 
 /// Chooses how many bytes stand before loops without inner ones so that they lie in as few lines as they may; whether there are any.
 fn align(branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
-    let mut loops: Vec<(usize, usize)> =
-        branches.iter().filter(|(at, to)| to <= at).map(|&(at, to)| (to, at)).collect();
+    // Ways back from afar come out of slow paths. Of several others to a header the last one counts.
+    let size = |to: usize, at: usize| places[at + 1] - places[to];
+    let mut loops: Vec<(usize, usize)> = branches
+        .iter()
+        .filter(|&&(at, to)| to <= at && size(to, at) <= ALIGNED)
+        .map(|&(at, to)| (to, at))
+        .collect();
     loops.sort_unstable();
     let mut more = 0;
     for (i, &(to, at)) in loops.iter().enumerate() {
-        // Of several ways back to a header the last one counts.
         if loops.get(i + 1).is_some_and(|next| next.0 <= at) {
             continue;
         }
-        let (start, size) = (places[to] + more, places[at + 1] - places[to]);
-        if size <= ALIGNED && (start % LINE + size).div_ceil(LINE) > size.div_ceil(LINE) {
+        let (start, size) = (places[to] + more, size(to, at));
+        if (start % LINE + size).div_ceil(LINE) > size.div_ceil(LINE) {
             let pad = LINE - start % LINE;
             pads[to] = pad as u8;
             more += pad;
@@ -698,7 +794,7 @@ mod tests {
         // add rax, rcx; seto cl; test cl, cl; jne +1; ret; ret
         let text =
             [0x48, 0x01, 0xC8, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 0x01, 0x00, 0x00, 0x00, 0xC3, 0xC3];
-        let tidied = run(&text, &[0, 14, 15], &[]).unwrap();
+        let tidied = run(&text, &[0, 14, 15], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jo, Mnemonic::Ret, Mnemonic::Ret]);
         // jo in its short form, to the second ret.
         assert_eq!(tidied.text[3..5], [0x70, 1]);
@@ -709,7 +805,7 @@ mod tests {
     fn another_register_stays() {
         // seto cl; test dl, dl; jne +0; ret
         let text = [0x0F, 0x90, 0xC1, 0x84, 0xD2, 0x0F, 0x85, 0, 0, 0, 0, 0xC3];
-        let tidied = run(&text, &[0, 11], &[]).unwrap();
+        let tidied = run(&text, &[0, 11], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Seto, Mnemonic::Test, Mnemonic::Jne, Mnemonic::Ret]);
     }
 
@@ -719,12 +815,12 @@ mod tests {
         let mut text = vec![0x4C, 0x89, 0xF8, 0x48, 0x81, 0xC0, 0xFF, 0xFF, 0xFF, 0xFF, 0x49, 0x89, 0xC7];
         text.extend([0x48, 0x31, 0xDB, 0x48, 0x81, 0xF8, 0xFF, 0xFF, 0xFF, 0x7F]);
         text.extend([0x0F, 0x87, 1, 0, 0, 0, 0xC3, 0xC3]);
-        let tidied = run(&text, &[0, 29, 30], &[]).unwrap();
+        let tidied = run(&text, &[0, 29, 30], &[], &[]).unwrap();
         let expected = [Mnemonic::Xor, Mnemonic::Sub, Mnemonic::Js, Mnemonic::Ret, Mnemonic::Ret];
         assert_eq!(mnemonics(&tidied.text), expected);
         // With the copy read in between, nothing is changed.
         text[13..16].copy_from_slice(&[0x48, 0x89, 0xC3]);
-        let tidied = run(&text, &[0, 29, 30], &[]).unwrap();
+        let tidied = run(&text, &[0, 29, 30], &[], &[]).unwrap();
         assert!(mnemonics(&tidied.text).contains(&Mnemonic::Cmp));
     }
 
@@ -732,13 +828,13 @@ mod tests {
     fn ways_back_are_taken_at_once() {
         // add rax, rcx; js +5 (to the ret); jmp -14 (to the start); ret
         let text = [0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3];
-        let tidied = run(&text, &[0, 14], &[]).unwrap();
+        let tidied = run(&text, &[0, 14], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jns, Mnemonic::Jmp, Mnemonic::Ret]);
         assert_eq!(tidied.text[3..7], [0x79, 0xFB, 0xEB, 0]);
         // A jump that others come to keeps its way: js to it first.
         let mut text = vec![0x0F, 0x88, 9, 0, 0, 0];
         text.extend([0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3]);
-        let tidied = run(&text, &[0, 6, 15, 20], &[]).unwrap();
+        let tidied = run(&text, &[0, 6, 15, 20], &[], &[]).unwrap();
         let expected = [Mnemonic::Js, Mnemonic::Add, Mnemonic::Js, Mnemonic::Jmp, Mnemonic::Ret];
         assert_eq!(mnemonics(&tidied.text), expected);
     }
@@ -748,7 +844,7 @@ mod tests {
         // mov [rsp+8], rax; mov rcx, [rsp+8]; mov rax, [rsp+8]; mov [rsp+8], rcx; add [rdx], rcx; ret
         let mut text = vec![0x48, 0x89, 0x44, 0x24, 8, 0x48, 0x8B, 0x4C, 0x24, 8, 0x48, 0x8B, 0x44, 0x24, 8];
         text.extend([0x48, 0x89, 0x4C, 0x24, 8, 0x48, 0x01, 0x0A, 0xC3]);
-        let tidied = run(&text, &[0], &[]).unwrap();
+        let tidied = run(&text, &[0], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Mov, Mnemonic::Add, Mnemonic::Ret]);
         // The second is mov rcx, rax.
         assert_eq!(tidied.text[5..8], [0x48, 0x89, 0xC1]);
@@ -759,7 +855,7 @@ mod tests {
         // mov [rsp+8], rbx; call rax; mov rbx, [rsp+8]; jmp -7 (to the load)
         let mut text = vec![0x48, 0x89, 0x5C, 0x24, 8, 0xFF, 0xD0, 0x48, 0x8B, 0x5C, 0x24, 8];
         text.extend([0xE9, 0xF6, 0xFF, 0xFF, 0xFF]);
-        let tidied = run(&text, &[0, 7], &[]).unwrap();
+        let tidied = run(&text, &[0, 7], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Mov, Mnemonic::Jmp]);
         assert_eq!(tidied.text[12..], [0xEB, 0xF9]);
     }
@@ -769,11 +865,11 @@ mod tests {
         // mov r8, [rsp+16]; mov r8, [rsp+16]; lea rax, [r8-1]; ret, with a way to the second load
         let mut text = vec![0x4C, 0x8B, 0x44, 0x24, 16, 0x4C, 0x8B, 0x44, 0x24, 16, 0x49, 0x8D, 0x40, 0xFF];
         text.extend([0xE9, 0xF2, 0xFF, 0xFF, 0xFF]);
-        let tidied = run(&text, &[0, 5], &[]).unwrap();
+        let tidied = run(&text, &[0, 5], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Lea, Mnemonic::Jmp]);
         // A copy of what was loaded keeps the load: mov r8, [rsp+16]; mov rcx, [rsp+16]; mov r8, rax; ret
         let text = [0x4C, 0x8B, 0x44, 0x24, 16, 0x48, 0x8B, 0x4C, 0x24, 16, 0x49, 0x89, 0xC0, 0xC3];
-        let tidied = run(&text, &[0], &[]).unwrap();
+        let tidied = run(&text, &[0], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text).len(), 4);
     }
 
@@ -784,7 +880,7 @@ mod tests {
         text.extend([0x48, 0x81, 0xC1, 1, 0, 0, 0, 0x48, 0x81, 0xC2, 1, 0, 0, 0, 0xC3]);
         text.resize(32, 0xCC);
         text.extend(1.5f64.to_le_bytes());
-        let tidied = run(&text, &[0], &[]).unwrap();
+        let tidied = run(&text, &[0], &[], &[]).unwrap();
         let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
         let at = inst.ip_rel_memory_address() as usize;
         assert_eq!(tidied.text[at..at + 8], 1.5f64.to_le_bytes());
@@ -796,11 +892,11 @@ mod tests {
         // 60 bytes of nop; add rax, rcx; jns -9 (to the add); ret
         let mut text = vec![0x90; 60];
         text.extend([0x48, 0x01, 0xC8, 0x0F, 0x89, 0xF7, 0xFF, 0xFF, 0xFF, 0xC3]);
-        let tidied = run(&text, &[0, 60, 69], &[]).unwrap();
+        let tidied = run(&text, &[0, 60, 69], &[], &[]).unwrap();
         assert_eq!(tidied.text[60..], [0x0F, 0x1F, 0x40, 0x00, 0x48, 0x01, 0xC8, 0x79, 0xFB, 0xC3]);
         assert_eq!(tidied.place(60), 64);
         // One byte earlier it lies in a line as it is.
-        let tidied = run(&text[1..], &[0, 59, 68], &[]).unwrap();
+        let tidied = run(&text[1..], &[0, 59, 68], &[], &[]).unwrap();
         assert_eq!(tidied.text.len(), 59 + 6);
     }
 
@@ -809,12 +905,12 @@ mod tests {
         // lea rax, [rip+9] (the table); add rax, 1 (with four bytes); jmp rax; the table: to both rets, which follow
         let mut text = vec![0x48, 0x8D, 0x05, 9, 0, 0, 0, 0x48, 0x81, 0xC0, 1, 0, 0, 0, 0xFF, 0xE0];
         text.extend([8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
-        let tidied = run(&text, &[0, 24, 25], &[]).unwrap();
+        let tidied = run(&text, &[0, 24, 25], &[], &[]).unwrap();
         let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
         let table = inst.ip_rel_memory_address() as usize;
         assert_eq!(table, 13);
         assert_eq!(tidied.text[table..], [8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
         // Without a following block the length of the table is not known.
-        assert!(run(&text[..24], &[0], &[]).is_none());
+        assert!(run(&text[..24], &[0], &[], &[]).is_none());
     }
 }

@@ -253,7 +253,7 @@ mod tests {
         text.extend([
             0xFF, 0xD0, 0x48, 0x8B, 0x74, 0x24, 8, 0x48, 0x83, 0xC4, 16, 0x48, 0x89, 0xEC, 0x5D, 0xC3,
         ]);
-        let tidied = tidy::run(&text, &[0, 23, 35], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0, 23, 35], &[], &[]).unwrap();
         use Mnemonic::*;
         let leaf = [Cmp, Jge, Mov, Ret];
         let rest = [Push, Mov, Sub, Mov, Call, Mov, Add, Mov, Pop, Ret];
