@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(all.len(), 10);
         // The one that is a jump to the way out and nothing before but moves.
         let leave = &stubs.text[stubs.leave as usize..];
-        let moves = [0x49, 0x89, 0xFC, 0x49, 0x89, 0xD6, 0x89, 0xF0, 0xE9];
+        let moves = [0x49, 0x89, 0xFC, 0x4D, 0x89, 0xFE, 0x89, 0xF0, 0xE9];
         assert_eq!(leave[..9], moves);
         let distance = i32::from_le_bytes([leave[9], leave[10], leave[11], leave[12]]);
         assert_eq!((stubs.leave as i32 + 13).wrapping_add(distance), stubs.place(Stub::Leave) as i32);

@@ -434,6 +434,7 @@ fn tables(r: &mut Random) -> Module {
         HeapType::Map { key: KeyPolicy::Value, order: OrderPolicy::Insertion, value: ANY },
         HeapType::Record(RecordId(0)),
         HeapType::Record(RecordId(1)),
+        HeapType::Record(RecordId(2)),
         HeapType::Union(UnionId(0)),
         HeapType::Closure(SigId(1)),
         HeapType::Closure(SigId(2)),
@@ -458,7 +459,9 @@ fn tables(r: &mut Random) -> Module {
     m.records.push(Record { name: "R".into(), tag: 0, fields });
     let fields = vec![field("x", ValueType::Cell(string)), field("y", ValueType::Bool)];
     m.records.push(Record { name: "S".into(), tag: 1, fields });
-    m.unions.push(Union { name: "U".into(), variants: vec![RecordId(0), RecordId(1)] });
+    m.records.push(Record { name: "E".into(), tag: 2, fields: vec![] });
+    let variants = vec![RecordId(0), RecordId(1), RecordId(2)];
+    m.unions.push(Union { name: "U".into(), variants });
     let int_list = m.types.cell(HeapType::ListInt);
     m.signatures.push(Signature { params: vec![], rest: false, result: None });
     for result in [ValueType::Cell(string), ValueType::Int, ValueType::Float, ValueType::Cell(ANY)] {
@@ -649,13 +652,15 @@ impl<'a> Generator<'a> {
                     self.op(Op::CellConst, &[w + 5, 3]);
                     self.op(Op::RecordNew, &[slot, 0]);
                 }
+                HeapType::Record(RecordId(2)) => self.op(Op::RecordConst, &[slot, 2]),
                 HeapType::Record(_) => {
                     self.op(Op::CellMove, &[w + 3, string]);
                     self.op(Op::IntConst, &[w, 1]);
                     self.op(Op::RecordNew, &[slot, 1]);
                 }
                 HeapType::Union(_) => {
-                    let record = of(&self.cells, &HeapType::Record(RecordId(1)));
+                    let variant = RecordId(1 + self.r.below(2) as u32);
+                    let record = of(&self.cells, &HeapType::Record(variant));
                     self.op(Op::CellMove, &[slot, record]);
                 }
                 HeapType::Closure(_) | HeapType::Function => {

@@ -248,7 +248,7 @@ ops! {
     StoreCell "store_cell" [base, cell] -> none {stores} "at a + offset = b, in an object; with the write barrier";
     StoreCellAt "store_cell_at" [base, int, cell] -> none {stores} "at a + offset + b * 8 = c, in a buffer of cells; with the write barrier";
     Code "code" [] -> ptr {pure} "the address of a word of a function's code or literals: the function's number in the upper half of the immediate, the word in the lower";
-    Constant "constant" [] -> cell {loads} "the instance's string constant with the immediate as number";
+    Constant "constant" [] -> cell {loads} "the instance's constant with the immediate as number: a string or a record without fields";
 
     // Control within a block.
     Guard "guard" [int] -> none {leaves} "leaves where a = 0; the immediate is the reason";
