@@ -23,6 +23,7 @@ mod calls;
 mod code;
 mod frames;
 mod rest;
+mod slots;
 mod strings;
 mod sweep;
 mod tidy;

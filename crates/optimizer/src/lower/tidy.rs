@@ -8,15 +8,13 @@
 //! * **Charges.** Taking one from the budget and looking whether it is used up is five instructions through another register, which has no
 //!   other use: they become `sub; js`.
 //! * **Slots.** A load of a stack slot whose value a register holds becomes a move or nothing, and a store of what the slot holds becomes
-//!   nothing. The register allocator splits live ranges so that a value is often loaded twice in a row, and that a loop stores in
-//!   each turn what it loaded in the last.
+//!   nothing (`slots.rs`).
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
 //!   the next line. The same few instructions took up to a sixth longer across lines.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
-//! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is. Only spill slots are
-//! followed: stores through other registers than the stack pointer do not reach them.
+//! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is.
 
 use std::borrow::Cow;
 
@@ -24,6 +22,8 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess,
     OpKind, Register,
 };
+
+use super::slots::slot_move;
 
 /// What became of some code.
 pub(super) struct Tidied {
@@ -65,7 +65,7 @@ pub(super) struct Item<'a> {
     /// Whether it has a relocation.
     pub relocated: bool,
     /// Whether it calls what keeps all registers and writes to no slot.
-    keeps: bool,
+    pub keeps: bool,
 }
 
 impl Item<'_> {
@@ -150,7 +150,7 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32], keeping: &[u32
         backwards(block);
         first = last;
     }
-    slots(&mut items, &targets, &mut info);
+    super::slots::run(&mut items, &targets, &mut info);
     for at in 0..items.len() {
         if is_dead(&items[at..], &mut info) {
             items[at].drop();
@@ -288,7 +288,7 @@ fn overflow(items: &mut [Item<'_>]) {
 }
 
 /// Cranelift's pinned register.
-const BUDGET: Register = Register::R15;
+pub(super) const BUDGET: Register = Register::R15;
 
 /// How far apart the instructions of a charge may stand: what the next turn is entered with is computed in between.
 const CHARGE: usize = 40;
@@ -381,178 +381,6 @@ pub(super) fn is_move(inst: &Instruction, to: Register, from: Register) -> bool 
     matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
         && is_register(inst, 0, to)
         && is_register(inst, 1, from)
-}
-
-/// What a 64-bit move of a register from or to a stack slot says: the slot, the register, and whether it is a load.
-pub(super) fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
-    let (load, memory, register) = match inst.code() {
-        Code::Mov_r64_rm64 => (true, 1, 0),
-        Code::Mov_rm64_r64 => (false, 0, 1),
-        _ => return None,
-    };
-    (inst.op_kind(memory) == OpKind::Memory
-        && inst.memory_base() == Register::RSP
-        && inst.memory_index() == Register::None)
-        .then(|| (inst.memory_displacement64(), inst.op_register(register), load))
-}
-
-/// mov to, from
-pub(super) fn move_bytes(to: Register, from: Register) -> Vec<u8> {
-    let (to, from) = (to.number() as u8, from.number() as u8);
-    vec![0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xC0 | (from & 7) << 3 | to & 7]
-}
-
-pub(super) fn is_write(access: OpAccess) -> bool {
-    matches!(access, OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadWrite | OpAccess::ReadCondWrite)
-}
-
-/// What an instruction does to slots and registers that hold the same.
-enum Effect {
-    /// A load of a slot, or a store to it.
-    Move { slot: u64, register: Register, load: bool },
-    /// The first register becomes the second.
-    Copy(Register, Register),
-    /// Registers are overwritten, by their numbers, and so are slots where it says so.
-    Overwrites { registers: u16, slots: bool },
-}
-
-impl Effect {
-    const NOTHING: Effect = Effect::Overwrites { registers: 0, slots: false };
-    const EVERYTHING: Effect = Effect::Overwrites { registers: u16::MAX, slots: true };
-
-    fn of(item: &Item<'_>, info: &mut InstructionInfoFactory) -> Effect {
-        if item.bytes.is_empty() {
-            return Effect::NOTHING;
-        }
-        let inst = &item.inst;
-        if !item.table.is_empty() {
-            return Effect::EVERYTHING;
-        }
-        if let Some((slot, register, load)) = slot_move(inst) {
-            return Effect::Move { slot, register, load };
-        }
-        if matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
-            && inst.op0_kind() == OpKind::Register
-            && inst.op1_kind() == OpKind::Register
-        {
-            let (to, from) = (inst.op0_register(), inst.op1_register());
-            return if to == Register::RSP { Effect::EVERYTHING } else { Effect::Copy(to, from) };
-        }
-        if matches!(inst.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
-            let budget = Effect::Overwrites { registers: 1 << BUDGET.number(), slots: false };
-            return if item.keeps { budget } else { Effect::EVERYTHING };
-        }
-        let used = info.info(inst);
-        let mut registers = 0;
-        for register in used.used_registers().iter().filter(|u| is_write(u.access())) {
-            let full = register.register().full_register();
-            if full == Register::RSP {
-                return Effect::EVERYTHING;
-            }
-            if full.is_gpr64() {
-                registers |= 1 << full.number();
-            }
-        }
-        let slots = used.used_memory().iter().any(|m| is_write(m.access()) && m.base() == Register::RSP);
-        Effect::Overwrites { registers, slots }
-    }
-
-    /// What holds behind it.
-    fn apply(&self, same: &mut Vec<(u64, Register)>) {
-        match *self {
-            Effect::Move { slot, register, load: true } => {
-                if !same.contains(&(slot, register)) {
-                    same.retain(|&(_, r)| r != register);
-                    same.push((slot, register));
-                }
-            }
-            Effect::Move { slot, register, load: false } => {
-                if !same.contains(&(slot, register)) {
-                    same.retain(|&(s, _)| s.abs_diff(slot) >= 8);
-                    same.push((slot, register));
-                }
-            }
-            Effect::Copy(to, from) if to != from => {
-                same.retain(|&(_, r)| r != to);
-                let known = same.len();
-                for i in 0..known {
-                    if same[i].1 == from {
-                        same.push((same[i].0, to));
-                    }
-                }
-            }
-            Effect::Copy(..) => {}
-            Effect::Overwrites { slots: true, .. } => same.clear(),
-            Effect::Overwrites { registers, .. } => {
-                if registers != 0 {
-                    same.retain(|&(_, r)| registers & 1 << r.number() == 0);
-                }
-            }
-        }
-    }
-}
-
-/// Leaves out loads and stores of what a register or slot holds already. What holds at an instruction that branches lead to is what holds
-/// on all ways there.
-fn slots(items: &mut [Item<'_>], targets: &[u32], info: &mut InstructionInfoFactory) {
-    let effects: Vec<Effect> = items.iter().map(|item| Effect::of(item, info)).collect();
-    let number = |at: u32| targets.binary_search(&at).ok();
-    // What holds at each target; nothing is known of those that no way was found to yet.
-    let mut known: Vec<Option<Vec<(u64, Register)>>> = vec![None; targets.len()];
-    let arrive = |known: &mut Vec<Option<Vec<(u64, Register)>>>, at: u32, same: &[(u64, Register)]| {
-        let Some(known) = number(at).and_then(|n| known.get_mut(n)) else { return false };
-        let Some(before) = known else {
-            *known = Some(same.to_vec());
-            return true;
-        };
-        let len = before.len();
-        before.retain(|pair| same.contains(pair));
-        before.len() != len
-    };
-    loop {
-        let mut more = false;
-        let mut same = Some(Vec::new());
-        for (item, effect) in items.iter().zip(&effects) {
-            if let Some(n) = number(item.start) {
-                if let Some(same) = &same {
-                    more |= arrive(&mut known, item.start, same);
-                }
-                same = known[n].clone();
-            }
-            let Some(holds) = &mut same else { continue };
-            effect.apply(holds);
-            for &target in item.table.iter().chain(item.refers.iter().filter(|_| item.is_branch())) {
-                more |= arrive(&mut known, target, holds);
-            }
-            let ends = !item.bytes.is_empty()
-                && (!item.table.is_empty()
-                    || matches!(
-                        item.inst.flow_control(),
-                        FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
-                    ));
-            if ends {
-                same = None;
-            }
-        }
-        if !more {
-            break;
-        }
-    }
-    let mut same = Vec::new();
-    for (item, effect) in items.iter_mut().zip(&effects) {
-        if let Some(n) = number(item.start) {
-            same.clear();
-            same.extend(known[n].iter().flatten());
-        }
-        if let Effect::Move { slot, register, load } = *effect {
-            if same.contains(&(slot, register)) {
-                item.drop();
-            } else if load && let Some(&(_, held)) = same.iter().find(|&&(s, _)| s == slot) {
-                item.replace(move_bytes(register, held));
-            }
-        }
-        effect.apply(&mut same);
-    }
 }
 
 /// How many instructions are looked at for one that overwrites what another loaded.
@@ -837,27 +665,6 @@ mod tests {
         let tidied = run(&text, &[0, 6, 15, 20], &[], &[]).unwrap();
         let expected = [Mnemonic::Js, Mnemonic::Add, Mnemonic::Js, Mnemonic::Jmp, Mnemonic::Ret];
         assert_eq!(mnemonics(&tidied.text), expected);
-    }
-
-    #[test]
-    fn slots_are_loaded_once() {
-        // mov [rsp+8], rax; mov rcx, [rsp+8]; mov rax, [rsp+8]; mov [rsp+8], rcx; add [rdx], rcx; ret
-        let mut text = vec![0x48, 0x89, 0x44, 0x24, 8, 0x48, 0x8B, 0x4C, 0x24, 8, 0x48, 0x8B, 0x44, 0x24, 8];
-        text.extend([0x48, 0x89, 0x4C, 0x24, 8, 0x48, 0x01, 0x0A, 0xC3]);
-        let tidied = run(&text, &[0], &[], &[]).unwrap();
-        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Mov, Mnemonic::Add, Mnemonic::Ret]);
-        // The second is mov rcx, rax.
-        assert_eq!(tidied.text[5..8], [0x48, 0x89, 0xC1]);
-    }
-
-    #[test]
-    fn calls_and_other_ways_end_what_is_known() {
-        // mov [rsp+8], rbx; call rax; mov rbx, [rsp+8]; jmp -7 (to the load)
-        let mut text = vec![0x48, 0x89, 0x5C, 0x24, 8, 0xFF, 0xD0, 0x48, 0x8B, 0x5C, 0x24, 8];
-        text.extend([0xE9, 0xF6, 0xFF, 0xFF, 0xFF]);
-        let tidied = run(&text, &[0, 7], &[], &[]).unwrap();
-        assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Mov, Mnemonic::Jmp]);
-        assert_eq!(tidied.text[12..], [0xEB, 0xF9]);
     }
 
     #[test]

@@ -8,7 +8,8 @@
 
 use iced_x86::{Code, FlowControl, InstructionInfoFactory, Mnemonic, Register};
 
-use super::tidy::{INSERTED, Item, is_move, is_register, is_write, move_bytes, slot_move};
+use super::slots::{is_write, move_bytes, slot_move};
+use super::tidy::{INSERTED, Item, is_move, is_register};
 
 /// So many instructions a copy may have.
 const LIMIT: usize = 28;
