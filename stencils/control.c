@@ -300,16 +300,6 @@ ASM(stub_opt_return,
     "addq $256, %rsp\n"                                                                                                \
     "popq %r11\npopq %r10\npopq %r9\npopq %r8\npopq %rdi\npopq %rsi\npopq %rdx\npopq %rcx\npopq %rax\n"
 #define CALL_TABLE "addq " TEXT(CTX_ROUTINES) "(%rdi), %rcx\nmovq %rcx, %rax\nmovq %r8, %rcx\ncall *(%rax)\n"
-/* The same arguments, for a routine that does not touch the budget, as C calls: leaves where it answers with a status other than 0. */
-ASM(stub_opt_run,
-    "pushq %rdi\n" CALL_TABLE
-    "popq %rdi\n"
-    "testl %eax, %eax\n"
-    "jne 1f\n"
-    "ret\n"
-    "1: movq %rdi, %r12\n"
-    "movq %r15, %r14\n"
-    "jmp STUB_LEAVE\n")
 ASM(stub_opt_slow,
     KEEP
     "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"

@@ -22,10 +22,8 @@ pub struct Stubs {
     /// `extern "sysv64" fn(context, frame, entry, bits) -> bits`: a return with flags.
     pub slow_return: u32,
     /// `extern "sysv64" fn(context, argument, argument, routine, argument)`. Calls a function of the context's table, which stands there
-    /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. The
-    /// function does not touch the budget.
-    pub run: u32,
-    /// The same, for functions that may, and all other registers are kept.
+    /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. All
+    /// registers but the budget's are kept.
     pub slow: u32,
     /// Likewise, without an answer, and without the budget.
     pub quiet: u32,
@@ -48,7 +46,6 @@ impl Stubs {
             leave: 0,
             deopt: 0,
             slow_return: 0,
-            run: 0,
             slow: 0,
             quiet: 0,
             places: [0; 4],
@@ -75,7 +72,6 @@ impl Stubs {
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
         stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
-        stubs.run = add(&mut stubs.text, family::STUB_OPT_RUN.at([]));
         stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
         for (at, kind) in holes {

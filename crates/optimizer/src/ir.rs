@@ -113,6 +113,8 @@ pub enum Class {
     Map,
     /// Entries of maps.
     Entry,
+    /// What sites saw.
+    Feedback,
 }
 
 impl Class {
@@ -135,6 +137,7 @@ impl Class {
         Class::Watch,
         Class::Map,
         Class::Entry,
+        Class::Feedback,
     ];
 
     /// As the text format writes it.
@@ -157,6 +160,7 @@ impl Class {
             Class::Watch => "watch",
             Class::Map => "map",
             Class::Entry => "entry",
+            Class::Feedback => "feedback",
         }
     }
 }

@@ -261,6 +261,18 @@ impl<'a> Builder<'a> {
         self.calls = true;
     }
 
+    /// Reads a function that is built in place, with its arguments.
+    fn read(&mut self, inner: &mut Frame<'a>, args: Arguments) {
+        let mut env: Env = vec![None; inner.flow.slots as usize];
+        for (slot, value) in args {
+            env[slot as usize] = Some(value);
+        }
+        let saved = (std::mem::replace(&mut self.env, env), self.word);
+        self.body(inner, 0);
+        (self.env, self.word) = saved;
+        self.state = None;
+    }
+
     /// Reads a function in place of the one that calls it last of all.
     fn replace(
         &mut self,
@@ -270,10 +282,6 @@ impl<'a> Builder<'a> {
         flow: Rc<Flow>,
         args: Arguments,
     ) {
-        let mut env: Env = vec![None; flow.slots as usize];
-        for (slot, value) in args {
-            env[slot as usize] = Some(value);
-        }
         let mut chain = frame.chain.clone();
         chain.push(index);
         let mut inner = Frame {
@@ -287,11 +295,8 @@ impl<'a> Builder<'a> {
             returns: frame.returns.take(),
             region: None,
         };
-        let saved = (std::mem::replace(&mut self.env, env), self.word);
-        self.body(&mut inner, 0);
-        (self.env, self.word) = saved;
+        self.read(&mut inner, args);
         frame.returns = inner.returns;
-        self.state = None;
         self.dead = true;
     }
 
@@ -374,10 +379,6 @@ impl<'a> Builder<'a> {
             end: frame.base + size,
             slots,
         });
-        let mut env: Env = vec![None; flow.slots as usize];
-        for (slot, value) in args {
-            env[slot as usize] = Some(value);
-        }
         let mut chain = frame.chain.clone();
         chain.push(index);
         let mut inner = Frame {
@@ -391,10 +392,7 @@ impl<'a> Builder<'a> {
             returns: Some(Vec::new()),
             region: None,
         };
-        let saved = (std::mem::replace(&mut self.env, env), self.word);
-        self.body(&mut inner, 0);
-        (self.env, self.word) = saved;
-        self.state = None;
+        self.read(&mut inner, args);
         let returns = inner.returns.take().unwrap_or_default();
         if returns.is_empty() {
             self.dead = true;

@@ -2,6 +2,8 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask};
+use upshift_runtime::context::Context;
+use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::type_code;
 use upshift_runtime::object::{Header, List, ObjectKind, Record};
 use upshift_runtime::routine::Routine;
@@ -11,13 +13,22 @@ use super::data::{BOOLS, CELLS, FLOATS, INTS};
 use super::{Builder, Frame, Test, Told};
 use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Class, Cond, InstData, Op, Reason, Type, Value, Width};
+use crate::ir::{Block, Class, Cond, InstData, Op, Reason, Type, Value, Width};
 
 /// A type of more shapes is left to a helper, which searches.
 const SHAPES: usize = 4;
 
 const INT: u16 = 1 << Kind::Int as u16;
 const FLOAT: u16 = 1 << Kind::Float as u16;
+const _: () = assert!(FLOAT == INT << 1);
+
+/// An operand whose kind a site should have recorded.
+enum Seen {
+    /// It is of this kind, one bit.
+    Kind(u16),
+    /// The cell is a small int or a float.
+    Number(Value),
+}
 
 /// How two numbers of dynamic ops are combined.
 #[derive(Clone, Copy)]
@@ -308,7 +319,8 @@ impl<'a> Builder<'a> {
             return self.exit(frame, Reason::Unseen);
         }
         // Nothing seen: numbers are likely, and the routine is as likely.
-        let mut kinds = if l == 0 || r == 0 { [numbers; 2] } else { [l & numbers, r & numbers] };
+        let unseen = l == 0 || r == 0;
+        let mut kinds = if unseen { [numbers; 2] } else { [l & numbers, r & numbers] };
         if !policy.has(NumberPolicy::PROMOTE) {
             // Both of one kind; ints first.
             kinds = [kinds[0] & kinds[1]; 2];
@@ -323,7 +335,12 @@ impl<'a> Builder<'a> {
         let v = self.attempt(
             Some(Type::Cell),
             l != 0 && (l | r) & !numbers == 0,
-            |c, fail| Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail))),
+            |c, fail| {
+                if unseen {
+                    c.require_seen(o[4], [a, b].map(Seen::Number), fail);
+                }
+                Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail)))
+            },
             |c| c.routine(frame, inst, routine),
         );
         self.set_result(o[0], v);
@@ -384,7 +401,8 @@ impl<'a> Builder<'a> {
             return self.set(o[0], v);
         }
         let cold = l != 0 && (l | r) & !numbers == 0;
-        let (l, r) = if l == 0 || r == 0 { (numbers, numbers) } else { (l, r) };
+        let unseen = l == 0 || r == 0;
+        let (l, r) = if unseen { (numbers, numbers) } else { (l, r) };
         let kinds_differ = equality && policy.has(NumberPolicy::KINDS_DIFFER);
         let mixed = !equality && policy.has(NumberPolicy::PROMOTE) && l & numbers != 0 && r & numbers != 0;
         let ints = l & r & INT != 0;
@@ -396,6 +414,9 @@ impl<'a> Builder<'a> {
             Some(Type::Int),
             cold,
             |c, fail| {
+                if unseen {
+                    c.require_seen(o[4], [a, b].map(Seen::Number), fail);
+                }
                 let check = &mut |c: &mut Self, is| c.require(is, fail);
                 Some(if kinds_differ {
                     let same = c.plain_equal(a, b, (l | r) & FLOAT != 0, check);
@@ -409,6 +430,29 @@ impl<'a> Builder<'a> {
             |c| c.routine(frame, inst, routine),
         );
         self.set_result(o[0], v);
+    }
+
+    /// Goes to a block unless a site has recorded the kinds of its operands by now. The routine there records what it sees, so nothing
+    /// is lost by a quick way where a site saw nothing before this code was made.
+    fn require_seen(&mut self, site: i64, operands: [Seen; 2], fail: Block) {
+        let table = self.context(offset_of!(Context, feedback));
+        let places = [offset_of!(Feedback, left), offset_of!(Feedback, right)];
+        for (operand, place) in operands.into_iter().zip(places) {
+            let kinds =
+                self.load(Class::Feedback, Width::U16, table, site as usize * size_of::<Feedback>() + place);
+            let kind = match operand {
+                Seen::Kind(kind) => self.iconst(i64::from(kind)),
+                Seen::Number(cell) => {
+                    let int = self.iconst(i64::from(INT));
+                    let is_float = self.unary(Op::IsFloat, cell);
+                    self.binary(Op::Ishl, int, is_float)
+                }
+            };
+            let known = self.binary(Op::Iand, kinds, kind);
+            let zero = self.iconst(0);
+            let is_known = self.icmp(Cond::Ne, known, zero);
+            self.require(is_known, fail);
+        }
     }
 
     /// Compares two cells that were seen to be numbers of these kinds, ints with floats as floats; `check` is given what has to hold.
@@ -573,7 +617,12 @@ impl<'a> Builder<'a> {
         let v = self.attempt(
             Some(Type::Cell),
             seen.left == list && seen.right == INT,
-            |c, fail| Some(c.list_element(object, key, &mut |c, is| c.require(is, fail))),
+            |c, fail| {
+                if seen.left == 0 {
+                    c.require_seen(o[4], [Seen::Kind(list), Seen::Kind(INT)], fail);
+                }
+                Some(c.list_element(object, key, &mut |c, is| c.require(is, fail)))
+            },
             |c| c.routine(frame, inst, Routine::CellIndexGet),
         );
         self.set_result(o[0], v);

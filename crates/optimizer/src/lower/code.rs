@@ -22,8 +22,6 @@ pub enum Stub {
     Exit,
     /// The slow half of returns.
     Return,
-    /// A routine that does not touch the budget; may leave.
-    Run,
     /// A slow path that keeps all registers and may leave.
     Slow,
     /// The same with one argument less.
@@ -262,9 +260,8 @@ impl Compiler {
                     1 => Stub::Leave,
                     2 => Stub::Exit,
                     3 => Stub::Return,
-                    4 => Stub::Run,
-                    5 => Stub::Slow,
-                    6 => Stub::Poll,
+                    4 => Stub::Slow,
+                    5 => Stub::Poll,
                     _ => Stub::Quiet,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),

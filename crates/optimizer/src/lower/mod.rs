@@ -152,7 +152,7 @@ struct Lowering<'a, 'f> {
     index: u32,
     header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 8],
+    stubs: [Option<clif::FuncRef>; 7],
     own: Option<clif::FuncRef>,
     /// [`CONSTANTS`], at the start.
     constants: [Option<clif::Value>; CONSTANTS.len()],
@@ -265,7 +265,7 @@ fn body(
         index,
         header,
         signatures: HashMap::new(),
-        stubs: [None; 8],
+        stubs: [None; 7],
         constants: [const { None }; CONSTANTS.len()],
         own: None,
         root_cells: Vec::new(),
@@ -563,7 +563,6 @@ impl Lowering<'_, '_> {
         let (params, returns, call) = match stub {
             Stub::Call => (3, 1, CALL),
             Stub::Return => (4, 1, CALL),
-            Stub::Run => (5, 0, CALL),
             Stub::Leave => (2, 0, keep),
             Stub::Exit => (3, 0, keep),
             Stub::Poll => (4, 0, keep),

@@ -115,7 +115,6 @@ impl Memory {
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
                 OptStub::Return => self.stubs.slow_return,
-                OptStub::Run => self.stubs.run,
                 OptStub::Slow | OptStub::Poll => self.stubs.slow,
                 OptStub::Quiet => self.stubs.quiet,
             };
@@ -204,7 +203,6 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
     let enter = Frame { register: RSP, size: 64, saved: SAVED };
     let call = Frame { register: RSP, size: 56, saved: SAVED };
     let slow_return = Frame { register: RSP, size: 16, saved: &[(12, 16)] };
-    let run = Frame { register: RSP, size: 16, saved: &[] };
     let kept = |size| Frame { register: RBP, size, saved: &[] };
     let mut all = [
         ("stub.enter", stubs.enter, Some(enter)),
@@ -217,7 +215,6 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_leave", stubs.leave, None),
         ("stub.opt_exit", stubs.deopt, None),
         ("stub.opt_return", stubs.slow_return, Some(slow_return)),
-        ("stub.opt_run", stubs.run, Some(run)),
         ("stub.opt_slow", stubs.slow, None),
         ("stub.opt_quiet", stubs.quiet, None),
     ];
