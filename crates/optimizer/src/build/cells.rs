@@ -337,7 +337,7 @@ impl<'a> Builder<'a> {
             l != 0 && (l | r) & !numbers == 0,
             |c, fail| {
                 if unseen {
-                    c.require_seen(o[4], [a, b].map(Seen::Number), fail);
+                    c.require_seen(o[4], Some([a, b].map(Seen::Number)), fail);
                 }
                 Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail)))
             },
@@ -415,7 +415,9 @@ impl<'a> Builder<'a> {
             cold,
             |c, fail| {
                 if unseen {
-                    c.require_seen(o[4], [a, b].map(Seen::Number), fail);
+                    // What differs in kind is told apart by its bits, whatever it is.
+                    let numbers = (!kinds_differ).then(|| [a, b].map(Seen::Number));
+                    c.require_seen(o[4], numbers, fail);
                 }
                 let check = &mut |c: &mut Self, is| c.require(is, fail);
                 Some(if kinds_differ {
@@ -432,27 +434,36 @@ impl<'a> Builder<'a> {
         self.set_result(o[0], v);
     }
 
-    /// Goes to a block unless a site has recorded the kinds of its operands by now. The routine there records what it sees, so nothing
-    /// is lost by a quick way where a site saw nothing before this code was made.
-    fn require_seen(&mut self, site: i64, operands: [Seen; 2], fail: Block) {
+    /// Goes to a block unless a site has recorded the kinds of its operands by now; where these may be any, unless it has recorded
+    /// something. The routine there records what it sees, so a quick way where a site saw nothing before this code was made hides
+    /// no kind that code may be made for.
+    fn require_seen(&mut self, site: i64, operands: Option<[Seen; 2]>, fail: Block) {
+        const { assert!(offset_of!(Feedback, right) == offset_of!(Feedback, left) + 2) };
         let table = self.context(offset_of!(Context, feedback));
-        let places = [offset_of!(Feedback, left), offset_of!(Feedback, right)];
-        for (operand, place) in operands.into_iter().zip(places) {
-            let kinds =
-                self.load(Class::Feedback, Width::U16, table, site as usize * size_of::<Feedback>() + place);
-            let kind = match operand {
-                Seen::Kind(kind) => self.iconst(i64::from(kind)),
-                Seen::Number(cell) => {
-                    let int = self.iconst(i64::from(INT));
-                    let is_float = self.unary(Op::IsFloat, cell);
-                    self.binary(Op::Ishl, int, is_float)
-                }
-            };
-            let known = self.binary(Op::Iand, kinds, kind);
-            let zero = self.iconst(0);
-            let is_known = self.icmp(Cond::Ne, known, zero);
-            self.require(is_known, fail);
-        }
+        let place = site as usize * size_of::<Feedback>() + offset_of!(Feedback, left);
+        let seen = self.load(Class::Feedback, Width::U32, table, place);
+        let is_known = match operands {
+            None => {
+                let nothing = self.iconst(0);
+                self.icmp(Cond::Ne, seen, nothing)
+            }
+            Some(operands) => {
+                let [left, right] = operands.map(|operand| match operand {
+                    Seen::Kind(kind) => self.iconst(i64::from(kind)),
+                    Seen::Number(cell) => {
+                        let int = self.iconst(i64::from(INT));
+                        let is_float = self.unary(Op::IsFloat, cell);
+                        self.binary(Op::Ishl, int, is_float)
+                    }
+                });
+                let half = self.iconst(16);
+                let right = self.binary(Op::Ishl, right, half);
+                let kinds = self.binary(Op::Ior, left, right);
+                let known = self.binary(Op::Iand, seen, kinds);
+                self.icmp(Cond::Eq, known, kinds)
+            }
+        };
+        self.require(is_known, fail);
     }
 
     /// Compares two cells that were seen to be numbers of these kinds, ints with floats as floats; `check` is given what has to hold.
@@ -619,7 +630,7 @@ impl<'a> Builder<'a> {
             seen.left == list && seen.right == INT,
             |c, fail| {
                 if seen.left == 0 {
-                    c.require_seen(o[4], [Seen::Kind(list), Seen::Kind(INT)], fail);
+                    c.require_seen(o[4], Some([Seen::Kind(list), Seen::Kind(INT)]), fail);
                 }
                 Some(c.list_element(object, key, &mut |c, is| c.require(is, fail)))
             },
