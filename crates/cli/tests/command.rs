@@ -322,9 +322,34 @@ fn the_forms_of_the_optimizer_are_shown() {
     if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         let code = shown(&["--optimized"]);
         assert!(code.contains("; twice\n") && code.contains("block0"), "{code}");
+        // Without a loop nothing is put away for exits.
+        assert!(!code.contains("context and frame, "), "{code}");
     }
     check(&["dump", path], "", 2, "", &["--bytecode, --baseline, --ssa or --optimized"]);
     check(&["run", "--sync", path], "", 0, "42\n", &[]);
+}
+
+#[test]
+fn exits_of_loops_read_context_and_frame_from_the_stack() {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        return;
+    }
+    let text = "fun sum_to(xs: list<int>, n: int): int {\n  var sum = 0\n  for i in 0..n { sum = sum + xs[i] }\n  return sum\n}\n";
+    let path = program("exits", &format!("{text}print(sum_to([1, 2, 3], 3))"));
+    let output = upshift(&["dump", "--optimized", path.to_str().expect("plain")], "");
+    let code = String::from_utf8_lossy(&output.stdout);
+    let function = code.split_once("; sum_to\n").expect("the function").1;
+    let function = &function[..function.find("\n}").expect("its end")];
+    let region = |what: &str| {
+        let line = function.lines().find(|line| line.contains(what)).expect("a region");
+        line.split_whitespace().next().expect("its name").to_owned()
+    };
+    let written = format!("store.i64 notrap aligned {} v", region("context and frame, written"));
+    let read = format!("= load.i64 notrap aligned {} v", region("context and frame, read"));
+    // Context and frame, before the loop; then for each of its exits.
+    assert_eq!(function.matches(&written).count(), 2, "{function}");
+    assert!(function.matches(&read).count() >= 4, "{function}");
+    assert!(function.find(&written) < function.find(&read), "{function}");
 }
 
 #[test]

@@ -116,12 +116,14 @@ impl Lowering<'_, '_> {
         // In this order a way back that moves nothing is one branch.
         self.b.ins().brif(some, block, &args, slow, &[]);
         self.b.switch_to_block(slow);
+        let kept = self.begin_cold();
         let written = self.written(state);
         let id = self.exit_state(state, Reason::Region, &written);
         let id = self.iconst(id);
         let routine = self.iconst(POLL);
         let stub = self.stub(Stub::Poll);
         self.b.ins().call(stub, &[self.ctx, self.fp, id, routine]);
+        self.end_cold(kept);
         self.b.ins().jump(block, &args);
         if next.is_none() {
             self.b.switch_to_block(block);
@@ -378,10 +380,12 @@ impl Lowering<'_, '_> {
         let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return };
         let site = &func.sites[site];
         let held = self.held.clone();
+        let kept = self.begin_cold();
         self.flush(state, true);
         self.routine_by(Stub::Slow, state, site.routine);
         let v = self.b.ins().load(types::I64, trusted(), self.fp, site.slot as i32 * 8);
         self.reload(state, site.slot, false);
+        self.end_cold(kept);
         self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
         // The other way knows what was known before; what this one changed holds on neither.
         let slow = std::mem::replace(&mut self.held, held);

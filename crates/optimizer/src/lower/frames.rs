@@ -4,7 +4,7 @@ use std::mem::offset_of;
 
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
-use cranelift_codegen::ir::{InstBuilder, types};
+use cranelift_codegen::ir::{AliasRegionData, InstBuilder, MemFlagsData, types};
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
 use upshift_runtime::object::{Buffer, Header, List, ObjectKind};
@@ -12,8 +12,8 @@ use upshift_runtime::value as cells;
 
 use super::code::Stub;
 use super::{
-    Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant, first_of,
-    heap, helper_place, object_size, trusted,
+    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant,
+    first_of, heap, helper_place, object_size, trusted,
 };
 use crate::flow;
 use crate::helper::Helper;
@@ -21,6 +21,10 @@ use crate::ir::{
     Block, Class, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, StateData, Type, Value,
     elements_of,
 };
+
+/// The regions that Cranelift is told of where context and frame are put away and read again.
+const WRITTEN: (u32, &str) = (1, "context and frame, written");
+const READ: (u32, &str) = (2, "context and frame, read");
 
 impl Lowering<'_, '_> {
     pub(super) fn address(&mut self, slot: u32) -> clif::Value {
@@ -396,7 +400,9 @@ impl Lowering<'_, '_> {
         self.b.ins().store(trusted(), header, top, 0);
         self.b.ins().jump(done, &[clif::BlockArg::Value(top)]);
         self.b.switch_to_block(slow);
+        let kept = self.begin_cold();
         let object = self.make_slowly(data);
+        self.end_cold(kept);
         self.b.ins().jump(done, &[clif::BlockArg::Value(object)]);
         self.b.switch_to_block(done);
         let words: Vec<clif::Value> = data.args.iter().map(|&word| self.value(word)).collect();
@@ -410,12 +416,13 @@ impl Lowering<'_, '_> {
         if let Some(&number) = self.exit_blocks.get(&(state, reason)) {
             let (held, exit) = (&self.held, &mut self.pending[number]);
             exit.written.retain(|&slot| holds(held, slot));
+            exit.looping &= self.looping;
             return exit.block;
         }
         let block = self.cold_block();
         self.exit_blocks.insert((state, reason), self.pending.len());
         let written = self.written(state);
-        self.pending.push(PendingExit { block, state, reason, written });
+        self.pending.push(PendingExit { block, state, reason, written, looping: self.looping });
         block
     }
 
@@ -428,10 +435,68 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn fill_exits(&mut self) {
+        let kept = (self.ctx, self.fp);
         for exit in std::mem::take(&mut self.pending) {
             self.b.switch_to_block(exit.block);
+            (self.ctx, self.fp) = if exit.looping { self.read_base() } else { kept };
             self.leave_at(exit.state, exit.reason, &exit.written);
         }
+    }
+
+    /// Before a loop: context and frame are put where exits out of the loop read them. Cranelift's register allocator weighs uses by
+    /// loops and not by how often code runs, and exits are many: else both have a register each throughout the loop.
+    pub(super) fn write_base(&mut self) {
+        let place = self.base_place();
+        for (v, offset) in [(self.ctx, 0), (self.fp, 8)] {
+            let at = self.b.ins().stack_addr(types::I64, place, offset);
+            let flags = self.region(WRITTEN);
+            self.b.ins().store(flags, v, at, 0);
+        }
+    }
+
+    /// Context and frame, as they were put there.
+    fn read_base(&mut self) -> Base {
+        let place = self.base_place();
+        let flags = self.region(READ);
+        let mut read = |offset| {
+            let at = self.b.ins().stack_addr(types::I64, place, offset);
+            self.b.ins().load(types::I64, flags, at, 0)
+        };
+        (read(0), read(8))
+    }
+
+    /// Begins code that runs seldom: in a loop, context and frame are read there. Gives what [`end_cold`](Self::end_cold) takes.
+    pub(super) fn begin_cold(&mut self) -> Base {
+        let kept = (self.ctx, self.fp);
+        if self.looping && !self.based {
+            (self.ctx, self.fp) = self.read_base();
+            self.based = true;
+        }
+        kept
+    }
+
+    /// Ends code that runs seldom.
+    pub(super) fn end_cold(&mut self, kept: Base) {
+        self.based &= kept == (self.ctx, self.fp);
+        (self.ctx, self.fp) = kept;
+    }
+
+    fn base_place(&mut self) -> clif::StackSlot {
+        match self.base {
+            Some(place) => place,
+            None => *self.base.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
+                clif::StackSlotKind::ExplicitSlot,
+                16,
+                3,
+            ))),
+        }
+    }
+
+    /// Accesses that Cranelift takes for accesses to memory of their own: it puts no stored value in a load's place.
+    fn region(&mut self, id: (u32, &'static str)) -> MemFlagsData {
+        let data = AliasRegionData { user_id: id.0, description: id.1.into() };
+        let region = self.b.func.dfg.alias_regions.insert(data);
+        trusted().with_alias_region(Some(region))
     }
 
     /// Stores what is neither constant nor `written`, and registers the exit; gives its number.

@@ -108,12 +108,16 @@ struct PendingExit {
     reason: Reason,
     /// The slots that hold what they are to hold wherever it is left for.
     written: Vec<(u32, Value)>,
+    /// Whether only loops are left there, so that context and frame are read from the stack.
+    looping: bool,
 }
 
 /// A loop of more instructions is not looked through for slots that it leaves alone.
 const STABLE: usize = 4_000;
 /// Before so many first calls and collections is done what they need, rather than at the start.
 const FIRST: usize = 3;
+/// Context and frame.
+type Base = (clif::Value, clif::Value);
 /// Virtual objects that were made where frames are written.
 type Made = Vec<(Value, clif::Value)>;
 /// Constants that charges and frames need again and again: they are made once, since Cranelift makes them anew in each block that uses
@@ -173,6 +177,12 @@ struct Lowering<'a, 'f> {
     loops: Loops,
     /// Where new objects' addresses are handed over.
     place: Option<clif::StackSlot>,
+    /// Where context and frame are while a loop runs.
+    base: Option<clif::StackSlot>,
+    /// Whether the block is in a loop.
+    looping: bool,
+    /// Whether context and frame were read from there in this block.
+    based: bool,
     /// Positions that source locations name.
     positions: Vec<(u32, u32)>,
 }
@@ -278,6 +288,9 @@ fn body(
         doms,
         loops,
         place: None,
+        base: None,
+        looping: false,
+        based: false,
         positions: Vec::new(),
     };
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
@@ -312,6 +325,9 @@ fn body(
         }
     }
     l.enter_frame();
+    if l.loops.innermost(first).is_some() {
+        l.write_base();
+    }
     l.b.ins().jump(start, &[]);
     let mut order: SecondaryMap<Block, u32> = SecondaryMap::with_default(u32::MAX);
     for (i, &block) in func.layout.iter().enumerate() {
@@ -654,22 +670,34 @@ impl Lowering<'_, '_> {
             }
         }
         self.cold = func.blocks[block].cold;
+        self.looping = self.loops.innermost(block).is_some();
+        let enters = !self.looping && func.successors(block).any(|next| self.loops.innermost(next).is_some());
         if let Some(position) = func.blocks[block].position {
             self.stands_for(position);
         }
+        let kept = self.cold.then(|| self.begin_cold());
         let insts = &func.blocks[block].insts;
         let charged = match insts[..] {
             [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,
             _ => 0,
         };
-        for &inst in &insts[..insts.len() - charged] {
+        for (i, &inst) in insts[..insts.len() - charged].iter().enumerate() {
+            if enters && i + 1 == insts.len() {
+                self.write_base();
+            }
             self.inst(inst);
+        }
+        if enters && charged != 0 {
+            self.write_base();
         }
         if charged != 0
             && let [.., charge, jump] = insts[..]
             && let Some(state) = func.insts[charge].state.expand()
         {
             self.poll(state, Some(&func.insts[jump].targets[0]));
+        }
+        if let Some(kept) = kept {
+            self.end_cold(kept);
         }
         self.ends[block] = Some(self.held.clone());
     }
@@ -977,10 +1005,12 @@ impl Lowering<'_, '_> {
                     let next = self.b.create_block();
                     self.b.ins().brif(bit, slow, &[], next, &[]);
                     self.b.switch_to_block(slow);
+                    let kept = self.begin_cold();
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
                     let helper = self.iconst(helper_place(helper));
                     let stub = self.stub(Stub::Quiet);
                     self.b.ins().call(stub, &[self.ctx, object, slot, helper, slot]);
+                    self.end_cold(kept);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);
                 }
