@@ -634,19 +634,27 @@ fn identity_hashes_survive_moving_and_end_with_the_object() {
 
 #[test]
 fn churn_keeps_memory_steady() {
-    let mut heap = Heap::new(HeapConfig { poison: false, ..HeapConfig::default() }).unwrap();
-    let mut roots = vec![Value::NIL; 1000];
-    for i in 0..400_000usize {
-        if heap.collection_due() {
-            heap.collect(&mut roots);
+    let churn = |nursery_growth| {
+        let config = HeapConfig { poison: false, nursery_growth, ..HeapConfig::default() };
+        let mut heap = Heap::new(config).unwrap();
+        let mut roots = vec![Value::NIL; 1000];
+        for i in 0..400_000usize {
+            if heap.collection_due() {
+                heap.collect(&mut roots);
+            }
+            let l = list::from_slice(&mut heap, &[i as i64; 20]).unwrap();
+            roots[i * 7 % 1000] = Value::object(l);
+            if i % 1000 == 0 {
+                list::new::<i64>(&mut heap, 50_000).unwrap();
+            }
         }
-        let l = list::from_slice(&mut heap, &[i as i64; 20]).unwrap();
-        roots[i * 7 % 1000] = Value::object(l);
-        if i % 1000 == 0 {
-            list::new::<i64>(&mut heap, 50_000).unwrap();
-        }
-    }
-    assert!(heap.mapped() < 48 << 20, "{} bytes mapped", heap.mapped());
-    let stats = heap.stats();
+        assert!(heap.mapped() < 48 << 20, "{} bytes mapped", heap.mapped());
+        heap.stats()
+    };
+    let stats = churn(1);
     assert!(stats.minor > 50 && stats.allocated > 200 << 20, "{stats:?}");
+    // A fifth of the nursery survives, and less of a larger one.
+    let grown = churn(4);
+    assert!(grown.minor < stats.minor * 2 / 3 && grown.promoted < stats.promoted * 2 / 3, "{grown:?}");
+    assert_eq!(grown.allocated, stats.allocated);
 }

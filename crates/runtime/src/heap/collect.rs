@@ -329,8 +329,9 @@ impl Heap {
         }
         self.update_identity();
         self.large.finish_minor(self.config.poison);
-        self.stats.promoted += (self.old.bytes - before) as u64;
-        self.reset_nursery();
+        let survived = self.old.bytes - before;
+        self.stats.promoted += survived as u64;
+        self.reset_nursery(survived);
         self.stats.minor += 1;
         let (pause, cpu) = start.stop();
         self.stats.total_pause += pause;

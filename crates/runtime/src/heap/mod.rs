@@ -24,6 +24,7 @@ mod collect;
 mod large;
 mod old;
 pub(crate) mod pages;
+mod sizing;
 
 use std::fmt;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use crate::value::Value;
 use large::{LargeSpace, RECORDED, prefix};
 use old::{OldSpace, SMALL_MAX};
 use pages::Pages;
+use sizing::Sizing;
 
 /// The byte that freed memory is filled with where poisoning is on.
 pub const POISON: u8 = 0xF5;
@@ -79,6 +81,8 @@ impl std::error::Error for OutOfMemory {}
 pub struct HeapConfig {
     /// The size of the nursery in bytes.
     pub nursery: usize,
+    /// The nursery grows to at most so many times that, rounded down to a power of two, where many objects survive.
+    pub nursery_growth: usize,
     /// The most bytes that objects may take, the nursery left out.
     pub limit: usize,
     /// A major collection runs when the old space holds at least this much (and twice what lived after the last one).
@@ -93,6 +97,7 @@ impl Default for HeapConfig {
     fn default() -> HeapConfig {
         HeapConfig {
             nursery: 1 << 20,
+            nursery_growth: 4,
             limit: usize::MAX,
             major_minimum: 16 << 20,
             stress: false,
@@ -142,7 +147,9 @@ pub struct Heap {
     config: HeapConfig,
     /// Where `top` started in the present region.
     region_start: *mut u8,
+    /// The pages of the nursery, of which the first are in use: as many as `sizing` says.
     nursery: Pages,
+    sizing: Sizing,
     /// Chunks that were taken because the nursery was full.
     overflow: Vec<Pages>,
     /// An overflow chunk kept for the next time.
@@ -221,7 +228,8 @@ impl Heap {
     /// An empty heap. Fails where the system has no memory for the nursery.
     pub fn new(config: HeapConfig) -> Result<Heap, OutOfMemory> {
         let size = config.nursery.clamp(64 << 10, 1 << 30).next_multiple_of(64 << 10);
-        let nursery = Pages::map(size, 1 << 16).ok_or(OutOfMemory)?;
+        let most = size << config.nursery_growth.clamp(1, 1 << 10).ilog2();
+        let nursery = Pages::map(most, 1 << 16).ok_or(OutOfMemory)?;
         let base = nursery.base();
         (&raw const EMPTY_BUFFER).expose_provenance();
         let mut heap = Heap {
@@ -232,6 +240,7 @@ impl Heap {
             config: HeapConfig { nursery: size, ..config },
             region_start: base,
             nursery,
+            sizing: Sizing::new(size, most),
             overflow: Vec::new(),
             spare: None,
             old: OldSpace::new(config.poison),
@@ -250,7 +259,7 @@ impl Heap {
             string_index: crate::string::IndexCache::default(),
         };
         heap.major_threshold = config.major_minimum;
-        heap.reset_nursery();
+        heap.reset_nursery(0);
         Ok(heap)
     }
 
@@ -289,7 +298,7 @@ impl Heap {
 
     /// Bytes that the heap holds of the operating system: nursery, blocks and large objects.
     pub fn mapped(&self) -> usize {
-        self.nursery.len()
+        self.sizing.size()
             + (self.overflow.len() + usize::from(self.spare.is_some())) * OVERFLOW_CHUNK
             + self.old.mapped()
             + self.large.old_bytes
@@ -411,7 +420,7 @@ impl Heap {
             return self.alloc_large(kind, size, zeroed);
         }
         self.requested = true;
-        let tail = self.nursery.end();
+        let tail = self.nursery_end();
         if self.overflow.is_empty() && self.end != tail {
             self.end = tail;
             if size <= tail.addr() - self.top.addr() {
@@ -444,7 +453,7 @@ impl Heap {
         debug_assert!(size <= LARGE_OBJECT, "objects that are owed are small");
         if size > self.end.addr().wrapping_sub(self.top.addr()) {
             self.requested = true;
-            let end = self.overflow.last().map_or(self.nursery.end(), Pages::end);
+            let end = self.overflow.last().map_or(self.nursery_end(), Pages::end);
             if size > end.addr() - self.top.addr() {
                 if self.take_chunk().is_none() {
                     std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; OVERFLOW_CHUNK]>());
@@ -536,21 +545,33 @@ impl Heap {
 
     /// Where the nursery is called full: the rest is for the op that finds it so.
     fn soft_end(&self) -> *mut u8 {
-        let tail = (32 << 10).min(self.nursery.len() / 4);
-        self.nursery.base().wrapping_add(self.nursery.len() - tail)
+        self.nursery_end().wrapping_sub((32 << 10).min(self.sizing.size() / 4))
     }
 
-    /// Empties the nursery, after a collection has copied what lives.
-    fn reset_nursery(&mut self) {
+    /// The end of the part of the nursery that is in use.
+    fn nursery_end(&self) -> *mut u8 {
+        self.nursery.base().wrapping_add(self.sizing.size())
+    }
+
+    /// Bytes that were allocated since the last collection in the nursery and in chunks beyond it.
+    fn young_bytes(&self) -> usize {
+        let chunks = self.overflow.len();
+        let here = self.top.addr() - self.region_start.addr();
+        if chunks == 0 { here } else { self.sizing.size() + (chunks - 1) * OVERFLOW_CHUNK + here }
+    }
+
+    /// Empties the nursery, after a collection has copied what lives, which are so many bytes.
+    fn reset_nursery(&mut self, survived: usize) {
         self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
+        let young = self.young_bytes();
         if self.config.poison {
-            let used = if self.overflow.is_empty() {
-                self.top.addr() - self.nursery.base().addr()
-            } else {
-                self.nursery.len()
-            };
+            let used = young.min(self.sizing.size());
             // SAFETY: the nursery is ours and holds nothing alive.
             unsafe { self.nursery.base().write_bytes(POISON, used) };
+        }
+        // What comes long before the nursery is full tells nothing about its size.
+        if young >= self.sizing.size() / 2 {
+            self.sizing.collected(young, survived);
         }
         self.spare = self.overflow.drain(..).next().or(self.spare.take());
         self.top = self.nursery.base();
