@@ -97,6 +97,8 @@ pub struct Flow {
     pub slots: u32,
     /// The number of instructions.
     pub instructions: u32,
+    /// Those of them that become code: neither constants nor what only moves values or control about.
+    pub weight: u32,
     /// Whether every loop is entered through its header alone.
     pub regular: bool,
     /// Whether there are tail calls.
@@ -285,7 +287,7 @@ impl Flow {
         let len = meta.len;
         let mut leader = vec![false; len as usize + 1];
         let mut loops: Vec<Loop> = Vec::new();
-        let mut instructions = 0;
+        let (mut instructions, mut weight) = (0, 0);
         let mut tails = false;
         let mut jumps: Vec<(u32, u32)> = Vec::new();
         leader[0] = true;
@@ -298,6 +300,7 @@ impl Flow {
         while at < len {
             let Some(inst) = instruction(code, at) else { break };
             instructions += 1;
+            weight += u32::from(!is_free(inst.op));
             let effects = inst.op.effects();
             let next = at + inst.op.words() as u32;
             tails |= effects.has(Effects::CALL) && effects.has(Effects::END);
@@ -427,7 +430,7 @@ impl Flow {
                 break;
             }
         }
-        Flow { blocks, loops, slots, instructions, regular, tails }
+        Flow { blocks, loops, slots, instructions, weight, regular, tails }
     }
 
     /// The block that begins at a word.
@@ -489,6 +492,13 @@ fn extents(code: &[Word]) -> Option<Vec<(u32, u32)>> {
         }
     }
     Some(ends)
+}
+
+/// Whether an instruction stands for nothing in code whose values are in registers.
+fn is_free(op: Op) -> bool {
+    let moves = matches!(op, Op::IntMove | Op::FloatMove | Op::CellMove);
+    let constants = matches!(op, Op::IntConst | Op::IntConstWide | Op::FloatConst | Op::CellConst);
+    moves || constants || matches!(op, Op::FrameClear | Op::LoopHeader | Op::Jump)
 }
 
 /// The words where the instructions between two words start.

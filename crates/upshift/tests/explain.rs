@@ -198,6 +198,48 @@ fn calls_that_are_not_inlined_say_why() {
     assert!(of(&report, "large").inlined_into.is_empty());
 }
 
+/// A function that calls itself twice and adds up, with so many moves and so many sums more.
+fn recursive(m: &mut ModuleBuilder, name: &str, moves: usize, sums: usize) {
+    function(m, name, &[Int], Some(Int), |_, f| {
+        let (n, r, s) = (f.param(0), f.int(), f.int());
+        let (this, end) = (f.id(), f.label());
+        f.load_int(r, 1);
+        f.int_lt_imm_branch(n, 1, end);
+        f.int_add_imm(Reg::window(0), n, -1);
+        f.call_int(r, this);
+        f.int_add_imm(Reg::window(0), n, -2);
+        f.call_int(s, this);
+        f.int_add(r, r, s);
+        for _ in 0..moves {
+            f.int_move(s, r);
+        }
+        for _ in 0..sums {
+            f.int_add(r, r, s);
+        }
+        f.bind(end);
+        f.return_int(r);
+    });
+}
+
+#[test]
+fn moves_do_not_keep_a_function_from_being_inlined_into_itself() {
+    let mut m = ModuleBuilder::new("recursive");
+    recursive(&mut m, "moves", 30, 0);
+    recursive(&mut m, "sums", 0, 30);
+    let mut i = instance(&m.finish(), config());
+    for name in ["moves", "sums"] {
+        let f = i.function::<(i64,), i64>(name).expect("the function");
+        assert!(i.call(&f, (20,)).expect("no trap") != 0);
+    }
+    let report = report(&mut i);
+    let into_itself = |name: &str| of(&report, name).inlined_into.iter().any(|i| &*i.function == name);
+    assert!(into_itself("moves") && !into_itself("sums"));
+    let sums = of(&report, "sums");
+    let remarks =
+        |f: &FunctionReport| f.compilations.iter().any(|c| found(&c.remarks, Code::Recursive).is_some());
+    assert!(remarks(sums), "{sums:?}");
+}
+
 #[test]
 fn what_was_not_begun_gives_no_report() {
     let engine = Engine::new(config());

@@ -330,8 +330,6 @@ impl<'a> Builder<'a> {
                 flow
             }
         };
-        // Recursion doubles with each level, so it has to be small.
-        let limit = if again == 0 { o.callee } else { o.callee / 4 };
         // Nor are loops worth having in every copy.
         let repeats = again > 0 || (1..frame.chain.len()).any(|i| frame.chain[..i].contains(&frame.chain[i]));
         if repeats && !flow.loops.is_empty() {
@@ -340,8 +338,12 @@ impl<'a> Builder<'a> {
         if !flow.regular {
             return Err(Inlining::Irregular);
         }
-        if flow.instructions > limit {
-            return Err(if again == 0 { Inlining::TooLarge } else { Inlining::Recursive });
+        if flow.instructions > o.callee {
+            return Err(Inlining::TooLarge);
+        }
+        // Recursion doubles with each level, so it has to be small.
+        if again > 0 && flow.weight > o.callee / 4 {
+            return Err(Inlining::Recursive);
         }
         if self.instructions + flow.instructions > o.total {
             return Err(Inlining::Budget);
