@@ -1,13 +1,13 @@
 //! `match`.
 
-use upshift_bytecode::builder::Label;
+use upshift_bytecode::builder::{Label, Reg};
 use upshift_bytecode::{HeapType, RecordId};
 
 use super::body::{Body, Val};
 use crate::infer::{Ty, TyId, TyKind};
-use crate::resolve::{CtorId, Resolved};
+use crate::resolve::{CtorId, Resolved, Storage, UnionId};
 use crate::syntax::ast::{
-    Arm, BinaryOp, Body as ArmBody, ExprId, List, PatId, PatternKind, StmtId, StmtKind,
+    Arm, BinaryOp, Body as ArmBody, ExprId, ExprKind, List, PatId, PatternKind, StmtId, StmtKind,
 };
 
 impl Body<'_, '_> {
@@ -15,14 +15,31 @@ impl Body<'_, '_> {
     pub fn match_value(&mut self, subject: ExprId, arms: List<Arm>, ty: TyId) -> Val {
         let arms: Vec<Arm> = self.cx.program[arms].to_vec();
         let value = self.expr(subject, None);
-        let value = self.owned(value);
+        let value = if self.stays(subject, &arms) { value } else { self.owned(value) };
         let result = self.target(ty, None);
         let end = self.fb.label();
-        for arm in arms {
+        let variants: Vec<Option<CtorId>> = arms.iter().map(|arm| self.variant_of(arm.pattern)).collect();
+        let union = self.union_of(value.ty);
+        // Several arms look at the tag, which is read once.
+        let tag = (union.is_some() && variants.iter().flatten().count() > 1).then(|| {
+            let tag = self.fb.int();
+            self.fb.record_tag(tag, value.reg);
+            tag
+        });
+        let mut left: Vec<CtorId> =
+            union.map_or(Vec::new(), |union| self.cx.resolution.unions[union.index()].ctors.clone());
+        for (arm, &variant) in arms.iter().zip(&variants) {
+            if !self.fb.is_reachable() {
+                break;
+            }
             let next = self.fb.label();
             let scope = self.open_scope();
             self.span(arm.span);
-            self.pattern(arm.pattern, Val { temp: false, ..value }, next);
+            let subject = Subject { tag, only: left.len() == 1 && variant == Some(left[0]) };
+            self.pattern(arm.pattern, Val { temp: false, ..value }, next, subject);
+            if self.takes_all(arm.pattern) {
+                left.retain(|&ctor| Some(ctor) != variant);
+            }
             match arm.body {
                 ArmBody::Expr(body) => {
                     let val = self.expr(body, None);
@@ -39,8 +56,66 @@ impl Body<'_, '_> {
             self.convert_into(null, ty, result.reg);
         }
         self.fb.bind(end);
+        if let Some(tag) = tag {
+            self.fb.free(tag);
+        }
         self.done(value);
         result
+    }
+
+    /// Whether an expression is a variable in a register that keeps its value through all arms.
+    fn stays(&self, subject: ExprId, arms: &[Arm]) -> bool {
+        let (Some(first), Some(last)) = (arms.first(), arms.last()) else { return false };
+        let ExprKind::Name(_) = self.cx.program[subject].kind else { return false };
+        let Resolved::Bind(bind) = self.cx.resolution.name(subject) else { return false };
+        self.cx.resolution.bind(bind).storage == Storage::Register
+            && !self.cx.resolution.is_assigned_between(bind, first.span.start, last.span.end)
+    }
+
+    /// The union whose variants alone values of a type are.
+    fn union_of(&self, ty: TyId) -> Option<UnionId> {
+        match self.ty(ty) {
+            Ty { kind: TyKind::Union(union), nullable: false } => Some(union),
+            _ => None,
+        }
+    }
+
+    /// The variant that a pattern asks for.
+    fn variant_of(&self, pattern: PatId) -> Option<CtorId> {
+        match (self.cx.program[pattern].kind, self.cx.resolution.pattern(pattern)) {
+            (PatternKind::Name { .. } | PatternKind::Constructor { .. }, Resolved::Variant(ctor)) => {
+                Some(ctor)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a pattern matches whatever it is given.
+    fn matches_all(&self, pattern: PatId) -> bool {
+        match self.cx.program[pattern].kind {
+            PatternKind::Wildcard => true,
+            PatternKind::Name { .. } => self.binds(pattern),
+            _ => false,
+        }
+    }
+
+    /// Whether a pattern is a variable.
+    fn binds(&self, pattern: PatId) -> bool {
+        let name = matches!(self.cx.program[pattern].kind, PatternKind::Name { .. });
+        name && !matches!(self.cx.resolution.pattern(pattern), Resolved::Variant(_) | Resolved::Struct(_))
+    }
+
+    /// Whether a pattern that asks for a variant matches all its values.
+    fn takes_all(&self, pattern: PatId) -> bool {
+        let Some(ctor) = self.variant_of(pattern) else { return false };
+        match self.cx.program[pattern].kind {
+            PatternKind::Constructor { args, .. } => {
+                let args = &self.cx.program[args];
+                args.len() <= self.cx.types.ctor_fields(ctor).len()
+                    && args.iter().all(|&p| self.matches_all(p))
+            }
+            _ => true,
+        }
     }
 
     /// A block gives the value of its last statement where that is an expression, else null.
@@ -65,7 +140,7 @@ impl Body<'_, '_> {
     }
 
     /// Jumps to `fail` unless the pattern matches; binds its variables.
-    fn pattern(&mut self, id: PatId, value: Val, fail: Label) {
+    fn pattern(&mut self, id: PatId, value: Val, fail: Label, subject: Subject) {
         let pattern = self.cx.program[id];
         match pattern.kind {
             PatternKind::Error | PatternKind::Wildcard => {}
@@ -79,12 +154,11 @@ impl Body<'_, '_> {
                 self.jump_on(flag, false, fail, false);
             }
             PatternKind::Name { bind, .. } => match self.cx.resolution.pattern(id) {
-                Resolved::Variant(ctor) => {
-                    self.variant(ctor, value, fail);
-                }
+                Resolved::Variant(ctor) => self.variant_test(ctor, value, fail, subject),
                 Resolved::Struct(of) => {
                     let record = self.cx.structs[of.index()];
-                    self.record_test(record, value, fail);
+                    let boxed = self.record_test(record, value, fail);
+                    self.done(boxed);
                 }
                 _ => {
                     let ty = self.cx.types.bind(bind);
@@ -97,15 +171,17 @@ impl Body<'_, '_> {
                 let args: Vec<PatId> = self.cx.program[args].to_vec();
                 match self.cx.resolution.pattern(id) {
                     Resolved::Variant(ctor) => {
-                        let record = self.variant(ctor, value, fail);
+                        self.variant_test(ctor, value, fail, subject);
+                        let record = self.cx.ctors[ctor.index()];
                         let types = self.cx.types.ctor_fields(ctor).to_vec();
-                        self.fields(record, &types, &args, fail);
+                        let value = self.boxed(value);
+                        self.fields(record, value, &types, &args, fail);
                     }
                     Resolved::Struct(of) => {
                         let record = self.cx.structs[of.index()];
-                        let record = self.record_test(record, value, fail);
+                        let value = self.record_test(record, value, fail);
                         let types = self.cx.types.fields(of).to_vec();
-                        self.fields(record, &types, &args, fail);
+                        self.fields(record, value, &types, &args, fail);
                     }
                     _ => self.fb.jump(fail),
                 }
@@ -124,29 +200,38 @@ impl Body<'_, '_> {
         }
     }
 
-    /// Tests for a variant; gives the record.
-    fn variant(&mut self, ctor: CtorId, value: Val, fail: Label) -> Val {
+    /// Tests for a variant.
+    fn variant_test(&mut self, ctor: CtorId, value: Val, fail: Label, subject: Subject) {
+        if subject.only {
+            return;
+        }
         let record = self.cx.ctors[ctor.index()];
         let union = self.cx.resolution.ctors[ctor.index()].union;
-        if self.ty(value.ty) == (Ty { kind: TyKind::Union(union), nullable: false }) {
+        if self.union_of(value.ty) != Some(union) {
+            let boxed = self.record_test(record, value, fail);
+            return self.done(boxed);
+        }
+        let tag = subject.tag.unwrap_or_else(|| {
             let tag = self.fb.int();
             self.fb.record_tag(tag, value.reg);
-            let number = self.cx.module.module.records[record.index()].tag;
-            match i16::try_from(number) {
-                Ok(number) => self.fb.int_ne_imm_branch(tag, number, fail),
-                Err(_) => {
-                    let wanted = self.fb.int();
-                    self.fb.load_int(wanted, i64::from(number));
-                    self.fb.int_ne_branch(tag, wanted, fail);
-                    self.fb.free(wanted);
-                }
+            tag
+        });
+        let number = self.cx.module.module.records[record.index()].tag;
+        match i16::try_from(number) {
+            Ok(number) => self.fb.int_ne_imm_branch(tag, number, fail),
+            Err(_) => {
+                let wanted = self.fb.int();
+                self.fb.load_int(wanted, i64::from(number));
+                self.fb.int_ne_branch(tag, wanted, fail);
+                self.fb.free(wanted);
             }
-            self.fb.free(tag);
-            return self.as_record(record, value);
         }
-        self.record_test(record, value, fail)
+        if subject.tag.is_none() {
+            self.fb.free(tag);
+        }
     }
 
+    /// Tests for a record of a type; gives the value as a cell.
     fn record_test(&mut self, record: RecordId, value: Val, fail: Label) -> Val {
         let cell = self.cell_of(HeapType::Record(record));
         let boxed = self.boxed(value);
@@ -154,31 +239,44 @@ impl Body<'_, '_> {
         self.fb.cell_test(flag, boxed.reg, cell);
         self.fb.unless_branch(flag, fail);
         self.fb.free(flag);
-        self.as_record(record, boxed)
+        boxed
     }
 
-    fn as_record(&mut self, record: RecordId, value: Val) -> Val {
-        let cell = self.cell_of(HeapType::Record(record));
-        let reg = self.fb.cell(cell);
-        self.fb.cell_cast(reg, value.reg, cell);
-        Val { reg, ty: TyId::ANY, temp: true }
-    }
-
-    /// Matches the fields of a record in order; missing patterns match anything.
-    fn fields(&mut self, record: Val, types: &[TyId], patterns: &[PatId], fail: Label) {
+    /// Matches the fields of what was found to be a record of a type in order; missing patterns match anything.
+    fn fields(&mut self, record: RecordId, value: Val, types: &[TyId], patterns: &[PatId], fail: Label) {
         if patterns.len() > types.len() {
             self.fb.jump(fail);
         }
+        let asked = |&p: &PatId| !matches!(self.cx.program[p].kind, PatternKind::Wildcard);
+        if !patterns.iter().take(types.len()).any(asked) {
+            return self.done(value);
+        }
+        let cell = self.cell_of(HeapType::Record(record));
+        let object = self.fb.cell(cell);
+        self.fb.cell_cast(object, value.reg, cell);
         for (i, (&pattern, &ty)) in patterns.iter().zip(types).enumerate() {
             if matches!(self.cx.program[pattern].kind, PatternKind::Wildcard) {
                 continue;
             }
             let reg = self.reg(ty);
-            self.load_field(reg, record.reg, i as u16, ty);
-            let val = Val { reg, ty, temp: false };
-            self.pattern(pattern, val, fail);
-            self.fb.free(reg);
+            self.load_field(reg, object, i as u16, ty);
+            // A variable takes the register over.
+            let temp = self.binds(pattern);
+            self.pattern(pattern, Val { reg, ty, temp }, fail, Subject::default());
+            if !temp {
+                self.fb.free(reg);
+            }
         }
-        self.done(record);
+        self.fb.free(object);
+        self.done(value);
     }
+}
+
+/// What is known of the value of a pattern.
+#[derive(Clone, Copy, Default)]
+struct Subject {
+    /// The register that its tag was read into.
+    tag: Option<Reg>,
+    /// Whether it can only be the variant that the pattern asks for.
+    only: bool,
 }
