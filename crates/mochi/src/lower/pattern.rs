@@ -41,10 +41,7 @@ impl Body<'_, '_> {
                 left.retain(|&ctor| Some(ctor) != variant);
             }
             match arm.body {
-                ArmBody::Expr(body) => {
-                    let val = self.expr(body, None);
-                    self.convert_into(val, ty, result.reg);
-                }
+                ArmBody::Expr(body) => self.expr_into(body, ty, result.reg),
                 ArmBody::Block(block) => self.arm_block(block, ty, result),
             }
             self.close_scope(scope);
@@ -130,11 +127,13 @@ impl Body<'_, '_> {
             self.statement(stmt);
         }
         if self.fb.is_reachable() {
-            let value = match last {
-                Some(value) => self.expr(value, None),
-                None => self.null(None),
-            };
-            self.convert_into(value, ty, result.reg);
+            match last {
+                Some(value) => self.expr_into(value, ty, result.reg),
+                None => {
+                    let null = self.null(None);
+                    self.convert_into(null, ty, result.reg);
+                }
+            }
         }
         self.close_scope(scope);
     }
