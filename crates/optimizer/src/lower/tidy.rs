@@ -468,12 +468,15 @@ const LINE: u32 = 64;
 const ALIGNED: u32 = 256;
 
 /// Chooses how many bytes stand before loops without inner ones so that they lie in as few lines as they may; whether there are any.
-fn align(branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
-    // Ways back from afar come out of slow paths. Of several others to a header the last one counts.
+fn align(items: &[Item<'_>], branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
+    // Ways back from afar, and from behind where the function is left, come out of slow paths. Of several others to a header the
+    // last one counts.
     let size = |to: usize, at: usize| places[at + 1] - places[to];
+    let leaves =
+        |item: &Item<'_>| matches!(item.inst.flow_control(), FlowControl::Return | FlowControl::Exception);
     let mut loops: Vec<(usize, usize)> = branches
         .iter()
-        .filter(|&&(at, to)| to <= at && size(to, at) <= ALIGNED)
+        .filter(|&&(at, to)| to <= at && size(to, at) <= ALIGNED && !items[to..at].iter().any(leaves))
         .map(|&(at, to)| (to, at))
         .collect();
     loops.sort_unstable();
@@ -540,7 +543,7 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
         }
         places = place(base, &items, &pads);
     }
-    if align(&branches, &places, &mut pads) {
+    if align(&items, &branches, &places, &mut pads) {
         loop {
             places = place(base, &items, &pads);
             let mut more = false;
@@ -705,6 +708,17 @@ mod tests {
         // One byte earlier it lies in a line as it is.
         let tidied = run(&text[1..], &[0, 59, 68], &[], &[]).unwrap();
         assert_eq!(tidied.text.len(), 59 + 6);
+    }
+
+    #[test]
+    fn ways_back_from_slow_paths_are_no_loops() {
+        // 60 bytes of nop; add rax, rcx; js +1; ret; add rax, rdx; jmp -15 (to the first add)
+        let mut text = vec![0x90; 60];
+        text.extend([0x48, 0x01, 0xC8, 0x0F, 0x88, 1, 0, 0, 0, 0xC3, 0x48, 0x01, 0xD0]);
+        text.extend([0xE9, 0xEE, 0xFF, 0xFF, 0xFF]);
+        let tidied = run(&text, &[0, 60, 69, 70], &[], &[]).unwrap();
+        assert_eq!(tidied.place(60), 60);
+        assert_eq!(tidied.text[60..], [0x48, 0x01, 0xC8, 0x78, 1, 0xC3, 0x48, 0x01, 0xD0, 0xEB, 0xF5]);
     }
 
     #[test]
