@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use upshift_bytecode::OperandKind;
 use upshift_optimizer::build::{Facts, Start};
-use upshift_optimizer::flow::{self, Flow};
+use upshift_optimizer::flow::{self, Extent};
 use upshift_optimizer::ir::{Inlining, Made};
 use upshift_optimizer::summary::{Item, Kind};
 use upshift_runtime::instance::Instance;
@@ -180,9 +180,13 @@ impl<'a> Collector<'a> {
         let meta = self.instance.function(number).filter(|m| m.host.is_none())?;
         let module = self.instance.module_of(number)?;
         let code = &module.code[meta.start as usize..];
-        let flow = Flow::new(world as &dyn Facts, meta, code);
-        let loops: Vec<LoopData> =
-            flow.loops.iter().map(|l| LoopData { header: l.header, end: l.end, parent: l.parent }).collect();
+        let outline = world.outline(number)?;
+        let data = |l: &Extent| LoopData {
+            header: l.header,
+            end: l.end,
+            parent: l.parent.map(|parent| parent as usize),
+        };
+        let loops: Vec<LoopData> = outline.loops.iter().map(data).collect();
         let mut loop_of = HashMap::new();
         // Outer loops stand before those in them, so the innermost is written last.
         for (i, l) in loops.iter().enumerate() {
