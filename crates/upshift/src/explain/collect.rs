@@ -376,6 +376,8 @@ impl<'a> Collector<'a> {
         match level {
             Level::Optimized => asked,
             Level::Interpreter => Some(match obstacle {
+                _ if asked == Some(Code::TooLarge) => Code::TooLarge,
+                Some(Code::TooEarly) if compilations.iter().any(installed) => Code::LoopsAlone,
                 Some(Code::TooEarly) | None if inlined => Code::OnlyInlined,
                 Some(code) => code,
                 None if self.journal.no_memory => Code::NoExecutableMemory,
@@ -441,7 +443,10 @@ impl<'a> Collector<'a> {
         };
         let mut remarks = Vec::new();
         if level < Level::Optimized {
-            let own = compilations.iter().rfind(|c| c.of_loop.is_some_and(around));
+            // That a loop around it is too large says nothing of this one.
+            let large = |c: &Compilation| matches!(c.outcome, Outcome::Refused { code: Code::TooLarge, .. });
+            let asked = |c: &&Compilation| c.of_loop.is_some_and(|l| around(l) && (l == i || !large(c)));
+            let own = compilations.iter().rfind(asked);
             let code = match own.map(|c| c.outcome) {
                 Some(Outcome::Refused { code, .. }) => Some(code),
                 Some(Outcome::Pending) => Some(Code::Pending),

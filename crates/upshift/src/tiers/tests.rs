@@ -65,9 +65,7 @@ fn the_outermost_loop_that_fits_is_optimized() {
         let results = [40, 41, 3].map(|n| i.call(&nest, (n,)).expect("no trap"));
         (results, i)
     };
-    let mut config = Config::default();
-    config.tier = Tier::Interpreter;
-    let (want, _) = run(config);
+    let (want, _) = run(Config { tier: Tier::Interpreter, ..Config::default() });
     // With room for the function's baseline code, and without.
     for room in [64 << 20, 192 << 10] {
         let mut config = Config::default();
