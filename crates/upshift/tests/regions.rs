@@ -4,8 +4,12 @@
 mod common;
 
 use common::frames::frames;
+use common::function;
 use upshift::bytecode::Module;
+use upshift::bytecode::ValueType::Int;
+use upshift::bytecode::builder::{ModuleBuilder, Reg};
 use upshift::{Config, Engine, Grants, Instance, Limits, Tier, What};
+use upshift_optimizer::build::LIMIT;
 
 /// Variables that make a function larger than the optimizer takes, and its frame, too.
 const MANY: usize = 8_200;
@@ -89,4 +93,55 @@ fn frames_after_an_exit_of_a_small_part_are_the_interpreters() {
             assert!(loops > 0 && baseline == room, "{room} {loops} {baseline}");
         }
     }
+}
+
+/// `large(n)`: a loop of n turns that call `spin`, in a function that is too large for baseline code where there is little room.
+fn calls() -> Module {
+    let mut m = ModuleBuilder::new("calls");
+    // Its turns charge more than what the interpreter gets at once.
+    let spin = function(&mut m, "spin", &[Int], Some(Int), |_, f| {
+        let (x, i, n, top) = (f.param(0), f.int(), f.int(), f.label());
+        f.load_int(i, 0);
+        f.load_int(n, 40);
+        f.begin_loop(top);
+        f.int_xor(x, x, i);
+        f.int_for_loop(i, n, top);
+        f.return_int(x);
+    });
+    function(&mut m, "large", &[Int], Some(Int), |_, f| {
+        let (n, i, sum, r, top) = (f.param(0), f.int(), f.int(), f.int(), f.label());
+        f.load_int(sum, 0);
+        for _ in 0..LIMIT {
+            f.int_add_imm_checked(sum, sum, 1);
+        }
+        f.load_int(i, 0);
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), i);
+        f.call_int(r, spin);
+        f.int_add_checked(sum, sum, r);
+        f.int_for_loop(i, n, top);
+        f.return_int(sum);
+    });
+    m.finish()
+}
+
+#[test]
+fn a_loop_whose_calls_use_the_budget_up_is_entered_from_the_interpreter() {
+    let module = calls();
+    let run = |config: Config| {
+        let mut i = instance(&module, config);
+        let f = i.function::<(i64,), i64>("large").expect("the function");
+        (i.call(&f, (20_000,)).expect("no trap"), i)
+    };
+    let (want, _) = run(interpreter(false));
+    let mut config = without_room();
+    config.tiers.inline_callee = 0;
+    // What is left of it after a call is more than the interpreter gets, and the end of the callee's own loop is long ago.
+    config.tiers.sample = 9_973;
+    config.tiers.optimize_heat = 300;
+    let (got, i) = run(config);
+    assert_eq!(got, want);
+    let c = i.tier_counters();
+    assert_eq!(made(&i, "large"), (1, false), "{c:?}");
+    assert!(c.entered < 2_000, "most turns are in the loop's code: {c:?}");
 }

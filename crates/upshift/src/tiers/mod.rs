@@ -346,13 +346,18 @@ impl Driver {
         self.consider_loop(instance, seen, word);
     }
 
-    /// Looks at a loop that turns in the interpreter, in a function that has no baseline code yet and may get none: what its code costs
-    /// the optimizer does not depend on the function around it.
+    /// Looks at the loop that turns in the interpreter, in a function that has no baseline code yet and may get none: what its code
+    /// costs the optimizer does not depend on the function around it.
     fn consider_loop(&mut self, instance: &mut Instance, seen: &FunctionEntry, word: Option<u32>) {
         let patient = self.config.eager || self.started.elapsed() >= PATIENCE;
-        if word.is_some() && seen.heat >= self.config.optimize_heat && patient {
-            let frame = Self::frame_on_top(instance, seen.index());
-            self.consider_optimizing(instance, seen.index(), Cause::Loop, word, frame);
+        if seen.heat < self.config.optimize_heat || !patient {
+            return;
+        }
+        let index = seen.index();
+        let frame = Self::frame_on_top(instance, index);
+        let word = word.or_else(|| self.loop_around(instance, index, frame));
+        if word.is_some() {
+            self.consider_optimizing(instance, index, Cause::Loop, word, frame);
         }
     }
 
@@ -1094,12 +1099,17 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
             if std::mem::take(&mut came_back) && target.is_none() {
                 // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
                 let index = (*entry).index();
+                ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (fp, pc, entry);
                 if let Some(entry) = (*instance).entry_mut(index) {
                     entry.heat = entry.heat.saturating_add(1);
                     if entry.heat >= entry.threshold {
                         (*driver).consider(&mut *instance, index, Cause::Calls, None);
                         let entry = *(*ctx).functions.add(index as usize);
                         target = (*driver).target(&entry, pc, (*ctx).uncompiled, hunt > 0);
+                        // What the calls charge leaves nothing for the turns of a loop, which may have code.
+                        if target.is_none() {
+                            hunt = HUNT;
+                        }
                     }
                 }
             }
