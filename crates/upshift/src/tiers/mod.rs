@@ -255,8 +255,10 @@ impl Driver {
         let meta = unsafe { entry.meta() };
         let seen = *entry;
         let optimize = self.config.optimize_heat;
+        // A function that costs more than the allowance by itself may wait for long, but its loops need not.
+        let large = COST * meta.len > ALLOWANCE;
         let later = |entry: &mut FunctionEntry| {
-            let soon = entry.heat.saturating_add(optimize.max(1));
+            let soon = if large { entry.heat.saturating_add(optimize.max(1)) } else { u32::MAX };
             entry.threshold = entry.heat.saturating_mul(2).min(soon).max(2);
         };
         if self.unavailable {
@@ -271,10 +273,12 @@ impl Driver {
         if !self.worth(meta.len) {
             later(entry);
             // Once it is hot, its loops are what is looked at.
-            if seen.heat < optimize {
+            if !large || seen.heat < optimize {
                 self.note(&seen, cause, What::TooEarly);
             }
-            self.consider_loop(instance, &seen, word);
+            if large {
+                self.consider_loop(instance, &seen, word);
+            }
             return;
         }
         let machinery = self.machinery.clone();
@@ -420,6 +424,9 @@ impl Driver {
                 continue;
             }
             self.counters.evicted += 1;
+            if let Some(attempts) = self.optimized.functions.get_mut(&(i as u32)) {
+                attempts.baseline_at = 0;
+            }
             if let Some(entry) = instance.entry_mut(i as u32) {
                 entry.native = uncompiled;
                 entry.heat = 0;

@@ -2,6 +2,7 @@
 
 use upshift_bytecode::ValueType::Int;
 use upshift_bytecode::builder::ModuleBuilder;
+use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Module, text};
 use upshift_optimizer::build::{self, Facts, LIMIT, Options, Refusal, Start};
 use upshift_optimizer::flow::{self, Flow};
@@ -176,4 +177,69 @@ fn of_a_loop_alone_is_known_what_is_known_in_its_function() {
         }
     }
     assert!(loops > 10, "there are loops: {loops}");
+}
+
+#[test]
+fn what_is_used_far_behind_a_loop_is_live() {
+    // far(n): a loop writes `used`, `unused` and `again`; instructions of another variable follow, more than a walk looks at, or few;
+    // then `again` is written, and the result is of it and `used`.
+    let far = |between: u32| {
+        let mut m = ModuleBuilder::new("far");
+        let signature = m.signature(&[Int], Some(Int));
+        let id = m.declare("far", signature, None);
+        let mut f = m.define(id);
+        let (n, i, other, top) = (f.param(0), f.int(), f.int(), f.label());
+        let [used, unused, again] = [f.int(), f.int(), f.int()];
+        for r in [i, other, used, unused, again] {
+            f.load_int(r, 0);
+            f.int_add_imm_checked(r, r, 1);
+        }
+        f.begin_loop(top);
+        f.int_xor(used, used, i);
+        f.int_add_imm_checked(unused, used, 1);
+        f.int_add_imm_checked(again, unused, 1);
+        f.int_for_loop(i, n, top);
+        for _ in 0..between {
+            f.int_add_imm_checked(other, other, 1);
+        }
+        f.int_move(again, other);
+        f.int_add_checked(used, used, again);
+        f.return_int(used);
+        f.finish(&mut m);
+        m.finish()
+    };
+    for (between, wanted) in [(10, [true, false, false]), (LIMIT, [true; 3])] {
+        let module = far(between);
+        let world = world(&module);
+        let index = (0..).find(|&f| world.function(f).is_some_and(|g| &*g.meta.name == "far")).expect("far");
+        let guest = world.function(index).expect("far");
+        let outline = world.outline(index).expect("the outline");
+        let l = &outline.loops[0];
+        let alone = Flow::region(&world, guest.meta, guest.code, l);
+        // What the three sums write, in order.
+        let written: Vec<u32> = flow::words(guest.code, l.header, l.end)
+            .filter_map(|at| flow::instruction(guest.code, at))
+            .flat_map(|inst| {
+                flow::registers(&inst).filter(|r| r.1 == Role::Def).map(|r| r.0).collect::<Vec<_>>()
+            })
+            .collect();
+        let live: Vec<bool> =
+            alone.outside.values().flat_map(|live| written.iter().map(|&s| live.contains(s))).collect();
+        assert_eq!(live, wanted, "{between}");
+        let run = |config: Config| {
+            let mut i = instance(&module, config);
+            let far = i.function::<(i64,), i64>("far").expect("the function");
+            let results = [1, 2, 1_000, 1_001].map(|n| i.call(&far, (n,)).expect("no trap"));
+            (results, i.tier_counters().osr_entries)
+        };
+        let (want, _) = run(Config { tier: Tier::Interpreter, ..Config::default() });
+        let mut config = Config::default();
+        config.tiers.eager = true;
+        config.tiers.sync = true;
+        config.tiers.optimize_heat = 50;
+        config.tiers.optimize_functions = false;
+        let (got, entered) = run(config);
+        assert_eq!(got, want, "{between}");
+        assert!(entered > 0, "{between}");
+    }
 }
