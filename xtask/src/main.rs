@@ -7,6 +7,7 @@
 mod bench;
 mod docs;
 mod fuzz;
+mod large;
 mod micro;
 mod stencils;
 mod warmup;
@@ -28,6 +29,7 @@ Commands:
   docs    write the generated pages of the book
   fuzz    run generated programs in every tier, compare, and make what differs small
   warmup  time iterations of the kernels in many processes, and say how they warm up
+  large   print a program that is one large function with hot loops in it
   micro   time phases of compiling, operators, calls, exits, collections
   stencils  compile the stencils of the baseline compiler (needs clang-19)
 
@@ -51,6 +53,7 @@ fn dispatch() -> Outcome {
         Some(Value(command)) if command == "bench" => bench::run(&mut parser),
         Some(Value(command)) if command == "docs" => docs::run(&mut parser),
         Some(Value(command)) if command == "fuzz" => fuzz::run(&mut parser),
+        Some(Value(command)) if command == "large" => large::run(&mut parser),
         Some(Value(command)) if command == "warmup" => warmup::run(&mut parser),
         Some(Value(command)) if command == "micro" => micro::run(&mut parser),
         Some(Value(command)) if command == "stencils" => stencils::run(&mut parser),

@@ -17,6 +17,9 @@ use upshift_cli::report::{self, Style};
 use upshift_cli::session::{self, Phases};
 use upshift_mochi::lower::Tests;
 
+#[path = "../../../xtask/src/large/generator.rs"]
+mod generator;
+
 /// How a program is run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -137,6 +140,8 @@ struct Ran {
     stdout: String,
     stderr: String,
     ok: bool,
+    /// Entries into optimized code of loops.
+    loops: u64,
 }
 
 fn run(
@@ -146,15 +151,25 @@ fn run(
     memory: Option<usize>,
     sampled: bool,
 ) -> Result<Ran, Failed> {
+    let name = path.file_name().expect("a file").to_string_lossy();
+    run_text(&name, std::fs::read(path)?, input, config, memory, sampled)
+}
+
+fn run_text(
+    name: &str,
+    text: Vec<u8>,
+    input: Vec<u8>,
+    config: Config,
+    memory: Option<usize>,
+    sampled: bool,
+) -> Result<Ran, Failed> {
     let style = Style::Text { color: false };
     let mut phases = Phases::default();
-    let bytes = std::fs::read(path)?;
-    let name = path.file_name().expect("a file").to_string_lossy();
-    let mut parsed = session::parse_program(&name, bytes, &mut phases);
+    let mut parsed = session::parse_program(name, text, &mut phases);
     session::find_unsupported(&mut parsed, &mut phases);
     let mut stderr = report::diagnostics(&parsed.sources, &parsed.diagnostics, style);
     if parsed.has_errors() {
-        return Ok(Ran { stdout: String::new(), stderr, ok: false });
+        return Ok(Ran { stdout: String::new(), stderr, ok: false, loops: 0 });
     }
     let compiled = session::compile(&mut parsed, Tests::Inline, &mut phases);
     let engine = session::engine(config);
@@ -181,7 +196,8 @@ fn run(
         stderr.push_str(&report::run_error(&parsed.sources, error, style));
     }
     let stdout = String::from_utf8(output.0.lock().expect("not poisoned").clone())?;
-    Ok(Ran { stdout, stderr, ok: result.is_ok() })
+    let loops = instance.tier_counters().osr_entries;
+    Ok(Ran { stdout, stderr, ok: result.is_ok(), loops })
 }
 
 /// The first difference of two texts, by line.
@@ -229,6 +245,33 @@ fn check(path: &Path, mode: Mode) -> Result<(), Failed> {
             }
         }
     }
+}
+
+/// A top level that is too large to be optimized as a whole, in every mode and with everything as it is by default.
+fn check_large(mode: Option<Mode>) -> Result<(), Failed> {
+    const STATEMENTS: usize = 8_000;
+    let stress = mode.is_some_and(Mode::stress);
+    // Each collection looks at the whole frame.
+    let text = generator::program(STATEMENTS, if stress { 400 } else { 40_000 }).into_bytes();
+    let mut interpreter = Config::default();
+    interpreter.tier = Tier::Interpreter;
+    let wanted = run_text("large", text.clone(), Vec::new(), interpreter, None, false)?;
+    let config = mode.map_or_else(Config::default, Mode::config);
+    let (optimizes, sampled) = (config.tiers.optimize_heat != u32::MAX, mode == Some(Mode::Sampled));
+    let tier = config.tier;
+    let ran = run_text("large", text, Vec::new(), config, None, sampled)?;
+    if !ran.ok || !wanted.ok {
+        return Err(format!("the program failed:\n{}{}", wanted.stderr, ran.stderr).into());
+    }
+    if ran.stdout != wanted.stdout {
+        return Err(difference(&wanted.stdout, &ran.stdout).into());
+    }
+    // By default whether the code is there in time depends on the machine.
+    let optimizes = optimizes && matches!(tier, Tier::Auto | Tier::Optimized) && mode.is_some();
+    if optimizes && ran.loops < generator::LOOPS as u64 {
+        return Err(format!("optimized code of loops was entered {} times", ran.loops).into());
+    }
+    Ok(())
 }
 
 /// Examples read what their header says from `examples/data`.
@@ -327,6 +370,10 @@ fn main() {
                 trials.push(Trial::test(format!("{name}{label}"), move || check(&path, mode)));
             }
         }
+    }
+    let default = (None, " (default)");
+    for (mode, label) in Mode::ALL.map(|(mode, label)| (Some(mode), label)).into_iter().chain([default]) {
+        trials.push(Trial::test(format!("a large top level{label}"), move || check_large(mode)));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -4,61 +4,20 @@
 //! Backward branches lead to loop headers only, so the code's order is one in which blocks come before those that they lead to,
 //! but for the ways back; a loop lies between its header and its last backward branch. Liveness counts handlers: what a
 //! handler reads is live throughout its range. Slots are numbered as operands number them, the window behind the frame.
+//!
+//! Of a loop that is compiled alone only the loop is read ([`Flow::region`]), whatever the size of the function around it. Where it is left
+//! for, a bounded walk finds which of the slots that it names are live; what the walk does not decide is taken for live, which is safe:
+//! such a slot is kept up to date in the frame. What a function has in all, its loops above all, is read once ([`Outline`]).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 use upshift_bytecode::ops::Role;
-use upshift_bytecode::{Bank, CType, CellType, Effects, Inst, Op, OperandKind, ValueType, Word};
+use upshift_bytecode::{Bank, CType, CellType, Effects, Handler, Inst, Op, OperandKind, ValueType, Word};
 use upshift_runtime::linked::{FunctionMeta, Param, switch_table};
 
 use crate::build::Facts;
-
-/// A set of slots.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slots(Vec<u64>);
-
-impl Slots {
-    /// The empty set, with room for so many slots.
-    pub fn new(slots: usize) -> Slots {
-        Slots(vec![0; slots.div_ceil(64)])
-    }
-    /// Adds a slot.
-    pub fn insert(&mut self, slot: u32) {
-        if let Some(word) = self.0.get_mut(slot as usize / 64) {
-            *word |= 1 << (slot % 64);
-        }
-    }
-    /// Removes a slot.
-    pub fn remove(&mut self, slot: u32) {
-        if let Some(word) = self.0.get_mut(slot as usize / 64) {
-            *word &= !(1 << (slot % 64));
-        }
-    }
-    /// Whether a slot is in it.
-    pub fn contains(&self, slot: u32) -> bool {
-        self.0.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 != 0)
-    }
-    /// Adds all slots of another set; whether that changed this one.
-    pub fn union(&mut self, other: &Slots) -> bool {
-        let mut changed = false;
-        for (a, b) in self.0.iter_mut().zip(&other.0) {
-            changed |= b & !*a != 0;
-            *a |= b;
-        }
-        changed
-    }
-    /// The slots in order.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().enumerate().flat_map(|(i, &word)| {
-            let mut rest = word;
-            std::iter::from_fn(move || {
-                (rest != 0).then(|| {
-                    let bit = rest.trailing_zeros();
-                    rest &= rest - 1;
-                    i as u32 * 64 + bit
-                })
-            })
-        })
-    }
-}
+use crate::slots::Slots;
 
 /// A block of bytecode.
 #[derive(Debug)]
@@ -93,8 +52,8 @@ pub struct Flow {
     pub blocks: Vec<Span>,
     /// The loops in the order of their headers.
     pub loops: Vec<Loop>,
-    /// The number of slots, window included.
-    pub slots: u32,
+    /// What is live at words that are led to from a loop that was read alone.
+    pub outside: BTreeMap<u32, Slots>,
     /// The number of instructions.
     pub instructions: u32,
     /// Those of them that become code: neither constants nor what only moves values or control about.
@@ -103,6 +62,8 @@ pub struct Flow {
     pub regular: bool,
     /// Whether there are tail calls.
     pub tails: bool,
+    /// The handlers whose ranges were read.
+    handlers: Vec<Handler>,
 }
 
 /// An instruction at a word: decoded, or `None` behind the end.
@@ -283,21 +244,33 @@ pub fn cleared(meta: &FunctionMeta, inst: &Inst) -> impl Iterator<Item = u32> + 
 impl Flow {
     /// Reads a function.
     pub fn new(facts: &dyn Facts, meta: &FunctionMeta, code: &[Word]) -> Flow {
-        let slots = meta.layout.size() + meta.window + 2;
-        let len = meta.len;
-        let mut leader = vec![false; len as usize + 1];
+        Flow::read(facts, meta, code, 0, meta.len)
+    }
+
+    /// Reads a loop alone.
+    pub fn region(facts: &dyn Facts, meta: &FunctionMeta, code: &[Word], extent: &Extent) -> Flow {
+        let last = decode(code, extent.end).map_or(1, |inst| inst.op.words() as u32);
+        Flow::read(facts, meta, code, extent.header, extent.end + last)
+    }
+
+    /// Reads what is between two words.
+    fn read(facts: &dyn Facts, meta: &FunctionMeta, code: &[Word], first: u32, behind: u32) -> Flow {
+        let inside = |w: u32| first <= w && w < behind;
+        let mut leader = vec![false; (behind - first) as usize + 1];
         let mut loops: Vec<Loop> = Vec::new();
         let (mut instructions, mut weight) = (0, 0);
         let mut tails = false;
         let mut jumps: Vec<(u32, u32)> = Vec::new();
+        let mut outside: BTreeMap<u32, Slots> = BTreeMap::new();
+        let mut named = Slots::default();
         leader[0] = true;
         let mut mark = |at: u32| {
-            if let Some(l) = leader.get_mut(at as usize) {
+            if let Some(l) = at.checked_sub(first).and_then(|i| leader.get_mut(i as usize)) {
                 *l = true;
             }
         };
-        let mut at = 0;
-        while at < len {
+        let mut at = first;
+        while at < behind {
             let Some(inst) = instruction(code, at) else { break };
             instructions += 1;
             weight += u32::from(!is_free(inst.op));
@@ -307,11 +280,14 @@ impl Flow {
             if inst.op == Op::LoopHeader {
                 mark(at);
                 mark(next);
-                loops.push(Loop { header: at, end: at, writes: Slots::new(slots as usize), parent: None });
+                loops.push(Loop { header: at, end: at, writes: Slots::default(), parent: None });
             }
             if effects.has(Effects::BRANCH) {
                 for target in targets(code, at, &inst) {
                     mark(target);
+                    if !inside(target) {
+                        outside.insert(target, Slots::default());
+                    }
                     if !effects.has(Effects::LOOP) {
                         jumps.push((at, target));
                     }
@@ -325,23 +301,45 @@ impl Flow {
             }
             if effects.has(Effects::END) {
                 mark(next);
+            } else if next >= behind && next < meta.len {
+                outside.insert(next, Slots::default());
             }
+            step(facts, meta, &inst, &mut |slot, _| {
+                if slot < meta.layout.size() {
+                    named.insert(slot);
+                }
+            });
             at = next;
         }
-        for handler in &meta.handlers {
+        let handlers: Vec<_> =
+            meta.handlers.iter().filter(|h| h.start < behind && h.end > first).copied().collect();
+        for handler in &handlers {
             mark(handler.target);
             mark(handler.start);
             mark(handler.end);
+            if !inside(handler.target) {
+                outside.insert(handler.target, Slots::default());
+            }
         }
-        let starts: Vec<u32> = (0..len).filter(|&w| leader[w as usize]).collect();
+        if !outside.is_empty() {
+            let mut walk = Walk { facts, meta, code, left: REACH };
+            for (&word, live) in &mut outside {
+                *live = walk.live(word, &named);
+            }
+            // Ways back to the loop around lead behind its header.
+            let headers: Vec<_> = outside.iter().filter(|(w, _)| **w < first).collect();
+            let behind: Vec<_> = headers.into_iter().map(|(w, live)| (w + 1, live.clone())).collect();
+            outside.extend(behind);
+        }
+        let starts: Vec<u32> = (first..behind).filter(|&w| leader[(w - first) as usize]).collect();
         let mut blocks: Vec<Span> = starts
             .iter()
             .enumerate()
             .map(|(i, &start)| Span {
                 start,
-                end: starts.get(i + 1).copied().unwrap_or(len),
-                live: Slots::new(slots as usize),
-                live_out: Slots::new(slots as usize),
+                end: starts.get(i + 1).copied().unwrap_or(behind),
+                live: Slots::default(),
+                live_out: Slots::default(),
             })
             .collect();
         // A branch from outside into the middle of a loop.
@@ -369,9 +367,9 @@ impl Flow {
         }
         // Liveness: gen and kill of each block, then to a fixpoint from behind.
         let sets: Vec<(Slots, Slots, Vec<usize>)> = blocks
-            .iter()
+            .iter_mut()
             .map(|b| {
-                let (mut reads, mut kills) = (Slots::new(slots as usize), Slots::new(slots as usize));
+                let (mut reads, mut kills) = (Slots::default(), Slots::default());
                 let all: Vec<u32> = words(code, b.start, b.end).collect();
                 let mut successors = Vec::new();
                 for (i, &at) in all.iter().enumerate().rev() {
@@ -386,51 +384,65 @@ impl Flow {
                         }
                     });
                     if i + 1 == all.len() {
-                        let find = |w: u32| starts.binary_search(&w).ok();
-                        if !inst.op.effects().has(Effects::END) {
-                            successors.extend(find(b.end));
-                        }
-                        if inst.op.effects().has(Effects::BRANCH) {
-                            successors.extend(targets(code, at, &inst).into_iter().filter_map(find));
+                        let falls = (!inst.op.effects().has(Effects::END)).then_some(b.end);
+                        let branches = inst.op.effects().has(Effects::BRANCH);
+                        let targets = if branches { targets(code, at, &inst) } else { Vec::new() };
+                        for word in falls.into_iter().chain(targets) {
+                            match starts.binary_search(&word) {
+                                Ok(successor) => successors.push(successor),
+                                Err(_) => {
+                                    if let Some(live) = outside.get(&word) {
+                                        b.live_out.union(live);
+                                    }
+                                }
+                            }
                         }
                     }
                 }
                 (reads, kills, successors)
             })
             .collect();
-        let handlers = |b: &Span| -> Vec<(usize, u16)> {
-            let covers = |h: &&upshift_bytecode::Handler| h.start < b.end && h.end > b.start;
-            let find = |h: &upshift_bytecode::Handler| Some((starts.binary_search(&h.target).ok()?, h.slot));
-            meta.handlers.iter().filter(covers).filter_map(find).collect()
+        let covering = |b: &Span| -> Vec<Handler> {
+            handlers.iter().filter(|h| h.start < b.end && h.end > b.start).copied().collect()
         };
-        let caught: Vec<Vec<(usize, u16)>> = blocks.iter().map(handlers).collect();
+        let caught: Vec<Vec<Handler>> = blocks.iter().map(covering).collect();
+        let mut flow = Flow { blocks, loops, outside, instructions, weight, regular, tails, handlers };
         loop {
             let mut changed = false;
-            for i in (0..blocks.len()).rev() {
+            for i in (0..flow.blocks.len()).rev() {
                 let (reads, kills, successors) = &sets[i];
-                let mut out = blocks[i].live_out.clone();
+                let mut out = flow.blocks[i].live_out.clone();
                 for &s in successors {
-                    out.union(&blocks[s].live);
+                    out.union(&flow.blocks[s].live);
                 }
                 let mut live = out.clone();
-                for (l, k) in live.0.iter_mut().zip(&kills.0) {
-                    *l &= !k;
-                }
+                live.subtract(kills);
                 live.union(reads);
-                for &(h, slot) in &caught[i] {
-                    let mut needs = blocks[h].live.clone();
-                    needs.remove(u32::from(slot));
+                for h in &caught[i] {
+                    let needs = flow.caught(h);
                     live.union(&needs);
                     out.union(&needs);
                 }
-                changed |= blocks[i].live_out.union(&out);
-                changed |= blocks[i].live.union(&live);
+                changed |= flow.blocks[i].live_out.union(&out);
+                changed |= flow.blocks[i].live.union(&live);
             }
             if !changed {
                 break;
             }
         }
-        Flow { blocks, loops, slots, instructions, weight, regular, tails }
+        flow
+    }
+
+    /// What a handler needs of what is live where it catches.
+    fn caught(&self, handler: &Handler) -> Slots {
+        let mut needs = self.live_at(handler.target).cloned().unwrap_or_default();
+        needs.remove(u32::from(handler.slot));
+        needs
+    }
+
+    /// What is live where a block begins, or where a loop that was read alone leads to.
+    pub fn live_at(&self, word: u32) -> Option<&Slots> {
+        self.block_at(word).map(|b| &self.blocks[b].live).or_else(|| self.outside.get(&word))
     }
 
     /// The block that begins at a word.
@@ -443,13 +455,9 @@ impl Flow {
         let span = &self.blocks[block];
         let all: Vec<u32> = words(code, span.start, span.end).collect();
         let mut live = span.live_out.clone();
-        let mut kept = Slots::new(self.slots as usize);
-        for h in meta.handlers.iter().filter(|h| h.start < span.end && h.end > span.start) {
-            if let Some(target) = self.block_at(h.target) {
-                let mut needs = self.blocks[target].live.clone();
-                needs.remove(u32::from(h.slot));
-                kept.union(&needs);
-            }
+        let mut kept = Slots::default();
+        for h in self.handlers.iter().filter(|h| h.start < span.end && h.end > span.start) {
+            kept.union(&self.caught(h));
         }
         live.union(&kept);
         let mut states = vec![Slots::default(); all.len()];
@@ -466,32 +474,202 @@ impl Flow {
     }
 }
 
-/// The header of the outermost loop around the loop with a header.
-pub fn outermost(code: &[Word], header: u32) -> Option<u32> {
-    extents(code)?.into_iter().find(|l| l.0 <= header && l.1 >= header).map(|l| l.0)
+/// A walk of so many instructions finds what is live where a loop that was read alone is left for.
+const REACH: u32 = 10_000;
+/// A walk looks at no more handlers.
+const HANDLERS: usize = 64;
+
+/// Finds which of some slots are live at words, looking at so many instructions in all.
+struct Walk<'a> {
+    facts: &'a dyn Facts,
+    meta: &'a FunctionMeta,
+    code: &'a [Word],
+    left: u32,
 }
 
-/// The header of the innermost loop around an instruction.
-pub fn innermost(code: &[Word], word: u32) -> Option<u32> {
-    extents(code)?.into_iter().rfind(|l| l.0 <= word && l.1 >= word).map(|l| l.0)
+impl Walk<'_> {
+    /// Those of the slots that are live at a word, and those of which that was not found out.
+    fn live(&mut self, word: u32, slots: &Slots) -> Slots {
+        let mut live = Slots::default();
+        // What was looked for from a word on.
+        let mut seen: HashMap<u32, Slots> = HashMap::new();
+        let mut work = vec![(word, slots.clone())];
+        while let Some((mut at, mut open)) = work.pop() {
+            let before = seen.entry(at).or_default();
+            open.subtract(before);
+            before.union(&open);
+            open.subtract(&live);
+            while !open.is_empty() {
+                let Some(inst) = instruction(self.code, at).filter(|_| at < self.meta.len) else { break };
+                let covers = |h: &Handler| h.start <= at && at < h.end;
+                let handlers = &self.meta.handlers;
+                if self.left == 0 || handlers.len() > HANDLERS || handlers.iter().any(covers) {
+                    live.union(&open);
+                    break;
+                }
+                self.left -= 1;
+                step(self.facts, self.meta, &inst, &mut |slot, role| {
+                    if role == Role::Use && open.contains(slot) {
+                        live.insert(slot);
+                        open.remove(slot);
+                    }
+                });
+                step(self.facts, self.meta, &inst, &mut |slot, role| {
+                    if role == Role::Def {
+                        open.remove(slot);
+                    }
+                });
+                let effects = inst.op.effects();
+                if effects.has(Effects::BRANCH) {
+                    work.extend(targets(self.code, at, &inst).into_iter().map(|t| (t, open.clone())));
+                }
+                if effects.has(Effects::END) {
+                    break;
+                }
+                at += inst.op.words() as u32;
+            }
+        }
+        live
+    }
 }
 
-/// The loops of a function by their headers, with the last branch back of each.
-fn extents(code: &[Word]) -> Option<Vec<(u32, u32)>> {
-    let mut ends: Vec<(u32, u32)> = Vec::new();
-    for at in words(code, 0, code.len() as u32) {
-        let inst = decode(code, at)?;
-        if inst.op == Op::LoopHeader {
-            ends.push((at, at));
-        } else if inst.op.effects().has(Effects::LOOP) {
-            for target in targets(code, at, &inst) {
-                if let Ok(i) = ends.binary_search_by_key(&target, |l| l.0) {
-                    ends[i].1 = at;
+/// Where a loop is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// The word of its header.
+    pub header: u32,
+    /// The word of its last branch back.
+    pub end: u32,
+    /// How many instructions there are from the one to the other.
+    pub instructions: u32,
+    /// The loop around it.
+    pub parent: Option<u32>,
+}
+
+/// A number that a slot holds wherever it holds something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Literal {
+    /// An int.
+    Int(i64),
+    /// The bits of a float.
+    Float(i64),
+}
+
+/// What is read of a function once, in time linear in its size, however many of its loops are compiled.
+#[derive(Debug, Default)]
+pub struct Outline {
+    /// Its loops in the order of their headers.
+    pub loops: Vec<Extent>,
+    /// The number of its instructions.
+    pub instructions: u32,
+    literals: OnceLock<HashMap<u32, Literal>>,
+}
+
+impl Outline {
+    /// Reads a function.
+    pub fn new(code: &[Word]) -> Outline {
+        let mut loops: Vec<Extent> = Vec::new();
+        let mut before = Vec::new();
+        let mut instructions = 0;
+        for at in words(code, 0, code.len() as u32) {
+            // Few instructions have to be decoded, and a function may have a million.
+            let Some(op) = Op::from_number(code[at as usize].op()) else { break };
+            if op == Op::LoopHeader {
+                loops.push(Extent { header: at, end: at, instructions: 1, parent: None });
+                before.push(instructions);
+            }
+            instructions += 1;
+            if op.effects().has(Effects::LOOP)
+                && let Some(inst) = decode(code, at)
+            {
+                for target in targets(code, at, &inst) {
+                    if let Ok(i) = loops.binary_search_by_key(&target, |l| l.header) {
+                        loops[i].end = at;
+                        loops[i].instructions = instructions - before[i];
+                    }
                 }
             }
         }
+        let mut around: Vec<usize> = Vec::new();
+        for i in 0..loops.len() {
+            while around.last().is_some_and(|&j| loops[j].end < loops[i].header) {
+                around.pop();
+            }
+            loops[i].parent = around.last().map(|&j| j as u32);
+            around.push(i);
+        }
+        Outline { loops, instructions, literals: OnceLock::new() }
     }
-    Some(ends)
+
+    /// The loop with a header.
+    pub fn at(&self, header: u32) -> Option<&Extent> {
+        self.loops.binary_search_by_key(&header, |l| l.header).ok().map(|i| &self.loops[i])
+    }
+
+    /// The innermost loop around an instruction.
+    pub fn innermost(&self, word: u32) -> Option<&Extent> {
+        let before = self.loops.partition_point(|l| l.header <= word).checked_sub(1)?;
+        let mut next = Some(before as u32);
+        while let Some(l) = next.and_then(|i| self.loops.get(i as usize)) {
+            if l.end >= word {
+                return Some(l);
+            }
+            next = l.parent;
+        }
+        None
+    }
+
+    /// The outermost loop around the loop with a header, or this itself, that has at most so many instructions.
+    pub fn outermost(&self, header: u32, limit: u32) -> Option<&Extent> {
+        let mut found = None;
+        let mut next = self.at(header);
+        while let Some(l) = next.filter(|l| l.instructions <= limit) {
+            found = Some(l);
+            next = l.parent.and_then(|i| self.loops.get(i as usize));
+        }
+        found
+    }
+
+    /// The numbers that raw slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop
+    /// that is compiled alone finds constants in the frame that stood before it in the code.
+    pub fn literals(&self, meta: &FunctionMeta, code: &[Word]) -> &HashMap<u32, Literal> {
+        self.literals.get_or_init(|| {
+            // How often each slot is written, as far as that matters.
+            let mut written = vec![0u8; (meta.layout.size() + meta.window + 2) as usize];
+            // Counts writes; whether there were none before.
+            let mut write = |slot: u32, times: u8| {
+                let count = written.get_mut(slot as usize);
+                count.is_some_and(|count| std::mem::replace(count, count.saturating_add(times)) == 0)
+            };
+            let mut found = Vec::new();
+            for p in &meta.params {
+                write(p.slot, 2);
+            }
+            for at in words(code, 0, meta.len) {
+                let Some(inst) = instruction(code, at) else { break };
+                let o = inst.operands;
+                let literal = || code.get(at as usize + o[1] as usize).map(|w| w.0 as i64);
+                let constant = match inst.op {
+                    Op::IntConst => Some(Literal::Int(o[1])),
+                    Op::IntConstWide => literal().map(Literal::Int),
+                    Op::FloatConst => literal().map(Literal::Float),
+                    _ => None,
+                };
+                for (slot, role, _) in registers(&inst) {
+                    if role != Role::Use {
+                        let first = write(slot, if constant.is_some() { 1 } else { 2 });
+                        found.extend(constant.filter(|_| first).map(|constant| (slot, constant)));
+                    }
+                }
+                if inst.op == Op::FrameClear {
+                    for slot in cleared(meta, &inst) {
+                        write(slot, 2);
+                    }
+                }
+            }
+            found.into_iter().filter(|f| written.get(f.0 as usize) == Some(&1)).collect()
+        })
+    }
 }
 
 /// Whether an instruction stands for nothing in code whose values are in registers.

@@ -2,7 +2,7 @@
 //!
 //! From linked bytecode and feedback to machine code:
 //!
-//! * `flow.rs`: what is known of the bytecode: blocks, loops, liveness.
+//! * `flow.rs`: what is known of the bytecode: blocks, loops, liveness; `slots.rs`: sets of slots.
 //! * `build/`: bytecode to SSA, with inlining and speculation.
 //! * `ops.rs`, `ir.rs`: the SSA form.
 //! * `cfg.rs`: its shape: dominators, loops.
@@ -20,6 +20,7 @@ pub mod ir;
 pub mod lower;
 pub mod ops;
 pub mod passes;
+pub mod slots;
 pub mod summary;
 pub mod text;
 pub mod verify;

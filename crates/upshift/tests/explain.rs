@@ -75,6 +75,59 @@ fn a_hot_loop_and_what_is_inlined_into_it() {
     assert!(sum.steps.windows(2).all(|s| s[0].at <= s[1].at));
 }
 
+/// `large(n)`: two loops of n turns, the second among so many instructions in a loop that nobody optimizes these.
+fn large() -> Module {
+    let mut m = ModuleBuilder::new("large");
+    function(&mut m, "large", &[Int], Some(Int), |_, f| {
+        let (n, i, j, sum) = (f.param(0), f.int(), f.int(), f.int());
+        let tops = [f.label(), f.label(), f.label()];
+        f.load_int(sum, 0);
+        f.load_int(i, 0);
+        f.begin_loop(tops[0]);
+        f.int_xor(sum, sum, i);
+        f.int_for_loop(i, n, tops[0]);
+        f.load_int(i, 0);
+        f.begin_loop(tops[1]);
+        for _ in 0..upshift_optimizer::build::LIMIT {
+            f.int_add_imm_checked(sum, sum, 1);
+        }
+        f.load_int(j, 0);
+        f.begin_loop(tops[2]);
+        f.int_xor(sum, sum, j);
+        f.int_for_loop(j, n, tops[2]);
+        f.int_add_imm_checked(i, i, 100);
+        f.int_lt_loop(i, n, tops[1]);
+        f.return_int(sum);
+    });
+    m.finish()
+}
+
+#[test]
+fn of_what_is_too_large_the_loops_that_fit_are_optimized() {
+    let module = large();
+    // With baseline code of the function, and without.
+    for (room, level) in [(64 << 20, Level::Baseline), (128 << 10, Level::Interpreter)] {
+        let mut config = config();
+        config.tiers.code_cache = room;
+        let mut i = instance(&module, config);
+        let f = i.function::<(i64,), i64>("large").expect("the function");
+        for _ in 0..3 {
+            i.call(&f, (1_000,)).expect("no trap");
+        }
+        let report = report(&mut i);
+        let large = of(&report, "large");
+        assert_eq!(large.level, level);
+        let levels: Vec<Level> = large.loops.iter().map(|l| l.level).collect();
+        assert_eq!(levels, [Level::Optimized, level, Level::Optimized], "{room}");
+        assert!(found(&large.loops[1].remarks, Code::TooLarge).is_some(), "{:?}", large.loops[1].remarks);
+        assert!(found(&large.loops[0].remarks, Code::TooLarge).is_none(), "{:?}", large.loops[0].remarks);
+        let why = large.remarks.iter().map(|r| r.code);
+        let why: Vec<Code> =
+            why.filter(|c| matches!(c, Code::TooLarge | Code::LoopsAlone | Code::NoRoom)).collect();
+        assert!(!why.is_empty(), "{room} {:?}", large.remarks);
+    }
+}
+
 #[test]
 fn exits_have_the_values_that_they_met() {
     let mut config = config();

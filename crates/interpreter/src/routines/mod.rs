@@ -16,7 +16,7 @@ pub use data::*;
 pub use dynamic::*;
 pub use native::*;
 
-use upshift_bytecode::{Effects, Inst, OperandKind, TrapCode, Word};
+use upshift_bytecode::{Effects, Inst, Op, OperandKind, TrapCode, Word};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::{Frame, FunctionEntry};
 use upshift_runtime::instance::{Instance, Pending};
@@ -179,11 +179,8 @@ pub unsafe extern "C" fn raise(
 unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
     // SAFETY: the pc is at a verified instruction; where the op has a second word it is there.
     unsafe {
-        let words = [
-            *s.pc,
-            if (*s.pc).op() as usize >= upshift_bytecode::Op::ALL.len() { return None } else { *s.pc },
-        ];
-        let op = upshift_bytecode::Op::from_number(words[0].op())?;
+        let words = [*s.pc, if (*s.pc).op() as usize >= Op::ALL.len() { return None } else { *s.pc }];
+        let op = Op::from_number(words[0].op())?;
         let words = if op.words() == 2 { [*s.pc, *s.pc.add(1)] } else { words };
         let inst = Inst::decode(&words).ok()?;
         let info = op.info();
@@ -270,8 +267,8 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
 }
 
 routines! {
-    /// The budget went below zero: refills it or traps. Where there are tiers above and the instruction leads back to the
-    /// header of a loop, which is where they can be entered, asks for a look at them.
+    /// The budget went below zero: refills it or traps. Where there are tiers above and the instruction is the header of a loop or
+    /// leads back to one, which is where they can be entered, asks for a look at them.
     budget |s| {
         s.instance().sampling_poll(s.frame(), s.pc, Running::Interpreter);
         if let Err(trap) = s.instance().refill() {
@@ -280,7 +277,8 @@ routines! {
         if (*s.ctx).tiers.is_null() {
             return Status::Continue;
         }
-        match loop_target(s.pc) {
+        let header = s.word().op() == Op::LoopHeader as u16;
+        match if header { Some(s.pc.add(1)) } else { loop_target(s.pc) } {
             Some(target) => {
                 (*s.ctx).fp = s.fp;
                 (*s.ctx).entry = s.entry;
@@ -307,7 +305,7 @@ routines! {
 pub unsafe fn loop_target(pc: *const Word) -> Option<*const Word> {
     // SAFETY: the pc is at a verified instruction.
     unsafe {
-        let op = upshift_bytecode::Op::from_number((*pc).op())?;
+        let op = Op::from_number((*pc).op())?;
         let effects = op.effects();
         if !effects.has(Effects::LOOP) || !effects.has(Effects::BRANCH) {
             return None;

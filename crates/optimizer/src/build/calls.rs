@@ -18,11 +18,12 @@ use upshift_runtime::object::{Closure, Header, ObjectKind};
 use upshift_runtime::routine::Routine;
 
 use super::{Builder, Env, Frame, Guest, Head, type_of};
-use crate::flow::{self, Flow, Slots};
+use crate::flow::{self, Flow};
 use crate::ir::{
     CallSite, Class, Cond, Inlining, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData,
     Target, Type, Value, Width,
 };
+use crate::slots::Slots;
 use std::mem::offset_of;
 
 /// What a call of guest code may do: everything.
@@ -31,6 +32,9 @@ const EVERYTHING: SiteEffects =
 
 /// The arguments of a call: slots in the callee's frame with their values.
 type Arguments = Vec<(u32, Value)>;
+
+/// Frames of inlined functions lie within so many slots behind the root's.
+const FRAMES: u32 = 4_000;
 
 impl<'a> Builder<'a> {
     /// A return.
@@ -145,8 +149,7 @@ impl<'a> Builder<'a> {
         let function = frame.guest.meta.index;
         let block = self.func.add_block();
         self.func.blocks[block].position = Some((function, 0));
-        let values: Vec<(usize, Value)> =
-            self.env.iter().enumerate().filter_map(|(slot, v)| Some((slot, (*v)?))).collect();
+        let values: Vec<(u32, Value)> = self.env.iter().filter_map(|(slot, v)| Some((slot, v?))).collect();
         let args: Vec<Value> = values.iter().map(|v| v.1).collect();
         self.goto(block, &args);
         self.cur = block;
@@ -158,8 +161,8 @@ impl<'a> Builder<'a> {
             if let Some(path) = self.paths.get(&value).cloned() {
                 self.paths.insert(param, path);
             }
-            self.env[slot] = Some(param);
-            params.push((slot as u32, ty));
+            self.env.set(slot, Some(param));
+            params.push((slot, ty));
         }
         frame.heads.push(Head { function, block, params });
     }
@@ -263,9 +266,9 @@ impl<'a> Builder<'a> {
 
     /// Reads a function that is built in place, with its arguments.
     fn read(&mut self, inner: &mut Frame<'a>, args: Arguments) {
-        let mut env: Env = vec![None; inner.flow.slots as usize];
+        let mut env = Env::default();
         for (slot, value) in args {
-            env[slot as usize] = Some(value);
+            env.set(slot, Some(value));
         }
         let saved = (std::mem::replace(&mut self.env, env), self.word);
         self.body(inner, 0);
@@ -319,7 +322,7 @@ impl<'a> Builder<'a> {
         if callee.meta.len > 2 * o.callee {
             return Err(Inlining::TooLarge);
         }
-        if frame.base + frame.guest.meta.layout.size() > 4_000 {
+        if frame.base + frame.guest.meta.layout.size() > self.root + FRAMES {
             return Err(Inlining::Budget);
         }
         let flow = match self.flows.get(&index) {
@@ -370,7 +373,7 @@ impl<'a> Builder<'a> {
         let slots = after
             .iter()
             .filter(|&s| s < size && (result.is_none_or(|r| r.0 != i64::from(s)) || live.contains(s)))
-            .filter_map(|s| Some((frame.base + s, self.env.get(s as usize).copied().flatten()?)))
+            .filter_map(|s| Some((frame.base + s, self.env.get(s)?)))
             .collect();
         self.live = live;
         let parent = self.func.states.push(StateData {

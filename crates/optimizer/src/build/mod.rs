@@ -18,8 +18,8 @@ mod ops;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::FunctionMeta;
@@ -27,11 +27,12 @@ use upshift_runtime::object::ObjectKind;
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value as Cell;
 
-use crate::flow::{self, Flow, Slots};
+use crate::flow::{self, Flow, Literal, Outline};
 use crate::ir::{
     Block, Class, Function, Inst, InstData, Op, Reason, Site, SiteData, State, StateData, Target, Type,
     Value, Width,
 };
+use crate::slots::{SlotMap, Slots};
 
 /// A guest function: what is known of it, and the words from its first on (instructions, then literals).
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,11 @@ pub struct Guest<'a> {
 pub trait Facts {
     /// A function.
     fn function(&self, index: u32) -> Option<Guest<'_>>;
+    /// What is read of a function once; anew, where nobody keeps it.
+    fn outline(&self, index: u32) -> Option<Arc<Outline>> {
+        let guest = self.function(index)?;
+        Some(Arc::new(Outline::new(guest.code.get(..guest.meta.len as usize)?)))
+    }
     /// A shape.
     fn shape(&self, id: u32) -> Option<&Shape>;
     /// The parameters of a C function.
@@ -137,16 +143,16 @@ pub enum Refusal {
     Irregular,
 }
 
-/// The most instructions that a function or loop may have by itself.
+/// The most instructions that a function or loop may have by itself. A loop may stand in a function of any size.
 pub const LIMIT: u32 = 20_000;
-/// The most slots of a frame.
+/// The most slots of the frame of a function.
 const SLOTS: u32 = 8_000;
 
 /// Headers of loops that are built, by word: the block behind each, with the slots of its parameters.
 type Headers = HashMap<u32, (Block, Vec<(u32, Type)>)>;
 
 /// Which value each slot holds.
-type Env = Vec<Option<Value>>;
+type Env = SlotMap<Option<Value>>;
 
 /// A way into a block: the target of a terminator that is still to be named.
 struct Edge {
@@ -189,6 +195,8 @@ struct Builder<'a> {
     options: Options,
     func: Function,
     flows: HashMap<u32, Rc<Flow>>,
+    /// The slots of the root's frame.
+    root: u32,
     cur: Block,
     /// Nothing is reached from here on.
     dead: bool,
@@ -213,10 +221,23 @@ struct Builder<'a> {
 /// See [`Refusal`].
 pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> Result<Function, Refusal> {
     let guest = facts.function(index).filter(|g| !g.code.is_empty()).ok_or(Refusal::Absent)?;
-    if guest.meta.layout.size() + guest.meta.window > SLOTS || guest.meta.len > 4 * LIMIT {
+    let outline = facts.outline(index).ok_or(Refusal::Absent)?;
+    let size = guest.meta.layout.size();
+    let extent = match start {
+        Start::Function => None,
+        Start::Loop(header) => Some(outline.at(header).ok_or(Refusal::Absent)?),
+    };
+    let fits = match extent {
+        Some(l) => l.instructions <= LIMIT,
+        None => outline.instructions <= LIMIT && size + guest.meta.window <= SLOTS,
+    };
+    if !fits {
         return Err(Refusal::TooLarge);
     }
-    let flow = Rc::new(Flow::new(facts, guest.meta, guest.code));
+    let flow = Rc::new(match extent {
+        Some(extent) => Flow::region(facts, guest.meta, guest.code, extent),
+        None => Flow::new(facts, guest.meta, guest.code),
+    });
     if !flow.regular {
         return Err(Refusal::Irregular);
     }
@@ -228,12 +249,13 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         options,
         func,
         flows: HashMap::new(),
+        root: size,
         cur,
         dead: false,
         instructions: 0,
         extent: 0,
         calls: false,
-        env: vec![None; flow.slots as usize],
+        env: Env::default(),
         word: 0,
         live: Slots::default(),
         state: None,
@@ -241,46 +263,41 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         filling: HashMap::new(),
     };
     let mut region = None;
-    let first = match start {
-        Start::Function => {
-            if flow.instructions > LIMIT {
-                return Err(Refusal::TooLarge);
-            }
+    let first = match extent {
+        None => {
             let environment = guest.meta.environment.then(|| (guest.meta.layout.first_cell(), Type::Cell));
             let params = guest.meta.params.iter().map(|p| (p.slot, type_of(p.ty.bank())));
             for (slot, ty) in environment.into_iter().chain(params) {
                 b.func.params.push(slot);
-                b.env[slot as usize] = Some(b.func.add_param(cur, ty));
+                let param = b.func.add_param(cur, ty);
+                b.env.set(slot, Some(param));
             }
             0
         }
-        Start::Loop(header) => {
-            let i = flow.loops.binary_search_by_key(&header, |l| l.header).map_err(|_| Refusal::Absent)?;
-            let l = &flow.loops[i];
-            if l.end - l.header > 2 * LIMIT {
-                return Err(Refusal::TooLarge);
-            }
+        Some(l) => {
             region = Some((l.header + 1, l.end));
             let block = flow.block_at(l.header + 1).ok_or(Refusal::Absent)?;
-            let banks = banks(facts, guest.meta, guest.code);
-            let live: Vec<u32> = flow.blocks[block].live.iter().collect();
-            let constants = constants(guest.meta, guest.code);
-            for slot in live {
-                let Some(ty) = banks.get(slot as usize).copied().flatten() else { continue };
-                if let Some(&Some((op, bits))) = constants.get(&slot) {
-                    b.env[slot as usize] = Some(b.def(InstData::new(op, &[]).imm(bits)));
-                    continue;
-                }
-                b.func.params.push(slot);
-                b.env[slot as usize] = Some(b.func.add_param(cur, ty));
+            let banks = banks(facts, guest.meta, guest.code, l);
+            let literals = outline.literals(guest.meta, guest.code);
+            for slot in flow.blocks[block].live.iter() {
+                let Some(ty) = banks.get(slot) else { continue };
+                let value = match literals.get(&slot) {
+                    Some(&Literal::Int(v)) => b.def(InstData::new(Op::Iconst, &[]).imm(v)),
+                    Some(&Literal::Float(bits)) => b.def(InstData::new(Op::Fconst, &[]).imm(bits)),
+                    None => {
+                        b.func.params.push(slot);
+                        b.func.add_param(cur, ty)
+                    }
+                };
+                b.env.set(slot, Some(value));
             }
-            b.func.osr = Some(header + 1);
-            header + 1
+            b.func.osr = Some(l.header + 1);
+            l.header + 1
         }
     };
-    for (slot, value) in b.env.iter().enumerate() {
+    for (slot, value) in b.env.iter() {
         if let Some(value) = value.filter(|&v| b.func.ty(v) == Type::Cell) {
-            b.paths.insert(value, vec![slot as u32]);
+            b.paths.insert(value, vec![slot]);
         }
     }
     let block = flow.block_at(first).ok_or(Refusal::Absent)?;
@@ -323,54 +340,18 @@ pub(crate) fn type_of(bank: Bank) -> Type {
     }
 }
 
-/// The numbers that raw slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop that is
-/// compiled alone finds constants in the frame that stood before it in the code.
-fn constants(meta: &FunctionMeta, code: &[Word]) -> HashMap<u32, Option<(Op, i64)>> {
-    let mut all: HashMap<u32, Option<(Op, i64)>> = meta.params.iter().map(|p| (p.slot, None)).collect();
-    for at in flow::words(code, 0, meta.len) {
+/// What the slots hold that the instructions of a loop name.
+fn banks(facts: &dyn Facts, meta: &FunctionMeta, code: &[Word], of: &flow::Extent) -> SlotMap<Option<Type>> {
+    let mut banks = SlotMap::default();
+    for at in flow::words(code, of.header, of.end + 1) {
         let Some(inst) = flow::instruction(code, at) else { break };
-        let o = inst.operands;
-        let literal = || code.get(at as usize + o[1] as usize).map(|w| w.0 as i64);
-        let constant = match inst.op {
-            Code::IntConst => Some((Op::Iconst, o[1])),
-            Code::IntConstWide => literal().map(|v| (Op::Iconst, v)),
-            Code::FloatConst => literal().map(|v| (Op::Fconst, v)),
-            _ => None,
-        };
-        for (slot, role, bank) in flow::registers(&inst) {
-            if role != Role::Use {
-                let known = constant.filter(|_| bank != Bank::Cell);
-                all.entry(slot).and_modify(|old| *old = None).or_insert(known);
-            }
-        }
-        if inst.op == Code::FrameClear {
-            flow::cleared(meta, &inst).for_each(|slot| {
-                all.insert(slot, None);
-            });
-        }
-    }
-    all
-}
-
-/// What each slot of a frame holds; `None` for those that no instruction names.
-fn banks(facts: &dyn Facts, meta: &FunctionMeta, code: &[Word]) -> Vec<Option<Type>> {
-    let mut banks = vec![None; (meta.layout.size() + meta.window + 2) as usize];
-    let mut set = |slot: u32, bank: Bank| {
-        if let Some(b) = banks.get_mut(slot as usize) {
-            *b = Some(type_of(bank));
-        }
-    };
-    for p in &meta.params {
-        set(p.slot, p.ty.bank());
-    }
-    for at in flow::words(code, 0, meta.len) {
-        let Some(inst) = flow::instruction(code, at) else { break };
+        let mut set = |slot: u32, bank: Bank| banks.set(slot, Some(type_of(bank)));
         flow::registers(&inst).for_each(|(slot, _, bank)| set(slot, bank));
         flow::window_reads(facts, meta, &inst, &mut set);
+        if inst.op == Code::CaptureGet {
+            set(meta.layout.first_cell(), Bank::Cell);
+        }
     }
-    let layout = &meta.layout;
-    let cells = (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size());
-    cells.for_each(|slot| set(slot, Bank::Cell));
     banks
 }
 
@@ -465,7 +446,7 @@ impl<'a> Builder<'a> {
 
     /// What a slot holds. Verified code writes before it reads; where a path did not, what it reads is anything.
     fn get(&mut self, slot: i64, ty: Type) -> Value {
-        match self.env.get(slot as usize).copied().flatten() {
+        match self.env.get(slot as u32) {
             Some(v) if self.func.ty(v) == ty => v,
             _ => match ty {
                 Type::Float => self.fconst(0.0),
@@ -488,9 +469,7 @@ impl<'a> Builder<'a> {
     }
 
     fn set(&mut self, slot: i64, value: Value) {
-        if let Some(s) = self.env.get_mut(slot as usize) {
-            *s = Some(value);
-        }
+        self.env.set(slot as u32, Some(value));
     }
 
     /// The frame state before the instruction.
@@ -507,9 +486,7 @@ impl<'a> Builder<'a> {
 
     /// A frame state at an instruction, with the slots that are live there.
     fn state_at(&mut self, frame: &Frame<'a>, word: u32, live: impl Iterator<Item = u32>) -> State {
-        let slots = live
-            .filter_map(|s| Some((frame.base + s, self.env.get(s as usize).copied().flatten()?)))
-            .collect();
+        let slots = live.filter_map(|s| Some((frame.base + s, self.env.get(s)?))).collect();
         self.func.states.push(StateData {
             parent: frame.parent.into(),
             function: frame.guest.meta.index,
@@ -600,15 +577,15 @@ impl<'a> Builder<'a> {
 
     /// Continues at a word further down.
     fn flow_to(&mut self, frame: &Frame<'a>, word: u32, edges: &mut [Vec<Edge>]) {
+        if Self::outside(frame, word) {
+            self.leave_region(frame, word);
+            return;
+        }
         let Some(block) = frame.flow.block_at(word) else {
             // Verified code does not fall off its end.
             self.exit(frame, Reason::Always);
             return;
         };
-        if Self::outside(frame, word) {
-            self.leave_region(frame, word);
-            return;
-        }
         let env = self.env.clone();
         self.edge(&mut edges[block], env);
         self.dead = true;
@@ -616,7 +593,7 @@ impl<'a> Builder<'a> {
 
     /// Leaves for the interpreter at another word.
     fn leave_region(&mut self, frame: &Frame<'a>, word: u32) {
-        let live = frame.flow.block_at(word).map(|b| frame.flow.blocks[b].live.clone()).unwrap_or_default();
+        let live = frame.flow.live_at(word).cloned().unwrap_or_default();
         let state = self.state_at(frame, word, live.iter());
         self.push(InstData::new(Op::Exit, &[]).imm(Reason::Region as i64).state(state));
         self.dead = true;
@@ -626,16 +603,15 @@ impl<'a> Builder<'a> {
     /// that get parameters in any case. Gives these.
     fn enter(&mut self, incoming: Vec<Edge>, span: &flow::Span, written: Option<&Slots>) -> Vec<(u32, Type)> {
         let block = self.func.add_block();
-        let mut env: Env = vec![None; incoming[0].env.len()];
+        let mut env = Env::default();
         let mut params = Vec::new();
         for slot in span.live.iter() {
-            let s = slot as usize;
-            let Some(first) = incoming[0].env.get(s).copied().flatten() else { continue };
+            let Some(first) = incoming[0].env.get(slot) else { continue };
             let ty = self.func.ty(first);
             let mut same = true;
             let mut defined = true;
             for e in &incoming[1..] {
-                match e.env[s] {
+                match e.env.get(slot) {
                     Some(v) if self.func.ty(v) == ty => same &= v == first,
                     _ => defined = false,
                 }
@@ -644,16 +620,16 @@ impl<'a> Builder<'a> {
                 continue;
             }
             if same && written.is_none_or(|w| !w.contains(slot)) {
-                env[s] = Some(first);
+                env.set(slot, Some(first));
             } else {
-                env[s] = Some(self.func.add_param(block, ty));
+                env.set(slot, Some(self.func.add_param(block, ty)));
                 params.push((slot, ty));
             }
         }
         for e in &incoming {
             let target = &mut self.func.insts[e.inst].targets[e.target];
             target.block = block;
-            target.args = params.iter().filter_map(|&(slot, _)| e.env[slot as usize]).collect();
+            target.args = params.iter().filter_map(|&(slot, _)| e.env.get(slot)).collect();
         }
         self.cur = block;
         self.env = env;
@@ -663,8 +639,7 @@ impl<'a> Builder<'a> {
     /// Back to the header of a loop: charges, and jumps behind it.
     fn back(&mut self, frame: &Frame<'a>, header: u32, headers: &Headers) {
         // What the instruction wrote is written: the charge comes after it.
-        let live =
-            frame.flow.block_at(header + 1).map(|b| frame.flow.blocks[b].live.clone()).unwrap_or_default();
+        let live = frame.flow.live_at(header + 1).cloned().unwrap_or_default();
         let state = self.state_at(frame, self.word, live.iter());
         self.push(InstData::new(Op::Poll, &[]).state(state));
         match headers.get(&header) {

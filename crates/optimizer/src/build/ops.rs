@@ -12,12 +12,13 @@ use upshift_runtime::value::Value as Cell;
 use super::cells::Arithmetic;
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
 use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
-use crate::flow::{self, Slots};
+use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{
     Block, Class, Cond, InstData, Made, Note, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target,
     Type, Value, Width,
 };
+use crate::slots::Slots;
 
 impl<'a> Builder<'a> {
     /// A branch: the ways go on in blocks of their own.

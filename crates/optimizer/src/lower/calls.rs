@@ -138,18 +138,15 @@ impl Lowering<'_, '_> {
         while let Some(s) = next {
             let data = &func.states[s];
             for slot in self.cells_of(data.function, data.base) {
-                if let Some(&h) = self.held.get(slot as usize)
-                    && matches!(h, Held::Value(_))
-                    && !data.slots.iter().any(|&(k, _)| k == slot)
-                {
+                let h = self.held.get(slot);
+                if matches!(h, Held::Value(_)) && !data.slots.iter().any(|&(k, _)| k == slot) {
                     let valid = if self.is_cell(h) { Held::Valid } else { Held::Unknown };
-                    self.held[slot as usize] = valid;
+                    self.held.set(slot, valid);
                 }
             }
             for &(slot, value) in &data.slots {
-                if let Some(&h) = self.held.get(slot as usize) {
-                    self.held[slot as usize] = self.both(h, Held::Value(value));
-                }
+                let h = self.held.get(slot);
+                self.held.set(slot, self.both(h, Held::Value(value)));
             }
             next = data.parent.expand();
         }
@@ -310,16 +307,16 @@ impl Lowering<'_, '_> {
         if collects {
             self.reload(state, site.slot, calls);
         } else {
-            let end = func.states[state].end as usize;
-            self.held.iter_mut().skip(end).for_each(|h| *h = Held::Unknown);
+            self.held.map_from(func.states[state].end, |_, _| Held::Unknown);
         }
         // A frame that was pushed gave its result in a register, so the slot holds it on one way only; a cell there is valid.
-        if let Some(h) = self.held.get_mut(site.slot as usize) {
-            *h = match (data.result.expand(), site.result) {
+        if site.slot != u32::MAX {
+            let held = match (data.result.expand(), site.result) {
                 (Some(v), _) if !calls => Held::Value(v),
                 (_, Some(Type::Cell)) => Held::Valid,
                 _ => Held::Unknown,
             };
+            self.held.set(site.slot, held);
         }
     }
 
@@ -388,16 +385,13 @@ impl Lowering<'_, '_> {
         self.end_cold(kept);
         self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
         // The other way knows what was known before; what this one changed holds on neither.
-        let slow = std::mem::replace(&mut self.held, held);
-        self.held.resize(slow.len(), Held::Unknown);
-        for (i, h) in slow.into_iter().enumerate() {
-            self.held[i] = self.both(self.held[i], h);
+        let slow = std::mem::take(&mut self.held);
+        let mut held = held;
+        held.map_from(0, |slot, h| self.both(h, slow.get(slot)));
+        if held.get(site.slot) != Held::Unknown {
+            held.set(site.slot, Held::Valid);
         }
-        if let Some(h) = self.held.get_mut(site.slot as usize)
-            && *h != Held::Unknown
-        {
-            *h = Held::Valid;
-        }
+        self.held = held;
     }
 
     /// Returns; flags in the header take the slow way.

@@ -21,6 +21,7 @@ use crate::ir::{
     Block, Class, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, StateData, Type, Value,
     elements_of,
 };
+use crate::slots::SlotMap;
 
 /// The regions that Cranelift is told of where context and frame are put away and read again.
 const WRITTEN: (u32, &str) = (1, "context and frame, written");
@@ -41,13 +42,12 @@ impl Lowering<'_, '_> {
         let func = self.func;
         if func.osr.is_some() {
             for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
-                self.held[slot as usize] = Held::Value(param);
+                self.held.set(slot, Held::Value(param));
             }
-            for slot in self.cells_of(self.index, 0) {
-                if let Some(h) = self.held.get_mut(slot as usize)
-                    && *h == Held::Unknown
-                {
-                    *h = Held::Valid;
+            for i in 0..self.root_cells.len() {
+                let slot = self.root_cells[i];
+                if self.held.get(slot) == Held::Unknown {
+                    self.held.set(slot, Held::Valid);
                 }
             }
             return;
@@ -85,7 +85,7 @@ impl Lowering<'_, '_> {
     fn clear_frame(&mut self, values: &[(u32, Value)]) {
         let mut hole = None;
         for slot in self.cells_of(self.index, 0) {
-            if self.is_cell(self.held[slot as usize]) {
+            if self.is_cell(self.held.get(slot)) {
                 continue;
             }
             let value = values.iter().find(|v| v.0 == slot && self.func.virtual_words(v.1).is_none());
@@ -99,12 +99,16 @@ impl Lowering<'_, '_> {
                 ),
             };
             self.store_slot(slot, v);
-            self.held[slot as usize] = held;
+            self.held.set(slot, held);
         }
     }
 
-    /// The cell slots of a function's frame at a base.
+    /// The cell slots of a function's frame at a base that are this code's to make valid: all, but none of the frame in which a loop
+    /// was entered, which was complete.
     pub(super) fn cells_of(&self, function: u32, base: u32) -> Vec<u32> {
+        if self.func.osr.is_some() && base == 0 {
+            return Vec::new();
+        }
         let Some(guest) = self.facts.function(function) else { return Vec::new() };
         let l = &guest.meta.layout;
         (l.first_cell()..l.first_raw()).chain(l.first_spilled_cell()..l.size()).map(|s| base + s).collect()
@@ -129,30 +133,25 @@ impl Lowering<'_, '_> {
             let data = &func.states[s];
             let end = if depth == 0 && window { u32::MAX } else { self.end_of(data) };
             for &(slot, value) in data.slots.iter().filter(|s| s.0 < end) {
-                let i = slot as usize;
                 if func.virtual_words(value).is_some() {
                     let v = self.object(value, &mut made);
                     self.store_slot(slot, v);
-                    self.held[i] = Held::Valid;
+                    self.held.set(slot, Held::Valid);
                     continue;
                 }
-                if self.held[i] == Held::Value(value) {
+                if self.held.get(slot) == Held::Value(value) {
                     continue;
                 }
                 let v = self.value(value);
                 self.store_slot(slot, v);
-                self.held[i] = Held::Value(value);
+                self.held.set(slot, Held::Value(value));
             }
             for slot in self.cells_of(data.function, data.base) {
-                let i = slot as usize;
-                if i >= self.held.len() {
-                    self.held.resize(i + 1, Held::Unknown);
-                }
                 // A frame that was here before may have had an int in this place.
-                if !self.is_cell(self.held[i]) {
+                if !self.is_cell(self.held.get(slot)) {
                     let hole = self.iconst(cells::Value::HOLE.bits() as i64);
                     self.store_slot(slot, hole);
-                    self.held[i] = Held::Valid;
+                    self.held.set(slot, Held::Valid);
                 }
             }
             // The header of a frame above the root: return pc and the caller's link.
@@ -176,39 +175,36 @@ impl Lowering<'_, '_> {
         self.store_slot(place, back);
         // The collector marks return addresses, so these are always written.
         let bits = self.link(function);
-        let at = place as usize + 1;
-        if self.held.len() <= at {
-            self.held.resize(at + 1, Held::Unknown);
-        }
-        if self.held[at] != Held::Link(bits) {
+        if self.held.get(place + 1) != Held::Link(bits) {
             let link = self.iconst(bits as i64);
             self.store_slot(place + 1, link);
         }
-        self.held[at - 1] = Held::Unknown;
-        self.held[at] = Held::Link(bits);
+        self.held.set(place, Held::Unknown);
+        self.held.set(place + 1, Held::Link(bits));
     }
 
     /// Forgets what slots hold at the header of a loop where the loop may write something else there.
-    pub(super) fn forget_in_loop(&self, header: Block, held: &mut [Held]) {
+    pub(super) fn forget_in_loop(&self, header: Block, held: &mut SlotMap<Held>) {
         let func = self.func;
         let Some(id) = self.loops.innermost(header).filter(|&id| self.loops.loops[id].header == header)
         else {
-            held.fill(Held::Unknown);
+            held.clear();
             return;
         };
         let blocks = &self.loops.loops[id].blocks;
         let size: usize = blocks.iter().map(|&b| func.blocks[b].insts.len()).sum();
         // Cells of the root frame stay valid.
-        let forget = |held: &mut [Held], slot: usize| {
-            if let Some(h) = held.get_mut(slot)
-                && *h != Held::Unknown
-            {
-                let valid = self.root_cells.binary_search(&(slot as u32)).is_ok();
-                *h = if valid { Held::Valid } else { Held::Unknown };
+        let forgotten = |slot: u32| match self.root_cells.binary_search(&slot) {
+            Ok(_) => Held::Valid,
+            Err(_) => Held::Unknown,
+        };
+        let forget = |held: &mut SlotMap<Held>, slot: u32| {
+            if held.get(slot) != Held::Unknown {
+                held.set(slot, forgotten(slot));
             }
         };
         if size > STABLE {
-            (0..held.len()).for_each(|slot| forget(held, slot));
+            held.map_from(0, |slot, _| forgotten(slot));
             return;
         }
         for &inst in blocks.iter().flat_map(|&b| &func.blocks[b].insts) {
@@ -216,24 +212,22 @@ impl Lowering<'_, '_> {
             let Some(state) = data.state.expand().filter(|_| data.op.writes_frames()) else { continue };
             let site = data.site.expand().map(|s| &func.sites[s]);
             if let Some(site) = site {
-                forget(held, site.slot as usize);
-                for slot in func.states[state].end as usize..held.len() {
-                    forget(held, slot);
-                }
+                forget(held, site.slot);
+                held.map_from(func.states[state].end, |slot, _| forgotten(slot));
             }
             let mut next = Some(state);
             while let Some(s) = next {
                 let data = &func.states[s];
                 for &(slot, value) in &data.slots {
-                    if held.get(slot as usize).is_some_and(|&h| h != Held::Value(value)) {
-                        forget(held, slot as usize);
+                    if held.get(slot) != Held::Value(value) {
+                        forget(held, slot);
                     }
                 }
                 // Where the engine completes frames, it clears cells that are dead.
                 if site.is_none() {
                     for slot in self.cells_of(data.function, data.base) {
                         if !data.slots.iter().any(|&(k, _)| k == slot) {
-                            forget(held, slot as usize);
+                            forget(held, slot);
                         }
                     }
                 }
@@ -245,22 +239,18 @@ impl Lowering<'_, '_> {
             }
             if let Some(site) = site.filter(|s| s.kind == RoutineKind::Call || s.header != 0) {
                 for slot in [site.header, site.header + 1] {
-                    if let Some(h) = held.get_mut(slot as usize) {
-                        *h = Held::Unknown;
-                    }
+                    held.set(slot, Held::Unknown);
                 }
             }
         }
     }
 
     /// Forgets a header that a loop writes, but for a link that stays.
-    pub(super) fn forget_header(&self, held: &mut [Held], place: u32, outer: State) {
+    pub(super) fn forget_header(&self, held: &mut SlotMap<Held>, place: u32, outer: State) {
         let bits = self.link(self.func.states[outer].function);
         for (slot, keep) in [(place, None), (place + 1, Some(Held::Link(bits)))] {
-            if let Some(h) = held.get_mut(slot as usize)
-                && Some(*h) != keep
-            {
-                *h = Held::Unknown;
+            if Some(held.get(slot)) != keep {
+                held.set(slot, Held::Unknown);
             }
         }
     }
@@ -275,10 +265,7 @@ impl Lowering<'_, '_> {
     /// slot of a result is gone, and so are the arguments in the window after a call; else the collector treats these as roots, too.
     pub(super) fn reload(&mut self, state: State, result: u32, calls: bool) {
         let func = self.func;
-        let end = self.end_of(&func.states[state]) as usize;
-        for h in self.held.iter_mut().skip(end) {
-            *h = Held::Unknown;
-        }
+        self.held.map_from(self.end_of(&func.states[state]), |_, _| Held::Unknown);
         let mut next = Some(state);
         let mut read: Vec<Value> = Vec::new();
         while let Some(s) = next {
@@ -535,12 +522,26 @@ impl Lowering<'_, '_> {
         let number = self.exits.len();
         let inner = &func.states[state];
         let windowless = inner.slots.iter().all(|s| s.0 < inner.end);
-        self.exits.push(Exit { reason, frames: frames.into(), constants: constants.into(), windowless });
+        let (frames, constants) = (frames.into(), constants.into());
+        let entered_complete = func.osr.is_some();
+        self.exits.push(Exit { reason, frames, constants, windowless, entered_complete });
         (u64::from(self.number) << 32 | number as u64) as i64
     }
 
-    /// Finds the cells of the root frame. Functions that take it over by tail calls may have other things there.
+    /// Finds the cells of the root frame. Functions that take it over by tail calls may have other things there. Of the frame in which
+    /// a loop was entered: those that states name.
     pub(super) fn find_root_cells(&mut self) {
+        if self.func.osr.is_some() {
+            let func = self.func;
+            let roots = func.states.values().filter(|s| s.base == 0);
+            let named = roots.flat_map(|s| s.slots.iter().filter(|slot| slot.0 < s.end).copied());
+            let params = func.params.iter().copied().zip(func.blocks[func.entry()].params.iter().copied());
+            let cells = named.chain(params).filter(|&(_, v)| func.ty(v) == Type::Cell);
+            self.root_cells = cells.map(|slot| slot.0).collect();
+            self.root_cells.sort_unstable();
+            self.root_cells.dedup();
+            return;
+        }
         let mut cells = self.cells_of(self.index, 0);
         let mut seen = vec![self.index];
         for state in self.func.states.values().filter(|s| s.parent.is_none()) {
@@ -569,13 +570,6 @@ impl Lowering<'_, '_> {
         }
         for site in func.sites.values() {
             self.unmoved.remove(&site.slot);
-        }
-        // Completing the frames at a charge clears the cells that are dead there.
-        for slot in self.cells_of(self.index, 0) {
-            let named = |s: &StateData| s.slots.iter().any(|&(k, _)| k == slot);
-            if self.unmoved.contains_key(&slot) && !func.states.values().filter(|s| s.base == 0).all(named) {
-                self.unmoved.remove(&slot);
-            }
         }
     }
 
@@ -644,6 +638,6 @@ impl Lowering<'_, '_> {
 }
 
 /// Whether a slot is known to hold a value.
-fn holds(held: &[Held], (slot, value): (u32, Value)) -> bool {
-    held.get(slot as usize) == Some(&Held::Value(value))
+fn holds(held: &SlotMap<Held>, (slot, value): (u32, Value)) -> bool {
+    held.get(slot) == Held::Value(value)
 }

@@ -56,6 +56,7 @@ use crate::ir::{
     Block, Cond, Function, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, Type, Value, Width,
     elements_of,
 };
+use crate::slots::SlotMap;
 
 /// Names of functions of this compilation, of stubs, and of guest code in external names.
 const OWN: u32 = 0;
@@ -86,12 +87,16 @@ pub struct Exit {
     pub constants: Box<[(u32, u64)]>,
     /// Whether nothing is in the innermost frame's window, so that a collection may run once the frames are complete.
     pub windowless: bool,
+    /// Whether the root frame was complete when the code was entered, in the middle of a loop: then cells that are dead stay as they
+    /// are. They are valid, and a frame may have many more than the loop names.
+    pub entered_complete: bool,
 }
 
 /// What a slot is known to hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Held {
     /// Nothing is known.
+    #[default]
     Unknown,
     /// Some valid cell.
     Valid,
@@ -138,8 +143,8 @@ struct Lowering<'a, 'f> {
     ctx: clif::Value,
     fp: clif::Value,
     /// What root-relative slots hold.
-    held: Vec<Held>,
-    ends: SecondaryMap<Block, Option<Vec<Held>>>,
+    held: SlotMap<Held>,
+    ends: SecondaryMap<Block, Option<SlotMap<Held>>>,
     exits: Vec<Exit>,
     /// Where in `pending` an exit is.
     exit_blocks: HashMap<(State, Reason), usize>,
@@ -241,14 +246,6 @@ fn body(
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
-    let slots = func
-        .states
-        .values()
-        .flat_map(|s| s.slots.iter().map(|s| s.0 + 1))
-        .chain(func.params.iter().map(|p| p + 1))
-        .max()
-        .unwrap_or(0)
-        .max(facts.function(index).map_or(0, |g| g.meta.layout.size()));
     let header = facts.function(index).map_or(0, |g| g.meta.layout.header());
     let cfg = Cfg::new(func);
     let doms = Dominators::new(&cfg);
@@ -263,7 +260,7 @@ fn body(
         blocks: SecondaryMap::new(),
         ctx: params[0],
         fp: params[1],
-        held: vec![Held::Unknown; slots as usize],
+        held: SlotMap::default(),
         ends: SecondaryMap::new(),
         exits: Vec::new(),
         exit_blocks: HashMap::new(),
@@ -639,17 +636,14 @@ impl Lowering<'_, '_> {
         let clif = self.clif_block(block);
         self.b.switch_to_block(clif);
         if !first {
-            let mut held: Option<Vec<Held>> = None;
+            let mut held: Option<SlotMap<Held>> = None;
             let forward = predecessors.iter().all(|&p| order[p] < order[block]);
             for &p in predecessors {
                 match (&mut held, &self.ends[p]) {
                     (_, None) => {}
                     (None, Some(end)) => held = Some(end.clone()),
                     (Some(held), Some(end)) => {
-                        for (i, h) in held.iter_mut().enumerate() {
-                            let other = end.get(i).copied().unwrap_or(Held::Unknown);
-                            *h = self.both(*h, other);
-                        }
+                        held.map_from(0, |slot, h| self.both(h, end.get(slot)));
                     }
                 }
             }
@@ -657,7 +651,6 @@ impl Lowering<'_, '_> {
             if !forward {
                 self.forget_in_loop(block, &mut held);
             }
-            held.resize(held.len().max(self.held.len()), Held::Unknown);
             self.held = held;
             for &param in &func.blocks[block].params {
                 let v = self.b.append_block_param(clif, clif_type(func.ty(param)));

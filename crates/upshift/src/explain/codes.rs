@@ -82,7 +82,7 @@ codes! {
         BaselineOnly "baseline-only" "the run was asked to stay in the baseline tier" "run it without `--tier baseline`";
         Warm "warm" "it did not run long enough for the optimizing compiler" "nothing to do: a longer run compiles it";
         Pending "pending" "the run ended before the optimizing compiler was done" "nothing to do: a longer run gets the code; `--sync` waits for it";
-        TooLarge "too-large" "it has more instructions than the optimizing compiler takes" "split the function, or move the hot loop to a function of its own";
+        TooLarge "too-large" "it has more instructions than the optimizing compiler takes" "nothing to do for a function whose hot loops are optimized alone; what is hot and too large has to be split";
         IrregularLoop "irregular-loop" "a loop is entered past its header" "enter the loop at one place";
         GivenUp "given-up" "its assumptions failed so often that it is not optimized again" "let each place see values of one type, and call one function";
         Retired "retired" "its optimized code was given up because assumptions failed, and the run ended before there was new code" "let each place see values of one type, and call one function";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use upshift_bytecode::OperandKind;
 use upshift_optimizer::build::{Facts, Start};
-use upshift_optimizer::flow::{self, Flow};
+use upshift_optimizer::flow::{self, Extent};
 use upshift_optimizer::ir::{Inlining, Made};
 use upshift_optimizer::summary::{Item, Kind};
 use upshift_runtime::instance::Instance;
@@ -180,9 +180,13 @@ impl<'a> Collector<'a> {
         let meta = self.instance.function(number).filter(|m| m.host.is_none())?;
         let module = self.instance.module_of(number)?;
         let code = &module.code[meta.start as usize..];
-        let flow = Flow::new(world as &dyn Facts, meta, code);
-        let loops: Vec<LoopData> =
-            flow.loops.iter().map(|l| LoopData { header: l.header, end: l.end, parent: l.parent }).collect();
+        let outline = world.outline(number)?;
+        let data = |l: &Extent| LoopData {
+            header: l.header,
+            end: l.end,
+            parent: l.parent.map(|parent| parent as usize),
+        };
+        let loops: Vec<LoopData> = outline.loops.iter().map(data).collect();
         let mut loop_of = HashMap::new();
         // Outer loops stand before those in them, so the innermost is written last.
         for (i, l) in loops.iter().enumerate() {
@@ -372,6 +376,8 @@ impl<'a> Collector<'a> {
         match level {
             Level::Optimized => asked,
             Level::Interpreter => Some(match obstacle {
+                _ if asked == Some(Code::TooLarge) => Code::TooLarge,
+                Some(Code::TooEarly) if compilations.iter().any(installed) => Code::LoopsAlone,
                 Some(Code::TooEarly) | None if inlined => Code::OnlyInlined,
                 Some(code) => code,
                 None if self.journal.no_memory => Code::NoExecutableMemory,
@@ -437,7 +443,10 @@ impl<'a> Collector<'a> {
         };
         let mut remarks = Vec::new();
         if level < Level::Optimized {
-            let own = compilations.iter().rfind(|c| c.of_loop.is_some_and(around));
+            // That a loop around it is too large says nothing of this one.
+            let large = |c: &Compilation| matches!(c.outcome, Outcome::Refused { code: Code::TooLarge, .. });
+            let asked = |c: &&Compilation| c.of_loop.is_some_and(|l| around(l) && (l == i || !large(c)));
+            let own = compilations.iter().rfind(asked);
             let code = match own.map(|c| c.outcome) {
                 Some(Outcome::Refused { code, .. }) => Some(code),
                 Some(Outcome::Pending) => Some(Code::Pending),

@@ -118,6 +118,7 @@ impl Session {
             feedback: Vec::new(),
             closures: HashMap::new(),
             failed: Arc::default(),
+            outlines: HashMap::new(),
         };
         let mut cost = Optimizer::default();
         for meta in guests(module).filter(|m| name.is_none_or(|name| *m.name == *name)) {

@@ -13,6 +13,8 @@ mod code;
 pub mod events;
 pub mod measure;
 mod optimized;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::time::{Duration, Instant};
 use upshift_baseline::Facts;
 use upshift_bytecode::{Effects, Op, Word};
 use upshift_interpreter::routines;
-use upshift_optimizer::build::{Options, Start};
+use upshift_optimizer::build::{LIMIT, Options, Start};
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
 use upshift_optimizer::lower::Effort;
@@ -252,14 +254,31 @@ impl Driver {
         // SAFETY: the entry is of a loaded function.
         let meta = unsafe { entry.meta() };
         let seen = *entry;
-        let later = |entry: &mut FunctionEntry| entry.threshold = entry.heat.saturating_mul(2).max(2);
+        let optimize = self.config.optimize_heat;
+        // A function that costs more than the allowance by itself may wait for long, but its loops need not.
+        let large = COST * meta.len > ALLOWANCE;
+        let later = |entry: &mut FunctionEntry| {
+            let soon = if large { entry.heat.saturating_add(optimize.max(1)) } else { u32::MAX };
+            entry.threshold = entry.heat.saturating_mul(2).min(soon).max(2);
+        };
         if self.unavailable {
             entry.threshold = u32::MAX;
             return;
         }
+        if self.optimized.functions.get(&index).is_some_and(|a| seen.heat < a.baseline_at) {
+            later(entry);
+            self.consider_loop(instance, &seen, word);
+            return;
+        }
         if !self.worth(meta.len) {
             later(entry);
-            self.note(&seen, cause, What::TooEarly);
+            // Once it is hot, its loops are what is looked at.
+            if !large || seen.heat < optimize {
+                self.note(&seen, cause, What::TooEarly);
+            }
+            if large {
+                self.consider_loop(instance, &seen, word);
+            }
             return;
         }
         let machinery = self.machinery.clone();
@@ -301,20 +320,48 @@ impl Driver {
             }
             Outcome::Full => {
                 self.note(&seen, cause, What::NoRoom);
-                if let Some(entry) = instance.entry_mut(index) {
-                    entry.threshold = entry.heat.saturating_mul(16).max(1 << 12);
-                }
+                self.without_baseline(instance, &seen, word, seen.heat.saturating_mul(16).max(1 << 12));
             }
             Outcome::TooLarge => {
                 self.note(&seen, cause, What::TooLarge);
-                if let Some(entry) = instance.entry_mut(index) {
-                    entry.threshold = u32::MAX;
-                }
+                self.without_baseline(instance, &seen, word, u32::MAX);
             }
         }
         if made && self.config.optimize_heat == 0 {
             let frame = Self::frame_on_top(instance, index);
             self.consider_optimizing(instance, index, cause, word, frame);
+        }
+    }
+
+    /// Baseline code of a function is not tried for before it has so much heat.
+    fn without_baseline(
+        &mut self,
+        instance: &mut Instance,
+        seen: &FunctionEntry,
+        word: Option<u32>,
+        heat: u32,
+    ) {
+        let index = seen.index();
+        let optimize = self.config.optimize_heat;
+        self.optimized.functions.entry(index).or_default().baseline_at = heat;
+        if let Some(entry) = instance.entry_mut(index) {
+            entry.threshold = heat.min(entry.heat.saturating_add(optimize.max(1)));
+        }
+        self.consider_loop(instance, seen, word);
+    }
+
+    /// Looks at the loop that turns in the interpreter, in a function that has no baseline code yet and may get none: what its code
+    /// costs the optimizer does not depend on the function around it.
+    fn consider_loop(&mut self, instance: &mut Instance, seen: &FunctionEntry, word: Option<u32>) {
+        let patient = self.config.eager || self.started.elapsed() >= PATIENCE;
+        if seen.heat < self.config.optimize_heat || !patient {
+            return;
+        }
+        let index = seen.index();
+        let frame = Self::frame_on_top(instance, index);
+        let word = word.or_else(|| self.loop_around(instance, index, frame));
+        if word.is_some() {
+            self.consider_optimizing(instance, index, Cause::Loop, word, frame);
         }
     }
 
@@ -377,6 +424,9 @@ impl Driver {
                 continue;
             }
             self.counters.evicted += 1;
+            if let Some(attempts) = self.optimized.functions.get_mut(&(i as u32)) {
+                attempts.baseline_at = 0;
+            }
             if let Some(entry) = instance.entry_mut(i as u32) {
                 entry.native = uncompiled;
                 entry.heat = 0;
@@ -428,7 +478,7 @@ impl Driver {
     ) {
         self.finish(instance);
         let heat = self.config.optimize_heat;
-        let around = word.or_else(|| Self::loop_around(instance, index, frame));
+        let around = word.or_else(|| self.loop_around(instance, index, frame));
         let cause = if around.is_some() { Cause::Loop } else { cause };
         let attempts = self.optimized.functions.entry(index).or_default();
         let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
@@ -440,7 +490,7 @@ impl Driver {
         // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of
         // the function. What is on its way, or was not entered yet, may be enough.
         let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
-        let outer = inner.and_then(|header| Self::outermost(instance, index, header));
+        let outer = inner.and_then(|header| self.outermost(instance, index, header));
         let whole = self.config.optimize_functions.then_some(Start::Function);
         for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
             let attempts = self.optimized.functions.entry(index).or_default();
@@ -456,22 +506,17 @@ impl Driver {
 
     /// The word behind the header of the innermost loop around the call that the frame on top is at. Its turns are what is known to
     /// go on: who else calls the function is seen at other calls.
-    fn loop_around(instance: &Instance, index: u32, frame: Option<*const u64>) -> Option<u32> {
+    fn loop_around(&mut self, instance: &Instance, index: u32, frame: Option<*const u64>) -> Option<u32> {
         frame?;
-        let module = instance.module_of(index)?;
-        let meta = module.function(index)?;
-        let code = &module.code[meta.start as usize..][..meta.len as usize];
         let distance = (instance.context.pc as usize).wrapping_sub(instance.entry(index)?.code as usize);
         let word = u32::try_from(distance / size_of::<Word>()).ok().filter(|&word| word != 0)?;
-        upshift_optimizer::flow::innermost(code, word).map(|header| header + 1)
+        self.optimized.outline(instance, index)?.innermost(word).map(|l| l.header + 1)
     }
 
-    /// The header of the outermost loop around another loop, which is given by its header.
-    fn outermost(instance: &Instance, index: u32, header: u32) -> Option<u32> {
-        let module = instance.module_of(index)?;
-        let meta = module.function(index)?;
-        let code = &module.code[meta.start as usize..][..meta.len as usize];
-        upshift_optimizer::flow::outermost(code, header).filter(|&outer| outer != header)
+    /// The header of the outermost loop around another loop, which is given by its header, that is not too large to be compiled.
+    fn outermost(&mut self, instance: &Instance, index: u32, header: u32) -> Option<u32> {
+        let outline = self.optimized.outline(instance, index)?;
+        outline.outermost(header, LIMIT).map(|l| l.header).filter(|&outer| outer != header)
     }
 
     /// Looks at a function that has become hot while native frames are on the stack: nothing may be evicted.
@@ -505,6 +550,8 @@ impl Driver {
             },
             _ => HashMap::new(),
         };
+        let outline = self.optimized.outline(instance, index);
+        let outlines = outline.into_iter().map(|outline| (index, outline)).collect();
         let options = Options {
             callee: self.config.inline_callee,
             recursion: self.config.inline_recursion,
@@ -512,7 +559,7 @@ impl Driver {
             ..Options::default()
         };
         let job = Job {
-            world: World { modules, feedback, closures, failed: self.optimized.failed.clone() },
+            world: World { modules, feedback, closures, failed: self.optimized.failed.clone(), outlines },
             index,
             start,
             options,
@@ -578,6 +625,7 @@ impl Driver {
         }
         let machinery = self.machinery.clone();
         let Ok(memory) = machinery.memory() else { return };
+        self.mapped(instance, memory);
         let addresses = |function| instance.entry(function).map(|e| e.code.expose_provenance());
         let (profiler, modules) = (machinery.profiler(), instance.modules());
         let checks =
@@ -713,7 +761,7 @@ impl Driver {
     /// A loop that was compiled alone is left again and again: asks for the outermost loop around it, or the function.
     fn widen(&mut self, instance: &mut Instance, index: u32, header: u32) {
         let frame = Self::frame_on_top(instance, index);
-        match Self::outermost(instance, index, header) {
+        match self.outermost(instance, index, header) {
             Some(outer) if self.config.optimize_loops => {
                 self.ask(instance, index, Start::Loop(outer), Cause::Loop, frame);
             }
@@ -945,6 +993,7 @@ fn each_form(
         feedback: Vec::new(),
         closures: HashMap::new(),
         failed: Arc::default(),
+        outlines: HashMap::new(),
     };
     let options = Options { unseen: false, ..Options::default() };
     for meta in &module.functions[..module.guest_functions as usize] {
@@ -1057,12 +1106,17 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
             if std::mem::take(&mut came_back) && target.is_none() {
                 // An interpreted frame that calls machine code: each call is a change of tiers there and back, so it counts.
                 let index = (*entry).index();
+                ((*ctx).fp, (*ctx).pc, (*ctx).entry) = (fp, pc, entry);
                 if let Some(entry) = (*instance).entry_mut(index) {
                     entry.heat = entry.heat.saturating_add(1);
                     if entry.heat >= entry.threshold {
                         (*driver).consider(&mut *instance, index, Cause::Calls, None);
                         let entry = *(*ctx).functions.add(index as usize);
                         target = (*driver).target(&entry, pc, (*ctx).uncompiled, hunt > 0);
+                        // What the calls charge leaves nothing for the turns of a loop, which may have code.
+                        if target.is_none() {
+                            hunt = HUNT;
+                        }
                     }
                 }
             }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
+use upshift_optimizer::flow::Outline;
 use upshift_optimizer::ir::{Function, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
@@ -46,6 +47,8 @@ pub struct World {
     pub closures: HashMap<Vec<u32>, u32>,
     /// Instructions whose assumption failed: function and word.
     pub failed: Arc<HashSet<(u32, u32)>>,
+    /// What was read of functions.
+    pub outlines: HashMap<u32, Arc<Outline>>,
 }
 
 /// How many closures of a frame are looked at.
@@ -76,7 +79,9 @@ pub unsafe fn closures(
     let mut work: VecDeque<(Vec<u32>, u64)> = cells
         .into_iter()
         // SAFETY: slots of the frame.
-        .map(|slot| (vec![slot], unsafe { *fp.add(slot as usize) }))
+        .map(|slot| (slot, unsafe { *fp.add(slot as usize) }))
+        .filter(|&(_, cell)| Value::from_bits(cell).is_object())
+        .map(|(slot, cell)| (vec![slot], cell))
         .collect();
     while let Some((path, cell)) = work.pop_front() {
         if !Value::from_bits(cell).is_object() {
@@ -107,6 +112,7 @@ impl World {
             feedback: Vec::new(),
             closures: HashMap::new(),
             failed: Arc::default(),
+            outlines: HashMap::new(),
         }
     }
 
@@ -123,12 +129,24 @@ impl World {
     }
 }
 
+/// Reads a function.
+fn outline(module: &LinkedModule, index: u32) -> Option<Arc<Outline>> {
+    let meta = module.function(index).filter(|meta| meta.host.is_none())?;
+    let code = module.code.get(meta.start as usize..)?.get(..meta.len as usize)?;
+    Some(Arc::new(Outline::new(code)))
+}
+
 impl Facts for World {
     fn function(&self, index: u32) -> Option<Guest<'_>> {
         let module = self.module(index)?;
         let meta = module.function(index)?;
         let code = if meta.host.is_some() { &[][..] } else { &module.code[meta.start as usize..] };
         Some(Guest { meta, code })
+    }
+
+    fn outline(&self, index: u32) -> Option<Arc<Outline>> {
+        let known = self.outlines.get(&index).cloned();
+        known.or_else(|| self.module(index).and_then(|module| outline(module, index)))
     }
 
     fn shape(&self, id: u32) -> Option<&Shape> {
@@ -520,7 +538,8 @@ pub unsafe fn complete(ctx: *mut Context, fp: *mut u64, exit: &Exit, leaving: bo
             let cells =
                 (layout.first_cell()..layout.first_raw()).chain(layout.first_spilled_cell()..layout.size());
             let mut live = frame.live.iter().copied().peekable();
-            for slot in cells {
+            let kept = exit.entered_complete && i + 1 == exit.frames.len();
+            for slot in cells.filter(|_| !kept) {
                 let slot = frame.base + slot;
                 while live.next_if(|&l| l < slot).is_some() {}
                 if live.peek() != Some(&slot) {
@@ -567,6 +586,8 @@ pub struct Optimized {
     pub functions: HashMap<u32, Attempts>,
     /// Assumptions that failed.
     pub failed: Arc<HashSet<(u32, u32)>>,
+    /// What was read of functions that were looked at.
+    outlines: HashMap<u32, Arc<Outline>>,
     /// How many jobs are on their way.
     pub pending: u32,
 }
@@ -582,12 +603,24 @@ pub struct Attempts {
     pub current: Option<u32>,
     /// How often its code was retired.
     pub retired: u32,
+    /// Baseline code had no room, or was too large: it is not tried for again before the function has so much heat.
+    pub baseline_at: u32,
 }
 
 impl Optimized {
     /// Code by its number.
     pub fn code(&self, number: u32) -> Option<&OptimizedCode> {
         self.live.get(&number)
+    }
+
+    /// What is read of a function once.
+    pub fn outline(&mut self, instance: &Instance, index: u32) -> Option<Arc<Outline>> {
+        if let Some(known) = self.outlines.get(&index) {
+            return Some(known.clone());
+        }
+        let new = outline(instance.module_of(index)?, index)?;
+        self.outlines.insert(index, new.clone());
+        Some(new)
     }
 
     /// Whether a loop has code that was never entered.

@@ -9,6 +9,8 @@
 //!   although they hold.
 #![allow(dead_code, reason = "not every test file uses everything")]
 
+pub mod frames;
+
 use upshift::bytecode::ValueType::Int;
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{FuncId, Module, SigId, ValueType, text};
