@@ -1396,6 +1396,28 @@ impl HostContext<'_> {
         self.instance().bump_watch(name)
     }
 
+    // ---- Limits ----
+
+    /// Charges work: a unit stands for what a turn of a short loop does. Host functions charge what they do beyond a bounded amount,
+    /// in portions while they do it, so that fuel, timeouts and interrupts hold for them; what they charge follows from their
+    /// arguments alone, so that it is the same in all tiers. Charging one unit at a time would cost more than most work: thousands
+    /// are best.
+    ///
+    /// # Errors
+    /// out-of-fuel, interrupted or timed-out: the function returns it.
+    pub fn charge(&self, units: u64) -> Result<(), Trap> {
+        self.instance().charge_work(units)
+    }
+
+    /// Whether so many bytes of Rust's memory, which a function has for the moment, are within the memory limit beside what the heap
+    /// holds. To be asked as they grow.
+    ///
+    /// # Errors
+    /// memory-limit where they are not.
+    pub fn check_memory(&self, bytes: usize) -> Result<(), Trap> {
+        if self.heap().has_room_beside(bytes) { Ok(()) } else { Err(Trap::of(TrapCode::MemoryLimit)) }
+    }
+
     // ---- The world outside ----
 
     /// Input and output as the embedder granted it.

@@ -9,7 +9,11 @@ use upshift_runtime::host::{HostContext, ListView, MapView, Storage, Val};
 use upshift_runtime::trap::Trap;
 
 use super::format::{self, NAME_FIELD};
+use super::work::{COPIED, Work, steps};
 use super::{compare, kind_name, lists, mismatch};
+
+/// Elements of lists that store them raw in a step of the work.
+const RAW: usize = 8;
 
 /// The value at a key of a map.
 ///
@@ -81,6 +85,7 @@ pub fn index_get<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, key: Val<'h>) ->
         return list.get(i).ok_or_else(|| Trap::of(TrapCode::IndexOutOfRange));
     }
     if let Some(text) = object.as_str() {
+        steps(ctx, text.len() / COPIED)?;
         return character(ctx, &text, key);
     }
     if let Some(map) = object.as_map() {
@@ -245,6 +250,7 @@ pub fn slice<'h>(
     };
     let (from, to) = (bound(from)?, bound(to)?);
     if let Some(text) = object.as_str() {
+        steps(ctx, text.len() / COPIED)?;
         return ctx.string(slice_text(&text, from, to));
     }
     if let Some(list) = object.as_list() {
@@ -264,9 +270,14 @@ pub fn slice<'h>(
 pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>, Trap> {
     if let Some(list) = object.as_list() {
         // The list itself, so that stores during the loop are seen; lists of another representation are copied.
-        return if list.holds_any() { Ok(object) } else { ctx.new_list_cells(list.iter()) };
+        if list.holds_any() {
+            return Ok(object);
+        }
+        steps(ctx, list.len())?;
+        return ctx.new_list_cells(list.iter());
     }
     if let Some(map) = object.as_map() {
+        steps(ctx, map.len())?;
         let keys = ctx.map_keys(map)?;
         return match keys.as_list() {
             Some(list) if !list.holds_any() => ctx.new_list_cells(list.iter()),
@@ -276,6 +287,7 @@ pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>,
     let made = ctx.new_list(Storage::Cell, 0)?;
     let Some(list) = made.as_list() else { return Ok(made) };
     if let Some(text) = object.as_str() {
+        steps(ctx, text.len())?;
         let mut buffer = [0; 4];
         for c in text.chars() {
             ctx.list_push(list, ctx.string(c.encode_utf8(&mut buffer))?)?;
@@ -298,10 +310,14 @@ pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>,
 pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) -> Result<bool, Trap> {
     if let Some(list) = object.as_list() {
         if let Some(ints) = list.ints() {
-            return Ok(item.as_int().is_some_and(|i| ints.iter().any(|x| x.get() == i)));
+            let Some(i) = item.as_int() else { return Ok(false) };
+            let found = ints.iter().position(|x| x.get() == i);
+            steps(ctx, found.unwrap_or(ints.len()) / RAW)?;
+            return Ok(found.is_some());
         }
+        let mut work = Work::default();
         for element in list.iter() {
-            if compare::same(ctx, element, item)? {
+            if compare::same(ctx, &mut work, element, item)? {
                 return Ok(true);
             }
         }
@@ -318,7 +334,9 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
         let Some(part) = item.as_str() else {
             return Err(mismatch(format!("a string contains strings only, not {}", kind_name(item))));
         };
-        return Ok(memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some());
+        let found = memchr::memmem::find(text.as_bytes(), part.as_bytes());
+        steps(ctx, found.unwrap_or(text.len()) / COPIED)?;
+        return Ok(found.is_some());
     }
     if object.is_nil() {
         return Ok(false);

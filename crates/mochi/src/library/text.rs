@@ -8,6 +8,7 @@ use upshift_runtime::string::find;
 use upshift_runtime::trap::Trap;
 
 use super::number::overflow;
+use super::work::{COPIED, WRITTEN, Work, steps};
 use super::{access, format, kind_name, lists, mismatch};
 
 /// A text argument.
@@ -54,6 +55,7 @@ fn changed<'h>(
     ascii: impl FnOnce(&mut [u8]),
     any: impl FnOnce(&str) -> String,
 ) -> Result<Val<'h>, Trap> {
+    steps(ctx, text.len() / WRITTEN)?;
     let mut short = [0; 64];
     if let Some(bytes) = short.get_mut(..text.len())
         && text.is_ascii()
@@ -90,6 +92,7 @@ pub fn substring<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
     let ctx: &'h HostContext<'_> = ctx;
     let text = text_arg(ctx, args, 0, "substring")?;
     let (from, to) = (int_arg(ctx, args, 1, "substring")?, int_arg(ctx, args, 2, "substring")?);
+    steps(ctx, text.len() / COPIED)?;
     Ok(ctx.string(access::slice_text(&text, Some(from), Some(to)))?.into())
 }
 
@@ -118,6 +121,7 @@ pub fn split<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
     let ctx: &'h HostContext<'_> = ctx;
     let (text, separator) = (text_arg(ctx, args, 0, "split")?, text_arg(ctx, args, 1, "split")?);
     let mut pieces = Vec::new();
+    steps(ctx, text.len() / WRITTEN)?;
     if separator.is_empty() {
         let mut buffer = [0; 4];
         for c in text.chars() {
@@ -153,7 +157,9 @@ pub fn join<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 /// type-mismatch where the first is no list.
 pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>) -> Result<Val<'h>, Trap> {
     let separator = text_of(ctx, separator)?;
-    let mut out = Vec::new();
+    let mut bytes = Vec::new();
+    let mut work = Work::default();
+    let out = &mut format::Out::new(&mut bytes);
     match list.as_list() {
         Some(items) => {
             for (i, item) in items.iter().enumerate() {
@@ -161,15 +167,19 @@ pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>
                     out.extend_from_slice(separator.as_bytes());
                 }
                 match item.as_str() {
-                    Some(text) => out.extend_from_slice(text.as_bytes()),
-                    None => format::write(ctx, &mut out, item, format::Notation::Text)?,
+                    Some(text) => {
+                        out.extend_from_slice(text.as_bytes());
+                        out.charge(ctx)?;
+                    }
+                    None => format::write(ctx, out, item, format::Notation::Text)?,
                 }
+                work.steps(ctx, 1)?;
             }
         }
         None if list.is_nil() => {}
         None => return Err(mismatch(format!("join works on lists, not on {}", kind_name(list)))),
     }
-    ctx.string(&format::into_string(out))
+    ctx.string(&format::into_string(bytes))
 }
 
 /// `indexOf(s, t)`
@@ -178,8 +188,9 @@ pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
     let val = args.val(ctx, 0)?;
     if let Some(list) = val.as_list() {
         let wanted = args.val(ctx, 1)?;
+        let mut work = Work::default();
         for (i, item) in list.iter().enumerate() {
-            if super::compare::same(ctx, item, wanted)? {
+            if super::compare::same(ctx, &mut work, item, wanted)? {
                 return Ok(Ret::Int(i as i64));
             }
         }
@@ -189,6 +200,7 @@ pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
         return Ok(Ret::Int(-1));
     }
     let (text, part) = (text_arg(ctx, args, 0, "indexOf")?, text_arg(ctx, args, 1, "indexOf")?);
+    steps(ctx, text.len() / COPIED)?;
     Ok(Ret::Int(match find(text.as_bytes(), part.as_bytes()) {
         Some(at) => text[..at].chars().count() as i64,
         None => -1,
@@ -243,6 +255,8 @@ fn repeated<'h>(ctx: &'h HostContext<'_>, text: Val<'h>, times: i64) -> Result<V
     if text.as_str().is_none_or(|t| t.is_empty()) {
         return Ok(result);
     }
+    let bytes = text.as_str().map_or(0, |t| t.len()).saturating_mul(usize::try_from(times).unwrap_or(0));
+    steps(ctx, bytes / COPIED)?;
     let (mut block, mut left) = (text, times);
     while left > 0 {
         if left & 1 == 1 {
