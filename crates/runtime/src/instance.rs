@@ -55,7 +55,7 @@ pub struct InstanceConfig {
     pub stack: usize,
     /// The native stack in bytes (likewise).
     pub native_stack: usize,
-    /// How many units of work may be done: one for each call and each turn of a loop. `None`: no limit.
+    /// How many units of work may be done: one for each call and each turn of a loop, and what host functions charge. `None`: no limit.
     pub fuel: Option<u64>,
 }
 
