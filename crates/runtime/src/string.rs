@@ -145,7 +145,7 @@ pub fn count_scalars(bytes: &[u8]) -> usize {
 #[inline(always)]
 pub unsafe fn len(s: Value) -> usize {
     if s.is_short_string() {
-        return count_scalars(s.short_bytes());
+        return short_scalars(s.short_word(), s.short_len());
     }
     // SAFETY: by the contract.
     unsafe { (*s.as_ptr::<Header>()).meta as usize }
@@ -604,6 +604,103 @@ pub unsafe fn index_of(s: Value, part: Value) -> i64 {
             Some(at) => count_scalars(&text[..at]) as i64,
             None => -1,
         }
+    }
+}
+
+/// A part of a text, by byte offsets; of ASCII text nothing is counted.
+///
+/// # Errors
+/// Where there is no memory.
+#[inline]
+pub(crate) fn part_of(heap: &mut Heap, text: &str, ascii: bool) -> Result<Value, OutOfMemory> {
+    if ascii { from_counted(heap, text.as_bytes(), text.len()) } else { from_str(heap, text) }
+}
+
+/// Strings one after the other with another one between each two; `None` where one is no string.
+///
+/// # Safety
+/// The items are valid, and so is the separator, which is a string; their objects are of the heap.
+pub unsafe fn join(heap: &mut Heap, items: &[Value], separator: Value) -> Result<Option<Value>, OutOfMemory> {
+    /// Longer texts are copied by the library's routine.
+    const WORDS_MAX: usize = 64;
+    // SAFETY: by the contract; what is copied by words stays within the new object.
+    unsafe {
+        let between = items.len().saturating_sub(1);
+        let mut size = byte_len(separator) * between;
+        let mut scalars = len(separator) * between;
+        for &item in items {
+            if !item.is_string() {
+                return Ok(None);
+            }
+            size += byte_len(item);
+            scalars += len(item);
+        }
+        if size <= SHORT_MAX {
+            let mut short = [0; SHORT_MAX];
+            let mut at = 0;
+            for (i, item) in items.iter().enumerate() {
+                for part in [&separator, item].into_iter().skip(usize::from(i == 0)) {
+                    let bytes = bytes(part);
+                    short[at..at + bytes.len()].copy_from_slice(bytes);
+                    at += bytes.len();
+                }
+            }
+            return Ok(Value::short_string(&short[..at]));
+        }
+        let object = new_inline(heap, size, scalars, 0)?;
+        let (mut to, end) = (payload(object), payload(object).add(size));
+        let mut put = |part: Value| {
+            let room = end.offset_from_unsigned(to);
+            let len = if part.is_short_string() {
+                let len = part.short_len();
+                if room >= size_of::<u64>() {
+                    to.cast::<u64>().write_unaligned(part.short_word());
+                } else {
+                    copy_bytes(part.short_bytes(), to);
+                }
+                len
+            } else {
+                let bytes = object_bytes(part.as_ptr());
+                if bytes.len() <= WORDS_MAX && bytes.len() + size_of::<u64>() <= room {
+                    copy_words(bytes.as_ptr(), to, bytes.len());
+                } else {
+                    copy_bytes(bytes, to);
+                }
+                bytes.len()
+            };
+            to = to.add(len);
+        };
+        for (i, &item) in items.iter().enumerate() {
+            if i > 0 {
+                put(separator);
+            }
+            put(item);
+        }
+        Ok(Some(Value::object(object)))
+    }
+}
+
+/// The text with its ASCII letters in the other case: `upper` or lower ones. `None` for text that is not ASCII.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+pub unsafe fn ascii_case(heap: &mut Heap, s: Value, upper: bool) -> Result<Option<Value>, OutOfMemory> {
+    // SAFETY: by the contract; the new object has room for as many bytes.
+    unsafe {
+        if len(s) != byte_len(s) {
+            return Ok(None);
+        }
+        let change = |to: &mut [u8]| if upper { to.make_ascii_uppercase() } else { to.make_ascii_lowercase() };
+        if s.is_short_string() {
+            let mut bytes = s.short_word().to_le_bytes();
+            change(&mut bytes);
+            return Ok(Some(Value::short_of_word(s.short_len(), u64::from_le_bytes(bytes))));
+        }
+        let bytes = object_bytes(s.as_ptr());
+        let object = new_inline(heap, bytes.len(), bytes.len(), 0)?;
+        copy_bytes(bytes, payload(object));
+        change(std::slice::from_raw_parts_mut(payload(object), bytes.len()));
+        Ok(Some(Value::object(object)))
     }
 }
 

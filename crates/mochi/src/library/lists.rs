@@ -67,6 +67,19 @@ pub fn result_list<'h>(
     Ok(made)
 }
 
+/// A new list of cells as the call's result.
+///
+/// # Errors
+/// As [`result_list`].
+pub fn as_result<'h>(ctx: &'h HostContext<'_>, made: Val<'h>) -> Result<Val<'h>, Trap> {
+    match made.as_list() {
+        Some(list) if !matches!(ctx.result_storage(), None | Some(Storage::Cell)) => {
+            result_list(ctx, None, &list.iter().collect::<Vec<_>>())
+        }
+        _ => Ok(made),
+    }
+}
+
 fn fill(ctx: &HostContext<'_>, made: Val<'_>, items: &[Val<'_>]) -> Result<(), Trap> {
     let Some(list) = made.as_list() else { return Ok(()) };
     for &item in items {

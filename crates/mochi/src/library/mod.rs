@@ -262,8 +262,7 @@ fn neg<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap
 fn size<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, what: &str) -> Result<i64, Trap> {
     let val = args.val(ctx, 0)?;
     let size = if let Some(text) = val.as_str() {
-        work::steps(ctx, text.len() / work::COPIED)?;
-        if text.is_ascii() { text.len() } else { text.chars().count() }
+        text.char_count()
     } else if let Some(list) = val.as_list() {
         list.len()
     } else if let Some(map) = val.as_map() {
