@@ -215,9 +215,28 @@ fn big_numbers() {
     }
 }
 
+/// Instructions are not charged, but many long ones keep nobody waiting for the end of a portion of the budget, thousands of them.
+#[test]
+fn long_comparisons_of_texts_are_interrupted_soon() {
+    for question in ["xs[i % 2] == ys[i % 2]", "xs[i % 2] < ys[i % 2]", "indexOf(xs[i % 2], \"no\") >= 0"] {
+        let source = format!(
+            "fun texts(): list<string> {{ return [repeat(\"a\", 1000000) + \"b\", repeat(\"a\", 1000000) + \"c\"] }}\n\
+             fun go(xs: list<string>, ys: list<string>) {{\n  for i in 0..5000 {{\n    let t = now()\n    if {question} {{ print(\"yes\") }} else {{ print(\"no\") }}\n  }}\n}}\n\
+             go(texts(), texts())"
+        );
+        for (name, config) in configs() {
+            let ended = run(&source, config, PLENTY, None, true);
+            assert_eq!(ended.error.map(|e| e.0), Some(TrapCode::Interrupted), "{name}: {question}");
+            let turns = ended.output.lines().count();
+            assert!(turns < 50, "{name}: {question}: {turns} turns");
+        }
+    }
+}
+
 #[test]
 fn short_calls_are_free() {
-    let source = "print([1, 2, 3], {\"a\": [1.5]}, \"text\")\nprint(str([1]) + to_json([2]), [1, 2] == [1, 2])\n";
+    let source =
+        "print([1, 2, 3], {\"a\": [1.5]}, \"text\")\nprint(str([1]) + to_json([2]), [1, 2] == [1, 2])\n";
     for (name, config) in configs() {
         // One unit is for the call of the program itself.
         let ended = run(source, config, 10, None, false);
@@ -253,7 +272,8 @@ fn long_lines_are_whole() {
     assert_eq!(ended.error, None);
     assert!(ended.output == wanted, "{} bytes, not {}", ended.output.len(), wanted.len());
     // White space that may be the end is held back over several pieces.
-    let source = "let s = repeat(\"\\n\", 100000)\nlet x = repeat(\"x\", 100000)\nprint(x, [1], s, s, x, s, s)\n";
+    let source =
+        "let s = repeat(\"\\n\", 100000)\nlet x = repeat(\"x\", 100000)\nprint(x, [1], s, s, x, s, s)\n";
     let breaks = "\n".repeat(100_000);
     let ended = run(source, configs().remove(0).1, PLENTY, None, false);
     let wanted = format!("{long} [1] {breaks} {breaks} {long}\n");

@@ -184,9 +184,8 @@ impl<'h> Val<'h> {
             return None;
         }
         // SAFETY: it is a live string object; its bytes do not move or change while the context is not borrowed mutably.
-        let (text, scalars) = unsafe {
-            (crate::string::object_text(self.value.as_ptr()), crate::string::len(self.value))
-        };
+        let (text, scalars) =
+            unsafe { (crate::string::object_text(self.value.as_ptr()), crate::string::len(self.value)) };
         Some(Text(TextInner::Long(text, scalars)))
     }
 
@@ -1072,9 +1071,8 @@ impl HostContext<'_> {
             return Ok(list.is_empty().then_some(self.wrap(Value::EMPTY_STRING)));
         }
         // SAFETY: a live list of cells of this heap, which nobody changes meanwhile.
-        let joined = unsafe {
-            crate::string::join(self.heap(), crate::list::slice_of(list.list()), separator.value)
-        }?;
+        let joined =
+            unsafe { crate::string::join(self.heap(), crate::list::slice_of(list.list()), separator.value) }?;
         Ok(joined.map(|joined| self.wrap(joined)))
     }
 

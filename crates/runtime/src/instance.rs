@@ -35,6 +35,12 @@ pub const REFILL: i64 = 10_000;
 /// The most units that host functions charge without a look at interrupts and the deadline.
 const LOOK: i64 = 1_000;
 
+/// Bytes that are compared or searched through in the time of a unit, about.
+const BYTES_A_UNIT: usize = 1 << 10;
+
+/// Texts from here on are long enough to be told of.
+const LONG: usize = 4 << 10;
+
 /// How much of the native stack must be left for a call into the guest.
 const NATIVE_RESERVE: usize = 96 << 10;
 
@@ -765,6 +771,25 @@ impl Instance {
     /// Takes off the budget what host functions took of it.
     fn settle(&mut self) {
         self.context.budget -= self.owed.take();
+    }
+
+    /// A routine went through so many bytes. Nothing is charged: an instruction is one pass over what there is, and which of them run is up
+    /// to the optimizer. But after many long ones the next charge looks at interrupts and the deadline. The budget is in the context.
+    #[inline(always)]
+    pub fn passed(&mut self, bytes: usize) {
+        if bytes >= LONG {
+            self.passed_long(bytes);
+        }
+    }
+
+    #[cold]
+    fn passed_long(&mut self, bytes: usize) {
+        let unseen = self.unseen.get().saturating_add_unsigned((bytes / BYTES_A_UNIT) as u64);
+        self.unseen.set(unseen);
+        if unseen >= REFILL {
+            self.unseen.set(0);
+            self.end_portion();
+        }
     }
 
     /// Charges up to so many turns of a loop at once, of so many units each, without a look at interrupts or deadlines: where the

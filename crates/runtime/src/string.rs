@@ -578,7 +578,34 @@ unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
         let hashes = ((*a).hash, (*b).hash);
         (*a).len == (*b).len
             && (hashes.0 == hashes.1 || hashes.0 == 0 || hashes.1 == 0)
-            && object_bytes(a) == object_bytes(b)
+            && equal_bytes(object_bytes(a), object_bytes(b))
+    }
+}
+
+/// Whether the bytes of two string objects, equally many, are the same: few of them word by word.
+///
+/// # Safety
+/// Both are all bytes of a string object.
+#[inline(always)]
+unsafe fn equal_bytes(a: &[u8], b: &[u8]) -> bool {
+    /// The library's routine is called for more.
+    const WORDS_MAX: usize = 32;
+    let len = a.len();
+    if len > WORDS_MAX {
+        return a == b;
+    }
+    // SAFETY: objects and buffers have sizes that are multiples of 8, and bytes begin at places in them that are: so whole words are
+    // there.
+    unsafe {
+        let word = |bytes: &[u8], at: usize| bytes.as_ptr().add(at).cast::<u64>().read_unaligned();
+        let mut at = 0;
+        while at + 8 <= len {
+            if word(a, at) != word(b, at) {
+                return false;
+            }
+            at += 8;
+        }
+        at == len || (word(a, at) ^ word(b, at)) << (64 - 8 * (len - at)) == 0
     }
 }
 
@@ -587,6 +614,9 @@ unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
 /// # Safety
 /// Both are strings with live objects.
 pub unsafe fn contains(s: Value, part: Value) -> bool {
+    if s.is_short_string() {
+        return find_short(s, part).is_some();
+    }
     // SAFETY: by the contract.
     unsafe { find(bytes(&s), bytes(&part)).is_some() }
 }
@@ -596,6 +626,10 @@ pub unsafe fn contains(s: Value, part: Value) -> bool {
 /// # Safety
 /// Both are strings with live objects.
 pub unsafe fn index_of(s: Value, part: Value) -> i64 {
+    if s.is_short_string() {
+        let before = |at: usize| short_scalars(s.short_word() & !(u64::MAX << (8 * at)), at);
+        return find_short(s, part).map_or(-1, |at| before(at) as i64);
+    }
     // SAFETY: by the contract.
     unsafe {
         let text = bytes(&s);
@@ -690,7 +724,8 @@ pub unsafe fn ascii_case(heap: &mut Heap, s: Value, upper: bool) -> Result<Optio
         if len(s) != byte_len(s) {
             return Ok(None);
         }
-        let change = |to: &mut [u8]| if upper { to.make_ascii_uppercase() } else { to.make_ascii_lowercase() };
+        let change =
+            |to: &mut [u8]| if upper { to.make_ascii_uppercase() } else { to.make_ascii_lowercase() };
         if s.is_short_string() {
             let mut bytes = s.short_word().to_le_bytes();
             change(&mut bytes);
@@ -702,6 +737,17 @@ pub unsafe fn ascii_case(heap: &mut Heap, s: Value, upper: bool) -> Result<Optio
         change(std::slice::from_raw_parts_mut(payload(object), bytes.len()));
         Ok(Some(Value::object(object)))
     }
+}
+
+/// The byte offset at which a string occurs first in a short one.
+#[inline]
+fn find_short(s: Value, part: Value) -> Option<usize> {
+    // What has an object is longer.
+    if !part.is_short_string() || part.short_len() > s.short_len() {
+        return None;
+    }
+    let mask = !(u64::MAX << (8 * part.short_len()));
+    (0..=s.short_len() - part.short_len()).find(|at| s.short_word() >> (8 * at) & mask == part.short_word())
 }
 
 /// Where bytes occur first in others.
@@ -871,6 +917,38 @@ impl Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_short_strings_are_found() {
+        let short = |text: &str| Value::short_string(text.as_bytes()).expect("it is short");
+        let texts = [
+            "",
+            "a",
+            "b",
+            "ab",
+            "ba",
+            "aab",
+            "abab",
+            "aaaaa",
+            "ab\u{e9}",
+            "\u{e9}",
+            "\u{e9}a",
+            "\u{10348}",
+            "\0a",
+            "\0",
+        ];
+        for text in texts {
+            for part in texts {
+                let (s, p) = (short(text), short(part));
+                let at = text.find(part).map_or(-1, |at| text[..at].chars().count() as i64);
+                // SAFETY: neither has an object.
+                let found = unsafe { (index_of(s, p), contains(s, p)) };
+                assert_eq!(found, (at, at >= 0), "{part:?} in {text:?}");
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { len(short(text)) }, text.chars().count(), "{text:?}");
+        }
+    }
 
     #[test]
     fn decimals_are_those_of_the_standard_library() {

@@ -256,7 +256,8 @@ fn charging() -> upshift::bytecode::Module {
 
 fn charging_hosts() -> HostRegistry {
     let mut hosts = HostRegistry::default();
-    hosts.function("charge", |ctx: &mut HostContext<'_>, units: i64| ctx.charge(units as u64).map(|()| units));
+    hosts
+        .function("charge", |ctx: &mut HostContext<'_>, units: i64| ctx.charge(units as u64).map(|()| units));
     hosts
 }
 
@@ -266,12 +267,18 @@ fn host_functions_charge_their_work() {
     for (n, units) in [(1, 0), (1, 1), (3, 7), (50, 999), (40_000, 1), (3, 1_000_000)] {
         // The turns, and what is charged in each.
         let need = n as u64 * (1 + units as u64);
-        for (fuel, fits) in [(need, true), (need - 1, false), (need + 1, true), (need + 20_000, true), (need / 2, false)] {
+        for (fuel, fits) in
+            [(need, true), (need - 1, false), (need + 1, true), (need + 20_000, true), (need / 2, false)]
+        {
             let mut i = instance_with(&module, charging_hosts(), Limits::default().fuel(fuel), false);
             let f = i.function::<(i64, i64), i64>("work").expect("the function");
             let result = i.call(&f, (n, units));
             assert_eq!(result.is_ok(), fits, "{n} turns of {units} with {fuel}: {result:?}");
-            assert_eq!(i.fuel(), Some(if fits { fuel - need } else { 0 }), "{n} turns of {units} with {fuel}");
+            assert_eq!(
+                i.fuel(),
+                Some(if fits { fuel - need } else { 0 }),
+                "{n} turns of {units} with {fuel}"
+            );
             if let Err(error) = result {
                 assert_eq!(error.code(), TrapCode::OutOfFuel);
             }

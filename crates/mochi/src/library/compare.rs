@@ -55,7 +55,9 @@ pub fn equal_counted<'h>(
             return Ok(false);
         }
         if count % PORTION == 0 {
-            ctx.check_memory(pairs.capacity() * size_of_val(&(a, b)) + seen.capacity() * 2 * size_of::<usize>())?;
+            ctx.check_memory(
+                pairs.capacity() * size_of_val(&(a, b)) + seen.capacity() * 2 * size_of::<usize>(),
+            )?;
         }
     }
     Ok(true)
@@ -309,12 +311,7 @@ fn scalar_key_order(a: Val<'_>, b: Val<'_>) -> Ordering {
 ///
 /// # Errors
 /// memory-limit; what [`Work::steps`] raises.
-pub fn same<'h>(
-    ctx: &'h HostContext<'_>,
-    work: &mut Work,
-    a: Val<'h>,
-    b: Val<'h>,
-) -> Result<bool, Trap> {
+pub fn same<'h>(ctx: &'h HostContext<'_>, work: &mut Work, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
     if a.kind() != b.kind() {
         work.steps(ctx, 1)?;
         return Ok(false);

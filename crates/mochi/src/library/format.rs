@@ -14,6 +14,7 @@ use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{HostContext, ListView, MapView, RecordView, Val};
 use upshift_runtime::io::{FLUSH_AT, Outlet};
+use upshift_runtime::string::Decimal;
 use upshift_runtime::trap::Trap;
 
 use super::float;
@@ -558,22 +559,9 @@ fn raw_list(
 }
 
 /// Writes an int.
+#[inline]
 pub fn write_int(out: &mut Vec<u8>, x: i64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = x.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if x < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(Decimal::new(x).bytes());
 }
 
 fn write_float(out: &mut Vec<u8>, x: f64, notation: Notation) -> Result<(), Trap> {
