@@ -904,13 +904,13 @@ impl Instance {
     pub unsafe fn collect(&mut self, frame: Frame, pc: *const Word, extra: (*mut Value, usize)) {
         // SAFETY: passed on.
         unsafe { self.sampling_enters(frame, pc) };
+        // What was allocated was written too, and that in few instructions where objects are large.
+        self.passed(self.heap.young_bytes());
         let mut roots = InstanceRoots { instance: self, frame, extra };
         // SAFETY: the roots touch everything but the heap, the heap nothing but itself.
         let heap = unsafe { (*roots.instance).heap.shared() };
         heap.collect(&mut roots);
         self.constants_scanned = true;
-        // What was allocated was written too, and that in few instructions where objects are large: a look is due.
-        self.end_portion();
         // SAFETY: a live frame.
         unsafe {
             if !(*frame.entry).meta.is_null() {
