@@ -766,17 +766,21 @@ pub unsafe fn run(
                             Op::StringFromInt => routine!(string_from_int, 1),
                             Op::StringCompare => routine!(string_compare, 1),
                             Op::StringEq => {
-                                int!(w.a()) = r::string_equal(cell!(w.b()), cell!(w.c())) as i64;
+                                int!(w.a()) = r::string_equal(ctx, cell!(w.b()), cell!(w.c())) as i64;
                                 next!(1)
                             }
                             Op::StringNe => {
-                                int!(w.a()) = !r::string_equal(cell!(w.b()), cell!(w.c())) as i64;
+                                int!(w.a()) = !r::string_equal(ctx, cell!(w.b()), cell!(w.c())) as i64;
                                 next!(1)
                             }
                             Op::StringContains => routine!(string_contains, 1),
                             Op::StringIndexOf => routine!(string_index_of, 1),
-                            Op::StringEqBranch => branch_if!(r::string_equal(cell!(w.a()), cell!(w.b()))),
-                            Op::StringNeBranch => branch_if!(!r::string_equal(cell!(w.a()), cell!(w.b()))),
+                            Op::StringEqBranch => {
+                                branch_if!(r::string_equal(ctx, cell!(w.a()), cell!(w.b())))
+                            }
+                            Op::StringNeBranch => {
+                                branch_if!(!r::string_equal(ctx, cell!(w.a()), cell!(w.b())))
+                            }
 
                             Op::ListLen => {
                                 int!(w.a()) = (*object!(w.b(), List)).len as i64;

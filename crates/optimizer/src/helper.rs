@@ -38,7 +38,7 @@ pub struct HelperInfo {
     pub reads: Reads,
     /// Whether it writes memory that others read.
     pub writes: bool,
-    /// Whether it charges the budget, which is then in the context.
+    /// Whether it charges the budget, or ends its portion; the budget is in the context then.
     pub charges: bool,
 }
 
@@ -179,12 +179,12 @@ helpers! {
     WriteBarrierSlot write_barrier_slot [context, ptr, ptr] -> none nothing false false;
     /// Writes the address of a new object to a place: first word, size, place.
     Make make_object [context, int, int, ptr] -> none nothing false false;
-    /// Whether two strings have the same bytes.
-    StringEqual string_equal [cell, cell] -> int nothing false false;
+    /// Whether two strings with objects have the same bytes.
+    StringEqual string_equal [context, cell, cell] -> int nothing false true;
     /// The order of two strings, as the op says.
-    StringCompare string_compare [cell, cell] -> int nothing false false;
+    StringCompare string_compare [context, cell, cell] -> int nothing false true;
     /// Where a string occurs first in another, or -1.
-    StringIndexOf string_index_of [cell, cell] -> int nothing false false;
+    StringIndexOf string_index_of [context, cell, cell] -> int nothing false true;
     /// The number of bytes.
     StringByteLen string_byte_len [cell] -> int nothing false false;
     /// A scalar by its position, which is in the string.

@@ -21,7 +21,7 @@ use std::cell::{Cell, RefMut};
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use upshift_bytecode::{
@@ -30,7 +30,7 @@ use upshift_bytecode::{
 
 use crate::instance::Instance;
 use crate::io::Io;
-use crate::linked::{FunctionMeta, LinkError, ShapeId};
+use crate::linked::{FunctionMeta, LinkError, STRING_CODE, ShapeId, type_code};
 use crate::object::{self, ObjectKind};
 use crate::trap::Trap;
 use crate::value::Value;
@@ -65,7 +65,26 @@ pub struct Text<'h>(TextInner<'h>);
 #[derive(Clone, Copy)]
 enum TextInner<'h> {
     Short(Value),
-    Long(&'h str),
+    /// The text, and the number of its characters.
+    Long(&'h str, usize),
+}
+
+impl<'h> Text<'h> {
+    /// The number of characters, which strings know.
+    #[inline]
+    pub fn char_count(self) -> usize {
+        match self.0 {
+            // SAFETY: a short string has no object.
+            TextInner::Short(value) => unsafe { crate::string::len(value) },
+            TextInner::Long(_, count) => count,
+        }
+    }
+
+    /// Whether the text is ASCII, so that positions of characters are those of bytes; without a look at it.
+    #[inline]
+    pub fn is_ascii(self) -> bool {
+        self.char_count() == self.len()
+    }
 }
 
 impl Deref for Text<'_> {
@@ -75,7 +94,7 @@ impl Deref for Text<'_> {
         match &self.0 {
             // SAFETY: short strings are made of whole UTF-8 sequences only.
             TextInner::Short(value) => unsafe { std::str::from_utf8_unchecked(value.short_bytes()) },
-            TextInner::Long(text) => text,
+            TextInner::Long(text, _) => text,
         }
     }
 }
@@ -165,7 +184,9 @@ impl<'h> Val<'h> {
             return None;
         }
         // SAFETY: it is a live string object; its bytes do not move or change while the context is not borrowed mutably.
-        Some(Text(TextInner::Long(unsafe { crate::string::object_text(self.value.as_ptr()) })))
+        let (text, scalars) =
+            unsafe { (crate::string::object_text(self.value.as_ptr()), crate::string::len(self.value)) };
+        Some(Text(TextInner::Long(text, scalars)))
     }
 
     /// The kind and text of an interned name.
@@ -1001,6 +1022,70 @@ impl HostContext<'_> {
         Ok(self.wrap(crate::string::from_str(self.heap(), text)?))
     }
 
+    /// A part of a text as a string, by byte offsets.
+    ///
+    /// # Panics
+    /// As slicing a `str` does.
+    #[inline]
+    pub fn string_part(&self, text: Text<'_>, range: Range<usize>) -> Result<Val<'_>, Trap> {
+        let part = text.get(range).expect("the range is inside and between characters");
+        Ok(self.wrap(crate::string::part_of(self.heap(), part, text.is_ascii())?))
+    }
+
+    /// Parts of a text, by byte offsets, as a list of strings with room for so many. Where the call's result is such a list, it has
+    /// its type from the start.
+    ///
+    /// # Panics
+    /// As [`HostContext::string_part`].
+    pub fn string_parts(
+        &self,
+        text: Text<'_>,
+        parts: impl IntoIterator<Item = Range<usize>>,
+        capacity: usize,
+    ) -> Result<Val<'_>, Trap> {
+        let list = self.new_list(Storage::Cell, capacity)?;
+        for range in parts {
+            let part = self.string_part(text, range)?;
+            // SAFETY: a live list of cells of this heap, and a value of this heap.
+            unsafe { crate::list::push(self.heap(), list.value.as_ptr(), part.value) }?;
+        }
+        if let Some(ValueType::Cell(cell)) = self.result_type()
+            && let Some(&HeapType::ListCell(element)) = self.instance().heap_type(cell.id)
+            && type_code(element) == STRING_CODE
+        {
+            // SAFETY: a live list, all of whose elements are strings.
+            unsafe { (*list.value.as_object_unchecked()).meta = STRING_CODE };
+        }
+        Ok(list)
+    }
+
+    /// The strings of a list one after the other, with another string between each two; `None` where not all elements are strings.
+    ///
+    /// # Errors
+    /// type-mismatch where the separator is no string; memory-limit.
+    pub fn join(&self, list: ListView<'_>, separator: Val<'_>) -> Result<Option<Val<'_>>, Trap> {
+        if !separator.value.is_string() {
+            return Err(Trap::new(TrapCode::TypeMismatch, "only strings are joined"));
+        }
+        if list.storage != Storage::Cell {
+            return Ok(list.is_empty().then_some(self.wrap(Value::EMPTY_STRING)));
+        }
+        // SAFETY: a live list of cells of this heap, which nobody changes meanwhile.
+        let joined =
+            unsafe { crate::string::join(self.heap(), crate::list::slice_of(list.list()), separator.value) }?;
+        Ok(joined.map(|joined| self.wrap(joined)))
+    }
+
+    /// A string with its ASCII letters in upper or lower case; `None` for text that is not ASCII, and other values.
+    pub fn ascii_case(&self, val: Val<'_>, upper: bool) -> Result<Option<Val<'_>>, Trap> {
+        if !val.value.is_string() {
+            return Ok(None);
+        }
+        // SAFETY: a string with a live object of this heap.
+        let changed = unsafe { crate::string::ascii_case(self.heap(), val.value, upper) }?;
+        Ok(changed.map(|changed| self.wrap(changed)))
+    }
+
     /// Two strings one after the other; in place where the first allows it.
     pub fn concat(&self, a: Val<'_>, b: Val<'_>) -> Result<Val<'_>, Trap> {
         if !a.value.is_string() || !b.value.is_string() {
@@ -1394,6 +1479,28 @@ impl HostContext<'_> {
     /// Bumps a watch by name: code that depends on it takes its other branch from now on. Says whether there is one.
     pub fn bump_watch(&self, name: &str) -> bool {
         self.instance().bump_watch(name)
+    }
+
+    // ---- Limits ----
+
+    /// Charges work: a unit stands for what a turn of a short loop does. Host functions charge what they do beyond a bounded amount,
+    /// in portions while they do it, so that fuel, timeouts and interrupts hold for them; what they charge follows from their
+    /// arguments alone, so that it is the same in all tiers. Charging one unit at a time would cost more than most work: thousands
+    /// are best.
+    ///
+    /// # Errors
+    /// out-of-fuel, interrupted or timed-out: the function returns it.
+    pub fn charge(&self, units: u64) -> Result<(), Trap> {
+        self.instance().charge_work(units)
+    }
+
+    /// Whether so many bytes of Rust's memory, which a function has for the moment, are within the memory limit beside what the heap
+    /// holds. To be asked as they grow.
+    ///
+    /// # Errors
+    /// memory-limit where they are not.
+    pub fn check_memory(&self, bytes: usize) -> Result<(), Trap> {
+        if self.heap().has_room_beside(bytes) { Ok(()) } else { Err(Trap::of(TrapCode::MemoryLimit)) }
     }
 
     // ---- The world outside ----

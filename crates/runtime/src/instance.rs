@@ -32,6 +32,15 @@ use crate::value::Value;
 /// The most units that a refill of the budget gives: interrupts and timeouts are seen at least this often.
 pub const REFILL: i64 = 10_000;
 
+/// The most units that host functions charge without a look at interrupts and the deadline.
+const LOOK: i64 = 1_000;
+
+/// Bytes that are compared or searched through in the time of a unit, about.
+const BYTES_A_UNIT: usize = 1 << 10;
+
+/// Texts from here on are long enough to be told of.
+const LONG: usize = 4 << 10;
+
 /// How much of the native stack must be left for a call into the guest.
 const NATIVE_RESERVE: usize = 96 << 10;
 
@@ -52,7 +61,7 @@ pub struct InstanceConfig {
     pub stack: usize,
     /// The native stack in bytes (likewise).
     pub native_stack: usize,
-    /// How many units of work may be done: one for each call and each turn of a loop. `None`: no limit.
+    /// How many units of work may be done: one for each call and each turn of a loop, and what host functions charge. `None`: no limit.
     pub fuel: Option<u64>,
 }
 
@@ -172,7 +181,13 @@ pub struct Instance {
     top: Frame,
     interrupt: InterruptHandle,
     deadline: Option<Instant>,
-    fuel: Option<u64>,
+    /// What is left of the fuel beyond the budget. In a cell, as is what follows, because host functions charge their work while they
+    /// hold values.
+    fuel: Cell<Option<u64>>,
+    /// What host functions took of the budget in the context, which only they who have the instance for themselves may write.
+    owed: Cell<i64>,
+    /// The units of work since the last look at interrupts and the deadline, other than those of the budget.
+    unseen: Cell<i64>,
     max_extent: u32,
     depth: Cell<u32>,
     /// The most units that a refill of the budget gives.
@@ -282,7 +297,9 @@ impl Instance {
             top: Frame { fp: base, entry: std::ptr::null() },
             interrupt,
             deadline: None,
-            fuel: config.fuel,
+            fuel: Cell::new(config.fuel),
+            owed: Cell::new(0),
+            unseen: Cell::new(0),
             max_extent: 64,
             depth: Cell::new(0),
             quantum: REFILL,
@@ -683,12 +700,13 @@ impl Instance {
 
     /// The fuel that is left; `None` without a limit.
     pub fn fuel(&self) -> Option<u64> {
-        self.fuel.map(|f| f + u64::try_from(self.context.budget).unwrap_or(0))
+        self.fuel.get().map(|f| f + u64::try_from(self.context.budget - self.owed.get()).unwrap_or(0))
     }
 
     /// Sets the fuel.
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
-        self.fuel = fuel;
+        self.fuel.set(fuel);
+        self.owed.set(0);
         self.context.budget = 0;
     }
 
@@ -701,23 +719,77 @@ impl Instance {
     #[cold]
     pub fn refill(&mut self) -> Result<(), Trap> {
         self.context.budget = 0;
+        self.stopped()?;
+        let portion = self.sampled_portion().map_or(self.quantum, |most| self.quantum.min(most));
+        match self.fuel.get() {
+            None => self.context.budget = portion - 1,
+            Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
+            Some(fuel) => {
+                let units = fuel.min(portion as u64);
+                self.fuel.set(Some(fuel - units));
+                self.context.budget = units as i64 - 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody wants the run to stop: interrupts and the deadline.
+    fn stopped(&self) -> Result<(), Trap> {
+        self.unseen.set(0);
         if self.interrupt.take() {
             return Err(Trap::of(TrapCode::Interrupted));
         }
         if self.deadline.is_some_and(|d| Instant::now() >= d) {
             return Err(Trap::of(TrapCode::TimedOut));
         }
-        let portion = self.sampled_portion().map_or(self.quantum, |most| self.quantum.min(most));
-        match &mut self.fuel {
-            None => self.context.budget = portion - 1,
-            Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
-            Some(fuel) => {
-                let units = (*fuel).min(portion as u64);
-                *fuel -= units;
-                self.context.budget = units as i64 - 1;
+        Ok(())
+    }
+
+    /// Charges work of a host function: of the fuel first, then of the budget, so that portions last as long as they would. After
+    /// [`LOOK`] units it looks at interrupts and the deadline.
+    ///
+    /// # Errors
+    /// out-of-fuel, with nothing left, where so much was not; interrupted or timed-out.
+    pub(crate) fn charge_work(&self, units: u64) -> Result<(), Trap> {
+        if let Some(fuel) = self.fuel.get() {
+            let beyond = units.saturating_sub(fuel);
+            self.fuel.set(Some(fuel - units.min(fuel)));
+            if beyond > 0 {
+                let left = (self.context.budget - self.owed.get()).max(0);
+                let taken = i64::try_from(beyond).unwrap_or(i64::MAX).min(left);
+                self.owed.set(self.owed.get() + taken);
+                if (taken as u64) < beyond {
+                    return Err(Trap::of(TrapCode::OutOfFuel));
+                }
             }
         }
-        Ok(())
+        let unseen = self.unseen.get().saturating_add_unsigned(units);
+        self.unseen.set(unseen);
+        if unseen < LOOK { Ok(()) } else { self.stopped() }
+    }
+
+    /// Takes off the budget what host functions took of it.
+    fn settle(&mut self) {
+        self.context.budget -= self.owed.take();
+    }
+
+    /// A routine went through so many bytes. Nothing is charged: an instruction is one pass over what there is, and which of them run is up
+    /// to the optimizer. But after many long ones the next charge looks at interrupts and the deadline. The budget is in the context.
+    #[inline(always)]
+    pub fn passed(&mut self, bytes: usize) {
+        if bytes >= LONG {
+            self.passed_long(bytes);
+        }
+    }
+
+    #[cold]
+    fn passed_long(&mut self, bytes: usize) {
+        let unseen = self.unseen.get().saturating_add_unsigned((bytes / BYTES_A_UNIT) as u64);
+        self.unseen.set(unseen);
+        if unseen >= REFILL {
+            self.unseen.set(0);
+            self.end_portion();
+        }
     }
 
     /// Charges up to so many turns of a loop at once, of so many units each, without a look at interrupts or deadlines: where the
@@ -725,11 +797,11 @@ impl Instance {
     pub fn charge_turns(&mut self, turns: i64, units: i64) -> i64 {
         let (turns, units) = (i128::from(turns.max(0)), i128::from(units.max(1)));
         let budget = i128::from(self.context.budget.max(0));
-        let left = self.fuel.map_or(i128::MAX, |fuel| budget + i128::from(fuel));
+        let left = self.fuel.get().map_or(i128::MAX, |fuel| budget + i128::from(fuel));
         let charged = turns.min(left / units);
         let beyond = charged * units - budget;
-        if let Some(fuel) = &mut self.fuel {
-            *fuel -= beyond.max(0) as u64;
+        if let Some(fuel) = self.fuel.get() {
+            self.fuel.set(Some(fuel - beyond.max(0) as u64));
         }
         self.context.budget = (-beyond).max(0) as i64;
         charged as i64
@@ -752,9 +824,7 @@ impl Instance {
         let excess = self.context.budget - self.quantum;
         if excess > 0 {
             self.context.budget = self.quantum;
-            if let Some(fuel) = &mut self.fuel {
-                *fuel += excess as u64;
-            }
+            self.give_back(excess);
         }
     }
 
@@ -762,9 +832,12 @@ impl Instance {
     pub fn end_portion(&mut self) {
         let rest = self.context.budget.max(0);
         self.context.budget -= rest;
-        if let Some(fuel) = &mut self.fuel {
-            *fuel += rest as u64;
-        }
+        self.give_back(rest);
+    }
+
+    /// Adds units to the fuel that were taken off the budget.
+    fn give_back(&self, units: i64) {
+        self.fuel.set(self.fuel.get().map(|fuel| fuel + units as u64));
     }
 
     /// Says where optimized code of a function takes its arguments in registers; null where there is none any more.
@@ -831,6 +904,8 @@ impl Instance {
     pub unsafe fn collect(&mut self, frame: Frame, pc: *const Word, extra: (*mut Value, usize)) {
         // SAFETY: passed on.
         unsafe { self.sampling_enters(frame, pc) };
+        // What was allocated was written too, and that in few instructions where objects are large.
+        self.passed(self.heap.young_bytes());
         let mut roots = InstanceRoots { instance: self, frame, extra };
         // SAFETY: the roots touch everything but the heap, the heap nothing but itself.
         let heap = unsafe { (*roots.instance).heap.shared() };
@@ -890,6 +965,7 @@ impl Instance {
     /// `args` are valid words for the parameters' types; `closure` is given exactly if the function has an environment, and
     /// is a closure of it.
     pub unsafe fn call_raw(&mut self, index: u32, closure: Option<Value>, args: &[u64]) -> Result<u64, Trap> {
+        self.settle();
         self.on_native_stack(|instance| {
             if instance.native_low() || instance.depth.get() > 100_000 {
                 return Err(Trap::of(TrapCode::StackOverflow));
@@ -1001,6 +1077,7 @@ impl Instance {
                 let text = text.unwrap_or("no message");
                 Err(Trap::new(TrapCode::HostError, format!("{} panicked: {text}", (*meta).name)))
             });
+            self.settle();
             // The table may have moved.
             let entry = self.context.functions.add((*meta).index as usize);
             self.sampling_leaves(Frame { fp: frame.fp, entry }, std::ptr::null(), None);
@@ -1241,6 +1318,7 @@ impl Instance {
         // SAFETY: the instance is borrowed mutably for the whole call.
         let mut context = unsafe { HostContext::new(self, std::ptr::null()) };
         let result = f(&mut context);
+        self.settle();
         self.truncate_roots(mark);
         result
     }

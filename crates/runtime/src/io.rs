@@ -12,7 +12,8 @@ use upshift_bytecode::TrapCode;
 
 use crate::trap::Trap;
 
-const FLUSH_AT: usize = 64 << 10;
+/// The output buffer is handed on where it is so long.
+pub const FLUSH_AT: usize = 64 << 10;
 
 /// What an instance may do outside itself. Everything is denied until it is granted.
 #[derive(Default)]
@@ -135,6 +136,25 @@ fn failed(what: &str, error: &std::io::Error) -> Trap {
     Trap::new(TrapCode::HostError, format!("{what}: {error}"))
 }
 
+/// Standard output apart from its buffer.
+pub struct Outlet<'a>(&'a mut (dyn Write + Send));
+
+impl fmt::Debug for Outlet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Outlet")
+    }
+}
+
+impl Outlet<'_> {
+    /// Writes bytes, past the buffer.
+    ///
+    /// # Errors
+    /// host-error where that fails.
+    pub fn hand_on(&mut self, bytes: &[u8]) -> Result<(), Trap> {
+        self.0.write_all(bytes).and_then(|()| self.0.flush()).map_err(|e| failed("standard output", &e))
+    }
+}
+
 impl Io {
     pub(crate) fn new(grants: Grants) -> Io {
         Io { grants, out: Vec::new(), start: Instant::now(), random: 0 }
@@ -159,16 +179,14 @@ impl Io {
         self.commit()
     }
 
-    /// The output buffer, to append to; [`Io::commit`] when done.
+    /// The output buffer, to append to, and where it is handed on to while a long text is still being made; [`Io::commit`] when done.
     ///
     /// # Errors
     /// host-error where standard output is not granted.
     #[inline]
-    pub fn stdout_buffer(&mut self) -> Result<&mut Vec<u8>, Trap> {
-        if self.grants.stdout.is_none() {
-            return Err(denied("standard output"));
-        }
-        Ok(&mut self.out)
+    pub fn stdout_parts(&mut self) -> Result<(&mut Vec<u8>, Outlet<'_>), Trap> {
+        let Some(to) = &mut self.grants.stdout else { return Err(denied("standard output")) };
+        Ok((&mut self.out, Outlet(to)))
     }
 
     /// Hands the buffer on where it has grown large.
@@ -188,10 +206,10 @@ impl Io {
         if self.out.is_empty() {
             return Ok(());
         }
-        let Some(to) = &mut self.grants.stdout else { return Err(denied("standard output")) };
-        let result = to.write_all(&self.out).and_then(|()| to.flush());
-        self.out.clear();
-        result.map_err(|e| failed("standard output", &e))
+        let (out, mut to) = self.stdout_parts()?;
+        let result = to.hand_on(out);
+        out.clear();
+        result
     }
 
     /// Writes to standard error, at once.

@@ -145,7 +145,7 @@ pub fn count_scalars(bytes: &[u8]) -> usize {
 #[inline(always)]
 pub unsafe fn len(s: Value) -> usize {
     if s.is_short_string() {
-        return count_scalars(s.short_bytes());
+        return short_scalars(s.short_word(), s.short_len());
     }
     // SAFETY: by the contract.
     unsafe { (*s.as_ptr::<Header>()).meta as usize }
@@ -578,7 +578,34 @@ unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
         let hashes = ((*a).hash, (*b).hash);
         (*a).len == (*b).len
             && (hashes.0 == hashes.1 || hashes.0 == 0 || hashes.1 == 0)
-            && object_bytes(a) == object_bytes(b)
+            && equal_bytes(object_bytes(a), object_bytes(b))
+    }
+}
+
+/// Whether the bytes of two string objects, equally many, are the same: few of them word by word.
+///
+/// # Safety
+/// Both are all bytes of a string object.
+#[inline(always)]
+unsafe fn equal_bytes(a: &[u8], b: &[u8]) -> bool {
+    /// The library's routine is called for more.
+    const WORDS_MAX: usize = 32;
+    let len = a.len();
+    if len > WORDS_MAX {
+        return a == b;
+    }
+    // SAFETY: objects and buffers have sizes that are multiples of 8, and bytes begin at places in them that are: so whole words are
+    // there.
+    unsafe {
+        let word = |bytes: &[u8], at: usize| bytes.as_ptr().add(at).cast::<u64>().read_unaligned();
+        let mut at = 0;
+        while at + 8 <= len {
+            if word(a, at) != word(b, at) {
+                return false;
+            }
+            at += 8;
+        }
+        at == len || (word(a, at) ^ word(b, at)) << (64 - 8 * (len - at)) == 0
     }
 }
 
@@ -587,6 +614,9 @@ unsafe fn equal_objects(a: *mut StringObject, b: *mut StringObject) -> bool {
 /// # Safety
 /// Both are strings with live objects.
 pub unsafe fn contains(s: Value, part: Value) -> bool {
+    if s.is_short_string() {
+        return find_short(s, part).is_some();
+    }
     // SAFETY: by the contract.
     unsafe { find(bytes(&s), bytes(&part)).is_some() }
 }
@@ -596,6 +626,10 @@ pub unsafe fn contains(s: Value, part: Value) -> bool {
 /// # Safety
 /// Both are strings with live objects.
 pub unsafe fn index_of(s: Value, part: Value) -> i64 {
+    if s.is_short_string() {
+        let before = |at: usize| short_scalars(s.short_word() & !(u64::MAX << (8 * at)), at);
+        return find_short(s, part).map_or(-1, |at| before(at) as i64);
+    }
     // SAFETY: by the contract.
     unsafe {
         let text = bytes(&s);
@@ -605,6 +639,115 @@ pub unsafe fn index_of(s: Value, part: Value) -> i64 {
             None => -1,
         }
     }
+}
+
+/// A part of a text, by byte offsets; of ASCII text nothing is counted.
+///
+/// # Errors
+/// Where there is no memory.
+#[inline]
+pub(crate) fn part_of(heap: &mut Heap, text: &str, ascii: bool) -> Result<Value, OutOfMemory> {
+    if ascii { from_counted(heap, text.as_bytes(), text.len()) } else { from_str(heap, text) }
+}
+
+/// Strings one after the other with another one between each two; `None` where one is no string.
+///
+/// # Safety
+/// The items are valid, and so is the separator, which is a string; their objects are of the heap.
+pub unsafe fn join(heap: &mut Heap, items: &[Value], separator: Value) -> Result<Option<Value>, OutOfMemory> {
+    /// Longer texts are copied by the library's routine.
+    const WORDS_MAX: usize = 64;
+    // SAFETY: by the contract; what is copied by words stays within the new object.
+    unsafe {
+        let between = items.len().saturating_sub(1);
+        let mut size = byte_len(separator) * between;
+        let mut scalars = len(separator) * between;
+        for &item in items {
+            if !item.is_string() {
+                return Ok(None);
+            }
+            size += byte_len(item);
+            scalars += len(item);
+        }
+        if size <= SHORT_MAX {
+            let mut short = [0; SHORT_MAX];
+            let mut at = 0;
+            for (i, item) in items.iter().enumerate() {
+                for part in [&separator, item].into_iter().skip(usize::from(i == 0)) {
+                    let bytes = bytes(part);
+                    short[at..at + bytes.len()].copy_from_slice(bytes);
+                    at += bytes.len();
+                }
+            }
+            return Ok(Value::short_string(&short[..at]));
+        }
+        let object = new_inline(heap, size, scalars, 0)?;
+        let (mut to, end) = (payload(object), payload(object).add(size));
+        let mut put = |part: Value| {
+            let room = end.offset_from_unsigned(to);
+            let len = if part.is_short_string() {
+                let len = part.short_len();
+                if room >= size_of::<u64>() {
+                    to.cast::<u64>().write_unaligned(part.short_word());
+                } else {
+                    copy_bytes(part.short_bytes(), to);
+                }
+                len
+            } else {
+                let bytes = object_bytes(part.as_ptr());
+                if bytes.len() <= WORDS_MAX && bytes.len() + size_of::<u64>() <= room {
+                    copy_words(bytes.as_ptr(), to, bytes.len());
+                } else {
+                    copy_bytes(bytes, to);
+                }
+                bytes.len()
+            };
+            to = to.add(len);
+        };
+        for (i, &item) in items.iter().enumerate() {
+            if i > 0 {
+                put(separator);
+            }
+            put(item);
+        }
+        Ok(Some(Value::object(object)))
+    }
+}
+
+/// The text with its ASCII letters in the other case: `upper` or lower ones. `None` for text that is not ASCII.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap.
+pub unsafe fn ascii_case(heap: &mut Heap, s: Value, upper: bool) -> Result<Option<Value>, OutOfMemory> {
+    // SAFETY: by the contract; the new object has room for as many bytes.
+    unsafe {
+        if len(s) != byte_len(s) {
+            return Ok(None);
+        }
+        let change =
+            |to: &mut [u8]| if upper { to.make_ascii_uppercase() } else { to.make_ascii_lowercase() };
+        if s.is_short_string() {
+            let mut bytes = s.short_word().to_le_bytes();
+            change(&mut bytes);
+            return Ok(Some(Value::short_of_word(s.short_len(), u64::from_le_bytes(bytes))));
+        }
+        let bytes = object_bytes(s.as_ptr());
+        let object = new_inline(heap, bytes.len(), bytes.len(), 0)?;
+        copy_bytes(bytes, payload(object));
+        change(std::slice::from_raw_parts_mut(payload(object), bytes.len()));
+        Ok(Some(Value::object(object)))
+    }
+}
+
+/// The byte offset at which a string occurs first in a short one.
+#[inline]
+fn find_short(s: Value, part: Value) -> Option<usize> {
+    // What has an object is longer.
+    if !part.is_short_string() || part.short_len() > s.short_len() {
+        return None;
+    }
+    let mask = !(u64::MAX << (8 * part.short_len()));
+    (0..=s.short_len() - part.short_len()).find(|at| s.short_word() >> (8 * at) & mask == part.short_word())
 }
 
 /// Where bytes occur first in others.
@@ -774,6 +917,38 @@ impl Heap {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_short_strings_are_found() {
+        let short = |text: &str| Value::short_string(text.as_bytes()).expect("it is short");
+        let texts = [
+            "",
+            "a",
+            "b",
+            "ab",
+            "ba",
+            "aab",
+            "abab",
+            "aaaaa",
+            "ab\u{e9}",
+            "\u{e9}",
+            "\u{e9}a",
+            "\u{10348}",
+            "\0a",
+            "\0",
+        ];
+        for text in texts {
+            for part in texts {
+                let (s, p) = (short(text), short(part));
+                let at = text.find(part).map_or(-1, |at| text[..at].chars().count() as i64);
+                // SAFETY: neither has an object.
+                let found = unsafe { (index_of(s, p), contains(s, p)) };
+                assert_eq!(found, (at, at >= 0), "{part:?} in {text:?}");
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { len(short(text)) }, text.chars().count(), "{text:?}");
+        }
+    }
 
     #[test]
     fn decimals_are_those_of_the_standard_library() {

@@ -134,7 +134,7 @@ pub struct Config {
 pub struct Limits {
     /// Bytes of heap; beyond them the guest gets a `memory-limit` trap. `None`: what the system gives.
     pub memory: Option<usize>,
-    /// Units of work, one for each call and each turn of a loop; then `out-of-fuel`. `None`: no limit.
+    /// Units of work, one for each call and each turn of a loop, and what host functions charge; then `out-of-fuel`. `None`: no limit.
     pub fuel: Option<u64>,
     /// The time that each run may take; then `timed-out`. `None`: no limit.
     pub timeout: Option<Duration>,

@@ -236,6 +236,75 @@ fn fuel_is_exact() {
     }
 }
 
+/// Builds `work(n, units)`: `n` turns of a loop that calls the host function `charge` with `units`.
+fn charging() -> upshift::bytecode::Module {
+    let mut m = ModuleBuilder::new("t");
+    let sig = m.signature(&[Int], Some(Int));
+    let charge = m.host("charge", sig);
+    function(&mut m, "work", &[Int, Int], Some(Int), |_, f| {
+        let (n, units, i, r) = (f.param(0), f.param(1), f.int(), f.int());
+        let top = f.label();
+        f.load_int(i, 0);
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), units);
+        f.call_host_int(r, charge);
+        f.int_for_loop(i, n, top);
+        f.return_int(i);
+    });
+    m.finish()
+}
+
+fn charging_hosts() -> HostRegistry {
+    let mut hosts = HostRegistry::default();
+    hosts
+        .function("charge", |ctx: &mut HostContext<'_>, units: i64| ctx.charge(units as u64).map(|()| units));
+    hosts
+}
+
+#[test]
+fn host_functions_charge_their_work() {
+    let module = charging();
+    for (n, units) in [(1, 0), (1, 1), (3, 7), (50, 999), (40_000, 1), (3, 1_000_000)] {
+        // The turns, and what is charged in each.
+        let need = n as u64 * (1 + units as u64);
+        for (fuel, fits) in
+            [(need, true), (need - 1, false), (need + 1, true), (need + 20_000, true), (need / 2, false)]
+        {
+            let mut i = instance_with(&module, charging_hosts(), Limits::default().fuel(fuel), false);
+            let f = i.function::<(i64, i64), i64>("work").expect("the function");
+            let result = i.call(&f, (n, units));
+            assert_eq!(result.is_ok(), fits, "{n} turns of {units} with {fuel}: {result:?}");
+            assert_eq!(
+                i.fuel(),
+                Some(if fits { fuel - need } else { 0 }),
+                "{n} turns of {units} with {fuel}"
+            );
+            if let Err(error) = result {
+                assert_eq!(error.code(), TrapCode::OutOfFuel);
+            }
+        }
+    }
+}
+
+#[test]
+fn host_functions_see_interrupts_where_they_charge() {
+    let mut i = instance_with(&charging(), charging_hosts(), Limits::default(), false);
+    let f = i.function::<(i64, i64), i64>("work").expect("the function");
+    let handle = i.interrupt_handle();
+    handle.interrupt();
+    // A single turn: no loop would look.
+    assert_eq!(i.call(&f, (1, 10_000)).expect_err("a trap").code(), TrapCode::Interrupted);
+    assert_eq!(i.call(&f, (1, 10_000)).expect("no trap"), 1);
+    // And outside of calls.
+    handle.interrupt();
+    let trap = i.enter(|ctx| ctx.charge(10_000)).expect_err("a trap");
+    assert_eq!(trap.code(), TrapCode::Interrupted);
+    i.set_fuel(Some(5));
+    assert!(i.enter(|ctx| ctx.charge(5)).is_ok());
+    assert_eq!(i.fuel(), Some(0));
+    assert_eq!(i.enter(|ctx| ctx.charge(1)).expect_err("a trap").code(), TrapCode::OutOfFuel);
+}
+
 #[test]
 fn interrupts_and_timeouts_stop_endless_loops() {
     let module = module_of_turns(true);

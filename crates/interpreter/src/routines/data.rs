@@ -2,7 +2,8 @@
 
 use upshift_bytecode::{HeapType, KeyPolicy, Protocol, TrapCode};
 use upshift_runtime::check::ANY_CODE;
-use upshift_runtime::context::Status;
+use upshift_runtime::context::{Context, Status};
+use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::{STRING_CODE, type_of_code};
 use upshift_runtime::map::{self, Find};
 use upshift_runtime::object::{List, MapObject, ObjectKind, Record, Ref, Tuple};
@@ -15,18 +16,38 @@ use super::{Site, attempt, routines};
 /// Whether two strings have the same bytes.
 ///
 /// # Safety
-/// Both are strings with live objects.
+/// Both are strings with live objects of the context's instance, which this thread runs; the budget is in the context.
 #[inline(always)]
-pub unsafe fn string_equal(a: Value, b: Value) -> bool {
+pub unsafe fn string_equal(ctx: *mut Context, a: Value, b: Value) -> bool {
     // Inline strings are equal to nothing but themselves.
     // SAFETY: by the contract.
-    a == b || (a.is_object() && b.is_object() && unsafe { long_equal(a, b) })
+    a == b || (a.is_object() && b.is_object() && unsafe { long_equal(ctx, a, b) })
 }
 
+/// As [`string_equal`], of two strings with objects.
+///
+/// # Safety
+/// See there.
 #[inline(never)]
-unsafe fn long_equal(a: Value, b: Value) -> bool {
-    // SAFETY: by the contract of the caller.
-    unsafe { string::equal(a, b) }
+pub unsafe fn long_equal(ctx: *mut Context, a: Value, b: Value) -> bool {
+    // SAFETY: by the contract; the reference to the instance ends here.
+    unsafe {
+        let len = string::byte_len(a);
+        if len == string::byte_len(b) {
+            (*ctx.cast::<Instance>()).passed(len);
+        }
+        string::equal(a, b)
+    }
+}
+
+/// Tells the instance of a search through a string, or of a comparison.
+///
+/// # Safety
+/// As for [`string_equal`], of one string.
+#[inline(always)]
+pub unsafe fn passed(ctx: *mut Context, s: Value) {
+    // SAFETY: by the contract; the reference to the instance ends here.
+    unsafe { (*ctx.cast::<Instance>()).passed(string::byte_len(s)) }
 }
 
 /// The site has just made an object: stores it under the element type of the object that it came from.
@@ -281,6 +302,7 @@ routines! {
     /// `string.compare`.
     string_compare |s| {
         let w = s.word();
+        passed(s.ctx, s.cell(w.b()));
         s.set_int(w.a(), string::compare(s.cell(w.b()), s.cell(w.c())) as i64);
         Status::Continue
     }
@@ -288,6 +310,7 @@ routines! {
     /// `string.contains`.
     string_contains |s| {
         let w = s.word();
+        passed(s.ctx, s.cell(w.b()));
         s.set_int(w.a(), i64::from(string::contains(s.cell(w.b()), s.cell(w.c()))));
         Status::Continue
     }
@@ -295,6 +318,7 @@ routines! {
     /// `string.index_of`.
     string_index_of |s| {
         let w = s.word();
+        passed(s.ctx, s.cell(w.b()));
         s.set_int(w.a(), string::index_of(s.cell(w.b()), s.cell(w.c())));
         Status::Continue
     }

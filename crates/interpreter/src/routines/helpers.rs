@@ -82,11 +82,17 @@ helpers! {
         *place = Value::object(instance!(ctx).heap.alloc_owed(header, size));
     }
     /// Whether two strings have the same bytes.
-    string_equal(a: Value, b: Value) -> i64 { i64::from(string::equal(a, b)) }
+    string_equal(ctx: *mut Context, a: Value, b: Value) -> i64 { i64::from(super::long_equal(ctx, a, b)) }
     /// The order of two strings: -1, 0 or 1.
-    string_compare(a: Value, b: Value) -> i64 { string::compare(a, b) as i64 }
+    string_compare(ctx: *mut Context, a: Value, b: Value) -> i64 {
+        super::passed(ctx, a);
+        string::compare(a, b) as i64
+    }
     /// Where a string occurs first in another, or -1.
-    string_index_of(s: Value, part: Value) -> i64 { string::index_of(s, part) }
+    string_index_of(ctx: *mut Context, s: Value, part: Value) -> i64 {
+        super::passed(ctx, s);
+        string::index_of(s, part)
+    }
     /// The number of bytes.
     string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
     /// A scalar by its position, or -1.

@@ -186,26 +186,26 @@ routines! {
     /// `string.eq`.
     string_eq |s| {
         let w = s.word();
-        s.set_int(w.a(), i64::from(string_equal(s.cell(w.b()), s.cell(w.c()))));
+        s.set_int(w.a(), i64::from(string_equal(s.ctx, s.cell(w.b()), s.cell(w.c()))));
         Status::Continue
     }
 
     /// `string.ne`.
     string_ne |s| {
         let w = s.word();
-        s.set_int(w.a(), i64::from(!string_equal(s.cell(w.b()), s.cell(w.c()))));
+        s.set_int(w.a(), i64::from(!string_equal(s.ctx, s.cell(w.b()), s.cell(w.c()))));
         Status::Continue
     }
 
     /// `string.eq.branch`.
     string_eq_branch |s| {
         let w = s.word();
-        branch(string_equal(s.cell(w.a()), s.cell(w.b())))
+        branch(string_equal(s.ctx, s.cell(w.a()), s.cell(w.b())))
     }
 
     /// `string.ne.branch`.
     string_ne_branch |s| {
         let w = s.word();
-        branch(!string_equal(s.cell(w.a()), s.cell(w.b())))
+        branch(!string_equal(s.ctx, s.cell(w.a()), s.cell(w.b())))
     }
 }

@@ -4,12 +4,18 @@
 //! Map keys are compared through their text whatever the map's policy is: a map that holds raw ints finds the key `"7"`,
 //! one that holds strings the key `7`.
 
+use std::ops::Range;
+
 use upshift_bytecode::{KeyPolicy, TrapCode};
-use upshift_runtime::host::{HostContext, ListView, MapView, Storage, Val};
+use upshift_runtime::host::{HostContext, ListView, MapView, Storage, Text, Val};
 use upshift_runtime::trap::Trap;
 
 use super::format::{self, NAME_FIELD};
+use super::work::{COPIED, Work, steps};
 use super::{compare, kind_name, lists, mismatch};
+
+/// Elements of lists that store them raw in a step of the work.
+const RAW: usize = 8;
 
 /// The value at a key of a map.
 ///
@@ -81,7 +87,7 @@ pub fn index_get<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, key: Val<'h>) ->
         return list.get(i).ok_or_else(|| Trap::of(TrapCode::IndexOutOfRange));
     }
     if let Some(text) = object.as_str() {
-        return character(ctx, &text, key);
+        return character(ctx, text, key);
     }
     if let Some(map) = object.as_map() {
         return Ok(map_get(ctx, map, key)?.unwrap_or(ctx.nil()));
@@ -92,15 +98,29 @@ pub fn index_get<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, key: Val<'h>) ->
     Err(mismatch(format!("cannot index {}", kind_name(object))))
 }
 
-fn character<'h>(ctx: &'h HostContext<'_>, text: &str, key: Val<'_>) -> Result<Val<'h>, Trap> {
+fn character<'h>(ctx: &'h HostContext<'_>, text: Text<'_>, key: Val<'_>) -> Result<Val<'h>, Trap> {
+    let i = position(key, text.char_count(), "string")?;
+    part(ctx, text, (i, i + 1))
+}
+
+/// Characters of a text, by positions that are inside.
+///
+/// # Errors
+/// memory-limit; what [`steps`] raises.
+fn part<'h>(ctx: &'h HostContext<'_>, text: Text<'_>, (from, to): (usize, usize)) -> Result<Val<'h>, Trap> {
     if text.is_ascii() {
-        let i = position(key, text.len(), "string")?;
-        return ctx.string(&text[i..=i]);
+        return ctx.string_part(text, from..to);
     }
-    let i = position(key, text.chars().count(), "string")?;
-    let mut buffer = [0; 4];
-    let c = text.chars().nth(i).ok_or_else(|| Trap::of(TrapCode::IndexOutOfRange))?;
-    ctx.string(c.encode_utf8(&mut buffer))
+    steps(ctx, text.len() / COPIED)?;
+    ctx.string_part(text, char_range(&text, from, to))
+}
+
+/// The bytes of the characters `from..to` of a text.
+fn char_range(text: &str, from: usize, to: usize) -> Range<usize> {
+    let mut offsets = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    let start = offsets.nth(from).unwrap_or(text.len());
+    let end = if to > from { offsets.nth(to - from - 1).unwrap_or(text.len()) } else { start };
+    start..end
 }
 
 /// The position that an index means; negative ones count from the end.
@@ -216,16 +236,16 @@ pub fn slice_bounds(from: Option<i64>, to: Option<i64>, len: usize) -> (usize, u
 }
 
 /// A part of a text, by positions of characters.
-pub fn slice_text(text: &str, from: Option<i64>, to: Option<i64>) -> &str {
-    if text.is_ascii() {
-        let (from, to) = slice_bounds(from, to, text.len());
-        return &text[from..to];
-    }
-    let (from, to) = slice_bounds(from, to, text.chars().count());
-    let mut offsets = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    let start = offsets.nth(from).unwrap_or(text.len());
-    let end = if to > from { offsets.nth(to - from - 1).unwrap_or(text.len()) } else { start };
-    &text[start..end]
+///
+/// # Errors
+/// memory-limit; what [`steps`] raises.
+pub fn slice_text<'h>(
+    ctx: &'h HostContext<'_>,
+    text: Text<'_>,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> Result<Val<'h>, Trap> {
+    part(ctx, text, slice_bounds(from, to, text.char_count()))
 }
 
 /// `object[from:to]`
@@ -245,7 +265,7 @@ pub fn slice<'h>(
     };
     let (from, to) = (bound(from)?, bound(to)?);
     if let Some(text) = object.as_str() {
-        return ctx.string(slice_text(&text, from, to));
+        return slice_text(ctx, text, from, to);
     }
     if let Some(list) = object.as_list() {
         let (from, to) = slice_bounds(from, to, list.len());
@@ -264,9 +284,14 @@ pub fn slice<'h>(
 pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>, Trap> {
     if let Some(list) = object.as_list() {
         // The list itself, so that stores during the loop are seen; lists of another representation are copied.
-        return if list.holds_any() { Ok(object) } else { ctx.new_list_cells(list.iter()) };
+        if list.holds_any() {
+            return Ok(object);
+        }
+        steps(ctx, list.len())?;
+        return ctx.new_list_cells(list.iter());
     }
     if let Some(map) = object.as_map() {
+        steps(ctx, map.len())?;
         let keys = ctx.map_keys(map)?;
         return match keys.as_list() {
             Some(list) if !list.holds_any() => ctx.new_list_cells(list.iter()),
@@ -276,6 +301,7 @@ pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>,
     let made = ctx.new_list(Storage::Cell, 0)?;
     let Some(list) = made.as_list() else { return Ok(made) };
     if let Some(text) = object.as_str() {
+        steps(ctx, text.len())?;
         let mut buffer = [0; 4];
         for c in text.chars() {
             ctx.list_push(list, ctx.string(c.encode_utf8(&mut buffer))?)?;
@@ -298,10 +324,14 @@ pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>,
 pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) -> Result<bool, Trap> {
     if let Some(list) = object.as_list() {
         if let Some(ints) = list.ints() {
-            return Ok(item.as_int().is_some_and(|i| ints.iter().any(|x| x.get() == i)));
+            let Some(i) = item.as_int() else { return Ok(false) };
+            let found = ints.iter().position(|x| x.get() == i);
+            steps(ctx, found.unwrap_or(ints.len()) / RAW)?;
+            return Ok(found.is_some());
         }
+        let mut work = Work::default();
         for element in list.iter() {
-            if compare::same(ctx, element, item)? {
+            if compare::same(ctx, &mut work, element, item)? {
                 return Ok(true);
             }
         }
@@ -318,7 +348,9 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
         let Some(part) = item.as_str() else {
             return Err(mismatch(format!("a string contains strings only, not {}", kind_name(item))));
         };
-        return Ok(memchr::memmem::find(text.as_bytes(), part.as_bytes()).is_some());
+        let found = memchr::memmem::find(text.as_bytes(), part.as_bytes());
+        steps(ctx, found.unwrap_or(text.len()) / COPIED)?;
+        return Ok(found.is_some());
     }
     if object.is_nil() {
         return Ok(false);
@@ -330,6 +362,11 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn slice_text(text: &str, from: Option<i64>, to: Option<i64>) -> &str {
+        let (from, to) = slice_bounds(from, to, text.chars().count());
+        &text[char_range(text, from, to)]
+    }
 
     #[test]
     fn slices_of_texts() {

@@ -14,8 +14,14 @@ use upshift_runtime::linked::ShapeId;
 use upshift_runtime::trap::Trap;
 
 use super::number::{self, Number, overflow};
+use super::work::{Work, steps};
 use super::{access, kind_name};
 use crate::lower::{BIGINT_KIND, BIGRAT_KIND};
+
+/// Decimal digits in a word of 64 bits.
+const DIGITS_A_WORD: usize = 19;
+/// The steps of the work that a part takes.
+const PART: usize = 4;
 
 /// Containers nested deeper than this are taken to contain themselves.
 const DEPTH_MAX: usize = 1 << 20;
@@ -247,8 +253,10 @@ pub fn cast<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 
 fn cast_to<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'_>) -> Result<Val<'h>, Trap> {
     let mut stack: Vec<Open<'h, '_>> = Vec::new();
+    let mut work = Work::default();
     let mut step = begin(ctx, val, target)?;
     loop {
+        work.steps(ctx, PART)?;
         let done = match step {
             Step::Open(open) => {
                 if stack.len() >= DEPTH_MAX {
@@ -288,6 +296,15 @@ fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> 
         Shape::Bool => return Err(failed(val, "bool")),
         Shape::String if val.as_str().is_some() => val,
         Shape::String => return Err(failed(val, "string")),
+        Shape::BigInt | Shape::BigRat if let Some(text) = val.as_str() => {
+            // Reading digits takes time with the square of their number.
+            let words = text.len() / DIGITS_A_WORD;
+            steps(ctx, words.saturating_mul(words) / 16)?;
+            match shape {
+                Shape::BigInt => Number::Big(to_bigint(val)?).make(ctx)?,
+                _ => Number::Rat(to_bigrat(val)?).make(ctx)?,
+            }
+        }
         Shape::BigInt => match val.as_bytes() {
             Some((BIGINT_KIND, _)) => val,
             _ if let Some(i) = val.as_int() => number::make_short(ctx, i)?,
@@ -303,6 +320,7 @@ fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> 
         Shape::List(storage, element) => {
             let from = val.as_list().ok_or_else(|| failed(val, "a list"))?;
             if from.storage() == storage && storage != Storage::Cell {
+                steps(ctx, from.len() / 8)?;
                 ctx.list_slice(from, 0, from.len())?
             } else {
                 let to = ctx.new_list(storage, from.len())?;

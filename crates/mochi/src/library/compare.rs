@@ -2,8 +2,9 @@
 //!
 //! Equality is structural and deep. It works off a list of pairs that have yet to be compared; once that has gone on for a
 //! while, pairs that were seen are not looked at again, which ends the comparison of cyclic values (two values are equal
-//! unless a difference is found).
+//! unless a difference is found). All of it is charged by what is compared.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -12,14 +13,32 @@ use upshift_runtime::host::{HostContext, ListView, MapView, Val};
 use upshift_runtime::trap::Trap;
 
 use super::number::{Number, compare_short};
+use super::work::{COPIED, PORTION, WRITTEN, Work};
 use super::{access, format, kind_name, mismatch};
+
+/// Elements of lists that store them raw in a step of the work: they are compared by the vector.
+const RAW: usize = 8;
 
 /// `a == b`
 ///
 /// # Errors
-/// memory-limit.
+/// memory-limit; what [`Work::steps`] raises, as all functions below that count.
 pub fn equal<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
+    equal_counted(ctx, &mut Work::default(), a, b)
+}
+
+/// As [`equal`], of many comparisons one.
+///
+/// # Errors
+/// See there.
+pub fn equal_counted<'h>(
+    ctx: &'h HostContext<'_>,
+    work: &mut Work,
+    a: Val<'h>,
+    b: Val<'h>,
+) -> Result<bool, Trap> {
     if let Some(answer) = equal_scalars(a, b) {
+        work.steps(ctx, scalar_steps(a, b))?;
         return Ok(answer);
     }
     /// So many pairs are compared without taking notes.
@@ -32,11 +51,25 @@ pub fn equal<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<boo
         if count > UNNOTED && !seen.insert((a.address(), b.address())) {
             continue;
         }
-        if !equal_parts(ctx, a, b, &mut pairs)? {
+        if !equal_parts(ctx, work, a, b, &mut pairs)? {
             return Ok(false);
+        }
+        if count % PORTION == 0 {
+            ctx.check_memory(
+                pairs.capacity() * size_of_val(&(a, b)) + seen.capacity() * 2 * size_of::<usize>(),
+            )?;
         }
     }
     Ok(true)
+}
+
+/// The steps of comparing two values that are no containers.
+#[inline]
+fn scalar_steps(a: Val<'_>, b: Val<'_>) -> usize {
+    match (a.as_str(), b.as_str()) {
+        (Some(a), Some(b)) => 1 + a.len().min(b.len()) / COPIED,
+        _ => 1,
+    }
 }
 
 /// Compares two values of which at least one is no container; `None` for two different containers.
@@ -62,34 +95,40 @@ fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
 /// Compares two containers except for the containers in them, which become pairs to compare.
 fn equal_parts<'h>(
     ctx: &'h HostContext<'_>,
+    work: &mut Work,
     a: Val<'h>,
     b: Val<'h>,
     pairs: &mut Vec<(Val<'h>, Val<'h>)>,
 ) -> Result<bool, Trap> {
-    let mut part = |a: Val<'h>, b: Val<'h>| match equal_scalars(a, b) {
-        Some(answer) => answer,
-        None => {
+    let mut part = |work: &mut Work, a: Val<'h>, b: Val<'h>| {
+        work.steps(ctx, scalar_steps(a, b))?;
+        Ok(equal_scalars(a, b).unwrap_or_else(|| {
             pairs.push((a, b));
             true
-        }
+        }))
     };
     if let (Some(a), Some(b)) = (a.as_list(), b.as_list()) {
         if a.len() != b.len() {
             return Ok(false);
         }
         if let (Some(a), Some(b)) = (a.ints(), b.ints()) {
-            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+            return equal_raw(ctx, work, a, b);
         }
         if let (Some(a), Some(b)) = (a.floats(), b.floats()) {
-            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+            return equal_raw(ctx, work, a, b);
         }
         if let (Some(a), Some(b)) = (a.bools(), b.bools()) {
-            return Ok(a.iter().zip(b).all(|(a, b)| a.get() == b.get()));
+            return equal_raw(ctx, work, a, b);
         }
-        return Ok(a.iter().zip(b.iter()).all(|(a, b)| part(a, b)));
+        for (a, b) in a.iter().zip(b.iter()) {
+            if !part(work, a, b)? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
     }
     if let (Some(a), Some(b)) = (a.as_map(), b.as_map()) {
-        return equal_maps(ctx, a, b, part);
+        return equal_maps(ctx, work, a, b, part);
     }
     if let (Some(a), Some(b)) = (a.as_record(), b.as_record()) {
         if a.shape_id() != b.shape_id() && (a.name() != b.name() || a.len() != b.len()) {
@@ -102,7 +141,7 @@ fn equal_parts<'h>(
                 a.field_name(i).and_then(|name| b.get_named(name))
             };
             match (a.get(i), other) {
-                (Some(a), Some(b)) if part(a, b) => {}
+                (Some(a), Some(b)) if part(work, a, b)? => {}
                 _ => return Ok(false),
             }
         }
@@ -111,19 +150,37 @@ fn equal_parts<'h>(
     Ok(false)
 }
 
+/// Compares the elements of two lists that store them raw and are as long as each other.
+fn equal_raw<T: Copy + PartialEq>(
+    ctx: &HostContext<'_>,
+    work: &mut Work,
+    a: &[Cell<T>],
+    b: &[Cell<T>],
+) -> Result<bool, Trap> {
+    for (a, b) in a.chunks(PORTION).zip(b.chunks(PORTION)) {
+        work.steps(ctx, a.len() / RAW)?;
+        if !a.iter().zip(b).all(|(a, b)| a.get() == b.get()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn equal_maps<'h>(
     ctx: &'h HostContext<'_>,
+    work: &mut Work,
     a: MapView<'h>,
     b: MapView<'h>,
-    mut part: impl FnMut(Val<'h>, Val<'h>) -> bool,
+    mut part: impl FnMut(&mut Work, Val<'h>, Val<'h>) -> Result<bool, Trap>,
 ) -> Result<bool, Trap> {
     if a.len() != b.len() {
         return Ok(false);
     }
+    work.steps(ctx, a.len())?;
     let (keys, values) = ctx.map_entries(a)?;
     for (key, value) in keys.iter().zip(values.iter()) {
         match access::map_get(ctx, b, key)? {
-            Some(other) if part(value, other) => {}
+            Some(other) if part(work, value, other)? => {}
             _ => return Ok(false),
         }
     }
@@ -158,8 +215,13 @@ pub fn order(a: Val<'_>, b: Val<'_>) -> Result<Option<Ordering>, Trap> {
 /// different kinds go by kind.
 ///
 /// # Errors
-/// memory-limit.
-pub fn key_order<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<Ordering, Trap> {
+/// memory-limit; what [`Work::steps`] raises.
+pub fn key_order<'h>(
+    ctx: &'h HostContext<'_>,
+    work: &mut Work,
+    a: Val<'h>,
+    b: Val<'h>,
+) -> Result<Ordering, Trap> {
     /// So many parts are compared: cyclic keys have no end.
     const PARTS: usize = 1_000_000;
     enum Step<'h> {
@@ -169,6 +231,7 @@ pub fn key_order<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result
     }
     let is_container = |val: Val<'_>| matches!(val.kind(), Kind::List | Kind::Map | Kind::Record);
     if !is_container(a) || !is_container(b) {
+        work.steps(ctx, scalar_steps(a, b))?;
         return Ok(scalar_key_order(a, b));
     }
     let mut steps = vec![Step::Compare(a, b)];
@@ -179,12 +242,18 @@ pub fn key_order<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result
             Step::Decide(order) => order,
             Step::Compare(a, b) => match (key_parts(ctx, a)?, key_parts(ctx, b)?) {
                 (Some(a), Some(b)) if count < PARTS => {
+                    // Both were taken apart as a whole.
+                    work.steps(ctx, 1 + a.len() + b.len())?;
+                    ctx.check_memory((steps.capacity() + 2 * a.len() + 2 * b.len()) * size_of::<Step<'_>>())?;
                     steps.push(Step::Decide(a.len().cmp(&b.len())));
                     let pairs = a.into_iter().zip(b).collect::<Vec<_>>();
                     steps.extend(pairs.into_iter().rev().map(|(a, b)| Step::Compare(a, b)));
                     Ordering::Equal
                 }
-                _ => scalar_key_order(a, b),
+                _ => {
+                    work.steps(ctx, scalar_steps(a, b))?;
+                    scalar_key_order(a, b)
+                }
             },
         };
         if order.is_ne() {
@@ -241,17 +310,19 @@ fn scalar_key_order(a: Val<'_>, b: Val<'_>) -> Ordering {
 /// Whether two values are of the same kind and equal, as `in` asks.
 ///
 /// # Errors
-/// memory-limit.
-pub fn same<'h>(ctx: &'h HostContext<'_>, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
+/// memory-limit; what [`Work::steps`] raises.
+pub fn same<'h>(ctx: &'h HostContext<'_>, work: &mut Work, a: Val<'h>, b: Val<'h>) -> Result<bool, Trap> {
     if a.kind() != b.kind() {
+        work.steps(ctx, 1)?;
         return Ok(false);
     }
     if let (Some((a, _)), Some((b, _))) = (a.as_bytes(), b.as_bytes())
         && a != b
     {
+        work.steps(ctx, 1)?;
         return Ok(false);
     }
-    equal(ctx, a, b)
+    equal_counted(ctx, work, a, b)
 }
 
 /// A hash that equal values share. Looks at the beginning of containers only.
@@ -320,7 +391,11 @@ impl Hasher {
 pub struct Distinct<'h> {
     items: Vec<Val<'h>>,
     buckets: FxHashMap<u64, Vec<u32>>,
+    work: Work,
 }
+
+/// The steps of a look into a table of values.
+const LOOKUP: usize = 4;
 
 impl<'h> Distinct<'h> {
     /// Adds a value unless an equal one is there; says whether it was added.
@@ -341,13 +416,14 @@ impl<'h> Distinct<'h> {
     ///
     /// # Errors
     /// memory-limit.
-    pub fn contains(&self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
+    pub fn contains(&mut self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
         self.find(ctx, hash(val), val)
     }
 
-    fn find(&self, ctx: &'h HostContext<'_>, hash: u64, val: Val<'h>) -> Result<bool, Trap> {
+    fn find(&mut self, ctx: &'h HostContext<'_>, hash: u64, val: Val<'h>) -> Result<bool, Trap> {
+        self.work.steps(ctx, LOOKUP + val.as_str().map_or(0, |text| text.len() / WRITTEN))?;
         for &i in self.buckets.get(&hash).into_iter().flatten() {
-            if equal(ctx, self.items[i as usize], val)? {
+            if equal_counted(ctx, &mut self.work, self.items[i as usize], val)? {
                 return Ok(true);
             }
         }

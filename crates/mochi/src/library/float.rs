@@ -15,12 +15,39 @@ pub fn write_text(out: &mut Vec<u8>, x: f64) {
     let text = scientific(x, &mut buffer);
     let (mantissa, exponent) = split(text);
     if (-4..=5).contains(&exponent) || x == 0.0 {
-        let _ = write!(out, "{x}");
+        write_positional(out, mantissa, exponent);
         return;
     }
     out.extend_from_slice(mantissa);
     out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
     let _ = write!(out, "{:02}", exponent.unsigned_abs());
+}
+
+/// Writes the digits of a mantissa, `d.ddd` with a sign, where the exponent puts them: finding digits is what takes the time, so it is
+/// done once.
+fn write_positional(out: &mut Vec<u8>, mantissa: &[u8], exponent: i32) {
+    let mut digits = mantissa;
+    if let [b'-', rest @ ..] = mantissa {
+        out.push(b'-');
+        digits = rest;
+    }
+    let (first, more) = digits.split_at(1.min(digits.len()));
+    let more = more.get(1..).unwrap_or_default();
+    let Ok(whole) = usize::try_from(exponent) else {
+        out.extend_from_slice(b"0.");
+        out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
+        out.extend_from_slice(first);
+        out.extend_from_slice(more);
+        return;
+    };
+    out.extend_from_slice(first);
+    let (before, behind) = more.split_at(whole.min(more.len()));
+    out.extend_from_slice(before);
+    out.resize(out.len() + whole - before.len(), b'0');
+    if !behind.is_empty() {
+        out.push(b'.');
+        out.extend_from_slice(behind);
+    }
 }
 
 /// As floats are shown inside lists and maps by `print`: positional always, with a point always.
@@ -125,6 +152,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn positional_texts_are_those_of_the_standard_library(mantissa in -99_999i64..99_999, exponent in -8i32..4) {
+            let x = mantissa as f64 * 10f64.powi(exponent);
+            let shown = show(write_text, x);
+            prop_assert!(shown.contains('e') || shown == x.to_string(), "{shown} and {x}");
+        }
+
         #[test]
         fn notations_read_back(bits: u64) {
             let x = f64::from_bits(bits);

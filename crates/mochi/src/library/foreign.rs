@@ -6,6 +6,7 @@ use upshift_bytecode::{KeyPolicy, OrderPolicy};
 use upshift_runtime::host::{Args, HostContext, HostRegistry, Ret, Text, Val};
 use upshift_runtime::trap::Trap;
 
+use super::work::{COPIED, WRITTEN, steps};
 use super::{access, kind_name, lists, mismatch, system};
 
 /// A text argument of a foreign function.
@@ -55,6 +56,7 @@ const COUNTS: &[Named<Count>] = &[
 fn fields<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let text = text(ctx, args, 0)?;
+    steps(ctx, text.len() / WRITTEN)?;
     let pieces: Vec<Val<'h>> = text.split_whitespace().map(|p| ctx.string(p)).collect::<Result<_, _>>()?;
     Ok(lists::result_list(ctx, None, &pieces)?.into())
 }
@@ -63,6 +65,12 @@ fn replace_all<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
     let ctx: &'h HostContext<'_> = ctx;
     let (s, from, to) = (text(ctx, args, 0)?, text(ctx, args, 1)?, text(ctx, args, 2)?);
     let count = if args.len() > 3 { args.int(3)? } else { -1 };
+    // As many copies as there may be places, if `to` is the longer one.
+    let places = if from.is_empty() { s.len() + 1 } else { s.len() / from.len() };
+    let places = usize::try_from(count).map_or(places, |count| count.min(places));
+    let grown = places.saturating_mul(to.len());
+    steps(ctx, s.len() / WRITTEN + grown / COPIED)?;
+    ctx.check_memory(s.len().saturating_add(grown))?;
     let made = match usize::try_from(count) {
         Ok(count) => s.replacen(&*from, &to, count),
         Err(_) => s.replace(&*from, &to),
@@ -72,7 +80,9 @@ fn replace_all<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
 
 fn md5_hex<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    Ok(ctx.string(&system::md5_hex(&text(ctx, args, 0)?))?.into())
+    let text = text(ctx, args, 0)?;
+    steps(ctx, text.len() / WRITTEN)?;
+    Ok(ctx.string(&system::md5_hex(&text))?.into())
 }
 
 /// The values of the test package's signature example.
@@ -109,23 +119,32 @@ pub fn register(registry: &mut HostRegistry) {
     for &(name, f) in MAPPINGS {
         registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
             let ctx: &HostContext<'_> = ctx;
-            Ok(ctx.string(&f(&text(ctx, args, 0)?))?.into())
+            let text = text(ctx, args, 0)?;
+            steps(ctx, text.len() / WRITTEN)?;
+            Ok(ctx.string(&f(&text))?.into())
         });
     }
     for &(name, f) in PAIRS {
         registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
             let ctx: &HostContext<'_> = ctx;
-            Ok(ctx.string(&f(&text(ctx, args, 0)?, &text(ctx, args, 1)?))?.into())
+            let (a, b) = (text(ctx, args, 0)?, text(ctx, args, 1)?);
+            // Each character may be looked for in the whole set.
+            steps(ctx, a.len() / COPIED + a.len().saturating_mul(b.len()) / (COPIED * WRITTEN))?;
+            Ok(ctx.string(&f(&a, &b))?.into())
         });
     }
     for &(name, f) in QUESTIONS {
         registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
-            Ok(Ret::Bool(f(&text(ctx, args, 0)?, &text(ctx, args, 1)?)))
+            let (a, b) = (text(ctx, args, 0)?, text(ctx, args, 1)?);
+            steps(ctx, (a.len() + b.len()) / COPIED)?;
+            Ok(Ret::Bool(f(&a, &b)))
         });
     }
     for &(name, f) in COUNTS {
         registry.dynamic(&format!("mochi.strings.{name}"), move |ctx, args| {
-            Ok(Ret::Int(f(&text(ctx, args, 0)?, &text(ctx, args, 1)?)))
+            let (a, b) = (text(ctx, args, 0)?, text(ctx, args, 1)?);
+            steps(ctx, (a.len() + b.len()) / COPIED)?;
+            Ok(Ret::Int(f(&a, &b)))
         });
     }
     registry.dynamic("mochi.strings.Split", super::text::split);

@@ -3,15 +3,23 @@
 //! One walk serves all notations. It keeps its own stack, so that a list nested a million deep prints; a container that is
 //! met inside itself is shown as `[...]` or `{...}` (in JSON: an error). Lists of numbers are written without making
 //! values of their elements.
+//!
+//! A container that others refer to is written as often as they do, so a small value may have more text than there is time or memory
+//! for. The walk charges what it writes ([`Out`]), and standard output gets long texts piece by piece.
 
-use rustc_hash::FxHashSet;
+use std::ops::{Deref, DerefMut};
+
+use rustc_hash::{FxHashMap, FxHashSet};
 use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory};
 use upshift_bytecode::TrapCode;
-use upshift_runtime::host::{HostContext, ListView, RecordView, Val};
+use upshift_runtime::host::{HostContext, ListView, MapView, RecordView, Val};
+use upshift_runtime::io::{FLUSH_AT, Outlet};
+use upshift_runtime::string::Decimal;
 use upshift_runtime::trap::Trap;
 
 use super::float;
 use super::number::Number;
+use super::work::{WRITTEN, Work};
 
 /// How values are shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,11 +40,142 @@ impl Notation {
     }
 }
 
+/// Where texts are written: bytes at the end of a vector, which are charged as they become more, and held against the memory limit,
+/// or handed on to standard output meanwhile.
+pub struct Out<'o> {
+    bytes: &'o mut Vec<u8>,
+    /// So many bytes are charged.
+    charged: usize,
+    work: Work,
+    stream: Option<Stream<'o>>,
+}
+
+/// How the bytes of a line go to standard output before the line is whole.
+struct Stream<'o> {
+    to: Outlet<'o>,
+    /// Where the line begins, until a part of it was handed on.
+    start: Option<usize>,
+    /// Whether white space at both ends of the line is left out.
+    trim: bool,
+}
+
+impl Deref for Out<'_> {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        self.bytes
+    }
+}
+
+impl DerefMut for Out<'_> {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        self.bytes
+    }
+}
+
+impl<'o> Out<'o> {
+    /// So many bytes are charged together.
+    const CHUNK: usize = 4 << 10;
+    /// No text is longer.
+    const LEN_MAX: usize = i32::MAX as usize;
+
+    /// At the end of a vector.
+    pub fn new(bytes: &'o mut Vec<u8>) -> Out<'o> {
+        Out { charged: bytes.len(), bytes, work: Work::default(), stream: None }
+    }
+
+    /// At the end of the buffer of standard output, where a line begins, which may leave out white space at its ends.
+    pub fn line((bytes, to): (&'o mut Vec<u8>, Outlet<'o>), trim: bool) -> Out<'o> {
+        let stream = Some(Stream { to, start: Some(bytes.len()), trim });
+        Out { stream, ..Out::new(bytes) }
+    }
+
+    /// Charges what was written. To be asked wherever the text may have become long.
+    ///
+    /// # Errors
+    /// out-of-fuel, interrupted, timed-out; memory-limit where the text has no room; host-error where standard output fails.
+    #[inline]
+    pub fn charge(&mut self, ctx: &HostContext<'_>) -> Result<(), Trap> {
+        if self.bytes.len() - self.charged < Out::CHUNK { Ok(()) } else { self.charge_chunks(ctx) }
+    }
+
+    #[cold]
+    fn charge_chunks(&mut self, ctx: &HostContext<'_>) -> Result<(), Trap> {
+        self.work.steps(ctx, (self.bytes.len() - self.charged) / WRITTEN)?;
+        if self.stream.is_some() && self.bytes.len() >= FLUSH_AT {
+            self.hand_on()?;
+        } else if self.bytes.len() > Out::LEN_MAX {
+            return Err(Trap::of(TrapCode::MemoryLimit));
+        } else {
+            ctx.check_memory(self.bytes.capacity())?;
+        }
+        self.charged = self.bytes.len();
+        Ok(())
+    }
+
+    /// Hands on what is known of the line.
+    fn hand_on(&mut self) -> Result<(), Trap> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let mut held = Vec::new();
+        if stream.trim {
+            if let Some(start) = stream.start {
+                trim_start(self.bytes, start);
+            }
+            // White space is held back: it may be the end.
+            let start = stream.start.unwrap_or(0);
+            let end = trimmed_end(self.bytes, start);
+            if end == start {
+                return Ok(());
+            }
+            held.extend_from_slice(&self.bytes[end..]);
+            self.bytes.truncate(end);
+        }
+        stream.start = None;
+        let result = stream.to.hand_on(self.bytes);
+        self.bytes.clear();
+        self.bytes.append(&mut held);
+        result
+    }
+
+    /// Ends a line of standard output.
+    pub fn end_line(&mut self) {
+        if let Some(stream) = &self.stream
+            && stream.trim
+        {
+            if let Some(start) = stream.start {
+                trim_start(self.bytes, start);
+            }
+            self.bytes.truncate(trimmed_end(self.bytes, stream.start.unwrap_or(0)));
+        }
+        self.bytes.push(b'\n');
+    }
+
+    /// Drops a line that failed, unless a part of it was handed on: then what was written so far stays.
+    pub fn drop_line(&mut self) {
+        if let Some(start) = self.stream.as_ref().and_then(|stream| stream.start) {
+            self.bytes.truncate(start);
+        }
+    }
+}
+
+/// Takes white space off the front of what was written from `start`.
+fn trim_start(bytes: &mut Vec<u8>, start: usize) {
+    let Ok(line) = std::str::from_utf8(&bytes[start..]) else { return };
+    let leading = line.len() - line.trim_start().len();
+    bytes.drain(start..start + leading);
+}
+
+/// Where what was written from `start` ends without white space behind it.
+fn trimmed_end(bytes: &[u8], start: usize) -> usize {
+    let line = std::str::from_utf8(&bytes[start..]).unwrap_or_default();
+    start + line.trim_end().len()
+}
+
 /// Writes a value as an argument of `print`: text raw, containers in nested form.
 ///
 /// # Errors
 /// memory-limit.
-pub fn write_printed(ctx: &HostContext<'_>, out: &mut Vec<u8>, val: Val<'_>) -> Result<(), Trap> {
+pub fn write_printed(ctx: &HostContext<'_>, out: &mut Out<'_>, val: Val<'_>) -> Result<(), Trap> {
     if let Some(text) = val.as_str() {
         out.extend_from_slice(text.as_bytes());
         return Ok(());
@@ -48,7 +187,7 @@ pub fn write_printed(ctx: &HostContext<'_>, out: &mut Vec<u8>, val: Val<'_>) -> 
     if is_container(val) {
         return write(ctx, out, val, Notation::Nested);
     }
-    scalar(out, val, Notation::Text)
+    scalar_counted(ctx, out, val, Notation::Text)
 }
 
 /// A value as `str` shows it.
@@ -60,7 +199,7 @@ pub fn text(ctx: &HostContext<'_>, val: Val<'_>) -> Result<String, Trap> {
         return Ok(text.to_string());
     }
     let mut out = Vec::new();
-    write(ctx, &mut out, val, Notation::Text)?;
+    write(ctx, &mut Out::new(&mut out), val, Notation::Text)?;
     Ok(into_string(out))
 }
 
@@ -125,13 +264,42 @@ impl Path {
     }
 }
 
+/// The entries of the maps that a walk met, once these are many: a map that is met often gives them once.
+#[derive(Default)]
+struct Entries<'h> {
+    maps: usize,
+    known: FxHashMap<usize, (ListView<'h>, ListView<'h>)>,
+}
+
+impl<'h> Entries<'h> {
+    const MANY: usize = 1000;
+
+    fn of(
+        &mut self,
+        ctx: &'h HostContext<'_>,
+        map: MapView<'h>,
+    ) -> Result<(ListView<'h>, ListView<'h>), Trap> {
+        self.maps += 1;
+        if self.maps <= Entries::MANY {
+            return ctx.map_entries(map);
+        }
+        let address = map.val().address().unwrap_or(0);
+        if let Some(&known) = self.known.get(&address) {
+            return Ok(known);
+        }
+        let entries = ctx.map_entries(map)?;
+        self.known.insert(address, entries);
+        Ok(entries)
+    }
+}
+
 /// Writes a value in a notation.
 ///
 /// # Errors
 /// memory-limit; in JSON invalid-argument for what has no JSON form.
 pub fn write<'h>(
     ctx: &'h HostContext<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     val: Val<'h>,
     notation: Notation,
 ) -> Result<(), Trap> {
@@ -146,17 +314,19 @@ const KEY_LEVELS: usize = 8;
 
 fn write_level<'h>(
     ctx: &'h HostContext<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     val: Val<'h>,
     notation: Notation,
     level: usize,
 ) -> Result<(), Trap> {
     let mut stack: Vec<Open<'h>> = Vec::new();
     let mut path = Path::default();
+    let mut entries = Entries::default();
     let mut current = Some(val);
     loop {
+        out.charge(ctx)?;
         if let Some(val) = current.take()
-            && let Some(open) = begin(ctx, out, val, notation, &path, stack.len())?
+            && let Some(open) = begin(ctx, out, val, notation, (&path, &mut entries), stack.len())?
         {
             path.push(val.address().unwrap_or(0));
             stack.push(open);
@@ -183,14 +353,14 @@ fn write_level<'h>(
 /// Writes a scalar whole, or the beginning of a container with elements.
 fn begin<'h>(
     ctx: &'h HostContext<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     val: Val<'h>,
     notation: Notation,
-    path: &Path,
+    (path, entries): (&Path, &mut Entries<'h>),
     depth: usize,
 ) -> Result<Option<Open<'h>>, Trap> {
     let open = if let Some(list) = val.as_list() {
-        if list.is_empty() || raw_list(out, list, notation, depth)? {
+        if list.is_empty() || raw_list(ctx, out, list, notation, depth)? {
             if list.is_empty() {
                 out.extend_from_slice(b"[]");
             }
@@ -206,12 +376,12 @@ fn begin<'h>(
             cycle(out, val, notation)?;
             return Ok(None);
         }
-        let (keys, values) = ctx.map_entries(map)?;
+        let (keys, values) = entries.of(ctx, map)?;
         Open::Map { keys, values, next: 0 }
     } else if let Some(record) = val.as_record() {
         Open::Record { record, order: sorted_fields(record), next: 0 }
     } else {
-        scalar(out, val, notation)?;
+        scalar_counted(ctx, out, val, notation)?;
         return Ok(None);
     };
     if path.contains(val.address().unwrap_or(0)) {
@@ -255,7 +425,7 @@ pub const NAME_FIELD: &str = "__name";
 /// Writes separator and key of the next element and returns its value; `None` behind the last.
 fn element<'h>(
     ctx: &'h HostContext<'_>,
-    out: &mut Vec<u8>,
+    out: &mut Out<'_>,
     top: &mut Open<'h>,
     notation: Notation,
     (depth, level): (usize, usize),
@@ -279,7 +449,10 @@ fn element<'h>(
                         if !is_container(key) {
                             scalar(&mut text, key, Notation::Text)?;
                         } else if level < KEY_LEVELS {
-                            write_level(ctx, &mut text, key, Notation::Text, level + 1)?;
+                            let mut part = Out::new(&mut text);
+                            part.work = std::mem::take(&mut out.work);
+                            write_level(ctx, &mut part, key, Notation::Text, level + 1)?;
+                            out.work = part.work;
                         } else {
                             cycle(&mut text, key, Notation::Text)?;
                         }
@@ -346,25 +519,34 @@ fn write_key(out: &mut Vec<u8>, key: &str, notation: Notation) {
 }
 
 /// A list of raw numbers, whole. Says whether it was one.
-fn raw_list(out: &mut Vec<u8>, list: ListView<'_>, notation: Notation, depth: usize) -> Result<bool, Trap> {
+fn raw_list(
+    ctx: &HostContext<'_>,
+    out: &mut Out<'_>,
+    list: ListView<'_>,
+    notation: Notation,
+    depth: usize,
+) -> Result<bool, Trap> {
     let depth = depth + 1;
     if let Some(ints) = list.ints() {
         out.push(b'[');
         for (i, x) in ints.iter().enumerate() {
             separator(out, i == 0, notation, depth);
             write_int(out, x.get());
+            out.charge(ctx)?;
         }
     } else if let Some(floats) = list.floats() {
         out.push(b'[');
         for (i, x) in floats.iter().enumerate() {
             separator(out, i == 0, notation, depth);
             write_float(out, x.get(), notation)?;
+            out.charge(ctx)?;
         }
     } else if let Some(bools) = list.bools() {
         out.push(b'[');
         for (i, x) in bools.iter().enumerate() {
             separator(out, i == 0, notation, depth);
             out.extend_from_slice(if x.get() != 0 { b"true" } else { b"false" });
+            out.charge(ctx)?;
         }
     } else {
         return Ok(false);
@@ -377,22 +559,9 @@ fn raw_list(out: &mut Vec<u8>, list: ListView<'_>, notation: Notation, depth: us
 }
 
 /// Writes an int.
+#[inline]
 pub fn write_int(out: &mut Vec<u8>, x: i64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    let mut rest = x.unsigned_abs();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    if x < 0 {
-        out.push(b'-');
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(Decimal::new(x).bytes());
 }
 
 fn write_float(out: &mut Vec<u8>, x: f64, notation: Notation) -> Result<(), Trap> {
@@ -408,6 +577,22 @@ fn write_float(out: &mut Vec<u8>, x: f64, notation: Notation) -> Result<(), Trap
         }
     }
     Ok(())
+}
+
+/// As [`scalar`]; of big numbers, whose text takes more than its length says, the work is counted.
+fn scalar_counted(
+    ctx: &HostContext<'_>,
+    out: &mut Out<'_>,
+    val: Val<'_>,
+    notation: Notation,
+) -> Result<(), Trap> {
+    if let Some((_, bytes)) = val.as_bytes()
+        && bytes.len() > 64
+        && let Some(number) = Number::of(val)
+    {
+        out.work.steps(ctx, number.text_steps())?;
+    }
+    scalar(out, val, notation)
 }
 
 /// Writes a value that contains no others.
@@ -534,4 +719,20 @@ fn write_json_string(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_trimmed_at_both_ends() {
+        for (line, trimmed) in [("a b", "a b"), ("  a ", "a"), ("   ", ""), ("", ""), ("\ta\u{a0}", "a")] {
+            let mut out = b"before".to_vec();
+            out.extend_from_slice(line.as_bytes());
+            trim_start(&mut out, 6);
+            out.truncate(trimmed_end(&out, 6));
+            assert_eq!(out, format!("before{trimmed}").into_bytes(), "{line:?}");
+        }
+    }
 }

@@ -10,7 +10,11 @@ use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, ListView, Ret, Storage, Val};
 use upshift_runtime::trap::Trap;
 
+use super::work::{self, Work};
 use super::{access, compare, kind_name, mismatch};
+
+/// Elements in a step of the work where they are copied as they are.
+const RAW: usize = 8;
 
 /// Marks the elements that are lists as shared.
 pub fn share_elements(list: ListView<'_>, ctx: &HostContext<'_>) {
@@ -48,6 +52,7 @@ pub fn result_list<'h>(
     like: Option<ListView<'h>>,
     items: &[Val<'h>],
 ) -> Result<Val<'h>, Trap> {
+    work::steps(ctx, items.len())?;
     let storage = ctx.result_storage();
     if storage.is_none()
         && let Some(like) = like.filter(|l| l.storage() != Storage::Cell)
@@ -60,6 +65,19 @@ pub fn result_list<'h>(
     let made = ctx.new_list(storage.unwrap_or(Storage::Cell), items.len())?;
     fill(ctx, made, items)?;
     Ok(made)
+}
+
+/// A new list of cells as the call's result.
+///
+/// # Errors
+/// As [`result_list`].
+pub fn as_result<'h>(ctx: &'h HostContext<'_>, made: Val<'h>) -> Result<Val<'h>, Trap> {
+    match made.as_list() {
+        Some(list) if !matches!(ctx.result_storage(), None | Some(Storage::Cell)) => {
+            result_list(ctx, None, &list.iter().collect::<Vec<_>>())
+        }
+        _ => Ok(made),
+    }
 }
 
 fn fill(ctx: &HostContext<'_>, made: Val<'_>, items: &[Val<'_>]) -> Result<(), Trap> {
@@ -109,6 +127,7 @@ pub fn part<'h>(
         let items: Vec<Val<'h>> = (from..to).filter_map(|i| list.get(i)).collect();
         return result_list(ctx, Some(list), &items);
     }
+    work::steps(ctx, to.saturating_sub(from) / RAW)?;
     let made = ctx.list_slice(list, from, to)?;
     if let Some(made) = made.as_list() {
         share_elements(made, ctx);
@@ -124,6 +143,7 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
         return Ok(result_list(ctx, None, &[value])?.into());
     };
     if keeps_type(ctx, Some(args), list) {
+        work::steps(ctx, list.len() / RAW)?;
         let made = ctx.list_slice(list, 0, list.len())?;
         if let Some(copy) = made.as_list()
             && push(ctx, copy, value).is_ok()
@@ -187,6 +207,62 @@ pub fn distinct<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
     Ok(result_list(ctx, list, &items)?.into())
 }
 
+/// The steps of sorting so many keys that are compared in one.
+fn sort_steps(len: usize) -> usize {
+    len.saturating_mul(len.max(1).ilog2() as usize)
+}
+
+/// Sorts, equal ones as they were, by an order that may fail. (The standard library's sorts want an answer of each comparison.)
+///
+/// # Errors
+/// The first one of `order`.
+fn merge_sort<T: Copy>(
+    items: &mut [T],
+    mut order: impl FnMut(&T, &T) -> Result<Ordering, Trap>,
+) -> Result<(), Trap> {
+    /// Runs of so many are sorted by insertion.
+    const RUN: usize = 8;
+    for run in items.chunks_mut(RUN) {
+        for i in 1..run.len() {
+            let item = run[i];
+            let mut at = i;
+            while at > 0 && order(&run[at - 1], &item)?.is_gt() {
+                run[at] = run[at - 1];
+                at -= 1;
+            }
+            run[at] = item;
+        }
+    }
+    let mut left = Vec::new();
+    let mut size = RUN;
+    while size < items.len() {
+        for pair in items.chunks_mut(2 * size) {
+            // What is in order already, as most of some texts is, stays where it is.
+            if pair.len() <= size || order(&pair[size - 1], &pair[size])?.is_le() {
+                continue;
+            }
+            left.clear();
+            left.extend_from_slice(&pair[..size]);
+            let (mut from_left, mut from_right) = (0, size);
+            while from_left < left.len() && from_right < pair.len() {
+                // Behind what was taken from the left, as many places are free as were taken.
+                let to = from_left + from_right - size;
+                if order(&left[from_left], &pair[from_right])?.is_le() {
+                    pair[to] = left[from_left];
+                    from_left += 1;
+                } else {
+                    pair[to] = pair[from_right];
+                    from_right += 1;
+                }
+            }
+            let to = from_left + from_right - size;
+            pair[to..to + left.len() - from_left].copy_from_slice(&left[from_left..]);
+        }
+        size *= 2;
+    }
+    Ok(())
+}
+
 /// `sort by` of a query: the elements of a list in the order of their keys, those with equal keys as they were.
 pub fn sort_by<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
@@ -197,20 +273,13 @@ pub fn sort_by<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
     let mut items: Vec<Val<'h>> = list.iter().flat_map(|l| l.iter()).collect();
     if let Some(keys) = keys.ints() {
         let mut order: Vec<(i64, Val<'h>)> = keys.iter().map(Cell::get).zip(items).collect();
+        work::steps(ctx, sort_steps(order.len()))?;
         order.sort_by_key(|&(key, _)| key);
         items = order.into_iter().map(|(_, item)| item).collect();
     } else {
         let mut order: Vec<(Val<'h>, Val<'h>)> = keys.iter().zip(items).collect();
-        let mut failed = None;
-        order.sort_by(|a, b| {
-            compare::key_order(ctx, a.0, b.0).unwrap_or_else(|trap| {
-                failed = Some(trap);
-                Ordering::Equal
-            })
-        });
-        if let Some(trap) = failed {
-            return Err(trap);
-        }
+        let mut work = Work::default();
+        merge_sort(&mut order, |a, b| compare::key_order(ctx, &mut work, a.0, b.0))?;
         items = order.into_iter().map(|(_, item)| item).collect();
     }
     Ok(result_list(ctx, list, &items)?.into())
@@ -228,7 +297,7 @@ pub fn union<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
 pub fn except<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let (a, b) = (list_arg(ctx, args, 0, "except")?, list_arg(ctx, args, 1, "except")?);
-    let others = compare::distinct(ctx, b)?;
+    let mut others = compare::distinct(ctx, b)?;
     let mut items = Vec::new();
     for item in a.iter().flat_map(|a| a.iter()) {
         if !others.contains(ctx, item)? {
@@ -242,7 +311,7 @@ pub fn except<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
 pub fn intersect<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let (a, b) = (list_arg(ctx, args, 0, "intersect")?, list_arg(ctx, args, 1, "intersect")?);
-    let left = compare::distinct(ctx, a)?;
+    let mut left = compare::distinct(ctx, a)?;
     let mut items = compare::Distinct::default();
     for item in b.iter().flat_map(|b| b.iter()) {
         if left.contains(ctx, item)? {
@@ -266,6 +335,7 @@ pub fn reverse<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
     let ctx: &'h HostContext<'_> = ctx;
     let val = args.val(ctx, 0)?;
     if let Some(text) = val.as_str() {
+        work::steps(ctx, text.len() / work::WRITTEN)?;
         return Ok(ctx.string(&text.chars().rev().collect::<String>())?.into());
     }
     let list = list_arg(ctx, args, 0, "reverse")?;
@@ -292,7 +362,9 @@ pub fn range<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
     let made = ctx.new_list(Storage::Int, 0)?;
     let Some(list) = made.as_list() else { return Ok(made.into()) };
     let mut at = from;
+    let mut work = Work::default();
     while if step > 0 { at < to } else { at > to } {
+        work.steps(ctx, 1)?;
         ctx.list_push(list, ctx.int(at)?)?;
         match at.checked_add(step) {
             Some(next) => at = next,
@@ -317,6 +389,7 @@ pub fn keys<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 /// type-mismatch for other kinds.
 pub fn keys_of<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<Val<'h>, Trap> {
     if let Some(map) = val.as_map() {
+        work::steps(ctx, map.len())?;
         let keys = ctx.map_keys(map)?;
         return match keys.as_list() {
             Some(list) if !keeps_type(ctx, None, list) => {
@@ -345,6 +418,7 @@ pub fn values<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
 /// type-mismatch for other kinds.
 pub fn values_of<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<Val<'h>, Trap> {
     let items: Vec<Val<'h>> = if let Some(map) = val.as_map() {
+        work::steps(ctx, map.len())?;
         ctx.map_entries(map)?.1.iter().collect()
     } else if let Some(record) = val.as_record() {
         let mut items = Vec::new();

@@ -21,6 +21,7 @@ mod number;
 mod numeric;
 mod system;
 mod text;
+mod work;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -218,6 +219,7 @@ fn binary<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, op: Op) -> Result<Ret<'h
         return Ok(result?.into());
     }
     if let (Some(x), Some(y)) = (Number::of(a), Number::of(b)) {
+        work::steps(ctx, number::arithmetic_steps(op, &x, &y))?;
         return Ok(match number::arithmetic(op, x, y)? {
             Number::Int(i) => Ret::Int(i),
             Number::Float(x) => Ret::Float(x),
@@ -260,7 +262,7 @@ fn neg<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap
 fn size<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, what: &str) -> Result<i64, Trap> {
     let val = args.val(ctx, 0)?;
     let size = if let Some(text) = val.as_str() {
-        if text.is_ascii() { text.len() } else { text.chars().count() }
+        text.char_count()
     } else if let Some(list) = val.as_list() {
         list.len()
     } else if let Some(map) = val.as_map() {

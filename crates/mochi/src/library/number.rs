@@ -170,6 +170,21 @@ impl Number {
         fits.ok_or_else(|| overflow(format_args!("{} as int", self.text())))
     }
 
+    /// Words of 64 bits.
+    pub fn words(&self) -> usize {
+        match self {
+            Number::Int(_) | Number::Float(_) => 1,
+            Number::Big(b) => words(b),
+            Number::Rat(r) => words(r.numer()) + words(r.denom()),
+        }
+    }
+
+    /// The steps of the work that writing it in decimal takes: that grows with the square of its size.
+    pub fn text_steps(&self) -> usize {
+        let words = self.words();
+        words.saturating_mul(words) / 2
+    }
+
     /// As `str` shows it.
     pub fn text(&self) -> String {
         let mut out = Vec::new();
@@ -321,6 +336,35 @@ fn shortest(number: i128, bytes: &mut [u8; 16]) -> usize {
     // One bit is for the sign.
     let bits = 129 - (number ^ (number >> 127)).leading_zeros();
     bits.div_ceil(8) as usize
+}
+
+/// Words in a step of the work where each is looked at once.
+const PASS: usize = 8;
+
+/// The words of a big number.
+fn words(b: &BigInt) -> usize {
+    (b.bits() / 64) as usize + 1
+}
+
+/// The steps of the work that a product takes, about.
+pub fn product_steps(a: &BigInt, b: &BigInt) -> usize {
+    let (few, many) = (words(a).min(words(b)), words(a).max(words(b)));
+    // Large factors are multiplied in less than one step for each pair of words.
+    many.saturating_mul(few.min(4 * few.isqrt())) / PASS
+}
+
+/// The steps of the work that `a op b` takes, about.
+pub fn arithmetic_steps(op: Op, a: &Number, b: &Number) -> usize {
+    let (few, many) = (a.words().min(b.words()), a.words().max(b.words()));
+    match (op, a, b) {
+        (_, Number::Rat(_), _) | (_, _, Number::Rat(_)) => {
+            // Products, and their greatest common divisor bit by bit.
+            (few + many).saturating_mul(few + many).saturating_mul(8)
+        }
+        (Op::Mul, Number::Big(a), Number::Big(b)) => product_steps(a, b),
+        (Op::Div | Op::Rem, ..) => few.saturating_mul(many - few + 1) / PASS,
+        _ => many / PASS,
+    }
 }
 
 /// `a op b`

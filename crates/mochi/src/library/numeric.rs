@@ -1,10 +1,12 @@
 //! Builtins on numbers and the aggregates.
 
+use num_bigint::BigInt;
 use upshift_bytecode::{HeapType, TrapCode, ValueType};
 use upshift_runtime::host::{Args, HostContext, ListView, Ret, Val};
 use upshift_runtime::trap::Trap;
 
-use super::number::{Number, Op, arithmetic, overflow};
+use super::number::{Number, Op, arithmetic, arithmetic_steps, overflow, product_steps};
+use super::work::{Work, steps};
 use super::{cast, compare, kind_name, lists, mismatch, text};
 use crate::lower::BIGINT_KIND;
 
@@ -103,17 +105,32 @@ pub fn pow<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, 
             const BITS: u64 = 1 << 32;
             let n = u32::try_from(*n).ok().filter(|&n| b.bits().saturating_mul(u64::from(n)) < BITS);
             let n = n.ok_or_else(|| Trap::new(TrapCode::MemoryLimit, "pow: the result is too large"))?;
-            ret(ctx, Number::Big(b.pow(n)))
+            ctx.check_memory((b.bits() / 8) as usize * n as usize)?;
+            ret(ctx, Number::Big(power(ctx, b, n)?))
         }
         _ => Ok(Ret::Float(base.to_float().powf(exponent.to_float()))),
     }
+}
+
+/// A power by squares, of which each is counted.
+fn power(ctx: &HostContext<'_>, base: &BigInt, exponent: u32) -> Result<BigInt, Trap> {
+    let mut result = BigInt::from(1);
+    for bit in (0..u32::BITS - exponent.leading_zeros()).rev() {
+        steps(ctx, product_steps(&result, &result))?;
+        result = &result * &result;
+        if exponent >> bit & 1 == 1 {
+            steps(ctx, product_steps(&result, base))?;
+            result *= base;
+        }
+    }
+    Ok(result)
 }
 
 fn fraction_part<'h>(
     ctx: &'h HostContext<'_>,
     args: Args<'h>,
     what: &str,
-    part: impl Fn(num_rational::BigRational) -> num_bigint::BigInt,
+    part: impl Fn(num_rational::BigRational) -> BigInt,
 ) -> Result<Ret<'h>, Trap> {
     let number = number_arg(ctx, args, 0, what)?;
     let Some(fraction) = number.to_rat() else {
@@ -139,6 +156,7 @@ pub fn denom<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
 pub fn sum<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let Some(list) = lists::list_arg(ctx, args, 0, "sum")? else { return ret(ctx, Number::Int(0)) };
+    steps(ctx, list.len() / 8)?;
     if let Some(ints) = list.ints() {
         let total: i128 = ints.iter().map(|x| i128::from(x.get())).sum();
         let total = i64::try_from(total).map_err(|_| overflow(format_args!("sum: {total}")))?;
@@ -149,10 +167,12 @@ pub fn sum<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, 
         return Ok(Ret::Float(floats.iter().fold(0.0, |total, x| total + x.get())));
     }
     let mut total = Number::Int(0);
+    let mut work = Work::default();
     for item in list.iter().filter(|v| !v.is_nil()) {
         let Some(number) = Number::of(item) else {
             return Err(mismatch(format!("sum works on numbers, not on {}", kind_name(item))));
         };
+        work.steps(ctx, 1 + arithmetic_steps(Op::Add, &total, &number))?;
         total = arithmetic(Op::Add, total, number)?;
     }
     ret(ctx, total)
@@ -162,7 +182,9 @@ pub fn sum<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, 
 pub fn avg<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let (mut total, mut count) = (0.0, 0u64);
+    let mut work = Work::default();
     for item in lists::list_arg(ctx, args, 0, "avg")?.iter().flat_map(|l| l.iter()) {
+        work.steps(ctx, 1)?;
         if item.is_nil() {
             continue;
         }
@@ -197,6 +219,7 @@ fn extreme<'h>(
         (0..args.len()).map(|i| args.val(ctx, i)).collect::<Result<_, _>>()?
     } else {
         let list: Option<ListView<'h>> = lists::list_arg(ctx, args, 0, what)?;
+        steps(ctx, list.map_or(0, ListView::len) / 8)?;
         if let Some(ints) = list.and_then(ListView::ints) {
             let values = ints.iter().map(std::cell::Cell::get);
             let best = if better.is_lt() { values.min() } else { values.max() };
@@ -206,10 +229,12 @@ fn extreme<'h>(
     };
     let mut best: Option<Val<'h>> = None;
     let mut float = false;
+    let mut work = Work::default();
     for item in items.into_iter().filter(|v| !v.is_nil()) {
         if Number::of(item).is_none() && item.as_str().is_none() && item.as_bool().is_none() {
             return Err(mismatch(format!("{what} works on numbers and strings, not on {}", kind_name(item))));
         }
+        work.steps(ctx, 1)?;
         float |= item.as_float().is_some();
         let replaces = match best {
             None => true,

@@ -8,7 +8,8 @@ use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, Ret, Val};
 use upshift_runtime::trap::Trap;
 
-use super::format::{self, Notation};
+use super::format::{self, Notation, Out};
+use super::work::{WRITTEN, steps};
 use super::{kind_name, lists, mismatch};
 
 /// What the library remembers per instance. Embedders may give the instance one as its data; else one is made on first
@@ -38,39 +39,26 @@ fn state<'a>(ctx: &'a mut HostContext<'_>) -> &'a mut State {
 pub fn print<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let mut io = ctx.io();
-    let out = io.stdout_buffer()?;
-    let start = out.len();
+    let out = &mut Out::line(io.stdout_parts()?, args.len() >= 3);
     for i in 0..args.len() {
         if i > 0 {
             out.push(b' ');
         }
         if let Err(trap) = args.val(ctx, i).and_then(|val| format::write_printed(ctx, out, val)) {
-            out.truncate(start);
+            out.drop_line();
             return Err(trap);
         }
     }
-    if args.len() >= 3 {
-        trim_line(out, start);
-    }
-    out.push(b'\n');
+    out.end_line();
     io.commit()?;
     Ok(Ret::Nothing)
-}
-
-/// Takes white space off both ends of what was written from `start`.
-fn trim_line(out: &mut Vec<u8>, start: usize) {
-    let Ok(line) = std::str::from_utf8(&out[start..]) else { return };
-    let end = start + line.trim_end().len();
-    let leading = line.len() - line.trim_start().len();
-    out.truncate(end);
-    out.drain(start..(start + leading).min(end));
 }
 
 /// `json(x)`
 pub fn json<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let mut out = Vec::new();
-    format::write(ctx, &mut out, args.val(ctx, 0)?, Notation::Json)?;
+    format::write(ctx, &mut Out::new(&mut out), args.val(ctx, 0)?, Notation::Json)?;
     out.push(b'\n');
     ctx.io().write_stdout(&out)?;
     Ok(Ret::Nothing)
@@ -80,7 +68,7 @@ pub fn json<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 pub fn to_json<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let mut out = Vec::new();
-    format::write(ctx, &mut out, args.val(ctx, 0)?, Notation::CompactJson)?;
+    format::write(ctx, &mut Out::new(&mut out), args.val(ctx, 0)?, Notation::CompactJson)?;
     Ok(ctx.string(&format::into_string(out))?.into())
 }
 
@@ -118,8 +106,10 @@ pub fn read_file<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
 
 // ---- Digests ----
 
-/// The bytes of a text or of a list of ints.
-fn bytes_of(val: Val<'_>, what: &str) -> Result<Vec<u8>, Trap> {
+/// The bytes of a text or of a list of ints, for a digest.
+fn bytes_of(ctx: &HostContext<'_>, val: Val<'_>, what: &str) -> Result<Vec<u8>, Trap> {
+    let len = val.as_str().map_or(0, |text| text.len()).max(val.as_list().map_or(0, |list| list.len()));
+    steps(ctx, len / WRITTEN)?;
     if let Some(text) = val.as_str() {
         return Ok(text.as_bytes().to_vec());
     }
@@ -140,7 +130,7 @@ fn bytes_of(val: Val<'_>, what: &str) -> Result<Vec<u8>, Trap> {
 /// `sha256(x)`
 pub fn sha256<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    let digest = Sha256::digest(bytes_of(args.val(ctx, 0)?, "sha256")?);
+    let digest = Sha256::digest(bytes_of(ctx, args.val(ctx, 0)?, "sha256")?);
     let items: Vec<Val<'h>> = digest.iter().map(|&b| ctx.int(i64::from(b))).collect::<Result<_, _>>()?;
     match ctx.result_storage() {
         None => Ok(ctx.new_list_int(digest.iter().map(|&b| i64::from(b)))?.into()),
@@ -209,16 +199,6 @@ pub fn bench_end<'h>(ctx: &'h mut HostContext<'_>, _args: Args<'h>) -> Result<Re
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_trimmed_at_both_ends() {
-        for (line, trimmed) in [("a b", "a b"), ("  a ", "a"), ("   ", ""), ("", ""), ("\ta\u{a0}", "a")] {
-            let mut out = b"before".to_vec();
-            out.extend_from_slice(line.as_bytes());
-            trim_line(&mut out, 6);
-            assert_eq!(out, format!("before{trimmed}").into_bytes(), "{line:?}");
-        }
-    }
 
     #[test]
     fn digests() {

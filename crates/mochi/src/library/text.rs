@@ -1,6 +1,6 @@
 //! Builtins on texts. Positions count characters (Unicode scalars).
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, Ret, Text, Val};
@@ -8,6 +8,7 @@ use upshift_runtime::string::find;
 use upshift_runtime::trap::Trap;
 
 use super::number::overflow;
+use super::work::{COPIED, WRITTEN, Work, steps};
 use super::{access, format, kind_name, lists, mismatch};
 
 /// A text argument.
@@ -47,24 +48,20 @@ fn any_text<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize) -> Result<An
     text_of(ctx, args.val(ctx, i)?)
 }
 
-/// A string of changed text: `ascii` changes the bytes in place if they are ASCII and few, `any` makes another text.
-fn changed<'h>(
+/// The text of an argument in upper or lower case; `any` makes that of text which is not ASCII.
+fn in_case<'h>(
     ctx: &'h HostContext<'_>,
-    text: &str,
-    ascii: impl FnOnce(&mut [u8]),
+    args: Args<'h>,
+    upper: bool,
     any: impl FnOnce(&str) -> String,
 ) -> Result<Val<'h>, Trap> {
-    let mut short = [0; 64];
-    if let Some(bytes) = short.get_mut(..text.len())
-        && text.is_ascii()
-    {
-        bytes.copy_from_slice(text.as_bytes());
-        ascii(bytes);
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return ctx.string(text);
-        }
+    let val = args.val(ctx, 0)?;
+    let text = text_of(ctx, val)?;
+    steps(ctx, text.len() / WRITTEN)?;
+    match ctx.ascii_case(val, upper)? {
+        Some(changed) => Ok(changed),
+        None => ctx.string(&any(&text)),
     }
-    ctx.string(&any(text))
 }
 
 /// An int argument.
@@ -90,21 +87,19 @@ pub fn substring<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
     let ctx: &'h HostContext<'_> = ctx;
     let text = text_arg(ctx, args, 0, "substring")?;
     let (from, to) = (int_arg(ctx, args, 1, "substring")?, int_arg(ctx, args, 2, "substring")?);
-    Ok(ctx.string(access::slice_text(&text, Some(from), Some(to)))?.into())
+    Ok(access::slice_text(ctx, text, Some(from), Some(to))?.into())
 }
 
 /// `lower(x)`
 pub fn lower<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    let text = any_text(ctx, args, 0)?;
-    Ok(changed(ctx, &text, <[u8]>::make_ascii_lowercase, str::to_lowercase)?.into())
+    Ok(in_case(ctx, args, false, str::to_lowercase)?.into())
 }
 
 /// `upper(x)`
 pub fn upper<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    let text = any_text(ctx, args, 0)?;
-    Ok(changed(ctx, &text, <[u8]>::make_ascii_uppercase, str::to_uppercase)?.into())
+    Ok(in_case(ctx, args, true, str::to_uppercase)?.into())
 }
 
 /// `trim(s)`
@@ -117,28 +112,34 @@ pub fn trim<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 pub fn split<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let (text, separator) = (text_arg(ctx, args, 0, "split")?, text_arg(ctx, args, 1, "split")?);
-    let mut pieces = Vec::new();
-    if separator.is_empty() {
-        let mut buffer = [0; 4];
-        for c in text.chars() {
-            pieces.push(ctx.string(c.encode_utf8(&mut buffer))?);
-        }
+    steps(ctx, text.len() / WRITTEN)?;
+    let list = if separator.is_empty() {
+        let characters = text.char_indices().map(|(at, c)| at..at + c.len_utf8());
+        ctx.string_parts(text, characters, text.len())?
+    } else if let [byte] = *separator.as_bytes() {
+        let ends = memchr::memchr_iter(byte, text.as_bytes());
+        let count = memchr::memchr_iter(byte, text.as_bytes()).count() + 1;
+        ctx.string_parts(text, between(ends, 1, text.len()), count)?
     } else {
-        let mut start = 0;
-        let mut ends: &mut dyn Iterator<Item = usize> =
-            &mut memchr::memmem::find_iter(text.as_bytes(), separator.as_bytes());
-        let mut bytes;
-        if let [byte] = *separator.as_bytes() {
-            bytes = memchr::memchr_iter(byte, text.as_bytes());
-            ends = &mut bytes;
-        }
-        for end in ends {
-            pieces.push(ctx.string(&text[start..end])?);
-            start = end + separator.len();
-        }
-        pieces.push(ctx.string(&text[start..])?);
-    }
-    Ok(lists::result_list(ctx, None, &pieces)?.into())
+        let ends = memchr::memmem::find_iter(text.as_bytes(), separator.as_bytes());
+        ctx.string_parts(text, between(ends, separator.len(), text.len()), 0)?
+    };
+    Ok(lists::as_result(ctx, list)?.into())
+}
+
+/// The ranges between places of a separator, which is `width` bytes long, in a text of `len` bytes.
+fn between(
+    separators: impl Iterator<Item = usize>,
+    width: usize,
+    len: usize,
+) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    separators.map(Some).chain([None]).map(move |separator| {
+        let end = separator.unwrap_or(len);
+        let range = start..end;
+        start = end + width;
+        range
+    })
 }
 
 /// `join(list, separator)`
@@ -152,8 +153,19 @@ pub fn join<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 /// # Errors
 /// type-mismatch where the first is no list.
 pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>) -> Result<Val<'h>, Trap> {
+    if let Some(items) = list.as_list()
+        && separator.as_str().is_some()
+    {
+        steps(ctx, items.len())?;
+        if let Some(joined) = ctx.join(items, separator)? {
+            steps(ctx, joined.as_str().map_or(0, |text| text.len()) / COPIED)?;
+            return Ok(joined);
+        }
+    }
     let separator = text_of(ctx, separator)?;
-    let mut out = Vec::new();
+    let mut bytes = Vec::new();
+    let mut work = Work::default();
+    let out = &mut format::Out::new(&mut bytes);
     match list.as_list() {
         Some(items) => {
             for (i, item) in items.iter().enumerate() {
@@ -161,15 +173,19 @@ pub fn join_vals<'h>(ctx: &'h HostContext<'_>, list: Val<'h>, separator: Val<'h>
                     out.extend_from_slice(separator.as_bytes());
                 }
                 match item.as_str() {
-                    Some(text) => out.extend_from_slice(text.as_bytes()),
-                    None => format::write(ctx, &mut out, item, format::Notation::Text)?,
+                    Some(text) => {
+                        out.extend_from_slice(text.as_bytes());
+                        out.charge(ctx)?;
+                    }
+                    None => format::write(ctx, out, item, format::Notation::Text)?,
                 }
+                work.steps(ctx, 1)?;
             }
         }
         None if list.is_nil() => {}
         None => return Err(mismatch(format!("join works on lists, not on {}", kind_name(list)))),
     }
-    ctx.string(&format::into_string(out))
+    ctx.string(&format::into_string(bytes))
 }
 
 /// `indexOf(s, t)`
@@ -178,8 +194,9 @@ pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
     let val = args.val(ctx, 0)?;
     if let Some(list) = val.as_list() {
         let wanted = args.val(ctx, 1)?;
+        let mut work = Work::default();
         for (i, item) in list.iter().enumerate() {
-            if super::compare::same(ctx, item, wanted)? {
+            if super::compare::same(ctx, &mut work, item, wanted)? {
                 return Ok(Ret::Int(i as i64));
             }
         }
@@ -189,6 +206,7 @@ pub fn index_of<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<
         return Ok(Ret::Int(-1));
     }
     let (text, part) = (text_arg(ctx, args, 0, "indexOf")?, text_arg(ctx, args, 1, "indexOf")?);
+    steps(ctx, text.len() / COPIED)?;
     Ok(Ret::Int(match find(text.as_bytes(), part.as_bytes()) {
         Some(at) => text[..at].chars().count() as i64,
         None => -1,
@@ -243,6 +261,8 @@ fn repeated<'h>(ctx: &'h HostContext<'_>, text: Val<'h>, times: i64) -> Result<V
     if text.as_str().is_none_or(|t| t.is_empty()) {
         return Ok(result);
     }
+    let bytes = text.as_str().map_or(0, |t| t.len()).saturating_mul(usize::try_from(times).unwrap_or(0));
+    steps(ctx, bytes / COPIED)?;
     let (mut block, mut left) = (text, times);
     while left > 0 {
         if left & 1 == 1 {

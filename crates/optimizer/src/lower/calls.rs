@@ -244,7 +244,9 @@ impl Lowering<'_, '_> {
                 self.routine_by(Stub::Slow, state, site.routine);
             } else {
                 // A call of its own at each site: through one stub for all, `dynamic` took a sixth longer.
+                self.save_budget();
                 let status = self.run_routine(state, site.routine);
+                self.reload_budget();
                 let (other, good) = (self.cold_block(), self.b.create_block());
                 self.b.ins().brif(status, other, &[], good, &[]);
                 self.b.switch_to_block(other);

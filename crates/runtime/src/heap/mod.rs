@@ -296,6 +296,16 @@ impl Heap {
         self.old.bytes + self.large.old_bytes + self.large.young_bytes + self.overflow.len() * OVERFLOW_CHUNK
     }
 
+    /// Bytes of large objects that were made since the last collection, and of chunks beside the nursery.
+    pub fn young_bytes(&self) -> usize {
+        self.large.young_bytes + self.overflow.len() * OVERFLOW_CHUNK
+    }
+
+    /// Whether so many bytes of other memory are within the limit beside what the heap holds.
+    pub fn has_room_beside(&self, bytes: usize) -> bool {
+        self.in_use().saturating_add(bytes) <= self.config.limit
+    }
+
     /// Bytes that the heap holds of the operating system: nursery, blocks and large objects.
     pub fn mapped(&self) -> usize {
         self.sizing.size()
