@@ -474,7 +474,7 @@ pub fn innermost(code: &[Word], word: u32) -> Option<u32> {
 }
 
 /// The loops of a function by their headers, with the last branch back of each.
-fn extents(code: &[Word]) -> Option<Vec<(u32, u32)>> {
+pub fn extents(code: &[Word]) -> Option<Vec<(u32, u32)>> {
     let mut ends: Vec<(u32, u32)> = Vec::new();
     for at in words(code, 0, code.len() as u32) {
         let inst = decode(code, at)?;

@@ -177,6 +177,8 @@ pub struct Instance {
     depth: Cell<u32>,
     /// The most units that a refill of the budget gives.
     quantum: i64,
+    /// Units given out so far, without what came back.
+    granted: i64,
     tiers: Option<TierHooks>,
     /// Where somebody samples.
     pub(crate) sampling: Option<Box<Sampling>>,
@@ -286,6 +288,7 @@ impl Instance {
             max_extent: 64,
             depth: Cell::new(0),
             quantum: REFILL,
+            granted: 0,
             tiers: None,
             sampling: None,
             data: HashMap::new(),
@@ -689,6 +692,7 @@ impl Instance {
     /// Sets the fuel.
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
         self.fuel = fuel;
+        self.granted -= self.context.budget.max(0);
         self.context.budget = 0;
     }
 
@@ -709,11 +713,15 @@ impl Instance {
         }
         let portion = self.sampled_portion().map_or(self.quantum, |most| self.quantum.min(most));
         match &mut self.fuel {
-            None => self.context.budget = portion - 1,
+            None => {
+                self.granted += portion;
+                self.context.budget = portion - 1;
+            }
             Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
             Some(fuel) => {
                 let units = (*fuel).min(portion as u64);
                 *fuel -= units;
+                self.granted += units as i64;
                 self.context.budget = units as i64 - 1;
             }
         }
@@ -752,16 +760,23 @@ impl Instance {
         let excess = self.context.budget - self.quantum;
         if excess > 0 {
             self.context.budget = self.quantum;
+            self.granted -= excess;
             if let Some(fuel) = &mut self.fuel {
                 *fuel += excess as u64;
             }
         }
     }
 
+    /// The units that were used so far, those of turns that were charged at once left out: a clock of the work that was done.
+    pub fn units(&self) -> i64 {
+        self.granted - self.context.budget.max(0)
+    }
+
     /// Gives what is left of the budget back, so that the next charge is looked at.
     pub fn end_portion(&mut self) {
         let rest = self.context.budget.max(0);
         self.context.budget -= rest;
+        self.granted -= rest;
         if let Some(fuel) = &mut self.fuel {
             *fuel += rest as u64;
         }
