@@ -161,6 +161,7 @@ fn savings(op: Op) -> f32 {
         // Half of the divisors turn out to be constant.
         Op::IntDiv | Op::IntRem => 4.0,
         _ if outside(op) => 0.0,
+        _ if op.info().operands.iter().any(|o| o.kind == OperandKind::Feedback) => 12.0,
         _ if effects.has(Effects::CALL) => 6.0,
         _ if effects.has(Effects::ALLOC) && (effects.has(Effects::NEW) || effects.has(Effects::OWN)) => 1.0,
         _ if effects.has(Effects::ALLOC) => 3.0,
