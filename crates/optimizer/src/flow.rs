@@ -673,7 +673,7 @@ impl Outline {
 }
 
 /// Whether an instruction stands for nothing in code whose values are in registers.
-fn is_free(op: Op) -> bool {
+pub fn is_free(op: Op) -> bool {
     let moves = matches!(op, Op::IntMove | Op::FloatMove | Op::CellMove);
     let constants = matches!(op, Op::IntConst | Op::IntConstWide | Op::FloatConst | Op::CellConst);
     moves || constants || matches!(op, Op::FrameClear | Op::LoopHeader | Op::Jump)

@@ -192,6 +192,8 @@ pub struct Instance {
     depth: Cell<u32>,
     /// The most units that a refill of the budget gives.
     quantum: i64,
+    /// Units given out so far, without what came back.
+    granted: i64,
     tiers: Option<TierHooks>,
     /// Where somebody samples.
     pub(crate) sampling: Option<Box<Sampling>>,
@@ -303,6 +305,7 @@ impl Instance {
             max_extent: 64,
             depth: Cell::new(0),
             quantum: REFILL,
+            granted: 0,
             tiers: None,
             sampling: None,
             data: HashMap::new(),
@@ -707,6 +710,7 @@ impl Instance {
     pub fn set_fuel(&mut self, fuel: Option<u64>) {
         self.fuel.set(fuel);
         self.owed.set(0);
+        self.granted -= self.context.budget.max(0);
         self.context.budget = 0;
     }
 
@@ -722,11 +726,15 @@ impl Instance {
         self.stopped()?;
         let portion = self.sampled_portion().map_or(self.quantum, |most| self.quantum.min(most));
         match self.fuel.get() {
-            None => self.context.budget = portion - 1,
+            None => {
+                self.granted += portion;
+                self.context.budget = portion - 1;
+            }
             Some(0) => return Err(Trap::of(TrapCode::OutOfFuel)),
             Some(fuel) => {
                 let units = fuel.min(portion as u64);
                 self.fuel.set(Some(fuel - units));
+                self.granted += units as i64;
                 self.context.budget = units as i64 - 1;
             }
         }
@@ -824,14 +832,21 @@ impl Instance {
         let excess = self.context.budget - self.quantum;
         if excess > 0 {
             self.context.budget = self.quantum;
+            self.granted -= excess;
             self.give_back(excess);
         }
+    }
+
+    /// The units that were used so far, those of turns that were charged at once left out: a clock of the work that was done.
+    pub fn units(&self) -> i64 {
+        self.granted - self.context.budget.max(0)
     }
 
     /// Gives what is left of the budget back, so that the next charge is looked at.
     pub fn end_portion(&mut self) {
         let rest = self.context.budget.max(0);
         self.context.budget -= rest;
+        self.granted -= rest;
         self.give_back(rest);
     }
 

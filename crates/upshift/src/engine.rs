@@ -56,7 +56,8 @@ pub struct TierConfig {
     pub quantum: u16,
     /// Whether loops keep variables in registers; off for tests.
     pub pin: bool,
-    /// What has baseline code is optimized when its calls and the turns of its loops grow by this; `u32::MAX` for never.
+    /// What has baseline code is optimized when its calls and the turns of its loops grew by this, and, unless [`eager`](Self::eager), by so
+    /// many that optimizing could have paid by now; `u32::MAX` for never.
     pub optimize_heat: u32,
     /// Whether whole functions are optimized.
     pub optimize_functions: bool,

@@ -655,3 +655,142 @@ fn a_tail_call_in_slower_code_is_counted() {
     assert_eq!(i.call(&f, (10_000, 0)).expect("no trap"), 50_005_000);
     assert!(optimized(&i, "ping", false) > 0 && optimized(&i, "pong", false) > 0, "{:?}", i.tier_counters());
 }
+
+// ---- When optimizing is expected to pay ----
+
+/// As programs run, but that the optimizer is waited for.
+fn patient() -> Config {
+    let mut config = Config::default();
+    config.tiers.sync = true;
+    config
+}
+
+/// `nest(n, k)`: n turns around k turns of additions; `nests(m, n, k)`: m calls of it.
+fn nests() -> Module {
+    let mut m = ModuleBuilder::new("nests");
+    let nest = function(&mut m, "nest", &[Int, Int], Some(Int), |_, f| {
+        let (n, k, i, j, total) = (f.param(0), f.param(1), f.int(), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let (outer, inner) = (f.label(), f.label());
+        f.begin_loop(outer);
+        f.load_int(j, 0);
+        f.begin_loop(inner);
+        f.int_add_checked(total, total, j);
+        f.int_for_loop(j, k, inner);
+        f.int_for_loop(i, n, outer);
+        f.return_int(total);
+    });
+    function(&mut m, "nests", &[Int, Int, Int], Some(Int), |_, f| {
+        let (m, n, k, i, total, term) = (f.param(0), f.param(1), f.param(2), f.int(), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), n);
+        f.int_move(Reg::window(1), k);
+        f.call_int(term, nest);
+        f.int_add_checked(total, total, term);
+        f.int_for_loop(i, m, top);
+        f.return_int(total);
+    });
+    m.finish()
+}
+
+#[test]
+fn what_could_not_have_saved_its_cost_yet_is_not_optimized() {
+    let mut i = instance(&sums(), patient());
+    let sum = i.function::<(i64,), i64>("sum").expect("the function");
+    assert_eq!(i.call(&sum, (50_000,)).expect("no trap"), 2_499_950_000);
+    assert_eq!((counted(&i, &What::Hot), i.tier_counters().optimized), (0, 0));
+    // But what goes on is, after not much longer.
+    let n = 10_000_000;
+    assert_eq!(i.call(&sum, (n,)).expect("no trap"), n * (n - 1));
+    let first = i.tier_events().find(|e| e.what == What::Hot).expect("an event").clone();
+    assert!((100_000..2_000_000).contains(&first.heat), "{first:?}");
+    assert!(i.tier_counters().optimized >= 1);
+}
+
+#[test]
+fn the_loop_around_is_optimized_at_once_where_both_turn() {
+    let mut i = instance(&nests(), patient());
+    let nest = i.function::<(i64, i64), i64>("nest").expect("the function");
+    assert_eq!(i.call(&nest, (2_000_000, 5)).expect("no trap"), 20_000_000);
+    let c = i.tier_counters();
+    assert_eq!((c.optimized, optimized(&i, "nest", true), c.osr_entries), (1, 1, 1), "{c:?}");
+}
+
+#[test]
+fn a_loop_around_long_ones_is_entered_when_it_turns_next() {
+    let mut i = instance(&nests(), patient());
+    let nest = i.function::<(i64, i64), i64>("nest").expect("the function");
+    assert_eq!(i.call(&nest, (4_000, 1_000)).expect("no trap"), 4_000 * 499_500);
+    let c = i.tier_counters();
+    assert_eq!((c.optimized, optimized(&i, "nest", true), c.osr_entries), (1, 1, 1), "{c:?}");
+}
+
+#[test]
+fn a_loop_that_goes_on_is_optimized_alone() {
+    let mut i = instance(&nests(), patient());
+    let nest = i.function::<(i64, i64), i64>("nest").expect("the function");
+    let n = 10_000_000;
+    assert_eq!(i.call(&nest, (1, n)).expect("no trap"), n * (n - 1) / 2);
+    let c = i.tier_counters();
+    assert_eq!((c.optimized, optimized(&i, "nest", true), c.osr_entries), (1, 1, 1), "{c:?}");
+}
+
+#[test]
+fn what_is_called_again_and_again_is_optimized_as_a_whole() {
+    let mut i = instance(&nests(), patient());
+    let nests = i.function::<(i64, i64, i64), i64>("nests").expect("the function");
+    assert_eq!(i.call(&nests, (400_000, 3, 5)).expect("no trap"), 12_000_000);
+    assert_eq!((optimized(&i, "nest", false), optimized(&i, "nest", true)), (1, 0));
+}
+
+#[test]
+fn one_thing_is_optimized_at_a_time() {
+    let mut i = instance(&nests(), Config::default());
+    let nests = i.function::<(i64, i64, i64), i64>("nests").expect("the function");
+    let mut rounds = 0;
+    while i.tier_counters().optimized < 2 {
+        assert_eq!(i.call(&nests, (10_000, 20, 5)).expect("no trap"), 2_000_000);
+        assert!(rounds < 100_000, "{:?}", i.tier_counters());
+        rounds += 1;
+    }
+    let mut under_way = 0;
+    for event in i.tier_events() {
+        match event.what {
+            What::Hot => under_way += 1,
+            What::Optimized { .. } | What::Refused { .. } => under_way -= 1,
+            _ => {}
+        }
+        assert!((0..=1).contains(&under_way), "{event:?}");
+    }
+}
+
+#[test]
+fn heat_is_what_was_charged_where_tiers_alternate() {
+    let mut m = ModuleBuilder::new("alternate");
+    // It does not fit the code memory, so each call is a change of tiers there and back.
+    let large = function(&mut m, "large", &[Int], Some(Int), |_, f| {
+        let (x, r) = (f.param(0), f.int());
+        f.int_move(r, x);
+        for _ in 0..3_000 {
+            f.int_add_imm(r, r, 1);
+        }
+        f.return_int(r);
+    });
+    common::sum(&mut m, "sum", large);
+    let mut config = config();
+    config.tiers.sync = true;
+    config.tiers.code_cache = 8 << 10;
+    config.tiers.optimize_heat = 100_000;
+    let mut i = instance(&m.finish(), config);
+    i.set_fuel(Some(20_000));
+    let sum = i.function::<(i64,), i64>("sum").expect("the function");
+    let error = i.call(&sum, (1_000_000,)).expect_err("no fuel is left");
+    assert_eq!(error.code(), TrapCode::OutOfFuel);
+    assert!(compiled(&i).contains(&"sum".to_string()));
+    assert!(i.tier_counters().entered > 1_000, "{:?}", i.tier_counters());
+    assert_eq!(counted(&i, &What::Hot), 0);
+}

@@ -564,7 +564,7 @@ impl Heap {
     }
 
     /// Bytes that were allocated since the last collection in the nursery and in chunks beyond it.
-    fn young_bytes(&self) -> usize {
+    fn bumped(&self) -> usize {
         let chunks = self.overflow.len();
         let here = self.top.addr() - self.region_start.addr();
         if chunks == 0 { here } else { self.sizing.size() + (chunks - 1) * OVERFLOW_CHUNK + here }
@@ -573,7 +573,7 @@ impl Heap {
     /// Empties the nursery, after a collection has copied what lives, which are so many bytes.
     fn reset_nursery(&mut self, survived: usize) {
         self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
-        let young = self.young_bytes();
+        let young = self.bumped();
         if self.config.poison {
             let used = young.min(self.sizing.size());
             // SAFETY: the nursery is ours and holds nothing alive.

@@ -164,6 +164,7 @@ impl Memory {
             entered: 0,
             left: 0,
             retired: false,
+            inlined: done.inlined,
             held: done.held,
             registration,
         })

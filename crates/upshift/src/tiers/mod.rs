@@ -13,6 +13,7 @@ mod code;
 pub mod events;
 pub mod measure;
 mod optimized;
+mod payoff;
 #[cfg(test)]
 mod tests;
 
@@ -40,7 +41,7 @@ pub use code::{Machinery, SharedMachinery};
 use events::{Cause, Event, Ring, What};
 pub(crate) use optimized::HeldCounts;
 pub(crate) use optimized::World;
-use optimized::{Job, Optimized};
+use optimized::{Job, Optimized, Seen};
 
 use crate::engine::TierConfig;
 use crate::explain::codes::Code as Why;
@@ -55,6 +56,19 @@ const SHARE: u32 = 80;
 /// After the end of a loop that was compiled alone, so many turns of loops are interpreted and looked at one by one: the next loop
 /// may be one, too, or the loop around.
 const HUNT: u32 = 64;
+/// What was too early to compile is looked at again at twice the heat, but no later than after so many units.
+const AGAIN: u32 = 1_000;
+/// So many units are looked at one by one before a loop is optimized: they show what is come to again and again.
+const PROBE: u32 = 256;
+/// And so many where they show nothing but the loop, whose turns may be many.
+const PROBE_LONG: u32 = 2_048;
+/// For at most so many units each is a poll after a loop got code of its own, as that is entered at a poll behind its header: inner
+/// loops may take most units.
+const CHASE: u32 = 4_096;
+/// A loop around the one that is hot, or its function, is optimized instead where that costs at most so many times as much.
+const WIDER: u32 = 3;
+/// What the way out of optimized code of a loop and through the driver costs, in units.
+const LEFT: u32 = 1_000;
 /// What compiling an instruction costs, estimated.
 const COST: Duration = Duration::from_nanos(50);
 
@@ -95,6 +109,16 @@ static TABLE: Table = {
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
 
+/// A look at units one by one.
+#[derive(Debug)]
+struct Probe {
+    /// For this function.
+    function: u32,
+    /// How many there were.
+    done: u32,
+    seen: Seen,
+}
+
 /// Where machine code goes on.
 #[derive(Clone, Copy, Debug)]
 struct Target {
@@ -121,6 +145,12 @@ pub struct Driver {
     spent: Duration,
     /// After the memory was full, functions have to be so much warmer.
     backoff: u32,
+    /// Up to where the units of machine code were counted, by the instance's clock of units.
+    counted: i64,
+    /// What is looked at more closely.
+    probe: Option<Probe>,
+    /// For so many units each is a poll, since a loop has new code, which is entered at a poll behind its header.
+    chase: u32,
     events: Ring,
     counters: Counters,
     optimized: Optimized,
@@ -175,6 +205,9 @@ impl Driver {
             started: Instant::now(),
             spent: Duration::ZERO,
             backoff: 1,
+            counted: 0,
+            probe: None,
+            chase: 0,
             events: Ring::default(),
             counters: Counters::default(),
             optimized: Optimized::default(),
@@ -258,8 +291,7 @@ impl Driver {
         // A function that costs more than the allowance by itself may wait for long, but its loops need not.
         let large = COST * meta.len > ALLOWANCE;
         let later = |entry: &mut FunctionEntry| {
-            let soon = if large { entry.heat.saturating_add(optimize.max(1)) } else { u32::MAX };
-            entry.threshold = entry.heat.saturating_mul(2).min(soon).max(2);
+            entry.threshold = entry.heat.saturating_mul(2).max(2).min(entry.heat.saturating_add(AGAIN));
         };
         if self.unavailable {
             entry.threshold = u32::MAX;
@@ -390,6 +422,7 @@ impl Driver {
         if let Some(entry) = instance.entry_mut(index) {
             entry.native = code.entry();
             entry.threshold = entry.heat.saturating_add(optimize);
+            self.optimized.functions.entry(index).or_default().since = entry.heat;
         }
         self.code[i] = Some(code);
     }
@@ -418,6 +451,7 @@ impl Driver {
         for attempts in self.optimized.functions.values_mut() {
             attempts.asked.clear();
             attempts.current = None;
+            attempts.since = 0;
         }
         for i in 0..self.code.len() {
             if self.code[i].take().is_none() {
@@ -454,6 +488,9 @@ impl Driver {
         if let Some(number) = self.optimized.loops.get(&(entry.index(), word))
             && let Some(code) = self.optimized.live.get_mut(number)
         {
+            if code.entered == 0 {
+                self.chase = 0;
+            }
             code.entered = code.entered.saturating_add(1);
             self.counters.osr_entries += 1;
             return Some(Target { address: code.entry, of_loop: true });
@@ -482,9 +519,16 @@ impl Driver {
         let cause = if around.is_some() { Cause::Loop } else { cause };
         let attempts = self.optimized.functions.entry(index).or_default();
         let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
+        let uncompiled = instance.context.uncompiled;
         let Some(entry) = instance.entry_mut(index) else { return };
         entry.threshold = if exhausted { u32::MAX } else { entry.heat.saturating_add(heat) };
         if exhausted {
+            return;
+        }
+        // What a loop in the interpreter would save is so much that there is nothing to weigh.
+        let compiled = entry.native != uncompiled;
+        if !self.config.eager && compiled {
+            self.weigh(instance, index, cause, around, frame);
             return;
         }
         // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of
@@ -501,6 +545,137 @@ impl Driver {
             if attempts.pending.contains(&start) || self.optimized.is_fresh(index, start) {
                 return;
             }
+        }
+    }
+
+    /// Decides whether the time has come to optimize a function or a loop of it, and which: see [`payoff`].
+    fn weigh(
+        &mut self,
+        instance: &mut Instance,
+        index: u32,
+        cause: Cause,
+        around: Option<u32>,
+        frame: Option<*const u64>,
+    ) {
+        let Some(&FunctionEntry { heat, .. }) = instance.entry(index) else { return };
+        let later = |instance: &mut Instance, threshold| {
+            if let Some(entry) = instance.entry_mut(index) {
+                entry.threshold = threshold;
+            }
+        };
+        // What is on its way may have this built in.
+        if self.optimized.pending > 0 || self.probe.is_some() {
+            later(instance, heat.saturating_add(self.config.sample.into()));
+            return;
+        }
+        let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
+        let outer = inner.and_then(|header| self.outermost(instance, index, header));
+        let whole = self.config.optimize_functions.then_some(Start::Function);
+        let attempts = self.optimized.functions.entry(index).or_default();
+        let (since, seen) = (attempts.since, attempts.seen.clone());
+        let mut open: Vec<Start> = Vec::new();
+        for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
+            let attempts = self.optimized.functions.entry(index).or_default();
+            if !attempts.asked.contains(&start) {
+                open.push(start);
+            } else if self.optimized.is_fresh(index, start) {
+                open.clear();
+                break;
+            }
+        }
+        let gained = heat.saturating_sub(since);
+        let Some(least) = open.first().map(|&start| self.rent(instance, index, start)) else {
+            later(instance, heat.saturating_add(self.config.optimize_heat));
+            return;
+        };
+        if gained < least {
+            later(instance, since.saturating_add(least));
+            return;
+        }
+        // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of the
+        // function. Else a look shows it.
+        let first = inner.is_some_and(|header| open[0] == Start::Loop(header));
+        if first && seen.is_none() {
+            later(instance, u32::MAX);
+            self.probe = Some(Probe { function: index, done: 0, seen: Seen::default() });
+            self.set_portion(instance);
+            return;
+        }
+        let narrow = open[0];
+        let again = |start: &Start| match (start, &seen) {
+            _ if *start == narrow => true,
+            (Start::Function, Some(seen)) if first => seen.called,
+            (Start::Loop(header), Some(seen)) if first => seen.headers.contains(header),
+            // The loop around it first.
+            _ => false,
+        };
+        for start in open.into_iter().rev().filter(again) {
+            let rent = self.rent(instance, index, start);
+            if rent > least.saturating_mul(WIDER) {
+                continue;
+            }
+            if gained < rent {
+                later(instance, since.saturating_add(rent));
+                return;
+            }
+            let attempts = self.optimized.functions.entry(index).or_default();
+            (attempts.since, attempts.seen) = (heat, None);
+            later(instance, heat.saturating_add(self.config.optimize_heat));
+            self.ask(instance, index, start, cause, frame);
+            return;
+        }
+    }
+
+    /// How many units something has to run in baseline code before it is optimized.
+    fn rent(&mut self, instance: &Instance, index: u32, start: Start) -> u32 {
+        let attempts = self.optimized.functions.entry(index).or_default();
+        if let Some(&rent) = attempts.rents.get(&start) {
+            return rent;
+        }
+        let options = self.options();
+        let outline = self.optimized.outline(instance, index);
+        let estimate = outline.and_then(|o| payoff::estimate(instance, &o, index, start, &options));
+        let rent = estimate.map_or(u32::MAX, |e| e.units()).max(self.config.optimize_heat);
+        self.optimized.functions.entry(index).or_default().rents.insert(start, rent);
+        rent
+    }
+
+    /// Sets after how many units machine code polls.
+    fn set_portion(&self, instance: &mut Instance) {
+        let single = self.probe.is_some() || self.chase > 0;
+        instance.set_quantum(if single { 1 } else { self.config.sample.into() });
+    }
+
+    /// Notes a unit on the way to the header of a loop that has new code.
+    fn chased(&mut self, instance: &mut Instance) {
+        if self.chase > 0 {
+            self.chase -= 1;
+            if self.chase == 0 {
+                self.set_portion(instance);
+            }
+        }
+    }
+
+    /// Notes a unit that is looked at by itself: a call, or a turn of a loop, which is known by where it goes on.
+    fn probed(&mut self, instance: &mut Instance, callee: Option<u32>, index: u32, behind: Option<u32>) {
+        let Some(probe) = &mut self.probe else { return };
+        probe.seen.called |= callee == Some(probe.function);
+        if index == probe.function
+            && let Some(header) = behind.map(|word| word - 1)
+            && !probe.seen.headers.contains(&header)
+        {
+            probe.seen.headers.push(header);
+        }
+        probe.done += 1;
+        let alone = !probe.seen.called && probe.seen.headers.len() < 2;
+        if probe.done < if alone { PROBE_LONG } else { PROBE } {
+            return;
+        }
+        let Some(probe) = self.probe.take() else { return };
+        self.set_portion(instance);
+        self.optimized.functions.entry(probe.function).or_default().seen = Some(probe.seen);
+        if let Some(entry) = instance.entry_mut(probe.function) {
+            entry.threshold = entry.heat;
         }
     }
 
@@ -552,12 +727,7 @@ impl Driver {
         };
         let outline = self.optimized.outline(instance, index);
         let outlines = outline.into_iter().map(|outline| (index, outline)).collect();
-        let options = Options {
-            callee: self.config.inline_callee,
-            recursion: self.config.inline_recursion,
-            unseen: !self.config.eager,
-            ..Options::default()
-        };
+        let options = self.options();
         let job = Job {
             world: World { modules, feedback, closures, failed: self.optimized.failed.clone(), outlines },
             index,
@@ -593,6 +763,16 @@ impl Driver {
                 self.optimized.pending -= 1;
                 self.installed(instance, done);
             }
+        }
+    }
+
+    /// How much is inlined.
+    fn options(&self) -> Options {
+        Options {
+            callee: self.config.inline_callee,
+            recursion: self.config.inline_recursion,
+            unseen: !self.config.eager,
+            ..Options::default()
         }
     }
 
@@ -660,6 +840,8 @@ impl Driver {
             }
             Start::Loop(header) => {
                 self.optimized.loops.insert((index, header + 1), number);
+                self.chase = CHASE;
+                self.set_portion(instance);
             }
         }
         self.optimized.live.insert(number, code);
@@ -692,10 +874,15 @@ impl Driver {
         if reason == Reason::Region {
             self.counters.left += 1;
             code.left = code.left.saturating_add(1);
-            if code.left == 2
-                && let Start::Loop(header) = code.start
-            {
-                self.widen(instance, index, header);
+            let (left, start) = (code.left, code.start);
+            let Start::Loop(header) = start else { return };
+            if self.config.eager {
+                if left == 2 {
+                    self.widen(instance, index, header);
+                }
+            } else if self.sample(instance, index, LEFT) {
+                let frame = Self::frame_on_top(instance, index);
+                self.weigh(instance, index, Cause::Loop, Some(header + 1), frame);
             }
             return;
         }
@@ -754,6 +941,7 @@ impl Driver {
         if let Some(entry) = instance.entry_mut(index) {
             entry.threshold = entry.heat.saturating_add(self.config.optimize_heat);
             let entry = *entry;
+            self.optimized.functions.entry(index).or_default().since = entry.heat;
             self.note(&entry, Cause::Calls, What::Retired);
         }
     }
@@ -772,9 +960,12 @@ impl Driver {
         }
     }
 
-    /// The units that machine code used up before it polled.
-    fn portion(&self, instance: &Instance) -> u32 {
-        instance.sampled_units(self.config.sample.into()) as u32
+    /// The units that machine code used up since it was asked last.
+    fn portion(&mut self, instance: &Instance) -> u32 {
+        let now = instance.units();
+        let portion = now - self.counted;
+        self.counted = now;
+        portion.clamp(0, u32::MAX.into()) as u32
     }
 
     /// Makes a function warmer by a portion of the budget; whether it is to be looked at.
@@ -870,6 +1061,12 @@ unsafe extern "C" fn budget(
         let instance = &mut *ctx.cast::<Instance>();
         let portion = (*driver).portion(instance);
         let mut look = (*driver).optimized.waits();
+        let index = (*entry).index();
+        let behind = behind_charge(pc).map(|target| target.offset_from((*entry).code) as u32);
+        // A loop that has code of its own is entered.
+        look |= behind.is_some_and(|word| (*driver).optimized.loops.contains_key(&(index, word)));
+        (*driver).probed(instance, Driver::called(pc), index, behind);
+        (*driver).chased(instance);
         if let Some(callee) = Driver::called(pc)
             && (*driver).sample(instance, callee, portion)
         {
@@ -909,6 +1106,9 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         };
         let exit = &code.exits[exit as u32 as usize];
         let place = optimized::complete(ctx, fp, exit, false);
+        // What is built in is not called.
+        let site = (exit.frames[0].function, exit.frames[0].word);
+        let callee = Driver::called(place.pc).filter(|_| !code.inlined.contains(&site));
         let frame = Frame { fp: place.fp, entry: place.entry };
         (*ctx.cast::<Instance>()).sampling_poll(frame, place.pc, Running::Optimized(exit.frames.len()));
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
@@ -925,7 +1125,9 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
             }
             (*driver).finish(instance);
             let portion = (*driver).portion(instance);
-            if let Some(callee) = Driver::called(place.pc)
+            (*driver).probed(instance, None, u32::MAX, None);
+            (*driver).chased(instance);
+            if let Some(callee) = callee
                 && (*driver).sample(instance, callee, portion)
             {
                 (*driver).consider_from_inside(instance, callee);
@@ -1123,7 +1325,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
             if let Some(target) = target
                 && (*instance).native_room().is_none_or(|room| room >= routines::NATIVE_ROOM + (80 << 10))
             {
-                (*instance).set_quantum((*driver).config.sample.into());
+                (*driver).set_portion(&mut *instance);
                 (*driver).counters.entered += 1;
                 // The table may move while code runs.
                 let index = (*entry).index();
@@ -1205,7 +1407,11 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 (*instance).end_portion();
                 hunt -= 1;
             }
-            match upshift_interpreter::run(ctx, fp, pc, entry) {
+            let before = (*instance).units();
+            let end = upshift_interpreter::run(ctx, fp, pc, entry);
+            let interpreted = ((*instance).units() - before).max(0);
+            (*driver).counted = ((*driver).counted + interpreted).min((*instance).units());
+            match end {
                 RunEnd::Switch => {
                     (fp, pc, entry) = ((*ctx).fp, (*ctx).pc, (*ctx).entry);
                     let index = (*entry).index();
@@ -1216,7 +1422,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                     if cause == Cause::Loop
                         && let Some(entry) = (*instance).entry_mut(index)
                     {
-                        entry.heat = entry.heat.saturating_add((*instance).sampled_units(quantum) as u32);
+                        entry.heat = entry.heat.saturating_add(interpreted.min(quantum) as u32);
                     }
                     if (*entry).heat >= (*entry).threshold {
                         (*driver).consider(&mut *instance, index, cause, word);

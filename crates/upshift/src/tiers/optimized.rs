@@ -17,7 +17,7 @@ use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
 use upshift_optimizer::flow::Outline;
-use upshift_optimizer::ir::{Function, Reason, Type};
+use upshift_optimizer::ir::{Function, Inlining, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
@@ -322,6 +322,8 @@ pub struct Done {
     pub time: Duration,
     /// Instructions of SSA that were lowered.
     pub instructions: u32,
+    /// The calls whose callee is built in wherever they stand: function and word.
+    pub inlined: HashSet<(u32, u32)>,
 }
 
 /// Why there is no code.
@@ -344,6 +346,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let started = Instant::now();
     let mut instructions = 0;
     let mut summary = None;
+    let mut inlined = HashSet::new();
     let machine = match build::build(&job.world, job.index, job.start, job.options) {
         Err(Refusal::Absent) => Err(Refused::new(Code::CompilerFailed, "there is no such function or loop")),
         Err(Refusal::TooLarge) => Err(Refused::new(Code::TooLarge, "too large")),
@@ -361,6 +364,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
             });
             summary = built.map(|built| built.compare(&Census::take(&func), &func));
             instructions = count(&func);
+            inlined = built_in(&func);
             compiler.count_held(job.held.as_ref().map(|held| held.place()));
             let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
             machine.map_err(|text| Refused::new(Code::CompilerFailed, text))
@@ -368,7 +372,16 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     };
     let (index, start, number) = (job.index, job.start, job.number);
     let held = job.held.clone();
-    Done { index, start, number, machine, summary, held, time: started.elapsed(), instructions }
+    Done { index, start, number, machine, summary, held, time: started.elapsed(), instructions, inlined }
+}
+
+/// The calls whose callee is built in wherever they stand.
+fn built_in(func: &Function) -> HashSet<(u32, u32)> {
+    let sites = |done: bool| {
+        let calls = func.calls.iter().filter(move |c| (c.inlining == Inlining::Done) == done);
+        calls.map(|c| (c.function, c.word)).collect::<HashSet<_>>()
+    };
+    &sites(true) - &sites(false)
 }
 
 /// Instructions of SSA.
@@ -411,6 +424,7 @@ impl Background {
                         held: None,
                         time: Duration::ZERO,
                         instructions: 0,
+                        inlined: HashSet::new(),
                     };
                     let done = match &mut compiler {
                         Some(compiler) => {
@@ -461,6 +475,8 @@ pub struct OptimizedCode {
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
     pub retired: bool,
+    /// The calls whose callee is built in wherever they stand: function and word.
+    pub inlined: HashSet<(u32, u32)>,
     /// What it counts into.
     pub held: Option<Arc<HeldCounts>>,
     /// What profilers and debuggers know.
@@ -605,6 +621,21 @@ pub struct Attempts {
     pub retired: u32,
     /// Baseline code had no room, or was too large: it is not tried for again before the function has so much heat.
     pub baseline_at: u32,
+    /// The heat at which it began to run in baseline code, or at which something was last asked for.
+    pub since: u32,
+    /// How many units each has to run in baseline code before it is optimized.
+    pub rents: HashMap<Start, u32>,
+    /// What a look at units one by one showed.
+    pub seen: Option<Seen>,
+}
+
+/// What was come to while units were looked at one by one.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Whether the function was called.
+    pub called: bool,
+    /// The headers of its loops that turned.
+    pub headers: Vec<u32>,
 }
 
 impl Optimized {
