@@ -237,6 +237,7 @@ fn what_is_used_far_behind_a_loop_is_live() {
         config.tiers.eager = true;
         config.tiers.sync = true;
         config.tiers.optimize_heat = 50;
+        config.tiers.sample = 31;
         config.tiers.optimize_functions = false;
         let (got, entered) = run(config);
         assert_eq!(got, want, "{between}");
