@@ -30,6 +30,7 @@ use upshift_optimizer::ir::Reason;
 use upshift_optimizer::lower::Effort;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
+use upshift_runtime::heap::thread_time;
 use upshift_runtime::instance::{Instance, TierHooks};
 use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
@@ -141,7 +142,7 @@ pub struct Driver {
     /// There is no executable memory.
     unavailable: bool,
     started: Instant,
-    /// What compiling took so far.
+    /// What compiling took so far, in processor time.
     spent: Duration,
     /// After the memory was full, functions have to be so much warmer.
     backoff: u32,
@@ -315,7 +316,7 @@ impl Driver {
         }
         let machinery = self.machinery.clone();
         let mark = instance.sampling_mark();
-        let started = Instant::now();
+        let (started, worked) = (Instant::now(), thread_time());
         let memory = match machinery.memory() {
             Ok(memory) => memory,
             Err(_) => {
@@ -333,7 +334,9 @@ impl Driver {
                 outcome = machinery.compile(memory, &module, meta, &Loaded(instance));
             }
         }
-        self.spent += started.elapsed();
+        // Where others ran meanwhile, that is not what compiling took. Not every system tells.
+        let worked = thread_time().saturating_sub(worked);
+        self.spent += if worked.is_zero() { started.elapsed() } else { worked };
         instance.sampling_since(mark, Activity::BaselineCompiler, index);
         let made = matches!(outcome, Outcome::Made(..) | Outcome::Shared(_));
         match outcome {
