@@ -335,7 +335,7 @@ fn exits_of_loops_read_context_and_frame_from_the_stack() {
         return;
     }
     let text = "fun sum_to(xs: list<int>, n: int): int {\n  var sum = 0\n  for i in 0..n { sum = sum + xs[i] }\n  return sum\n}\n";
-    let path = program("exits", &format!("{text}print(sum_to([1, 2, 3], 3))"));
+    let path = program("exits", format!("{text}print(sum_to([1, 2, 3], 3))"));
     let output = upshift(&["dump", "--optimized", path.to_str().expect("plain")], "");
     let code = String::from_utf8_lossy(&output.stdout);
     let function = code.split_once("; sum_to\n").expect("the function").1;
