@@ -149,6 +149,12 @@ fn stacks_nest_as_calls_do() {
         for (stack, samples) in profile.stacks() {
             let full = ["main", "outer", "inner", "leaf"];
             let names = names(&stack);
+            // Loops become hot while samples are taken, too, and the program waits for their code.
+            if tier == Tier::Auto && stack[0].kind == FrameKind::OptimizingCompiler {
+                assert!(names.len() == 2 && full.contains(&names[1]), "{names:?}");
+                total += samples;
+                continue;
+            }
             assert!(full.starts_with(&names) || names == ["main", "outer", "wait"], "{tier:?}: {names:?}");
             assert!(samples > 0);
             total += samples;
