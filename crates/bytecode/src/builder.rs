@@ -656,7 +656,7 @@ impl FunctionBuilder {
         let end = self.code.len() as u32;
         let Some(last) = self.code.last().filter(|_| self.reachable) else { return };
         let info = last.inst.op.info();
-        let pure = info.effects == Effects::PURE && last.inst.operands[0] == i64::from(reg.0);
+        let pure = info.effects.is_pure() && last.inst.operands[0] == i64::from(reg.0);
         let defines =
             info.operands.first().is_some_and(|o| matches!(o.kind.register(), Some((Role::Def, ..))));
         if pure && defines && self.last_bound != end {

@@ -18,22 +18,22 @@ macro_rules! for_each_op {
         $m! {
             // Moves and constants.
             Nop nop "nop" [] [] "nothing";
-            FrameClear frame_clear "frame.clear" [first: ImmU16, count: ImmU16] [] "slots first..first+count and all spilled cells = hole; the prologue that makes every cell slot valid before the first collecting op";
-            IntMove int_move "int.move" [dst: DefInt, a: UseInt] [PURE] "dst = a";
-            FloatMove float_move "float.move" [dst: DefFloat, a: UseFloat] [PURE] "dst = a";
-            CellMove cell_move "cell.move" [dst: DefCell, a: UseResults] [PURE] "dst = a; the type of dst includes the type of a";
-            IntConst int_const "int.const" [dst: DefInt, value: ImmI32] [PURE] "dst = value, sign-extended";
-            IntConstWide int_const_wide "int.const.wide" [dst: DefInt, value: Const] [PURE] "dst = constants[value]";
-            FloatConst float_const "float.const" [dst: DefFloat, value: Const] [PURE] "dst = constants[value] as bits of a float";
-            CellConst cell_const "cell.const" [dst: DefCell, value: CellConst] [PURE] "dst = cell_constants[value]: an immediate (48-bit int, float, boolean, nil, hole, none, many or short string), never a heap address";
+            FrameClear frame_clear "frame.clear" [first: ImmU16, count: ImmU16] [FREE] "slots first..first+count and all spilled cells = hole; the prologue that makes every cell slot valid before the first collecting op";
+            IntMove int_move "int.move" [dst: DefInt, a: UseInt] [FREE] "dst = a";
+            FloatMove float_move "float.move" [dst: DefFloat, a: UseFloat] [FREE] "dst = a";
+            CellMove cell_move "cell.move" [dst: DefCell, a: UseResults] [FREE] "dst = a; the type of dst includes the type of a";
+            IntConst int_const "int.const" [dst: DefInt, value: ImmI32] [FREE] "dst = value, sign-extended";
+            IntConstWide int_const_wide "int.const.wide" [dst: DefInt, value: Const] [FREE] "dst = constants[value]";
+            FloatConst float_const "float.const" [dst: DefFloat, value: Const] [FREE] "dst = constants[value] as bits of a float";
+            CellConst cell_const "cell.const" [dst: DefCell, value: CellConst] [FREE] "dst = cell_constants[value]: an immediate (48-bit int, float, boolean, nil, hole, none, many or short string), never a heap address";
             StringConst string_const "string.const" [dst: DefString, value: StringId] [READ] "dst = strings[value]";
             NameConst name_const "name.const" [dst: DefName, value: NameId] [PURE] "dst = the interned name names[value]";
-            IntLocalGet int_local_get "int.local.get" [dst: DefInt, slot: Slot] [PURE] "dst = the frame slot with a wide number";
-            IntLocalSet int_local_set "int.local.set" [slot: SlotDef, a: UseInt] [PURE] "the frame slot with a wide number = a";
-            FloatLocalGet float_local_get "float.local.get" [dst: DefFloat, slot: Slot] [PURE] "dst = the frame slot with a wide number";
-            FloatLocalSet float_local_set "float.local.set" [slot: SlotDef, a: UseFloat] [PURE] "the frame slot with a wide number = a";
-            CellLocalGet cell_local_get "cell.local.get" [dst: DefCell, slot: Slot] [PURE] "dst = the frame slot with a wide number";
-            CellLocalSet cell_local_set "cell.local.set" [slot: SlotDef, a: UseResults] [PURE] "the frame slot with a wide number = a";
+            IntLocalGet int_local_get "int.local.get" [dst: DefInt, slot: Slot] [FREE] "dst = the frame slot with a wide number";
+            IntLocalSet int_local_set "int.local.set" [slot: SlotDef, a: UseInt] [FREE] "the frame slot with a wide number = a";
+            FloatLocalGet float_local_get "float.local.get" [dst: DefFloat, slot: Slot] [FREE] "dst = the frame slot with a wide number";
+            FloatLocalSet float_local_set "float.local.set" [slot: SlotDef, a: UseFloat] [FREE] "the frame slot with a wide number = a";
+            CellLocalGet cell_local_get "cell.local.get" [dst: DefCell, slot: Slot] [FREE] "dst = the frame slot with a wide number";
+            CellLocalSet cell_local_set "cell.local.set" [slot: SlotDef, a: UseResults] [FREE] "the frame slot with a wide number = a";
 
             // Integer arithmetic.
             IntAdd int_add "int.add" [dst: DefInt, a: UseInt, b: UseInt] [PURE] "dst = a + b modulo 2^64";
@@ -120,8 +120,8 @@ macro_rules! for_each_op {
             IntFromBits int_from_bits "int.from_bits" [dst: DefInt, a: UseFloat] [PURE] "dst = the bits of a";
 
             // Control. Branch offsets count words from the branch; `.loop` forms lead backwards to a loop_header, charge the budget and continue behind it.
-            LoopHeader loop_header "loop_header" [] [LOOP] "charges one unit of the budget; the only target of backward branches, and the place of entry on stack replacement";
-            Jump jump "jump" [target: Label] [BRANCH END] "continues at target";
+            LoopHeader loop_header "loop_header" [] [LOOP FREE] "charges one unit of the budget; the only target of backward branches, and the place of entry on stack replacement";
+            Jump jump "jump" [target: Label] [BRANCH END FREE] "continues at target";
             JumpLoop jump_loop "jump.loop" [target: Label] [BRANCH LOOP END] "continues at target";
             IfBranch if_branch "if.branch" [a: UseInt, target: Label] [BRANCH] "jumps if a != 0";
             UnlessBranch unless_branch "unless.branch" [a: UseInt, target: Label] [BRANCH] "jumps if a = 0";
@@ -391,10 +391,17 @@ impl Effects {
     pub const OWN: Effects = Effects(512);
     /// The object that is defined is a new one.
     pub const NEW: Effects = Effects(1024);
+    /// Stands for nothing in code whose values are in registers: moves, constants, and what only leads on. Else as the other flags say.
+    pub const FREE: Effects = Effects(2048);
 
     /// Whether all flags of `other` are set here.
     pub const fn has(self, other: Effects) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Whether the op has no effect at all and does not depend on memory.
+    pub const fn is_pure(self) -> bool {
+        self.0 & !Effects::FREE.0 == 0
     }
 
     /// Whether the op may run the collector.
@@ -730,7 +737,7 @@ pub fn reference() -> String {
     page.push_str(
         "Effects: R reads memory, W writes memory (with O: the first operand's alone), A allocates (may collect), N what it gives is new, ",
     );
-    page.push_str("T may trap, C calls, B branches, L charges the budget, E ends the block.\n\n");
+    page.push_str("T may trap, C calls, B branches, L charges the budget, E ends the block, F stands for nothing where values are in registers.\n\n");
     page.push_str("| op | operands | words | effects | meaning |\n|---|---|---|---|---|\n");
     for info in &INFOS {
         let operands: Vec<String> =
@@ -746,6 +753,7 @@ pub fn reference() -> String {
             (Effects::BRANCH, 'B'),
             (Effects::LOOP, 'L'),
             (Effects::END, 'E'),
+            (Effects::FREE, 'F'),
         ];
         let effects: String = letters.iter().filter(|(e, _)| info.effects.has(*e)).map(|(_, c)| *c).collect();
         let doc = info.doc.replace('|', "\\|");

@@ -5,9 +5,8 @@
 //! The first line of a program says which section of the language reference it covers.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -16,6 +15,9 @@ use upshift::{Config, Grants, Limits, Tier};
 use upshift_cli::report::{self, Style};
 use upshift_cli::session::{self, Phases};
 use upshift_mochi::lower::Tests;
+
+mod common;
+use common::Output;
 
 #[path = "../../../xtask/src/large/generator.rs"]
 mod generator;
@@ -120,20 +122,6 @@ const LITTLE: usize = 3 << 20;
 
 /// Programs whose data are too large to collect at every opportunity: the reason is the size alone.
 const NO_STRESS: &[&str] = &["limits/", "algorithms/"];
-
-/// Standard output of a run.
-#[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What a run wrote, and whether it succeeded.
 struct Ran {

@@ -4,26 +4,14 @@
 //! Each case is a program that ends with one long call, marked `HERE`. Run with just too little fuel it must end in that call; run with an
 //! interrupt that comes right before it, likewise. Without the charges the calls would end, as none takes long: so each case can fail.
 
-use std::io::Write;
+mod common;
+
 use std::sync::{Arc, Mutex};
 
+use common::Output;
 use upshift::{Config, Engine, Grants, InterruptHandle, Limits, RunError, Tier, TrapCode};
 use upshift_cli::session::{self, Phases};
 use upshift_mochi::lower::Tests;
-
-/// Standard output of a run.
-#[derive(Clone, Default)]
-struct Output(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 /// The ways to run a program.
 fn configs() -> Vec<(&'static str, Config)> {

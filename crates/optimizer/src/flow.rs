@@ -273,8 +273,8 @@ impl Flow {
         while at < behind {
             let Some(inst) = instruction(code, at) else { break };
             instructions += 1;
-            weight += u32::from(!is_free(inst.op));
             let effects = inst.op.effects();
+            weight += u32::from(!effects.has(Effects::FREE));
             let next = at + inst.op.words() as u32;
             tails |= effects.has(Effects::CALL) && effects.has(Effects::END);
             if inst.op == Op::LoopHeader {
@@ -562,6 +562,8 @@ pub struct Outline {
     pub loops: Vec<Extent>,
     /// The number of its instructions.
     pub instructions: u32,
+    /// As [`Flow::weight`].
+    pub weight: u32,
     literals: OnceLock<HashMap<u32, Literal>>,
 }
 
@@ -570,7 +572,7 @@ impl Outline {
     pub fn new(code: &[Word]) -> Outline {
         let mut loops: Vec<Extent> = Vec::new();
         let mut before = Vec::new();
-        let mut instructions = 0;
+        let (mut instructions, mut weight) = (0, 0);
         for at in words(code, 0, code.len() as u32) {
             // Few instructions have to be decoded, and a function may have a million.
             let Some(op) = Op::from_number(code[at as usize].op()) else { break };
@@ -579,6 +581,7 @@ impl Outline {
                 before.push(instructions);
             }
             instructions += 1;
+            weight += u32::from(!op.effects().has(Effects::FREE));
             if op.effects().has(Effects::LOOP)
                 && let Some(inst) = decode(code, at)
             {
@@ -598,7 +601,7 @@ impl Outline {
             loops[i].parent = around.last().map(|&j| j as u32);
             around.push(i);
         }
-        Outline { loops, instructions, literals: OnceLock::new() }
+        Outline { loops, instructions, weight, literals: OnceLock::new() }
     }
 
     /// The loop with a header.
@@ -670,13 +673,6 @@ impl Outline {
             found.into_iter().filter(|f| written.get(f.0 as usize) == Some(&1)).collect()
         })
     }
-}
-
-/// Whether an instruction stands for nothing in code whose values are in registers.
-pub fn is_free(op: Op) -> bool {
-    let moves = matches!(op, Op::IntMove | Op::FloatMove | Op::CellMove);
-    let constants = matches!(op, Op::IntConst | Op::IntConstWide | Op::FloatConst | Op::CellConst);
-    moves || constants || matches!(op, Op::FrameClear | Op::LoopHeader | Op::Jump)
 }
 
 /// The words where the instructions between two words start.

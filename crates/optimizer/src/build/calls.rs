@@ -313,9 +313,6 @@ impl<'a> Builder<'a> {
     fn inlinable(&mut self, frame: &Frame<'a>, callee: Guest<'a>, index: u32) -> Result<Rc<Flow>, Inlining> {
         let o = self.options;
         let again = frame.chain.iter().filter(|&&f| f == index).count() as u32;
-        if again > o.recursion {
-            return Err(Inlining::Recursive);
-        }
         if frame.depth >= o.depth {
             return Err(Inlining::Depth);
         }
@@ -341,16 +338,7 @@ impl<'a> Builder<'a> {
         if !flow.regular {
             return Err(Inlining::Irregular);
         }
-        if flow.instructions > o.callee {
-            return Err(Inlining::TooLarge);
-        }
-        // Recursion doubles with each level, so it has to be small.
-        if again > 0 && flow.weight > o.callee / 4 {
-            return Err(Inlining::Recursive);
-        }
-        if self.instructions + flow.instructions > o.total {
-            return Err(Inlining::Budget);
-        }
+        o.fits(again, flow.instructions, flow.weight, self.instructions)?;
         Ok(flow)
     }
 

@@ -29,8 +29,8 @@ use upshift_runtime::value::Value as Cell;
 
 use crate::flow::{self, Flow, Literal, Outline};
 use crate::ir::{
-    Block, Class, Function, Inst, InstData, Op, Reason, Site, SiteData, State, StateData, Target, Type,
-    Value, Width,
+    Block, Class, Function, Inlining, Inst, InstData, Op, Reason, Site, SiteData, State, StateData, Target,
+    Type, Value, Width,
 };
 use crate::slots::{SlotMap, Slots};
 
@@ -115,6 +115,27 @@ pub struct Options {
     pub speculate: bool,
     /// Whether what was never reached is assumed to stay so.
     pub unseen: bool,
+}
+
+impl Options {
+    /// Whether a function of so many instructions, and such a [`Flow::weight`], may be inlined where it is on the way there `again`
+    /// times and all that is inlined so far has `total`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn fits(&self, again: u32, instructions: u32, weight: u32, total: u32) -> Result<(), Inlining> {
+        if instructions > self.callee {
+            return Err(Inlining::TooLarge);
+        }
+        // Recursion doubles with each level, so it has to be small.
+        if again > self.recursion || again > 0 && weight > self.callee / 4 {
+            return Err(Inlining::Recursive);
+        }
+        if total + instructions > self.total {
+            return Err(Inlining::Budget);
+        }
+        Ok(())
+    }
 }
 
 impl Default for Options {

@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{AliasRegionData, InstBuilder, MemFlagsData, types};
+use cranelift_frontend::FunctionBuilder;
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
 use upshift_runtime::object::{Buffer, Header, List, ObjectKind};
@@ -353,11 +354,7 @@ impl Lowering<'_, '_> {
     pub(super) fn make_slowly(&mut self, data: &InstData) -> clif::Value {
         let place = match self.place {
             Some(place) => place,
-            None => *self.place.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
-                clif::StackSlotKind::ExplicitSlot,
-                8,
-                3,
-            ))),
+            None => *self.place.insert(stack_slot(&mut self.b, 8)),
         };
         let header = self.iconst(data.imm);
         let size = self.iconst(object_size(data));
@@ -455,27 +452,23 @@ impl Lowering<'_, '_> {
     /// Begins code that runs seldom: in a loop, context and frame are read there. Gives what [`end_cold`](Self::end_cold) takes.
     pub(super) fn begin_cold(&mut self) -> Base {
         let kept = (self.ctx, self.fp);
-        if self.looping && !self.based {
+        // Rare code in rare code has them already.
+        let given = self.b.func.layout.entry_block().map(|entry| self.b.func.dfg.block_params(entry)[0]);
+        if self.looping && given == Some(self.ctx) {
             (self.ctx, self.fp) = self.read_base();
-            self.based = true;
         }
         kept
     }
 
     /// Ends code that runs seldom.
     pub(super) fn end_cold(&mut self, kept: Base) {
-        self.based &= kept == (self.ctx, self.fp);
         (self.ctx, self.fp) = kept;
     }
 
     fn base_place(&mut self) -> clif::StackSlot {
         match self.base {
             Some(place) => place,
-            None => *self.base.insert(self.b.create_sized_stack_slot(clif::StackSlotData::new(
-                clif::StackSlotKind::ExplicitSlot,
-                16,
-                3,
-            ))),
+            None => *self.base.insert(stack_slot(&mut self.b, 16)),
         }
     }
 
@@ -635,6 +628,11 @@ impl Lowering<'_, '_> {
         };
         self.exit_if(failed, state, reason);
     }
+}
+
+/// So many bytes of the native frame, for words.
+fn stack_slot(b: &mut FunctionBuilder<'_>, size: u32) -> clif::StackSlot {
+    b.create_sized_stack_slot(clif::StackSlotData::new(clif::StackSlotKind::ExplicitSlot, size, 3))
 }
 
 /// Whether a slot is known to hold a value.

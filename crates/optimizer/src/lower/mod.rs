@@ -186,8 +186,6 @@ struct Lowering<'a, 'f> {
     base: Option<clif::StackSlot>,
     /// Whether the block is in a loop.
     looping: bool,
-    /// Whether context and frame were read from there in this block.
-    based: bool,
     /// Positions that source locations name.
     positions: Vec<(u32, u32)>,
 }
@@ -287,7 +285,6 @@ fn body(
         place: None,
         base: None,
         looping: false,
-        based: false,
         positions: Vec::new(),
     };
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
@@ -674,14 +671,15 @@ impl Lowering<'_, '_> {
             [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,
             _ => 0,
         };
-        for (i, &inst) in insts[..insts.len() - charged].iter().enumerate() {
-            if enters && i + 1 == insts.len() {
-                self.write_base();
-            }
+        let (before, last) = insts[..].split_at(insts.len() - charged.max(1).min(insts.len()));
+        for &inst in before {
             self.inst(inst);
         }
-        if enters && charged != 0 {
+        if enters {
             self.write_base();
+        }
+        for &inst in &last[charged..] {
+            self.inst(inst);
         }
         if charged != 0
             && let [.., charge, jump] = insts[..]

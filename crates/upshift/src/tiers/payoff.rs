@@ -135,24 +135,18 @@ impl Reader<'_> {
     fn call(&mut self, index: u32, often: f32) {
         let o = self.options;
         let again = self.chain.iter().filter(|&&f| f == index).count() as u32;
-        let depth = self.chain.len() as u32;
-        if again > o.recursion || depth > o.depth {
+        if self.chain.len() as u32 > o.depth {
             return;
         }
-        let Some((meta, code)) = function(self.instance, index) else { return };
-        if meta.len > 2 * o.callee {
+        let Some((meta, code)) = function(self.instance, index).filter(|f| f.0.len <= 2 * o.callee) else {
             return;
-        }
-        let all = || flow::words(code, 0, meta.len).filter_map(|at| flow::instruction(code, at));
-        let instructions = all().count() as u32;
-        if instructions > o.callee || self.instructions + instructions > o.total {
-            return;
-        }
-        if again > 0 && all().filter(|inst| !flow::is_free(inst.op)).count() as u32 > o.callee / 4 {
+        };
+        let outline = Outline::new(code);
+        if o.fits(again, outline.instructions, outline.weight, self.instructions).is_err() {
             return;
         }
         self.chain.push(index);
-        self.read(&Outline::new(code), code, 0, meta.len, often);
+        self.read(&outline, code, 0, meta.len, often);
         self.chain.pop();
     }
 }

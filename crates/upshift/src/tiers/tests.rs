@@ -57,6 +57,15 @@ fn nest() -> Module {
     m.finish()
 }
 
+/// Everything is compiled early, and waited for.
+fn eager() -> Config {
+    let mut config = Config::default();
+    config.tiers.eager = true;
+    config.tiers.sync = true;
+    config.tiers.optimize_heat = 50;
+    config
+}
+
 #[test]
 fn the_outermost_loop_that_fits_is_optimized() {
     let module = nest();
@@ -69,10 +78,7 @@ fn the_outermost_loop_that_fits_is_optimized() {
     let (want, _) = run(Config { tier: Tier::Interpreter, ..Config::default() });
     // With room for the function's baseline code, and without.
     for room in [64 << 20, 192 << 10] {
-        let mut config = Config::default();
-        config.tiers.eager = true;
-        config.tiers.sync = true;
-        config.tiers.optimize_heat = 50;
+        let mut config = eager();
         config.tiers.sample = 7;
         config.tiers.code_cache = room;
         let (got, i) = run(config);
@@ -233,10 +239,7 @@ fn what_is_used_far_behind_a_loop_is_live() {
             (results, i.tier_counters().osr_entries)
         };
         let (want, _) = run(Config { tier: Tier::Interpreter, ..Config::default() });
-        let mut config = Config::default();
-        config.tiers.eager = true;
-        config.tiers.sync = true;
-        config.tiers.optimize_heat = 50;
+        let mut config = eager();
         config.tiers.sample = 31;
         config.tiers.optimize_functions = false;
         let (got, entered) = run(config);
