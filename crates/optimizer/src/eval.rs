@@ -331,9 +331,15 @@ impl<'a> Run<'a, '_, '_> {
 
     fn answer(&mut self, inst: &InstData) -> Option<Option<u64>> {
         let func = self.func;
-        if inst.op == Op::Helper && Helper::ALL.get(inst.imm as usize) == Some(&Helper::SkipTurns) {
+        let helper = Helper::ALL.get(inst.imm as usize).filter(|_| inst.op == Op::Helper);
+        let int = |n: usize| self.values[inst.args[n]] as i64;
+        match helper {
             // Nothing is charged here.
-            return Some(Some(self.values[inst.args[0]]));
+            Some(Helper::SkipTurns) => return Some(Some(int(0) as u64)),
+            Some(Helper::AffineRest) => {
+                return Some(Some(affine_rest(int(0), int(1), int(2), int(3), int(4), int(5)) as u64));
+            }
+            _ => {}
         }
         let site = func.sites.get(inst.site.expand()?)?;
         let args = inst.args.iter().map(|&v| (func.ty(v), self.values[v])).collect();

@@ -221,4 +221,7 @@ helpers! {
     IntSwitch switch_int_at [ptr, int] -> int nothing false false;
     /// Charges turns of a loop that are skipped: how many at most, and the units of each. Gives how many it charged.
     SkipTurns skip_turns [context, int, int] -> int anything true true;
+    /// What an int is after turns that each multiply it, add what grows by a step, and take the remainder: int, factor, modulus, turns,
+    /// what is added first, step.
+    AffineRest affine_rest [int, int, int, int, int, int] -> int nothing false false;
 }

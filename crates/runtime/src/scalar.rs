@@ -205,9 +205,64 @@ pub fn int_from_float(a: f64) -> Checked<i64> {
     }
 }
 
+/// What `x` is after `turns` turns that make `(x * factor + added + step * t) % modulus` of it, `t` being 0, 1, 2, ..., in as many steps
+/// as `turns` has bits: a turn is an affine map of `x`, `added`, `step` and 1, and the map of twice as many turns is the map applied twice.
+///
+/// `x` itself if there are no turns. Nothing may be negative, and `modulus` at most 2^31, so that products fit.
+pub fn affine_rest(x: i64, factor: i64, modulus: i64, turns: i64, added: i64, step: i64) -> i64 {
+    /// x * `x` + added * `added` + step * `step`, and what is added grows by step * `turns`.
+    #[derive(Clone, Copy)]
+    struct Map {
+        x: u64,
+        added: u64,
+        step: u64,
+        turns: u64,
+    }
+    if turns <= 0 || modulus <= 0 {
+        return x;
+    }
+    let modulus = modulus as u64;
+    let rest = |n: u64| n % modulus;
+    let then = |a: Map, b: Map| Map {
+        x: rest(a.x * b.x),
+        added: rest(a.added * b.x + b.added),
+        step: rest(rest(a.step * b.x + b.step) + b.added * a.turns),
+        turns: rest(a.turns + b.turns),
+    };
+    let [x, factor, added, step] = [x, factor, added, step].map(|n| n.rem_euclid(modulus as i64) as u64);
+    let one = Map { x: factor, added: rest(1), step: 0, turns: rest(1) };
+    let mut all = one;
+    for bit in (0..turns.ilog2()).rev() {
+        all = then(all, all);
+        if turns >> bit & 1 != 0 {
+            all = then(all, one);
+        }
+    }
+    rest(rest(all.x * x) + rest(all.added * added) + rest(all.step * step)) as i64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_affine_map_many_times_is_each_turn_once() {
+        let moduli = [1, 2, 3, 10, 1_000_003, (1 << 31) - 1, 1 << 31];
+        for modulus in moduli {
+            for (x, factor, added, step) in
+                [(0, 0, 0, 0), (42, 16_807, 0, 0), (7, 3, 0, 1), (5, 1, 9, 4), ((1 << 40) + 3, (1 << 31) - 1, 1 << 50, 1 << 33)]
+            {
+                let mut turn = i128::from(x);
+                for turns in 0..70 {
+                    assert_eq!(i128::from(affine_rest(x, factor, modulus, turns, added, step)), turn);
+                    let more = i128::from(added) + i128::from(step) * i128::from(turns);
+                    turn = (turn * i128::from(factor) + more) % i128::from(modulus);
+                }
+            }
+        }
+        // Fermat: the factor's powers come round.
+        assert_eq!(affine_rest(42, 16_807, (1 << 31) - 1, ((1 << 31) - 2) * 1000 + 1, 0, 0), 42 * 16_807);
+    }
 
     #[test]
     fn edges() {

@@ -147,4 +147,8 @@ helpers! {
 
     /// Charges turns of a loop that are skipped, of so many units each; gives how many were charged.
     skip_turns(ctx: *mut Context, turns: i64, units: i64) -> i64 { instance!(ctx).charge_turns(turns, units) }
+    /// What an int is after turns of an affine map that is reduced.
+    affine_rest(x: i64, factor: i64, modulus: i64, turns: i64, added: i64, step: i64) -> i64 {
+        scalar::affine_rest(x, factor, modulus, turns, added, step)
+    }
 }

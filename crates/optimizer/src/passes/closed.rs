@@ -4,7 +4,8 @@
 //! of products of these. Such a value is kept as a *chain of recurrences* in Newton's form, `c0 + c1 * t + c2 * t (t - 1) / 2 + ...`,
 //! whose coefficients are ints that are known where the loop is entered; sums, differences and products of chains are
 //! chains, and a parameter to which each turn adds a chain is one (Bachmann, Wang and Zima, "Chains of Recurrences", ISSAC 1994; LLVM's
-//! scalar evolution). A sum that is reduced modulo something in each turn is the sum reduced once, where nothing is negative.
+//! scalar evolution). A sum that is reduced modulo something in each turn is the sum reduced once, where nothing is negative; where
+//! it is multiplied too, as generators of random numbers do, many turns are one affine map, found by squaring ([`Helper::AffineRest`]).
 //!
 //! Before such a loop stands code that counts how often the way back will be taken, skips as many turns as can be skipped, and enters
 //! a copy of the loop with the parameters of the turn that is then due: all that is computed by the last turn, or used behind the loop, comes
@@ -32,12 +33,16 @@ const SIZE: usize = 60;
 const LOOPS: usize = 8;
 /// The highest degree of a polynomial.
 const DEGREE: usize = 4;
+/// How many coefficients what is added may have where a parameter is multiplied: [`Helper::AffineRest`] takes so many.
+const MAP_DEGREE: usize = 2;
 /// How many turns at once keep the products in binomials within 64 bits, by their degree.
 const TURNS: [i64; DEGREE + 1] = [1 << 62, 1 << 62, 1 << 31, 1 << 21, 1 << 15];
 /// The most instructions that are put before a loop.
 const EMITTED: usize = 240;
 /// Fewer turns are done rather than skipped.
 const FEW: i64 = 24;
+/// And where maps are squared, which takes about as long as so many turns.
+const FEW_MAPS: i64 = 200;
 /// How often turns are skipped before the rest is done, since skipping is not interrupted.
 const STRIPS: i64 = 1 << 16;
 /// The largest modulus: the product of two rests fits.
@@ -159,13 +164,35 @@ use Coefficient::Constant;
 /// A polynomial in the turn: coefficients of the binomials of the turn over 0, 1, 2, ...
 type Chain = SmallVec<[Coefficient; DEGREE + 1]>;
 
-/// A sum that each turn reduces.
+/// An affine map of a parameter: what it is multiplied by, and what is added.
+#[derive(Clone, Debug)]
+struct Affine {
+    factor: Coefficient,
+    added: Chain,
+}
+
+/// A step of such a map's computation.
+#[derive(Clone, Debug)]
+enum Step {
+    Add(Chain),
+    Subtract,
+    Multiply(Coefficient),
+}
+
+/// What each turn maps and reduces.
 #[derive(Clone, Debug)]
 struct Reduced {
-    added: Chain,
-    /// What is added one after the other.
-    pieces: Vec<Chain>,
+    map: Affine,
+    /// What is done one after the other.
+    steps: Vec<Step>,
     modulus: Coefficient,
+}
+
+impl Reduced {
+    /// Whether it is no sum, but a product too.
+    fn multiplies(&self) -> bool {
+        self.map.factor != Constant(1)
+    }
 }
 
 /// What a parameter of the header is.
@@ -190,7 +217,7 @@ struct Chains<'a> {
     known: HashMap<Value, Option<Chain>>,
     /// Values of arithmetic, which have to fit.
     fits: Vec<Chain>,
-    /// Partial sums of reduced sums.
+    /// What is computed on the way to what is reduced.
     partial: Vec<Value>,
     depth: u32,
 }
@@ -382,37 +409,76 @@ impl<'a> Chains<'a> {
         Some(product)
     }
 
-    /// What each turn adds to a parameter to make a value of it.
-    fn added(&mut self, param: Value, value: Value, partial: &mut Vec<(Value, Chain)>) -> Option<Chain> {
+    /// The map that makes a value of a parameter; remainders by the modulus are left out.
+    fn map(
+        &mut self,
+        param: Value,
+        value: Value,
+        modulus: Option<Coefficient>,
+        steps: &mut Vec<(Value, Step)>,
+    ) -> Option<Affine> {
         if value == param {
-            return Some(smallvec![Constant(0)]);
+            return Some(Affine { factor: Constant(1), added: smallvec![Constant(0)] });
         }
-        if !self.inside(value) {
+        if !self.inside(value) || self.depth > DEPTH {
             return None;
+        }
+        if let Some((inner, by)) = self.remainder(value) {
+            return if Some(by) == modulus { self.map(param, inner, modulus, steps) } else { None };
         }
         let data = self.func.def(value)?;
         let (op, a, b) = (data.op, *data.args.first()?, *data.args.get(1)?);
-        let op = match op {
-            Op::Iadd | Op::IaddExit => Op::Iadd,
-            Op::Isub | Op::IsubExit => Op::Isub,
+        let (op, commutes) = match op {
+            Op::Iadd | Op::IaddExit => (Op::Iadd, true),
+            Op::Isub | Op::IsubExit => (Op::Isub, false),
+            Op::Imul | Op::ImulExit => (Op::Imul, true),
+            Op::Ishl => (Op::Ishl, false),
             _ => return None,
         };
         self.depth += 1;
-        let found = if self.depth > DEPTH {
-            None
-        } else if let Some(x) = self.added(param, a, partial) {
-            Some((x, b))
-        } else if op == Op::Iadd {
-            self.added(param, b, partial).map(|x| (x, a))
-        } else {
-            None
+        let found = match self.map(param, a, modulus, steps) {
+            Some(map) => Some((map, b)),
+            None if commutes => self.map(param, b, modulus, steps).map(|map| (map, a)),
+            None => None,
         };
         self.depth -= 1;
-        let (sum, other) = found?;
+        let (Affine { factor, added }, other) = found?;
+        let times = match op {
+            Op::Ishl => Some(Constant(1 << self.func.int_const(other).filter(|by| (0..62).contains(by))?)),
+            Op::Imul => match self.chain(other)?[..] {
+                [by] => Some(by),
+                _ => return None,
+            },
+            // Twice the same.
+            Op::Iadd if a == b => Some(Constant(2)),
+            _ => None,
+        };
+        if let Some(by) = times {
+            steps.push((value, Step::Multiply(by)));
+            return Some(Affine {
+                factor: self.arithmetic(Op::Imul, factor, by)?,
+                added: self.product(&added, &smallvec![by])?,
+            });
+        }
         let piece = self.chain(other)?;
-        let sum = self.termwise(op, &sum, &piece)?;
-        partial.push((value, piece));
-        Some(sum)
+        let added = self.termwise(op, &added, &piece)?;
+        steps.push((value, if op == Op::Iadd { Step::Add(piece) } else { Step::Subtract }));
+        Some(Affine { factor, added })
+    }
+
+    /// What a remainder is of, and by what; nothing if that changes from turn to turn.
+    fn remainder(&self, value: Value) -> Option<(Value, Coefficient)> {
+        let data = self.func.def(value)?;
+        let (&a, &b) = (data.args.first()?, data.args.get(1)?);
+        match (data.op, self.func.int_const(b)) {
+            (Op::Irem, Some(by)) => Some((a, Constant(by))),
+            (Op::Irem, None) if !self.inside(b) => Some((a, Coefficient::Value(b))),
+            // What is not negative is reduced by a power of two so.
+            (Op::Iand, Some(mask)) if (0..MODULUS).contains(&mask) => {
+                (mask & (mask + 1) == 0).then_some((a, Constant(mask + 1)))
+            }
+            _ => None,
+        }
     }
 
     /// What a parameter of the header is.
@@ -426,33 +492,22 @@ impl<'a> Chains<'a> {
         if self.func.ty(param) != Type::Int {
             return None;
         }
-        let remainder = self.func.def(next).filter(|d| d.op == Op::Irem).map(|d| (d.args[0], d.args[1]));
-        let mut partial = Vec::new();
-        match remainder {
-            Some((sum, modulus)) => {
-                let modulus = match self.func.int_const(modulus) {
-                    Some(c) => Constant(c),
-                    None if self.inside(modulus) => return None,
-                    None => Coefficient::Value(modulus),
-                };
-                let added = self.added(param, sum, &mut partial)?;
-                let adds =
-                    |v: Value| self.func.def(v).is_some_and(|d| matches!(d.op, Op::Iadd | Op::IaddExit));
-                if added.len() > DEGREE || !partial.iter().all(|p| adds(p.0)) {
-                    return None;
-                }
-                self.partial.extend(partial.iter().map(|p| p.0));
-                let pieces = partial.into_iter().map(|p| p.1).collect();
-                Some(Parameter::Reduced(Reduced { added, pieces, modulus }))
+        let mut steps = Vec::new();
+        if let Some((value, modulus)) = self.remainder(next) {
+            let map = self.map(param, value, Some(modulus), &mut steps)?;
+            let reduced = Reduced { map, steps: steps.iter().map(|s| s.1.clone()).collect(), modulus };
+            let degree = if reduced.multiplies() { MAP_DEGREE } else { DEGREE };
+            if reduced.map.added.len() > degree || steps.iter().any(|s| matches!(s.1, Step::Subtract)) {
+                return None;
             }
-            None => {
-                let added = self.added(param, next, &mut partial)?;
-                if added.len() > DEGREE {
-                    return None;
-                }
-                Some(Parameter::Chain(std::iter::once(base).chain(added).collect()))
-            }
+            self.partial.extend(steps.iter().map(|s| s.0));
+            return Some(Parameter::Reduced(reduced));
         }
+        let Affine { factor, added } = self.map(param, next, None, &mut steps)?;
+        if factor != Constant(1) || added.len() > DEGREE {
+            return None;
+        }
+        Some(Parameter::Chain(std::iter::once(base).chain(added).collect()))
     }
 
     /// All parameters, and what is asked of the instructions: all that may leave are chains, or partial sums.
@@ -547,6 +602,16 @@ impl<'a> Chains<'a> {
         sum
     }
 
+    /// What is mapped and reduced in each of some turns, after them.
+    fn mapped(&mut self, reduced: &Reduced, first: Value, turns: Value) -> Value {
+        let added = |i: usize| reduced.map.added.get(i).copied().unwrap_or(Constant(0));
+        let [factor, modulus, constant, step] =
+            [reduced.map.factor, reduced.modulus, added(0), added(1)].map(|c| self.value(c));
+        let site = self.func.sites.push(Helper::AffineRest.site());
+        let args = [first, factor, modulus, turns, constant, step];
+        self.def(InstData::new(Op::Helper, &args).imm(Helper::AffineRest as i64).site(site))
+    }
+
     /// Notes as a condition that the sum of the terms' magnitudes fits, and so the chain in each of the turns.
     fn bound(&mut self, chain: &Chain, binomials: &[Value]) -> Option<()> {
         let mut sum = Constant(0);
@@ -589,27 +654,31 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     // How many turns there are, and whether they are worth it.
     let mut chains = Chains::new(func, loops, shape, &shape.first);
     let turns = chains.turns()?;
-    chains.require(Cond::Ge, Coefficient::Value(turns), FEW)?;
-    let ready = chains.condition();
     let most = chains.iconst(STRIPS);
-    let at_enter = chains.emitted;
+    let (at_enter, wrapped) = (chains.emitted, chains.wrapped);
 
     // What parameters and values are, seen from the turn that is due.
     let mut chains = Chains::new(func, loops, shape, &base);
     let parameters = chains.all()?;
     let degree = |p: &Parameter| match p {
         Parameter::Chain(chain) => chain.len() - 1,
-        Parameter::Reduced(reduced) => reduced.added.len(),
+        Parameter::Reduced(reduced) => reduced.map.added.len(),
     };
+    let maps = parameters.iter().any(|p| matches!(p, Parameter::Reduced(r) if r.multiplies()));
+    let few = if maps { FEW_MAPS } else { FEW };
     let fits = chains.fits.clone();
     let degree = parameters.iter().map(degree).chain(fits.iter().map(|c| c.len() - 1)).max()?.max(1);
     let at_once = chains.iconst(*TURNS.get(degree)?);
     let at_once = chains.op(Op::Imin, left, at_once);
     for (parameter, &first) in parameters.iter().zip(&base) {
-        // Nothing is negative in sums that are reduced, so no part of a sum is more than the whole.
+        // Nothing is negative in what is reduced, and no factor 0, so nothing on the way is more than the whole.
         if let Parameter::Reduced(reduced) = parameter {
-            for &c in reduced.pieces.iter().flatten() {
-                chains.require(Cond::Ge, c, 0)?;
+            for step in &reduced.steps {
+                match step {
+                    Step::Add(piece) => piece.iter().try_for_each(|&c| chains.require(Cond::Ge, c, 0))?,
+                    Step::Multiply(by) => chains.require(Cond::Gt, *by, 0)?,
+                    Step::Subtract => return None,
+                }
             }
             chains.require(Cond::Ge, Coefficient::Value(first), 0)?;
             chains.require(Cond::Gt, reduced.modulus, 0)?;
@@ -626,10 +695,11 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     }
     for (parameter, &first) in parameters.iter().zip(&base) {
         if let Parameter::Reduced(reduced) = parameter {
-            // The largest sum: of the first value or a rest, and what is added last.
-            let mut most = reduced.added.clone();
-            most[0] = chains.arithmetic(Op::Iadd, most[0], Coefficient::Value(first))?;
-            most[0] = chains.arithmetic(Op::Iadd, most[0], reduced.modulus)?;
+            // The largest: of the first value or a rest, and what is added last.
+            let mut most = reduced.map.added.clone();
+            let from = chains.arithmetic(Op::Iadd, Coefficient::Value(first), reduced.modulus)?;
+            let from = chains.arithmetic(Op::Imul, reduced.map.factor, from)?;
+            most[0] = chains.arithmetic(Op::Iadd, most[0], from)?;
             chains.bound(&most, &binomials)?;
         }
     }
@@ -639,7 +709,7 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     // An eighth of that.
     let three = chains.iconst(3);
     let eighth = chains.op(Op::IshrS, tried, three);
-    let enough = chains.compare(Cond::Ge, eighth, FEW / 2);
+    let enough = chains.compare(Cond::Ge, eighth, few / 2);
     let at_fewer = std::mem::take(&mut chains.emitted);
 
     // The turn that is due then.
@@ -653,10 +723,11 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
         let value = match parameter {
             Parameter::Chain(chain) if chain.len() == 1 => first,
             Parameter::Chain(chain) => chains.after(chain, &binomials),
+            Parameter::Reduced(reduced) if reduced.multiplies() => chains.mapped(reduced, first, skipped),
             Parameter::Reduced(reduced) => {
                 let modulus = chains.value(reduced.modulus);
                 let mut sum = chains.op(Op::Irem, first, modulus);
-                for (&c, &n) in reduced.added.iter().zip(&binomials[1..]).filter(|t| *t.0 != Constant(0)) {
+                for (&c, &n) in reduced.map.added.iter().zip(&binomials[1..]).filter(|t| *t.0 != Constant(0)) {
                     // Each less than 2^31.
                     let c = chains.value(c);
                     let (c, n) = (chains.op(Op::Irem, c, modulus), chains.op(Op::Irem, n, modulus));
@@ -673,12 +744,17 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     let rest = chains.op(Op::Isub, left, skipped);
     let one = chains.iconst(1);
     let again = chains.op(Op::Isub, strips, one);
-    let more = chains.compare(Cond::Ge, rest, FEW);
+    let more = chains.compare(Cond::Ge, rest, few);
     let some = chains.compare(Cond::Gt, skipped, 0);
     let further = chains.compare(Cond::Gt, again, 0);
     let more = chains.op(Op::Iand, more, some);
     let more = chains.op(Op::Iand, more, further);
-    let at_take = chains.emitted;
+    let at_take = std::mem::take(&mut chains.emitted);
+
+    (chains.emitted, chains.wrapped) = (at_enter, wrapped);
+    chains.require(Cond::Ge, Coefficient::Value(turns), few)?;
+    let ready = chains.condition();
+    let at_enter = chains.emitted;
     if [&at_enter, &at_strip, &at_check, &at_fewer, &at_take].iter().map(|b| b.len()).sum::<usize>() > EMITTED
     {
         return None;

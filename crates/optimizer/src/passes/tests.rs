@@ -908,7 +908,7 @@ fn closed_loop(random: &mut Random) -> String {
     // v0 to v4 are given; v10 is the counter, v11 and on what is summed.
     let mut body = format!("    poll state0\n    v20 = iadd v10, v{}\n", 40);
     let mut known = vec![10, 20, 0, 1, 41, 42];
-    let mut next = 21;
+    let mut next = 200;
     let mut args = vec!["v20".to_owned()];
     for i in 0..count {
         let mut term = random.pick(&known);
@@ -919,16 +919,28 @@ fn closed_loop(random: &mut Random) -> String {
             term = next;
             next += 1;
         }
-        body += &format!("    v{next} = iadd_exit v{}, v{term} overflow state0\n", 11 + i);
-        if random.one_in(3) {
-            body += &format!("    v{} = irem v{next}, v{}\n", next + 1, random.pick(&[4, 43]));
+        let reduced = random.one_in(2);
+        let mut at = 11 + i;
+        if reduced && random.one_in(2) {
+            body += &match random.below(3) {
+                0 => format!("    v{next} = ishl v{at}, v45\n"),
+                _ => format!("    v{next} = imul_exit v{at}, v44 overflow state0\n"),
+            };
+            at = next;
+            next += 1;
+        }
+        body += &format!("    v{next} = iadd_exit v{at}, v{term} overflow state0\n");
+        if reduced {
+            body += &match random.below(3) {
+                0 => format!("    v{} = iand v{next}, v46\n", next + 1),
+                _ => format!("    v{} = irem v{next}, v{}\n", next + 1, random.pick(&[4, 43])),
+            };
             next += 1;
         } else {
             known.extend([11 + i, next]);
         }
         args.push(format!("v{next}"));
         next += 1;
-        next += usize::from(next == 40) * 10;
     }
     let params: Vec<String> = (0..=count).map(|i| format!("v{}: int", 10 + i)).collect();
     let slots: Vec<String> = (0..=count).map(|i| format!("{i}: v{}", 10 + i)).collect();
@@ -942,6 +954,9 @@ fn closed_loop(random: &mut Random) -> String {
         (41, random.below(7) as i64 - 2),
         (42, random.number()),
         (43, 1 + random.below(2000) as i64),
+        (44, random.pick(&[0, 1, 3, 16_807, 1 << 29, -2])),
+        (45, random.below(8) as i64),
+        (46, (1 << random.below(40)) - 1),
     ] {
         text += &format!("    v{v} = iconst {c}\n");
     }
@@ -963,7 +978,7 @@ fn closed_loop(random: &mut Random) -> String {
 #[test]
 fn turns_that_are_skipped_do_the_same() {
     let (first, count) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 1_000));
-    let (mut closed, mut ends) = (0, 0);
+    let (mut closed, mut maps, mut ends) = (0, 0, 0);
     for seed in first..first + count {
         let mut random = Random(seed << 8);
         let text = closed_loop(&mut random);
@@ -973,6 +988,7 @@ fn turns_that_are_skipped_do_the_same() {
         closed += u64::from(
             passes::run_named(&mut skipping, "closed") && skipping.layout.len() > func.layout.len(),
         );
+        maps += u64::from(print(&skipping).contains("affine_rest"));
         verify(&skipping).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", print(&skipping)));
         let mut all = func.clone();
         passes::optimize(&mut all);
@@ -1006,4 +1022,5 @@ fn turns_that_are_skipped_do_the_same() {
         }
     }
     assert!(closed > count * 3 / 10 && ends > count * 3 / 2, "{closed} loops skip turns, {ends} runs ended");
+    assert!(maps > count / 20, "{maps} loops have maps that are squared");
 }
