@@ -108,6 +108,8 @@ pub struct FunctionMeta {
     pub start: u32,
     /// Number of words of instructions.
     pub len: u32,
+    /// Whether other functions take its frame over: it has tail calls.
+    pub hands_over: bool,
     /// Handler ranges, positions from the function's first word.
     pub handlers: Box<[upshift_bytecode::Handler]>,
     /// Positions to sources.
@@ -738,6 +740,7 @@ impl Linker<'_> {
             cells: Box::default(),
             start: 0,
             len: 0,
+            hands_over: false,
             handlers: Box::default(),
             spans: Box::default(),
             host: Some(host),
@@ -755,11 +758,14 @@ impl Linker<'_> {
         let start = u32::try_from(self.code.len()).map_err(|_| LinkError::TooLarge("instructions"))?;
         self.code.extend_from_slice(&function.code);
         let mut pool = Pool::default();
+        let mut hands_over = false;
         let mut at = 0;
         while at < function.code.len() {
             let mut inst =
                 Inst::decode(&function.code[at..]).map_err(|_| LinkError::Malformed("instruction"))?;
             let words = inst.op.words();
+            let effects = inst.op.info().effects;
+            hands_over |= effects.has(Effects::CALL) && effects.has(Effects::END);
             self.operands(function, &layout, &mut inst, start as usize + at, &mut pool)?;
             let (encoded, _) = inst.encode();
             let here = start as usize + at;
@@ -785,6 +791,7 @@ impl Linker<'_> {
             cells: self.cells(&function.cells)?,
             start,
             len: function.code.len() as u32,
+            hands_over,
             handlers: function.handlers.clone().into_boxed_slice(),
             spans: function.spans.clone().into_boxed_slice(),
             host: None,

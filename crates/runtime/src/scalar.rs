@@ -249,9 +249,13 @@ mod tests {
     fn an_affine_map_many_times_is_each_turn_once() {
         let moduli = [1, 2, 3, 10, 1_000_003, (1 << 31) - 1, 1 << 31];
         for modulus in moduli {
-            for (x, factor, added, step) in
-                [(0, 0, 0, 0), (42, 16_807, 0, 0), (7, 3, 0, 1), (5, 1, 9, 4), ((1 << 40) + 3, (1 << 31) - 1, 1 << 50, 1 << 33)]
-            {
+            for (x, factor, added, step) in [
+                (0, 0, 0, 0),
+                (42, 16_807, 0, 0),
+                (7, 3, 0, 1),
+                (5, 1, 9, 4),
+                ((1 << 40) + 3, (1 << 31) - 1, 1 << 50, 1 << 33),
+            ] {
                 let mut turn = i128::from(x);
                 for turns in 0..70 {
                     assert_eq!(i128::from(affine_rest(x, factor, modulus, turns, added, step)), turn);

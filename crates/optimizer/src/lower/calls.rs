@@ -228,6 +228,11 @@ impl Lowering<'_, '_> {
         }
         self.b.switch_to_block(done);
         self.reload(state, u32::MAX, true);
+        // The link in the callee's header is as it was written, unless others took the frame over.
+        if !closure && self.facts.function(site.callee).is_some_and(|g| !g.meta.hands_over) {
+            let link = self.link(st.function);
+            self.held.set(site.header + 1, Held::Link(link));
+        }
         value
     }
 

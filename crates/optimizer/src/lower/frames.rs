@@ -13,8 +13,8 @@ use upshift_runtime::value as cells;
 
 use super::code::Stub;
 use super::{
-    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, constant,
-    first_of, heap, helper_place, object_size, trusted,
+    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, common_of,
+    constant, first_of, heap, helper_place, object_size, trusted,
 };
 use crate::flow;
 use crate::helper::Helper;
@@ -38,7 +38,7 @@ impl Lowering<'_, '_> {
     }
 
     /// What the frame holds when it is entered. The collector reads all its cells, so they are made valid where anything here runs it:
-    /// before the first that do if there are few, since ways that do not collect have nothing to write then, or at the start.
+    /// before the first that do if there are few, since ways that do not collect have nothing to write then, or where all ways to them go.
     pub(super) fn enter_frame(&mut self) {
         let func = self.func;
         if func.osr.is_some() {
@@ -56,15 +56,21 @@ impl Lowering<'_, '_> {
         match first_of(func, &self.cfg, &self.doms, &self.loops, collects) {
             Some(first) => self.collecting = first,
             None => {
-                let values: Vec<(u32, Value)> = func
-                    .params
-                    .iter()
-                    .copied()
-                    .zip(func.blocks[func.entry()].params.iter().copied())
-                    .collect();
-                self.clear_frame(&values);
+                let common = common_of(func, &self.cfg, &self.doms, &self.loops, collects);
+                self.clearing = common.filter(|&block| block != func.entry());
+                if self.clearing.is_none() {
+                    self.clear_at_start();
+                }
             }
         }
+    }
+
+    /// Makes the root's cells valid where nothing that collects has run: parameters are what they are called with.
+    pub(super) fn clear_at_start(&mut self) {
+        let func = self.func;
+        let params = func.blocks[func.entry()].params.iter();
+        let values: Vec<(u32, Value)> = func.params.iter().copied().zip(params.copied()).collect();
+        self.clear_frame(&values);
     }
 
     /// Before an instruction that collects on its slow path and is the first: the root's cells are made valid. (Others write the

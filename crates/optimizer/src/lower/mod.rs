@@ -174,6 +174,8 @@ struct Lowering<'a, 'f> {
     room: u32,
     /// The first instructions that collect, if the frame's cells were not made valid at the start.
     collecting: Vec<Inst>,
+    /// The block where the frame's cells are made valid, if they are neither at the start nor there.
+    clearing: Option<Block>,
     /// Whether the block runs seldom.
     cold: bool,
     cfg: Cfg,
@@ -278,6 +280,7 @@ fn body(
         before: Vec::new(),
         room: 0,
         collecting: Vec::new(),
+        clearing: None,
         cold: false,
         cfg,
         doms,
@@ -367,6 +370,22 @@ fn first_of(
         first.push((block, inst));
     }
     Some(first.into_iter().map(|(_, inst)| inst).collect())
+}
+
+/// The closest block outside of loops that all ways to instructions of a kind go through.
+fn common_of(
+    func: &Function,
+    cfg: &Cfg,
+    doms: &Dominators,
+    loops: &Loops,
+    is: impl Fn(&Function, Inst) -> bool,
+) -> Option<Block> {
+    let with = cfg.order.iter().copied().filter(|&b| func.blocks[b].insts.iter().any(|&i| is(func, i)));
+    let mut common = with.reduce(|a, b| doms.common(cfg, a, b))?;
+    while loops.innermost(common).is_some() {
+        common = doms.idom(common)?;
+    }
+    Some(common)
 }
 
 /// Whether an instruction makes a frame.
@@ -666,6 +685,9 @@ impl Lowering<'_, '_> {
             self.stands_for(position);
         }
         let kept = self.cold.then(|| self.begin_cold());
+        if self.clearing == Some(block) {
+            self.clear_at_start();
+        }
         let insts = &func.blocks[block].insts;
         let charged = match insts[..] {
             [.., charge, jump] if func.insts[charge].op == Op::Poll && func.insts[jump].op == Op::Jump => 2,

@@ -727,7 +727,8 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
             Parameter::Reduced(reduced) => {
                 let modulus = chains.value(reduced.modulus);
                 let mut sum = chains.op(Op::Irem, first, modulus);
-                for (&c, &n) in reduced.map.added.iter().zip(&binomials[1..]).filter(|t| *t.0 != Constant(0)) {
+                for (&c, &n) in reduced.map.added.iter().zip(&binomials[1..]).filter(|t| *t.0 != Constant(0))
+                {
                     // Each less than 2^31.
                     let c = chains.value(c);
                     let (c, n) = (chains.op(Op::Irem, c, modulus), chains.op(Op::Irem, n, modulus));
