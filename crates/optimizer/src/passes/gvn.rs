@@ -645,11 +645,12 @@ impl Pass<'_> {
 
     /// Whether what is computed from operands and headers of objects alone has the very operands of what would replace it. An answer
     /// about a cell that cannot be used any more is as good an answer about the congruent one that took over, but then nothing says
-    /// that what is behind it needs that one to be an object: `licm.rs` would load from it before the question.
+    /// that what is behind it needs that one to be an object: `licm.rs` would load from it before the question. A constant is no question
+    /// any more.
     fn asks_the_same(&self, inst: Inst, leader: Value) -> bool {
         let data = &self.func.insts[inst];
         let asks = data.access.is_none_or(|a| matches!(a.class, Class::Fixed | Class::Bits));
-        let same = |d: &InstData| data.args.iter().all(|arg| d.args.contains(arg));
+        let same = |d: &InstData| d.op == Op::Iconst || data.args.iter().all(|arg| d.args.contains(arg));
         !asks || self.func.def(leader).is_none_or(same)
     }
 

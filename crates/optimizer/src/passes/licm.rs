@@ -10,7 +10,8 @@
 //!   starts with the first turn, whose instructions have not been done.
 //!
 //! A load may be done where it was not reached before, so it must be safe there. That its base is an object of the right kind follows from
-//! types or from checks; it moves only if no check or branch that stays in the loop before it asks about the kind of the base. For
+//! types or from checks; it moves only if no check or branch that stays in the loop before it asks about the kind of the base, also where
+//! the answer comes from before the loop, in a parameter of a block (`kinds.rs` makes such). For
 //! elements of a list the position must be inside too: they move behind a check of it that moved, or where nothing
 //! before them in the loop can leave.
 //!
@@ -23,7 +24,7 @@ use smallvec::SmallVec;
 
 use super::alias::Ages;
 use super::memory::{Memory, Parts};
-use super::params::relayout;
+use super::params::{argument, relayout};
 use super::{is_bool, may_be_object};
 use crate::cfg::{Analyses, Cfg, Dominators, Edge, Loop, Loops};
 use crate::ir::{
@@ -92,6 +93,9 @@ pub(crate) fn preheaders(func: &mut Function, analyses: &mut Analyses) -> usize 
     created
 }
 
+/// The most blocks that are looked at for what decides a parameter.
+const DECIDING: usize = 64;
+
 struct Pass<'a> {
     func: &'a mut Function,
     cfg: &'a Cfg,
@@ -111,6 +115,8 @@ pub(super) struct Checks {
     checked: SecondaryMap<Value, u32>,
     /// By value: the last loop in which a check was seen to depend on it, and one.
     seen: SecondaryMap<Value, u32>,
+    /// The last loop in which a check may ask about any cell, and one.
+    any: u32,
     /// Whether it matters only which cells are lists: what their headers' bits say decides nothing there.
     lists: bool,
     /// What is still to be followed.
@@ -124,7 +130,7 @@ impl Checks {
     }
 
     /// Notes the check that an instruction of a loop is, if it is one.
-    pub(super) fn note(&mut self, func: &Function, id: Loop, inst: Inst) {
+    pub(super) fn note(&mut self, func: &Function, cfg: &Cfg, doms: &Dominators, id: Loop, inst: Inst) {
         let data = &func.insts[inst];
         if !matches!(data.op, Op::Guard | Op::Branch | Op::Switch) {
             return;
@@ -139,7 +145,13 @@ impl Checks {
             if func.ty(value) == Type::Cell {
                 self.checked[value] = stamp;
             }
-            let Some(data) = func.def(value) else { continue };
+            let data = match func.values[value].def {
+                Def::Inst(inst) => &func.insts[inst],
+                Def::Param(block, i) => {
+                    self.chosen(func, cfg, doms, stamp, value, block, i as usize);
+                    continue;
+                }
+            };
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
             let header =
@@ -154,6 +166,52 @@ impl Checks {
         }
     }
 
+    /// Follows what a parameter is, and what decides which of it: a question may have been answered on the ways that meet there.
+    #[expect(clippy::too_many_arguments, reason = "one step of a walk")]
+    fn chosen(
+        &mut self,
+        func: &Function,
+        cfg: &Cfg,
+        doms: &Dominators,
+        stamp: u32,
+        param: Value,
+        block: Block,
+        i: usize,
+    ) {
+        let ways = || cfg.preds(block).iter().map(|e| (e.from, argument(func, e.from, e.target, i)));
+        // A counter is no answer.
+        let counts = |v: Value| {
+            func.def(v).is_some_and(|d| {
+                let adds = matches!(d.op, Op::Iadd | Op::IaddExit | Op::Isub | Op::IsubExit);
+                adds && d.args.contains(&param)
+            })
+        };
+        if block == func.entry() || ways().any(|(_, arg)| counts(arg)) {
+            return;
+        }
+        self.work.extend(ways().map(|(_, arg)| arg));
+        let Some(top) = doms.idom(block) else { return };
+        let mut blocks: SmallVec<[Block; 8]> = ways().map(|(from, _)| from).collect();
+        let mut next = 0;
+        while let Some(&from) = blocks.get(next) {
+            next += 1;
+            if next > DECIDING {
+                self.any = stamp;
+                return;
+            }
+            if let Some(end) = func.terminator(from).map(|i| &func.insts[i])
+                && matches!(end.op, Op::Branch | Op::Switch)
+            {
+                self.work.push(end.args[0]);
+            }
+            if from != top {
+                let above = cfg.preds(from).iter().map(|e| e.from).filter(|b| !blocks.contains(b));
+                let above: SmallVec<[Block; 4]> = above.collect();
+                blocks.extend(above);
+            }
+        }
+    }
+
     /// Whether no check of the loop that was noted asks about what a value is reached from, so that that is known before the loop to
     /// be what it has to be.
     pub(super) fn safe(&self, func: &Function, id: Loop, value: Value) -> bool {
@@ -161,7 +219,9 @@ impl Checks {
     }
 
     fn safe_within(&self, func: &Function, stamp: u32, value: Value, depth: u32) -> bool {
-        if self.checked[value] == stamp {
+        // What is no object is loaded from nowhere, but that may not have been found out yet.
+        let never = func.ty(value) == Type::Cell && !may_be_object(func, value);
+        if never || self.any == stamp || self.checked[value] == stamp {
             return false;
         }
         match func.def(value) {
@@ -452,7 +512,7 @@ impl Pass<'_> {
         if info.leaves {
             hoist.clean = false;
         }
-        self.checks.note(self.func, hoist.id, inst);
+        self.checks.note(self.func, self.cfg, self.doms, hoist.id, inst);
     }
 }
 

@@ -73,7 +73,7 @@ fn places(
     let mut all: Parts = 0;
     for &block in &data.blocks {
         for &inst in &func.blocks[block].insts {
-            checks.note(func, id, inst);
+            checks.note(func, cfg, doms, id, inst);
             let data = &func.insts[inst];
             let changes = memory.changes(func, data);
             all |= changes;

@@ -117,7 +117,7 @@ impl Pass<'_> {
         let mut found: SmallVec<[Value; LISTS]> = SmallVec::new();
         for &block in &data.blocks {
             for &inst in &self.func.blocks[block].insts {
-                self.checks.note(self.func, id, inst);
+                self.checks.note(self.func, self.cfg, self.doms, id, inst);
                 let inst = &self.func.insts[inst];
                 if inst.op != Op::Load || place(inst).is_none_or(|p| p == CAPACITY) {
                     continue;
