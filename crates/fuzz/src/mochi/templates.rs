@@ -3,11 +3,44 @@
 use super::*;
 
 impl Generator {
+    /// A generator of numbers, which each turn multiplies and reduces, often for so many turns that some are skipped.
+    fn generator_loop(&mut self) -> Stmt {
+        let (x, i) = (self.name("i"), self.name("i"));
+        let n = self.r.pick(&[30, 250, 250, 900]);
+        self.spent += self.times * f64::from(n);
+        let start = self.int(1);
+        let start = self.fit(start, 1000.0);
+        let factor = self.r.pick(&["2", "3", "16807", "1103515245", "1", "0", "-3"]);
+        let added = self.r.pick(&["12345", "at", "at * 5", "at * at", "0"]).replace("at", &i);
+        let modulus = self.r.pick(&[
+            "1000003",
+            "2147483648",
+            "2147483647",
+            "65536",
+            "7",
+            "1",
+            "-65537",
+            "4000000000000",
+        ]);
+        let step = match self.r.below(3) {
+            0 => format!("{x} = ({x} + {added}) * {factor} % {modulus}"),
+            1 => format!("{x} = ({x} * {factor} % {modulus} + {added}) % {modulus}"),
+            _ => format!("{x} = ({x} * {factor} + {added}) % {modulus}"),
+        };
+        Stmt(parts![
+            format!("var {x} = "),
+            start,
+            format!("\nfor {i} in 0..{n} "),
+            vec![Stmt(parts![step])],
+            format!("\nprint({x})")
+        ])
+    }
+
     /// A statement of several lines.
     pub(super) fn template(&mut self) -> Stmt {
         self.spent += self.times * 20.0;
         let (a, b, c) = (self.name("i"), self.name("i"), self.name("t"));
-        match self.r.below(20) {
+        match self.r.below(21) {
             13 => self.chain(),
             14 => self.palindrome(),
             15 => self.nested_function(),
@@ -19,6 +52,7 @@ impl Generator {
             10 => self.aliases(),
             11 => self.edge_loop(),
             12 => self.records(),
+            20 => self.generator_loop(),
             0 => {
                 // Sorts a list in place.
                 let Some(v) = self.find_where(|v| {
