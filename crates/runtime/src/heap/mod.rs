@@ -51,7 +51,7 @@ pub const LARGE_OBJECT: usize = SMALL_MAX;
 /// The size of further chunks where one routine allocates more than the nursery holds.
 const OVERFLOW_CHUNK: usize = 256 << 10;
 /// So many of them are called too many.
-const OVERDRAWN: usize = 16;
+const OVERDRAWN: usize = 3;
 /// So many slots of large buffers are remembered one by one. Cards would make a minor collection look at 64 old neighbours
 /// of each: with random stores into a list of 10 million, that took 72 ms instead of 2.
 const SLOTS_MAX: usize = 1 << 17;

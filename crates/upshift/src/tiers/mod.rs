@@ -1005,8 +1005,8 @@ unsafe fn behind_charge(pc: *const Word) -> Option<*const Word> {
     }
 }
 
-/// Where a loop that is left at a charge goes on, with the cells of the window that are in use there. A tail call is done as a whole by
-/// whoever goes on, who charges it again.
+/// Where what is left at a charge goes on, with the cells of the window that are in use there: behind a loop's charge, or at a call, which
+/// is done as a whole by whoever goes on, who charges it again.
 ///
 /// # Safety
 /// The place is that of the exit, whose frames are complete.
@@ -1021,14 +1021,17 @@ unsafe fn left_at(
             return Some((pc, (std::ptr::null_mut(), 0)));
         }
         let word = *place.pc;
-        let window = match Op::from_number(word.op())? {
+        let callee = match Op::from_number(word.op())? {
+            Op::TailClosure => {
+                Some((*Value::from_bits(*place.fp.add(word.a() as usize)).as_object_unchecked()).meta)
+            }
             // It collects itself.
-            Op::TailCell => (std::ptr::null_mut(), 0),
-            op @ (Op::TailCall | Op::TailClosure) => {
-                let callee = match op {
-                    Op::TailCall => word.wide(),
-                    _ => (*Value::from_bits(*place.fp.add(word.a() as usize)).as_object_unchecked()).meta,
-                };
+            Op::TailCell => None,
+            _ => Some(Driver::called(place.pc)?),
+        };
+        let window = match callee {
+            None => (std::ptr::null_mut(), 0),
+            Some(callee) => {
                 let meta = instance.function(callee)?;
                 // The environment's place is written by the call.
                 let environment = usize::from(meta.environment);
@@ -1036,7 +1039,6 @@ unsafe fn left_at(
                 let window = place.fp.byte_add((*place.entry).size()).add(first);
                 (window.cast(), (meta.layout.cell_params as usize).saturating_sub(environment))
             }
-            _ => return None,
         };
         instance.context.budget += 1;
         Some((place.pc, window))
@@ -1117,7 +1119,7 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
         if status == Status::Continue {
             let instance = &mut *ctx.cast::<Instance>();
-            // A loop that makes objects where nothing may collect is left, so that something does.
+            // A loop or recursion that makes objects where nothing may collect is left, so that something does.
             if instance.heap.overdrawn()
                 && let Some((pc, window)) = left_at(instance, &place, exit)
             {
