@@ -352,6 +352,29 @@ fn exits_of_loops_read_context_and_frame_from_the_stack() {
     assert!(function.find(&written) < function.find(&read), "{function}");
 }
 
+/// The items are made only where frames are written, which collects nothing, so polls at calls have to.
+#[test]
+fn a_recursion_is_collected_on_its_way_down() {
+    let source = "type Item { depth: int, weight: int }
+fun descend(depth: int, parent: Item): int {
+  let item = Item { depth: depth, weight: parent.weight + 1 }
+  if depth == 0 { return item.weight }
+  let below = descend(depth - 1, item)
+  return below + item.weight - parent.weight
+}
+print(descend(300000, Item { depth: 0, weight: 0 }))
+";
+    let path = program("owed", source);
+    let output =
+        upshift(&["run", "--tier", "optimized", "--sync", "--gc-stats", &path.to_string_lossy()], "");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "600001\n", "{errors}");
+    // 7 MB of items live: the nursery's 1 MB and what may be owed hold them in several parts.
+    let count = errors.split_once("gc: minor ").and_then(|(_, rest)| rest.split(',').next());
+    let count: u32 = count.and_then(|c| c.parse().ok()).unwrap_or_else(|| panic!("no statistics: {errors}"));
+    assert!(count >= 3, "{errors}");
+}
+
 #[test]
 fn iterations_are_timed_one_by_one() {
     let path = program("iterations", "var total = 0\nfor i in 0..10 { total = total + i }\nprint(total)\n");
