@@ -438,7 +438,7 @@ impl<'a> Chains<'a> {
         self.depth += 1;
         let found = match self.map(param, a, modulus, steps) {
             Some(map) => Some((map, b)),
-            None if commutes => self.map(param, b, modulus, steps).map(|map| (map, a)),
+            None if commutes && a != b => self.map(param, b, modulus, steps).map(|map| (map, a)),
             None => None,
         };
         self.depth -= 1;
