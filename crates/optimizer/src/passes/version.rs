@@ -144,6 +144,8 @@ struct Planner<'a> {
     /// What expressions are surely between, if the conditions hold.
     bounds: Vec<(i128, i128)>,
     conditions: SmallVec<[Condition; 8]>,
+    /// Expressions from whose bounds something follows that mentions them no more.
+    relied: Vec<Expr>,
     intervals: HashMap<Value, Option<Interval>>,
     /// How many turns there are at most.
     turns: Expr,
@@ -185,6 +187,7 @@ impl<'a> Planner<'a> {
             numbers: HashMap::new(),
             bounds: Vec::new(),
             conditions: SmallVec::new(),
+            relied: Vec::new(),
             intervals: HashMap::new(),
             turns: 0,
         };
@@ -218,7 +221,7 @@ impl<'a> Planner<'a> {
     /// The expressions that conditions need, with the leaves' conditions, and what has to be tested.
     fn finish(mut self, changes: Vec<Change>) -> Option<Plan> {
         let mut needed = vec![false; self.expressions.len()];
-        let mut work: Vec<Expr> = Vec::new();
+        let mut work: Vec<Expr> = std::mem::take(&mut self.relied);
         for condition in &self.conditions {
             match *condition {
                 Condition::AtMost(a, b) => work.extend([a, b]),
@@ -510,8 +513,9 @@ impl<'a> Planner<'a> {
     fn min(&mut self, a: Expr, b: Expr) -> Option<Expr> {
         let (x, y) = (self.bounds[a as usize], self.bounds[b as usize]);
         match () {
-            () if a == b || x.1 <= y.0 => Some(a),
-            () if y.1 <= x.0 => Some(b),
+            () if a == b => Some(a),
+            () if x.1 <= y.0 => self.relying(a, b, a),
+            () if y.1 <= x.0 => self.relying(a, b, b),
             () => self.expression(Expression::Min(a, b)),
         }
     }
@@ -519,18 +523,28 @@ impl<'a> Planner<'a> {
     fn max(&mut self, a: Expr, b: Expr) -> Option<Expr> {
         let (x, y) = (self.bounds[a as usize], self.bounds[b as usize]);
         match () {
-            () if a == b || x.0 >= y.1 => Some(a),
-            () if y.0 >= x.1 => Some(b),
+            () if a == b => Some(a),
+            () if x.0 >= y.1 => self.relying(a, b, a),
+            () if y.0 >= x.1 => self.relying(a, b, b),
             () => self.expression(Expression::Max(a, b)),
         }
+    }
+
+    /// Notes that something follows from what two expressions are between, so that what they are computed from is asked to be so.
+    fn relying<T>(&mut self, a: Expr, b: Expr, then: T) -> Option<T> {
+        self.relied.extend([a, b]);
+        Some(then)
     }
 
     /// Adds a condition, where it is not known to hold; nothing where it cannot.
     fn require(&mut self, condition: Condition) -> Option<()> {
         if let Condition::AtMost(a, b) = condition {
             let (x, y) = (self.bounds[a as usize], self.bounds[b as usize]);
-            if a == b || x.1 <= y.0 {
+            if a == b {
                 return Some(());
+            }
+            if x.1 <= y.0 {
+                return self.relying(a, b, ());
             }
             if x.0 > y.1 {
                 return None;
