@@ -564,7 +564,7 @@ impl<'a> Plan<'a> {
         // The virtual object with the words of this point, where it exists.
         let mut snapshot: Option<Value> = None;
         let mut states = States::default();
-        for inst in insts {
+        for (i, &inst) in insts.iter().enumerate() {
             if inst == self.inst {
                 reached = true;
                 continue;
@@ -575,7 +575,15 @@ impl<'a> Plan<'a> {
             }
             let info = func.insts[inst].op.info();
             if let Status::Virtual(words) = status {
-                match self.what(func, block, inst) {
+                let mut used = self.what(func, block, inst);
+                // A virtual object has what its user has: not a copy beside the real one.
+                if func.insts[inst].op == Op::Virtual
+                    && used == Use::Named
+                    && self.soon_escapes(func, block, &insts[i + 1..])
+                {
+                    used = Use::Escape;
+                }
+                match used {
                     Use::None => {}
                     Use::Answered => self.answer(func, edits, &mut out, inst, words),
                     Use::Named => {
@@ -606,6 +614,20 @@ impl<'a> Plan<'a> {
             }
         }
         func.blocks[block].insts = out.insts;
+    }
+
+    /// Whether the object escapes before the next store or site is passed, or right there.
+    fn soon_escapes(&self, func: &Function, block: Block, insts: &[Inst]) -> bool {
+        for &inst in insts {
+            if self.what(func, block, inst) == Use::Escape {
+                return true;
+            }
+            let info = func.insts[inst].op.info();
+            if info.stores || info.site {
+                break;
+            }
+        }
+        false
     }
 
     /// What the object is asked is known.
