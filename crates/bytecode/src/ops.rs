@@ -404,6 +404,11 @@ impl Effects {
         self.0 & !Effects::FREE.0 == 0
     }
 
+    /// Whether the op calls and returns what the call gives, in the frame of the caller.
+    pub const fn is_tail_call(self) -> bool {
+        self.has(Effects(Effects::CALL.0 | Effects::END.0))
+    }
+
     /// Whether the op may run the collector.
     pub const fn collects(self) -> bool {
         self.0 & (Effects::ALLOC.0 | Effects::CALL.0) != 0

@@ -276,7 +276,7 @@ impl Flow {
             let effects = inst.op.effects();
             weight += u32::from(!effects.has(Effects::FREE));
             let next = at + inst.op.words() as u32;
-            tails |= effects.has(Effects::CALL) && effects.has(Effects::END);
+            tails |= effects.is_tail_call();
             if inst.op == Op::LoopHeader {
                 mark(at);
                 mark(next);

@@ -764,8 +764,7 @@ impl Linker<'_> {
             let mut inst =
                 Inst::decode(&function.code[at..]).map_err(|_| LinkError::Malformed("instruction"))?;
             let words = inst.op.words();
-            let effects = inst.op.info().effects;
-            hands_over |= effects.has(Effects::CALL) && effects.has(Effects::END);
+            hands_over |= inst.op.effects().is_tail_call();
             self.operands(function, &layout, &mut inst, start as usize + at, &mut pool)?;
             let (encoded, _) = inst.encode();
             let here = start as usize + at;

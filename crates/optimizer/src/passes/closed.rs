@@ -175,7 +175,6 @@ struct Affine {
 #[derive(Clone, Debug)]
 enum Step {
     Add(Chain),
-    Subtract,
     Multiply(Coefficient),
 }
 
@@ -409,7 +408,7 @@ impl<'a> Chains<'a> {
         Some(product)
     }
 
-    /// The map that makes a value of a parameter; remainders by the modulus are left out.
+    /// The map that makes a value of a parameter; remainders by the modulus are left out. Steps count only where there is one.
     fn map(
         &mut self,
         param: Value,
@@ -430,7 +429,8 @@ impl<'a> Chains<'a> {
         let (op, a, b) = (data.op, *data.args.first()?, *data.args.get(1)?);
         let (op, commutes) = match op {
             Op::Iadd | Op::IaddExit => (Op::Iadd, true),
-            Op::Isub | Op::IsubExit => (Op::Isub, false),
+            // What is reduced may not become negative.
+            Op::Isub | Op::IsubExit if modulus.is_none() => (Op::Isub, false),
             Op::Imul | Op::ImulExit => (Op::Imul, true),
             Op::Ishl => (Op::Ishl, false),
             _ => return None,
@@ -462,7 +462,7 @@ impl<'a> Chains<'a> {
         }
         let piece = self.chain(other)?;
         let added = self.termwise(op, &added, &piece)?;
-        steps.push((value, if op == Op::Iadd { Step::Add(piece) } else { Step::Subtract }));
+        steps.push((value, Step::Add(piece)));
         Some(Affine { factor, added })
     }
 
@@ -497,7 +497,7 @@ impl<'a> Chains<'a> {
             let map = self.map(param, value, Some(modulus), &mut steps)?;
             let reduced = Reduced { map, steps: steps.iter().map(|s| s.1.clone()).collect(), modulus };
             let degree = if reduced.multiplies() { MAP_DEGREE } else { DEGREE };
-            if reduced.map.added.len() > degree || steps.iter().any(|s| matches!(s.1, Step::Subtract)) {
+            if reduced.map.added.len() > degree {
                 return None;
             }
             self.partial.extend(steps.iter().map(|s| s.0));
@@ -677,7 +677,6 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
                 match step {
                     Step::Add(piece) => piece.iter().try_for_each(|&c| chains.require(Cond::Ge, c, 0))?,
                     Step::Multiply(by) => chains.require(Cond::Gt, *by, 0)?,
-                    Step::Subtract => return None,
                 }
             }
             chains.require(Cond::Ge, Coefficient::Value(first), 0)?;

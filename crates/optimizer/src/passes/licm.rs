@@ -145,12 +145,9 @@ impl Checks {
             if func.ty(value) == Type::Cell {
                 self.checked[value] = stamp;
             }
-            let data = match func.values[value].def {
-                Def::Inst(inst) => &func.insts[inst],
-                Def::Param(block, i) => {
-                    self.chosen(func, cfg, doms, stamp, value, block, i as usize);
-                    continue;
-                }
+            let Some(data) = func.def(value) else {
+                self.chosen(func, cfg, doms, stamp, value);
+                continue;
             };
             let info = data.op.info();
             // What an object holds says nothing about what it is, but for its header.
@@ -167,18 +164,9 @@ impl Checks {
     }
 
     /// Follows what a parameter is, and what decides which of it: a question may have been answered on the ways that meet there.
-    #[expect(clippy::too_many_arguments, reason = "one step of a walk")]
-    fn chosen(
-        &mut self,
-        func: &Function,
-        cfg: &Cfg,
-        doms: &Dominators,
-        stamp: u32,
-        param: Value,
-        block: Block,
-        i: usize,
-    ) {
-        let ways = || cfg.preds(block).iter().map(|e| (e.from, argument(func, e.from, e.target, i)));
+    fn chosen(&mut self, func: &Function, cfg: &Cfg, doms: &Dominators, stamp: u32, param: Value) {
+        let Def::Param(block, i) = func.values[param].def else { return };
+        let ways = || cfg.preds(block).iter().map(|e| (e.from, argument(func, e.from, e.target, i as usize)));
         // A counter is no answer.
         let counts = |v: Value| {
             func.def(v).is_some_and(|d| {
