@@ -165,6 +165,9 @@ impl Class {
     }
 }
 
+/// The bytes that a watch has in the table of watches.
+pub const WATCH_BYTES: usize = Width::U32.bytes() as usize;
+
 /// How wide an access is and what it gives.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Width {
@@ -326,6 +329,8 @@ reasons! {
     Results "results" false;
     /// A position is below zero, so that it counts from the end, or outside.
     Negative "negative" false;
+    /// A watch was bumped that the code was made for as not bumped.
+    Watch "watch" false;
 }
 
 /// A list of values.
@@ -646,6 +651,8 @@ pub struct Function {
     pub params: Vec<u32>,
     /// Where a loop that is compiled alone is entered: the word behind its header.
     pub osr: Option<u32>,
+    /// Watches that are not bumped whenever the function is entered, in order of their numbers: who enters it sees to that.
+    pub watches: Vec<u32>,
     /// The calls that the builder met, in the order of the code.
     pub calls: Vec<CallSite>,
     /// What the builder and passes made that does not show in the code.

@@ -217,6 +217,11 @@ impl Printer<'_> {
         if let Some(word) = func.osr {
             writeln!(self.out, "osr {word}")?;
         }
+        if !func.watches.is_empty() {
+            self.out.write_str("watches ")?;
+            self.list(&func.watches)?;
+            self.out.write_str("\n")?;
+        }
         let insts = || {
             func.layout
                 .iter()

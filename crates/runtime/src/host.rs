@@ -1477,8 +1477,8 @@ impl HostContext<'_> {
     }
 
     /// Bumps a watch by name: code that depends on it takes its other branch from now on. Says whether there is one.
-    pub fn bump_watch(&self, name: &str) -> bool {
-        self.instance().bump_watch(name)
+    pub fn bump_watch(&mut self, name: &str) -> bool {
+        self.instance_mut().bump_watch(name)
     }
 
     // ---- Limits ----

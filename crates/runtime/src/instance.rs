@@ -116,6 +116,8 @@ pub struct TierHooks {
     pub routines: *const Helper,
     /// What the driver keeps.
     pub driver: *mut (),
+    /// Watches were bumped: code that was made for them as they were is not entered any more once this returns. Is given the driver.
+    pub bumped: unsafe fn(*mut (), &mut Instance),
 }
 
 /// What the interpreter finds at the start of functions while there are other tiers.
@@ -622,13 +624,23 @@ impl Instance {
 
     // ---- Watches, trail, data ----
 
-    pub(crate) fn bump_watch(&self, name: &str) -> bool {
+    pub(crate) fn bump_watch(&mut self, name: &str) -> bool {
         let Some(numbers) = self.watch_names.get(name) else { return false };
-        let mut watches = self.watches.borrow_mut();
+        let watches = self.watches.get_mut();
+        let mut changed = false;
         for &n in numbers {
-            watches[n as usize] = 1;
+            changed |= std::mem::replace(&mut watches[n as usize], 1) == 0;
+        }
+        if changed && let Some(hooks) = self.tiers {
+            // SAFETY: the driver is the hooks', and nobody else works with it while a host function runs, or none does.
+            unsafe { (hooks.bumped)(hooks.driver, self) };
         }
         true
+    }
+
+    /// Watches by number: not 0 where bumped.
+    pub fn watches(&self) -> std::cell::Ref<'_, [u32]> {
+        std::cell::Ref::map(self.watches.borrow(), |watches| &watches[..])
     }
 
     /// What the sites of a loaded module have seen so far.

@@ -3,12 +3,12 @@
 
 mod common;
 
-use common::{function, function_of, instance, instance_with};
+use common::{function, function_of, guarded_plus, instance, instance_with};
 use upshift::bytecode::ValueType::{Cell, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{
     ANY, Callee, CellConst, Field, FuncId, HeapType, HostId, Immediate, Kind, NumberPolicy, Protocol,
-    Signature, SwitchKey, TrapCode, TrapSet, TruthMask, ValueType, WatchId,
+    Signature, SwitchKey, TrapCode, TrapSet, TruthMask, ValueType,
 };
 use upshift::feedback::{MEGAMORPHIC, OVERFLOW, RESULT_MANY, RESULT_NONE, SLOW};
 use upshift::{Engine, Grants, HostContext, HostRegistry, Limits, Ret, Trap};
@@ -21,19 +21,6 @@ fn boxed(f: &mut FunctionBuilder, value: i64) -> Reg {
     f.load_int(raw, value);
     f.box_int(cell, raw);
     cell
-}
-
-/// Emits a guarded `a + b`: inline as long as nobody redefined `plus`, else a call.
-fn guarded(f: &mut FunctionBuilder, watch: WatchId, plus: FuncId, dst: Reg, a: Reg, b: Reg) {
-    let (slow, done) = (f.label(), f.label());
-    f.watch_branch(watch, slow);
-    f.int_add(dst, a, b);
-    f.jump(done);
-    f.bind(slow);
-    f.int_move(Reg::window(0), a);
-    f.int_move(Reg::window(1), b);
-    f.call_int(dst, plus);
-    f.bind(done);
 }
 
 /// A module with `add(a, b)` and `around(a, b)`, which adds, has `plus` redefined as a product, and adds again.
@@ -50,15 +37,15 @@ fn watching(name: &str) -> upshift::bytecode::Module {
     });
     function(&mut m, &format!("add-{name}"), &[Int, Int], Some(Int), |_, f| {
         let (a, b, r) = (f.param(0), f.param(1), f.int());
-        guarded(f, watch, plus, r, a, b);
+        guarded_plus(f, watch, plus, r, a, b);
         f.return_int(r);
     });
     function(&mut m, &format!("around-{name}"), &[Int, Int], Some(Int), |_, f| {
         let (a, b, first, second) = (f.param(0), f.param(1), f.int(), f.int());
         let intact = f.label();
-        guarded(f, watch, plus, first, a, b);
+        guarded_plus(f, watch, plus, first, a, b);
         f.call_host_void(redefine);
-        guarded(f, watch, plus, second, a, b);
+        guarded_plus(f, watch, plus, second, a, b);
         f.int_mul_imm_checked(first, first, 1000);
         f.int_add(first, first, second);
         let bumped = f.label();

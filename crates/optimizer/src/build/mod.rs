@@ -73,6 +73,19 @@ pub trait Facts {
     fn feedback(&self, site: u32) -> Feedback;
     /// Whether an assumption at an instruction failed before; at [`ANYWHERE`], that no position is negative.
     fn failed(&self, function: u32, word: u32) -> bool;
+    /// What is known of a watch.
+    fn watch(&self, watch: u32) -> Watched;
+}
+
+/// What is known of a watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    /// It was bumped, and stays so.
+    Bumped,
+    /// It was not, and code that was made for that is not entered once it is.
+    Intact,
+    /// Code has to look.
+    Unknown,
 }
 
 /// In place of a word: positions of the function were negative ([`Facts::failed`]).

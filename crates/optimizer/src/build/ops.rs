@@ -11,12 +11,12 @@ use upshift_runtime::value::Value as Cell;
 
 use super::cells::Arithmetic;
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
-use super::{Builder, Edge, Frame, Headers, Test, Told, type_of};
+use super::{Builder, Edge, Frame, Headers, Test, Told, Watched, type_of};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{
     Block, Class, Cond, InstData, Made, Note, Op, Reason, RoutineKind, Site, SiteData, SiteEffects, Target,
-    Type, Value, Width,
+    Type, Value, WATCH_BYTES, Width,
 };
 use crate::slots::Slots;
 
@@ -41,6 +41,20 @@ impl<'a> Builder<'a> {
             Code::IntSwitch | Code::CellSwitch | Code::StringSwitch => {
                 return self.switch(frame, inst, edges);
             }
+            Code::WatchBranch => match self.facts.watch(o[0] as u32) {
+                Watched::Bumped => return self.flow_to(frame, target, edges),
+                Watched::Intact if !self.facts.failed(frame.guest.meta.index, at) => {
+                    let watch = o[0] as u32;
+                    if let Err(place) = self.func.watches.binary_search(&watch) {
+                        self.func.watches.insert(place, watch);
+                    }
+                    let (bumped, zero) = (self.bumped(o[0]), self.iconst(0));
+                    let intact = self.icmp(Cond::Eq, bumped, zero);
+                    self.guard(frame, intact, Reason::Watch);
+                    return self.flow_to(frame, next, edges);
+                }
+                Watched::Intact | Watched::Unknown => {}
+            },
             Code::IntAddOrJump | Code::IntSubOrJump | Code::IntMulOrJump => {
                 let (a, b) = (self.int(o[1]), self.int(o[2]));
                 let (test, op) = match inst.op {
@@ -76,6 +90,12 @@ impl<'a> Builder<'a> {
         self.way(frame, taken, target, back, edges, headers);
         self.env = env;
         self.way(frame, not, next, false, edges, headers);
+    }
+
+    /// What the table of watches has.
+    fn bumped(&mut self, watch: i64) -> Value {
+        let table = self.context(offset_of!(Context, watches));
+        self.load(Class::Watch, Width::U32, table, watch as usize * WATCH_BYTES)
     }
 
     /// The condition of a branch, 1 where it jumps.
@@ -119,8 +139,7 @@ impl<'a> Builder<'a> {
             Code::FloatNotLtBranch | Code::FloatNotLtLoop => floats(self, Cond::Ge),
             Code::FloatNotLeBranch | Code::FloatNotLeLoop => floats(self, Cond::Gt),
             Code::WatchBranch => {
-                let table = self.context(offset_of!(Context, watches));
-                let bumped = self.load(Class::Watch, Width::U32, table, o[0] as usize * 4);
+                let bumped = self.bumped(o[0]);
                 let zero = self.iconst(0);
                 self.icmp(Cond::Ne, bumped, zero)
             }

@@ -175,7 +175,8 @@ impl Lowering<'_, '_> {
         let returns: Vec<Type> = result.into_iter().collect();
         let mut all = vec![self.ctx, frame];
         all.extend(&args);
-        let own = !closure && site.callee == self.index && func.osr.is_none();
+        // What is entered by its own calls would go on being entered after a watch was bumped.
+        let own = !closure && site.callee == self.index && func.osr.is_none() && func.watches.is_empty();
         let done = self.b.create_block();
         let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
         if own {

@@ -31,7 +31,8 @@ use super::params::relayout;
 use super::{Replacements, Rewriter, is_bool, may_be_object, words_of};
 use crate::cfg::{Analyses, Cfg, Dominators};
 use crate::ir::{
-    Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, Width, elements_of,
+    Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Type, Value, WATCH_BYTES, Width,
+    elements_of,
 };
 
 /// Runs the pass.
@@ -507,6 +508,12 @@ impl Pass<'_> {
             // box_small(small_int(x)) = x where x is a small int; box_float(cell_float(x)) = x where x is a float
             Op::BoxSmall => (Op::SmallInt, Op::IsSmall),
             Op::BoxFloat => (Op::CellFloat, Op::IsFloat),
+            // A watch that is not bumped at the entry, where nothing since could have bumped it
+            Op::Load if self.intact(data) => {
+                let result = data.result;
+                self.func.insts[inst] = InstData { result, ..InstData::new(Op::Iconst, &[]).imm(0) };
+                return Outcome::Again;
+            }
             // The negation is known.
             Op::Icmp | Op::Fcmp => {
                 let known = self.negation(data);
@@ -526,6 +533,14 @@ impl Pass<'_> {
             Some(1) if self.available(cell) => Outcome::Value(cell),
             _ => Outcome::Keep,
         }
+    }
+
+    /// Whether a load is of a watch that cannot have been bumped.
+    fn intact(&self, data: &InstData) -> bool {
+        let Some(access) = data.access.filter(|a| a.class == Class::Watch) else { return false };
+        let watch = u32::try_from(data.imm / WATCH_BYTES as i64);
+        watch.is_ok_and(|watch| self.func.watches.binary_search(&watch).is_ok())
+            && self.versions.get(self.memory.part(access, data.imm)) == Memory::AT_ENTRY
     }
 
     /// What an instruction's result is computed from, if it is computed from operands and memory alone.

@@ -68,6 +68,9 @@ impl Memory {
         Memory { offsets, classes }
     }
 
+    /// The version that a part has from the function's entry on.
+    pub(crate) const AT_ENTRY: Version = 0;
+
     /// How many parts there are.
     fn parts(&self) -> usize {
         FIRST + self.offsets.len()
@@ -195,7 +198,7 @@ impl Entries {
                 next = loops.loops[id].parent.expand();
             }
         }
-        let mut starts = vec![0; parts * cfg.order.len()];
+        let mut starts = vec![Memory::AT_ENTRY; parts * cfg.order.len()];
         // What each block leaves.
         let mut ends = starts.clone();
         let mut changes = changes.into_iter().peekable();

@@ -394,6 +394,9 @@ impl Parser {
         } else if line.accept_word("osr") {
             self.func.osr = Some(line.u32()?);
             Ok(())
+        } else if line.accept_word("watches") {
+            self.func.watches = line.numbers()?;
+            Ok(())
         } else {
             line.error("expected a state, a site or a block")
         }

@@ -123,6 +123,7 @@ codes! {
         ExitRegion "exit-region" "a loop that was compiled alone ended" "nothing to do: the rest of the function ran in a lower tier";
         ExitResults "exit-results" "a number of results differed from what was seen before" "let the place see one number of results";
         ExitNegative "exit-negative" "a position was below zero, so it counts from the end" "count positions from the start where it matters";
+        ExitWatch "exit-watch" "something was redefined that the code was made for as it was before" "define what is called often before it is";
     }
 }
 
@@ -151,6 +152,7 @@ impl Code {
             Reason::Region => Code::ExitRegion,
             Reason::Results => Code::ExitResults,
             Reason::Negative => Code::ExitNegative,
+            Reason::Watch => Code::ExitWatch,
         }
     }
 

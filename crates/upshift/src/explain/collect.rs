@@ -82,7 +82,7 @@ pub(crate) fn collect(input: Input<'_>) -> Report {
     let total = profile.samples();
     let c = Collector { instance, journal: &journal, config, inlined, total };
     let innermost = leaves(&profile);
-    let world = World::known(instance);
+    let world = World::new(instance.modules().to_vec());
     let mut ran: BTreeSet<u32> =
         innermost.iter().filter(|f| f.0.kind.is_guest()).map(|f| f.0.number).collect();
     ran.extend(profile.stacks().flat_map(|s| s.0).filter(|f| f.kind.is_guest()).map(|f| f.number));

@@ -165,6 +165,7 @@ impl Memory {
             left: 0,
             retired: false,
             inlined: done.inlined,
+            watches: done.watches,
             held: done.held,
             registration,
         })

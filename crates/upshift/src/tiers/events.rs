@@ -18,6 +18,8 @@ pub enum Cause {
     Calls,
     /// A loop in it turned often enough.
     Loop,
+    /// A watch was bumped.
+    Watch,
 }
 
 impl Cause {
@@ -26,6 +28,7 @@ impl Cause {
         match self {
             Cause::Calls => "calls",
             Cause::Loop => "loop",
+            Cause::Watch => "watch",
         }
     }
 }
@@ -81,7 +84,7 @@ pub enum What {
         /// Which kind of assumption.
         reason: Reason,
     },
-    /// Optimized code whose assumptions failed too often was given up.
+    /// Optimized code whose assumptions failed too often, or that was made for a watch before it was bumped, was given up.
     Retired,
     /// There is no executable memory here: everything stays in the interpreter.
     NoMemory,
@@ -137,6 +140,9 @@ impl fmt::Display for Event {
             ),
             What::Refused { reason } => write!(f, ": not optimized: {reason}"),
             What::Deoptimized { reason } => write!(f, ": left optimized code: {}", reason.name()),
+            What::Retired if self.cause == Cause::Watch => {
+                write!(f, ": optimized code retired: a watch was bumped")
+            }
             What::Retired => write!(f, ": optimized code retired"),
             What::NoMemory => write!(f, ": interpreter, no executable memory"),
         }

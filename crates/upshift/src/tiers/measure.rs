@@ -4,8 +4,7 @@
 //! Compiling for a measurement places and runs nothing. Forcing takes the driver's own ways, past its policy, so what runs then is
 //! what would run.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use upshift_baseline::{Input, Scratch};
@@ -113,13 +112,7 @@ impl Session {
     ) -> Result<Optimizer, String> {
         let module = module.linked();
         let options = Options { unseen: false, ..Options::default() };
-        let world = World {
-            modules: vec![module.clone()],
-            feedback: Vec::new(),
-            closures: HashMap::new(),
-            failed: Arc::default(),
-            outlines: HashMap::new(),
-        };
+        let world = World::new(vec![module.clone()]);
         let mut cost = Optimizer::default();
         for meta in guests(module).filter(|m| name.is_none_or(|name| *m.name == *name)) {
             let started = clock();

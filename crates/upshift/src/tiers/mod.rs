@@ -42,7 +42,7 @@ pub use code::{Machinery, SharedMachinery};
 use events::{Cause, Event, Ring, What};
 pub(crate) use optimized::HeldCounts;
 pub(crate) use optimized::World;
-use optimized::{Job, Optimized, Seen};
+use optimized::{Job, Optimized, OptimizedCode, Seen};
 
 use crate::engine::TierConfig;
 use crate::explain::codes::Code as Why;
@@ -219,6 +219,7 @@ impl Driver {
             threshold: config.baseline_heat.max(1),
             routines: TABLE.0.as_ptr(),
             driver: (&raw mut *driver).cast(),
+            bumped,
         });
         driver
     }
@@ -731,8 +732,12 @@ impl Driver {
         let outline = self.optimized.outline(instance, index);
         let outlines = outline.into_iter().map(|outline| (index, outline)).collect();
         let options = self.options();
+        let attempts = self.optimized.functions.entry(index).or_default();
+        let looks = attempts.bumped > self.config.retries;
+        let bumped = (0..).zip(&*instance.watches()).filter(|w| *w.1 != 0).map(|w| w.0).collect();
+        let failed = self.optimized.failed.clone();
         let job = Job {
-            world: World { modules, feedback, closures, failed: self.optimized.failed.clone(), outlines },
+            world: World { modules, feedback, closures, failed, bumped, looks, outlines },
             index,
             start,
             options,
@@ -804,6 +809,17 @@ impl Driver {
                 journal.answered(number, Answer::Refused { at: now, time, code: refused.code }, summary);
             }
             self.note(&seen, Cause::Calls, What::Refused { reason: refused.text.as_str().into() });
+            return;
+        }
+        if is_stale(instance, &done.watches) {
+            if let Some(attempts) = self.optimized.functions.get_mut(&index) {
+                attempts.asked.remove(&start);
+                attempts.bumped += 1;
+            }
+            if let Some(journal) = &mut self.journal {
+                journal.answered(number, Answer::Refused { at: now, time, code: Why::Retired }, summary);
+            }
+            self.note(&seen, Cause::Watch, What::Refused { reason: "a watch was bumped meanwhile".into() });
             return;
         }
         let machinery = self.machinery.clone();
@@ -917,14 +933,18 @@ impl Driver {
         {
             return;
         }
-        // Code of before stays where it is: native frames may return into it.
+        self.optimized.functions.entry(index).or_default().retired += 1;
+        self.retire(instance, number, index, start, Cause::Calls);
+    }
+
+    /// Code is entered no more, and may be asked for anew. It stays where it is: native frames may return into it.
+    fn retire(&mut self, instance: &mut Instance, number: u32, index: u32, start: Start, cause: Cause) {
         self.counters.retired += 1;
         let now = self.now();
         if let Some(journal) = &mut self.journal {
             journal.retired(number, now);
         }
         let attempts = self.optimized.functions.entry(index).or_default();
-        attempts.retired += 1;
         attempts.asked.remove(&start);
         match start {
             Start::Loop(header) => {
@@ -945,7 +965,24 @@ impl Driver {
             entry.threshold = entry.heat.saturating_add(self.config.optimize_heat);
             let entry = *entry;
             self.optimized.functions.entry(index).or_default().since = entry.heat;
-            self.note(&entry, Cause::Calls, What::Retired);
+            self.note(&entry, cause, What::Retired);
+        }
+    }
+
+    /// Watches were bumped: retires the code that was made for them as they were. Frames that are in it look again behind each call.
+    fn bumped(&mut self, instance: &mut Instance) {
+        let stale = |code: &OptimizedCode| !code.retired && is_stale(instance, &code.watches);
+        let live = self.optimized.live.iter_mut().filter(|(_, code)| stale(code));
+        let mut all: Vec<(u32, u32, Start)> = live
+            .map(|(&number, code)| {
+                code.retired = true;
+                (number, code.index, code.start)
+            })
+            .collect();
+        all.sort_unstable_by_key(|code| code.0);
+        for (number, index, start) in all {
+            self.optimized.functions.entry(index).or_default().bumped += 1;
+            self.retire(instance, number, index, start, Cause::Watch);
         }
     }
 
@@ -1142,6 +1179,23 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
     }
 }
 
+/// Whether one of these watches was bumped.
+fn is_stale(instance: &Instance, watches: &[u32]) -> bool {
+    !watches.is_empty() && {
+        let table = instance.watches();
+        watches.iter().any(|&watch| table.get(watch as usize).is_none_or(|&bumped| bumped != 0))
+    }
+}
+
+/// Watches were bumped.
+///
+/// # Safety
+/// The driver is a [`Driver`], which nobody else refers to.
+unsafe fn bumped(driver: *mut (), instance: &mut Instance) {
+    // SAFETY: by the contract.
+    unsafe { (*driver.cast::<Driver>()).bumped(instance) }
+}
+
 /// The machine code of one function, for looking at. Not placed: calls to stubs lead nowhere.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -1195,13 +1249,7 @@ fn each_form(
     module: &Arc<LinkedModule>,
     mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function),
 ) {
-    let world = World {
-        modules: vec![module.clone()],
-        feedback: Vec::new(),
-        closures: HashMap::new(),
-        failed: Arc::default(),
-        outlines: HashMap::new(),
-    };
+    let world = World::new(vec![module.clone()]);
     let options = Options { unseen: false, ..Options::default() };
     for meta in &module.functions[..module.guest_functions as usize] {
         if let Ok(mut func) = upshift_optimizer::build::build(&world, meta.index, Start::Function, options) {

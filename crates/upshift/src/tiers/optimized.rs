@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
-use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told};
+use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told, Watched};
 use upshift_optimizer::flow::Outline;
 use upshift_optimizer::ir::{Function, Inlining, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
@@ -47,6 +47,10 @@ pub struct World {
     pub closures: HashMap<Vec<u32>, u32>,
     /// Instructions whose assumption failed: function and word.
     pub failed: Arc<HashSet<(u32, u32)>>,
+    /// Watches that were bumped.
+    pub bumped: HashSet<u32>,
+    /// Whether code looks at watches itself, instead of being made for them as they are.
+    pub looks: bool,
     /// What was read of functions.
     pub outlines: HashMap<u32, Arc<Outline>>,
 }
@@ -105,13 +109,15 @@ pub unsafe fn closures(
 }
 
 impl World {
-    /// The modules of an instance, of which nothing is known to have run.
-    pub fn known(instance: &Instance) -> World {
+    /// Modules of which nothing is known to have run.
+    pub fn new(modules: Vec<Arc<LinkedModule>>) -> World {
         World {
-            modules: instance.modules().to_vec(),
+            modules,
             feedback: Vec::new(),
             closures: HashMap::new(),
             failed: Arc::default(),
+            bumped: HashSet::new(),
+            looks: false,
             outlines: HashMap::new(),
         }
     }
@@ -222,6 +228,14 @@ impl Facts for World {
     fn failed(&self, function: u32, word: u32) -> bool {
         self.failed.contains(&(function, word))
     }
+
+    fn watch(&self, watch: u32) -> Watched {
+        match (self.bumped.contains(&watch), self.looks) {
+            (true, _) => Watched::Bumped,
+            (false, false) => Watched::Intact,
+            (false, true) => Watched::Unknown,
+        }
+    }
 }
 
 /// Where results wait.
@@ -324,6 +338,8 @@ pub struct Done {
     pub instructions: u32,
     /// The calls whose callee is built in wherever they stand: function and word.
     pub inlined: HashSet<(u32, u32)>,
+    /// Watches that must not be bumped where it is entered.
+    pub watches: Vec<u32>,
 }
 
 /// Why there is no code.
@@ -347,6 +363,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let mut instructions = 0;
     let mut summary = None;
     let mut inlined = HashSet::new();
+    let mut watches = Vec::new();
     let machine = match build::build(&job.world, job.index, job.start, job.options) {
         Err(Refusal::Absent) => Err(Refused::new(Code::CompilerFailed, "there is no such function or loop")),
         Err(Refusal::TooLarge) => Err(Refused::new(Code::TooLarge, "too large")),
@@ -367,12 +384,14 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
             inlined = built_in(&func);
             compiler.count_held(job.held.as_ref().map(|held| held.place()));
             let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
+            watches = func.watches;
             machine.map_err(|text| Refused::new(Code::CompilerFailed, text))
         }
     };
     let (index, start, number) = (job.index, job.start, job.number);
     let held = job.held.clone();
-    Done { index, start, number, machine, summary, held, time: started.elapsed(), instructions, inlined }
+    let time = started.elapsed();
+    Done { index, start, number, machine, summary, held, time, instructions, inlined, watches }
 }
 
 /// The calls whose callee is built in wherever they stand.
@@ -425,6 +444,7 @@ impl Background {
                         time: Duration::ZERO,
                         instructions: 0,
                         inlined: HashSet::new(),
+                        watches: Vec::new(),
                     };
                     let done = match &mut compiler {
                         Some(compiler) => {
@@ -477,6 +497,8 @@ pub struct OptimizedCode {
     pub retired: bool,
     /// The calls whose callee is built in wherever they stand: function and word.
     pub inlined: HashSet<(u32, u32)>,
+    /// Watches that must not be bumped where it is entered.
+    pub watches: Vec<u32>,
     /// What it counts into.
     pub held: Option<Arc<HeldCounts>>,
     /// What profilers and debuggers know.
@@ -617,8 +639,10 @@ pub struct Attempts {
     pub pending: HashSet<Start>,
     /// The number of the function's code, where there is some.
     pub current: Option<u32>,
-    /// How often its code was retired.
+    /// How often its code was retired because assumptions failed.
     pub retired: u32,
+    /// How often its code was retired, or not taken, because a watch was bumped. Beyond the limit code looks at watches itself.
+    pub bumped: u32,
     /// Baseline code had no room, or was too large: it is not tried for again before the function has so much heat.
     pub baseline_at: u32,
     /// The heat at which it began to run in baseline code, or at which something was last asked for.

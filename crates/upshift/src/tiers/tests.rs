@@ -22,7 +22,7 @@ fn instance(module: &Module, config: Config) -> Instance {
 fn world(module: &Module) -> World {
     let mut i = instance(module, Config::default());
     let (_, instance) = i.driver().expect("tiers");
-    World::known(instance)
+    World::new(instance.modules().to_vec())
 }
 
 /// `nest(n)`: a loop that is too large, in it a loop with two loops in it; all turn n times. Gives what they count.

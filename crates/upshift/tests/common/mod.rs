@@ -13,7 +13,7 @@ pub mod frames;
 
 use upshift::bytecode::ValueType::Int;
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
-use upshift::bytecode::{FuncId, Module, SigId, ValueType, text};
+use upshift::bytecode::{FuncId, Module, SigId, ValueType, WatchId, text};
 use upshift::tiers::{Driver, Machinery};
 use upshift::{Config, Engine, Grants, HostRegistry, Instance, Limits, Tier, TierConfig};
 
@@ -95,6 +95,19 @@ pub fn function_of(
     f(m, &mut code);
     code.finish(m);
     id
+}
+
+/// Emits a guarded `a + b`: inline as long as nobody redefined `plus`, else a call.
+pub fn guarded_plus(f: &mut FunctionBuilder, watch: WatchId, plus: FuncId, dst: Reg, a: Reg, b: Reg) {
+    let (slow, done) = (f.label(), f.label());
+    f.watch_branch(watch, slow);
+    f.int_add(dst, a, b);
+    f.jump(done);
+    f.bind(slow);
+    f.int_move(Reg::window(0), a);
+    f.int_move(Reg::window(1), b);
+    f.call_int(dst, plus);
+    f.bind(done);
 }
 
 /// An instance of the module, with these host functions, collecting at every allocation where `stress`.
