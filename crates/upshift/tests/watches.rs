@@ -124,7 +124,7 @@ fn code_for_a_watch_goes_with_it() {
             config.tiers.optimize_functions = !loops;
         });
         let steps = i.function::<(i64,), i64>("steps").expect("the function");
-        let mut run = |i: &mut Instance, bumped: i64| {
+        let run = |i: &mut Instance, bumped: i64| {
             for _ in 0..20 {
                 assert_eq!(i.call(&steps, (100,)).expect("no trap"), (WATCHES - 2 * bumped) * 5050);
             }
@@ -244,7 +244,7 @@ fn what_is_bumped_while_code_is_made_is_not_missed() {
         });
         let steps = i.function::<(i64,), i64>("steps").expect("the function");
         let hot = |i: &Instance| i.tier_events().any(|e| e.what == What::Hot);
-        let mut run = |i: &mut Instance, bumped: i64| {
+        let run = |i: &mut Instance, bumped: i64| {
             assert_eq!(i.call(&steps, (10,)).expect("no trap"), (WATCHES - 2 * bumped) * 55);
         };
         while !hot(&i) {
