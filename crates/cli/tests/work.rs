@@ -151,6 +151,15 @@ fn comparisons() {
 }
 
 #[test]
+fn calls_by_the_library() {
+    let xs = "fun all(): list<int> {\n  var xs: list<int> = []\n  for i in 0..20000 { xs = append(xs, i) }\n  return xs\n}\n\
+        let xs = all()\n";
+    for function in ["fun(a: int, x: int): int => a", "fun(a: int, x: int): int => (a + x) % 7"] {
+        charges(&format!("{xs}let t = now()\nlet n = reduce(xs, {function}, 0) // HERE"));
+    }
+}
+
+#[test]
 fn sets_and_order() {
     // Lists that begin alike have one hash, so each is compared with all before it.
     let alike = "fun all(): list<list<int>> {\n  var xs: list<list<int>> = []\n\

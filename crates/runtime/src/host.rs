@@ -1432,10 +1432,11 @@ impl HostContext<'_> {
     }
 
     /// Calls a guest value with these arguments, as `cell.call` does: functions of other arities and values that are no
-    /// functions go to the protocol.
+    /// functions go to the protocol. Every call by a host function charges a unit, as one by the guest does.
     ///
     /// # Errors
-    /// What the callee raises; stack-overflow where the native stack is low.
+    /// What the callee raises; stack-overflow where the native stack is low; out-of-fuel, interrupted and timed-out as
+    /// [`charge`](HostContext::charge).
     pub fn call(&mut self, callee: Root, args: &[Root]) -> Result<Root, Trap> {
         let function = self.function;
         self.instance_mut().call_from_host(function, callee, args)
@@ -1447,6 +1448,7 @@ impl HostContext<'_> {
     /// type-mismatch where an argument is not of its parameter's type; what the callee raises.
     pub fn call_function(&mut self, index: u32, args: &[Root]) -> Result<Root, Trap> {
         let instance = self.instance_mut();
+        instance.charge_work(1)?;
         let args: Vec<Value> = args.iter().map(|&r| instance.root(r)).collect();
         let result = instance.call_function(index, None, &args)?;
         Ok(instance.push_root(result))

@@ -442,7 +442,13 @@ impl Pass<'_> {
         let cell = data.args[0];
         let number = self.facts.number(cell);
         let made = self.func.def(number).filter(|_| number != cell)?;
-        let boxes = matches!(made.op, Op::BoxSmall | Op::BoxFloat | Op::BoxBool | Op::BoxInt);
+        // Whether the cell is an object at all is asked of itself: what is read of it hangs on that, and passes look for it there.
+        let known = !matches!(data.op, Op::IsSmall | Op::IsObject);
+        let boxes = match made.op {
+            Op::BoxSmall | Op::BoxFloat | Op::BoxBool => true,
+            Op::BoxInt => known,
+            _ => false,
+        };
         let above = self.blocks[number].expand().is_some_and(|b| self.doms.dominates(b, self.block));
         (boxes && above).then(|| {
             self.func.insts[inst].args[0] = number;

@@ -11,16 +11,20 @@
 //!
 //! A load may be done where it was not reached before, so it must be safe there. That its base is an object of the right kind follows from
 //! types or from checks; it moves only if no check or branch that stays in the loop before it asks about the kind of the base, also where
-//! the answer comes from before the loop, in a parameter of a block (`kinds.rs` makes such). For
+//! the answer comes from before the loop, in a parameter of a block (`kinds.rs` makes such). The kind itself is only read of
+//! what may be of another: that moves behind a check that it is an object, or where nothing before it can leave. For
 //! elements of a list the position must be inside too: they move behind a check of it that moved, or where nothing
 //! before them in the loop can leave.
 //!
 //! Loops as the builder makes them test at their end, and a `poll` stands in the block before them, with the state at the loop's entry.
 //! Not done here: loads of what the loop itself stores (`promote.rs`), and checks that hold for all turns if they hold for the last.
 
+use std::mem::offset_of;
+
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntityRef, SecondaryMap};
 use smallvec::SmallVec;
+use upshift_runtime::object::Header;
 
 use super::alias::Ages;
 use super::memory::{Memory, Parts};
@@ -113,6 +117,8 @@ struct Pass<'a> {
 pub(super) struct Checks {
     /// By cell: the last loop in which a check asked about its kind, and one.
     checked: SecondaryMap<Value, u32>,
+    /// By cell: the last loop before which it was checked to be an object, and one.
+    shown: SecondaryMap<Value, u32>,
     /// By value: the last loop in which a check was seen to depend on it, and one.
     seen: SecondaryMap<Value, u32>,
     /// The last loop in which a check may ask about any cell, and one.
@@ -132,10 +138,13 @@ impl Checks {
     /// Notes the check that an instruction of a loop is, if it is one.
     pub(super) fn note(&mut self, func: &Function, cfg: &Cfg, doms: &Dominators, id: Loop, inst: Inst) {
         let data = &func.insts[inst];
+        let stamp = stamp(id);
+        if is_kind(data) {
+            self.checked[data.args[0]] = stamp;
+        }
         if !matches!(data.op, Op::Guard | Op::Branch | Op::Switch) {
             return;
         }
-        let stamp = id.index() as u32 + 1;
         self.work.push(data.args[0]);
         while let Some(value) = self.work.pop() {
             if self.seen[value] == stamp {
@@ -159,6 +168,18 @@ impl Checks {
             }
             if info.pure || info.fixed || data.op == Op::Helper || info.loads && header {
                 self.work.extend(&data.args);
+            }
+        }
+    }
+
+    /// Notes that a check is made before a loop.
+    fn show(&mut self, func: &Function, id: Loop, check: Inst) {
+        let mut conditions: SmallVec<[Value; 4]> = SmallVec::from_slice(&func.insts[check].args[..1]);
+        while let Some(data) = conditions.pop().and_then(|v| func.def(v)) {
+            match data.op {
+                Op::Iand => conditions.extend_from_slice(&data.args),
+                Op::IsObject => self.shown[data.args[0]] = stamp(id),
+                _ => {}
             }
         }
     }
@@ -203,7 +224,7 @@ impl Checks {
     /// Whether no check of the loop that was noted asks about what a value is reached from, so that that is known before the loop to
     /// be what it has to be.
     pub(super) fn safe(&self, func: &Function, id: Loop, value: Value) -> bool {
-        self.safe_within(func, id.index() as u32 + 1, value, 4)
+        self.safe_within(func, stamp(id), value, 4)
     }
 
     fn safe_within(&self, func: &Function, stamp: u32, value: Value, depth: u32) -> bool {
@@ -225,6 +246,18 @@ impl Checks {
             _ => true,
         }
     }
+}
+
+/// By what a loop is known.
+fn stamp(id: Loop) -> u32 {
+    id.index() as u32 + 1
+}
+
+/// Whether an instruction asks which kind of object a cell is. What is known by its type to be of one is not asked.
+fn is_kind(data: &InstData) -> bool {
+    data.op == Op::Load
+        && data.access.is_some_and(|a| a.class == Class::Fixed)
+        && data.imm == offset_of!(Header, kind) as i64
 }
 
 /// A loop while it is read.
@@ -420,7 +453,8 @@ impl Pass<'_> {
                 let fixed = hoist.parts >> part & 1 == 0
                     || matches!(access.class, Class::Len | Class::Bits)
                         && self.spared(hoist, part, data.args[0]);
-                fixed && self.safe(hoist, data.args[0])
+                let shown = || self.checks.shown[data.args[0]] == stamp(hoist.id);
+                fixed && self.safe(hoist, data.args[0]) && (!is_kind(data) || hoist.clean || shown())
             }
             Op::LoadAt => {
                 let Some(access) = data.access else { return false };
@@ -482,6 +516,9 @@ impl Pass<'_> {
             self.blocks[result] = before.into();
         }
         hoist.moved.push(inst);
+        if data.op == Op::Guard {
+            self.checks.show(self.func, hoist.id, inst);
+        }
         // A check that a position is inside of a list.
         let data = &self.func.insts[inst];
         if data.op == Op::Guard
