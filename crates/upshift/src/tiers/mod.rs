@@ -1,4 +1,4 @@
-//! The tiers of an instance: the driver, which takes turns with interpreter and machine code, and the policy.
+//! The tiers of an instance: the driver, which takes turns with interpreter and machine code.
 //!
 //! [`run`] stands where an instance would call the interpreter. Frames are the same in both tiers, so a switch is a jump: the
 //! driver looks whether the function has machine code with an entry at the pc, and enters it; machine code leaves with a
@@ -6,72 +6,50 @@
 //! what they stood for continues through the frames' headers.
 //!
 //! Who is warm: the interpreter counts calls (`tier_entry`) and, by the budget, which it gets in small portions here, turns
-//! of loops. At a function's threshold the driver compiles it, unless compiling would cost more than the run has earned:
-//! see [`Driver::worth`].
+//! of loops. At a function's threshold the policy (`policy.rs`) decides; what becomes of code is in `life.rs`.
 
 mod code;
 pub mod events;
+mod life;
 pub mod measure;
 mod optimized;
 mod payoff;
+mod policy;
+mod show;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use upshift_baseline::Facts;
 use upshift_bytecode::{Effects, Op, Word};
 use upshift_interpreter::routines;
-use upshift_optimizer::build::{LIMIT, Options, Start};
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
-use upshift_optimizer::lower::Effort;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
-use upshift_runtime::heap::thread_time;
 use upshift_runtime::instance::{Instance, TierHooks};
-use upshift_runtime::linked::LinkedModule;
 use upshift_runtime::routine::Routine;
-use upshift_runtime::sampling::{Activity, Running};
+use upshift_runtime::sampling::Running;
 use upshift_runtime::value::Value;
 
-use code::{Code, Outcome};
+use code::Code;
 pub use code::{Machinery, SharedMachinery};
 use events::{Cause, Event, Ring, What};
 pub(crate) use optimized::HeldCounts;
+use optimized::Optimized;
 pub(crate) use optimized::World;
-use optimized::{Job, Optimized, OptimizedCode, Seen};
+use policy::Probe;
+pub use show::{MachineCode, OptimizedFunction};
+pub(crate) use show::{disassemble, optimized_functions, ssa};
 
 use crate::engine::TierConfig;
-use crate::explain::codes::Code as Why;
-use crate::explain::journal::{self, Journal, Outcome as Answer};
+use crate::explain::journal::Journal;
 
-/// Runs that end before this never map the code memory, which takes about as long.
-const PATIENCE: Duration = Duration::from_micros(200);
-/// Compiling may take so long whatever the run has earned.
-const ALLOWANCE: Duration = Duration::from_micros(250);
-/// And the part of the running time that it may take beyond that: one in so many.
-const SHARE: u32 = 80;
 /// After the end of a loop that was compiled alone, so many turns of loops are interpreted and looked at one by one: the next loop
 /// may be one, too, or the loop around.
 const HUNT: u32 = 64;
-/// What was too early to compile is looked at again at twice the heat, but no later than after so many units.
-const AGAIN: u32 = 1_000;
-/// So many units are looked at one by one before a loop is optimized: they show what is come to again and again.
-const PROBE: u32 = 256;
-/// And so many where they show nothing but the loop, whose turns may be many.
-const PROBE_LONG: u32 = 2_048;
-/// For at most so many units each is a poll after a loop got code of its own, as that is entered at a poll behind its header: inner
-/// loops may take most units.
-const CHASE: u32 = 4_096;
-/// A loop around the one that is hot, or its function, is optimized instead where that costs at most so many times as much.
-const WIDER: u32 = 3;
-/// What the way out of optimized code of a loop and through the driver costs, in units.
-const LEFT: u32 = 1_000;
-/// What compiling an instruction costs, estimated.
-const COST: Duration = Duration::from_nanos(50);
 
 /// The routines by number, as [`Routine`] has them, then the helpers of optimized code, then its charge.
 struct Table([Helper; Routine::ALL.len() + OptHelper::ALL.len() + 1]);
@@ -109,16 +87,6 @@ static TABLE: Table = {
 
 // SAFETY: addresses of functions.
 unsafe impl Sync for Table {}
-
-/// A look at units one by one.
-#[derive(Debug)]
-struct Probe {
-    /// For this function.
-    function: u32,
-    /// How many there were.
-    done: u32,
-    seen: Seen,
-}
 
 /// Where machine code goes on.
 #[derive(Clone, Copy, Debug)]
@@ -266,141 +234,6 @@ impl Driver {
         });
     }
 
-    /// Whether compiling so many instructions pays: what it takes in all stays within a small part of the time that the
-    /// program ran, so that no program is slower for it by more than that and the allowance, whatever it does next.
-    fn worth(&self, instructions: u32) -> bool {
-        if self.config.eager {
-            return true;
-        }
-        let ran = self.started.elapsed();
-        (!self.enter.is_null() || ran >= PATIENCE)
-            && self.spent + COST * instructions <= ALLOWANCE + ran / SHARE
-    }
-
-    /// Looks at a function that reached its threshold.
-    fn consider(&mut self, instance: &mut Instance, index: u32, cause: Cause, word: Option<u32>) {
-        let uncompiled = instance.context.uncompiled;
-        let Some(entry) = instance.entry_mut(index) else { return };
-        if entry.native != uncompiled {
-            let frame = Self::frame_on_top(instance, index);
-            self.consider_optimizing(instance, index, cause, word, frame);
-            return;
-        }
-        // SAFETY: the entry is of a loaded function.
-        let meta = unsafe { entry.meta() };
-        let seen = *entry;
-        let optimize = self.config.optimize_heat;
-        // A function that costs more than the allowance by itself may wait for long, but its loops need not.
-        let large = COST * meta.len > ALLOWANCE;
-        let later = |entry: &mut FunctionEntry| {
-            entry.threshold = entry.heat.saturating_mul(2).max(2).min(entry.heat.saturating_add(AGAIN));
-        };
-        if self.unavailable {
-            entry.threshold = u32::MAX;
-            return;
-        }
-        if self.optimized.functions.get(&index).is_some_and(|a| seen.heat < a.baseline_at) {
-            later(entry);
-            self.consider_loop(instance, &seen, word);
-            return;
-        }
-        if !self.worth(meta.len) {
-            later(entry);
-            // Once it is hot, its loops are what is looked at.
-            if !large || seen.heat < optimize {
-                self.note(&seen, cause, What::TooEarly);
-            }
-            if large {
-                self.consider_loop(instance, &seen, word);
-            }
-            return;
-        }
-        let machinery = self.machinery.clone();
-        let mark = instance.sampling_mark();
-        let (started, worked) = (Instant::now(), thread_time());
-        let memory = match machinery.memory() {
-            Ok(memory) => memory,
-            Err(_) => {
-                self.unavailable = true;
-                self.note(&seen, cause, What::NoMemory);
-                return;
-            }
-        };
-        self.mapped(instance, memory);
-        let Some(module) = instance.module_of(index).cloned() else { return };
-        let mut outcome = machinery.compile(memory, &module, meta, &Loaded(instance));
-        if matches!(outcome, Outcome::Full) {
-            self.note(&seen, cause, What::CacheFull);
-            if self.evict(instance) {
-                outcome = machinery.compile(memory, &module, meta, &Loaded(instance));
-            }
-        }
-        // Where others ran meanwhile, that is not what compiling took. Not every system tells.
-        let worked = thread_time().saturating_sub(worked);
-        self.spent += if worked.is_zero() { started.elapsed() } else { worked };
-        instance.sampling_since(mark, Activity::BaselineCompiler, index);
-        let made = matches!(outcome, Outcome::Made(..) | Outcome::Shared(_));
-        match outcome {
-            Outcome::Made(code, time) => {
-                self.counters.compiled += 1;
-                self.counters.instructions += u64::from(code.instructions);
-                self.counters.bytes += u64::from(code.bytes());
-                self.counters.compile_nanos += time.as_nanos() as u64;
-                let what = What::Compiled { bytes: code.bytes(), instructions: code.instructions, time };
-                self.note(&seen, cause, what);
-                self.put(instance, index, code);
-            }
-            Outcome::Shared(code) => {
-                self.note(&seen, cause, What::Shared { bytes: code.bytes() });
-                self.put(instance, index, code);
-            }
-            Outcome::Full => {
-                self.note(&seen, cause, What::NoRoom);
-                self.without_baseline(instance, &seen, word, seen.heat.saturating_mul(16).max(1 << 12));
-            }
-            Outcome::TooLarge => {
-                self.note(&seen, cause, What::TooLarge);
-                self.without_baseline(instance, &seen, word, u32::MAX);
-            }
-        }
-        if made && self.config.optimize_heat == 0 {
-            let frame = Self::frame_on_top(instance, index);
-            self.consider_optimizing(instance, index, cause, word, frame);
-        }
-    }
-
-    /// Baseline code of a function is not tried for before it has so much heat.
-    fn without_baseline(
-        &mut self,
-        instance: &mut Instance,
-        seen: &FunctionEntry,
-        word: Option<u32>,
-        heat: u32,
-    ) {
-        let index = seen.index();
-        let optimize = self.config.optimize_heat;
-        self.optimized.functions.entry(index).or_default().baseline_at = heat;
-        if let Some(entry) = instance.entry_mut(index) {
-            entry.threshold = heat.min(entry.heat.saturating_add(optimize.max(1)));
-        }
-        self.consider_loop(instance, seen, word);
-    }
-
-    /// Looks at the loop that turns in the interpreter, in a function that has no baseline code yet and may get none: what its code
-    /// costs the optimizer does not depend on the function around it.
-    fn consider_loop(&mut self, instance: &mut Instance, seen: &FunctionEntry, word: Option<u32>) {
-        let patient = self.config.eager || self.started.elapsed() >= PATIENCE;
-        if seen.heat < self.config.optimize_heat || !patient {
-            return;
-        }
-        let index = seen.index();
-        let frame = Self::frame_on_top(instance, index);
-        let word = word.or_else(|| self.loop_around(instance, index, frame));
-        if word.is_some() {
-            self.consider_optimizing(instance, index, Cause::Loop, word, frame);
-        }
-    }
-
     /// From here on there is executable memory.
     fn mapped(&mut self, instance: &mut Instance, memory: &code::Memory) {
         if self.enter.is_null() {
@@ -415,65 +248,6 @@ impl Driver {
         // SAFETY: in the driver's turn the context describes the frame on top.
         let here = !context.entry.is_null() && unsafe { (*context.entry).index() } == index;
         here.then_some(context.fp.cast_const())
-    }
-
-    fn put(&mut self, instance: &mut Instance, index: u32, code: Arc<Code>) {
-        let i = index as usize;
-        if self.code.len() <= i {
-            self.code.resize(i + 1, None);
-        }
-        let optimize = self.config.optimize_heat;
-        if let Some(entry) = instance.entry_mut(index) {
-            entry.native = code.entry();
-            entry.threshold = entry.heat.saturating_add(optimize);
-            self.optimized.functions.entry(index).or_default().since = entry.heat;
-        }
-        self.code[i] = Some(code);
-    }
-
-    /// Gives up all code of this instance, if nothing on its native stack can return into it; whether there was any. Functions
-    /// have to be warmer than before to come back, so that too small a memory does not make the compiler run all the time.
-    fn evict(&mut self, instance: &mut Instance) -> bool {
-        // The driver runs now, so the run on top has no native frames; those further out may have.
-        if instance.nesting() > 1 || self.code.iter().all(Option::is_none) {
-            return false;
-        }
-        self.backoff = self.backoff.saturating_mul(2).min(1 << 16);
-        let uncompiled = instance.context.uncompiled;
-        let now = self.now();
-        for (number, code) in self.optimized.live.drain() {
-            if let Some(journal) = &mut self.journal {
-                journal.evicted(number, now);
-            }
-            instance.set_fast(code.index, std::ptr::null());
-            if let Some(entry) = instance.entry_mut(code.index) {
-                entry.native = uncompiled;
-            }
-            self.counters.evicted += 1;
-        }
-        self.optimized.loops.clear();
-        for attempts in self.optimized.functions.values_mut() {
-            attempts.asked.clear();
-            attempts.current = None;
-            attempts.since = 0;
-        }
-        for i in 0..self.code.len() {
-            if self.code[i].take().is_none() {
-                continue;
-            }
-            self.counters.evicted += 1;
-            if let Some(attempts) = self.optimized.functions.get_mut(&(i as u32)) {
-                attempts.baseline_at = 0;
-            }
-            if let Some(entry) = instance.entry_mut(i as u32) {
-                entry.native = uncompiled;
-                entry.heat = 0;
-                entry.threshold = self.config.baseline_heat.max(1).saturating_mul(self.backoff);
-                let seen = *entry;
-                self.note(&seen, Cause::Calls, What::Evicted);
-            }
-        }
-        true
     }
 
     /// Where machine code goes on at an instruction of a function, if it does; with `optimized` not in the middle of baseline code.
@@ -504,515 +278,6 @@ impl Driver {
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
         code.resume(word).map(target)
-    }
-
-    // ---- Tier 2 ----
-
-    /// Looks at a function with machine code that has become hot, at a place behind a loop header or anywhere.
-    fn consider_optimizing(
-        &mut self,
-        instance: &mut Instance,
-        index: u32,
-        cause: Cause,
-        word: Option<u32>,
-        frame: Option<*const u64>,
-    ) {
-        self.finish(instance);
-        let heat = self.config.optimize_heat;
-        let around = word.or_else(|| self.loop_around(instance, index, frame));
-        let cause = if around.is_some() { Cause::Loop } else { cause };
-        let attempts = self.optimized.functions.entry(index).or_default();
-        let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
-        let uncompiled = instance.context.uncompiled;
-        let Some(entry) = instance.entry_mut(index) else { return };
-        entry.threshold = if exhausted { u32::MAX } else { entry.heat.saturating_add(heat) };
-        if exhausted {
-            return;
-        }
-        // What a loop in the interpreter would save is so much that there is nothing to weigh.
-        let compiled = entry.native != uncompiled;
-        if !self.config.eager && compiled {
-            self.weigh(instance, index, cause, around, frame);
-            return;
-        }
-        // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of
-        // the function. What is on its way, or was not entered yet, may be enough.
-        let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
-        let outer = inner.and_then(|header| self.outermost(instance, index, header));
-        let whole = self.config.optimize_functions.then_some(Start::Function);
-        for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
-            let attempts = self.optimized.functions.entry(index).or_default();
-            if !attempts.asked.contains(&start) {
-                self.ask(instance, index, start, cause, frame);
-                return;
-            }
-            if attempts.pending.contains(&start) || self.optimized.is_fresh(index, start) {
-                return;
-            }
-        }
-    }
-
-    /// Decides whether the time has come to optimize a function or a loop of it, and which: see [`payoff`].
-    fn weigh(
-        &mut self,
-        instance: &mut Instance,
-        index: u32,
-        cause: Cause,
-        around: Option<u32>,
-        frame: Option<*const u64>,
-    ) {
-        let Some(&FunctionEntry { heat, .. }) = instance.entry(index) else { return };
-        let later = |instance: &mut Instance, threshold| {
-            if let Some(entry) = instance.entry_mut(index) {
-                entry.threshold = threshold;
-            }
-        };
-        // What is on its way may have this built in.
-        if self.optimized.pending > 0 || self.probe.is_some() {
-            later(instance, heat.saturating_add(self.config.sample.into()));
-            return;
-        }
-        let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
-        let outer = inner.and_then(|header| self.outermost(instance, index, header));
-        let whole = self.config.optimize_functions.then_some(Start::Function);
-        let attempts = self.optimized.functions.entry(index).or_default();
-        let (since, seen) = (attempts.since, attempts.seen.clone());
-        let mut open: Vec<Start> = Vec::new();
-        for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
-            let attempts = self.optimized.functions.entry(index).or_default();
-            if !attempts.asked.contains(&start) {
-                open.push(start);
-            } else if self.optimized.is_fresh(index, start) {
-                open.clear();
-                break;
-            }
-        }
-        let gained = heat.saturating_sub(since);
-        let Some(least) = open.first().map(|&start| self.rent(instance, index, start)) else {
-            later(instance, heat.saturating_add(self.config.optimize_heat));
-            return;
-        };
-        if gained < least {
-            later(instance, since.saturating_add(least));
-            return;
-        }
-        // A loop that turns in slower code although its own was entered before is entered anew: by the loop around it, or by calls of the
-        // function. Else a look shows it.
-        let first = inner.is_some_and(|header| open[0] == Start::Loop(header));
-        if first && seen.is_none() {
-            later(instance, u32::MAX);
-            self.probe = Some(Probe { function: index, done: 0, seen: Seen::default() });
-            self.set_portion(instance);
-            return;
-        }
-        let narrow = open[0];
-        let again = |start: &Start| match (start, &seen) {
-            _ if *start == narrow => true,
-            (Start::Function, Some(seen)) if first => seen.called,
-            (Start::Loop(header), Some(seen)) if first => seen.headers.contains(header),
-            // The loop around it first.
-            _ => false,
-        };
-        for start in open.into_iter().rev().filter(again) {
-            let rent = self.rent(instance, index, start);
-            if rent > least.saturating_mul(WIDER) {
-                continue;
-            }
-            if gained < rent {
-                later(instance, since.saturating_add(rent));
-                return;
-            }
-            let attempts = self.optimized.functions.entry(index).or_default();
-            (attempts.since, attempts.seen) = (heat, None);
-            later(instance, heat.saturating_add(self.config.optimize_heat));
-            self.ask(instance, index, start, cause, frame);
-            return;
-        }
-    }
-
-    /// How many units something has to run in baseline code before it is optimized.
-    fn rent(&mut self, instance: &Instance, index: u32, start: Start) -> u32 {
-        let attempts = self.optimized.functions.entry(index).or_default();
-        if let Some(&rent) = attempts.rents.get(&start) {
-            return rent;
-        }
-        let options = self.options();
-        let outline = self.optimized.outline(instance, index);
-        let estimate = outline.and_then(|o| payoff::estimate(instance, &o, index, start, &options));
-        let rent = estimate.map_or(u32::MAX, |e| e.units()).max(self.config.optimize_heat);
-        self.optimized.functions.entry(index).or_default().rents.insert(start, rent);
-        rent
-    }
-
-    /// Sets after how many units machine code polls.
-    fn set_portion(&self, instance: &mut Instance) {
-        let single = self.probe.is_some() || self.chase > 0;
-        instance.set_quantum(if single { 1 } else { self.config.sample.into() });
-    }
-
-    /// Notes a unit on the way to the header of a loop that has new code.
-    fn chased(&mut self, instance: &mut Instance) {
-        if self.chase > 0 {
-            self.chase -= 1;
-            if self.chase == 0 {
-                self.set_portion(instance);
-            }
-        }
-    }
-
-    /// Notes a unit that is looked at by itself: a call, or a turn of a loop, which is known by where it goes on.
-    fn probed(&mut self, instance: &mut Instance, callee: Option<u32>, index: u32, behind: Option<u32>) {
-        let Some(probe) = &mut self.probe else { return };
-        probe.seen.called |= callee == Some(probe.function);
-        if index == probe.function
-            && let Some(header) = behind.map(|word| word - 1)
-            && !probe.seen.headers.contains(&header)
-        {
-            probe.seen.headers.push(header);
-        }
-        probe.done += 1;
-        let alone = !probe.seen.called && probe.seen.headers.len() < 2;
-        if probe.done < if alone { PROBE_LONG } else { PROBE } {
-            return;
-        }
-        let Some(probe) = self.probe.take() else { return };
-        self.set_portion(instance);
-        self.optimized.functions.entry(probe.function).or_default().seen = Some(probe.seen);
-        if let Some(entry) = instance.entry_mut(probe.function) {
-            entry.threshold = entry.heat;
-        }
-    }
-
-    /// The word behind the header of the innermost loop around the call that the frame on top is at. Its turns are what is known to
-    /// go on: who else calls the function is seen at other calls.
-    fn loop_around(&mut self, instance: &Instance, index: u32, frame: Option<*const u64>) -> Option<u32> {
-        frame?;
-        let distance = (instance.context.pc as usize).wrapping_sub(instance.entry(index)?.code as usize);
-        let word = u32::try_from(distance / size_of::<Word>()).ok().filter(|&word| word != 0)?;
-        self.optimized.outline(instance, index)?.innermost(word).map(|l| l.header + 1)
-    }
-
-    /// The header of the outermost loop around another loop, which is given by its header, that is not too large to be compiled.
-    fn outermost(&mut self, instance: &Instance, index: u32, header: u32) -> Option<u32> {
-        let outline = self.optimized.outline(instance, index)?;
-        outline.outermost(header, LIMIT).map(|l| l.header).filter(|&outer| outer != header)
-    }
-
-    /// Looks at a function that has become hot while native frames are on the stack: nothing may be evicted.
-    fn consider_from_inside(&mut self, instance: &mut Instance, index: u32) {
-        let uncompiled = instance.context.uncompiled;
-        if instance.entry(index).is_some_and(|e| e.native != uncompiled) {
-            self.consider_optimizing(instance, index, Cause::Calls, None, None);
-        }
-    }
-
-    /// Asks for code. `frame` is a frame of the function, which is running now: its closures are taken for what later calls have.
-    fn ask(
-        &mut self,
-        instance: &mut Instance,
-        index: u32,
-        start: Start,
-        cause: Cause,
-        frame: Option<*const u64>,
-    ) {
-        if !self.optimized.functions.entry(index).or_default().asked.insert(start) {
-            return;
-        }
-        let machinery = self.machinery.clone();
-        let number = machinery.next_number();
-        let modules = instance.modules().to_vec();
-        let feedback = modules.iter().map(|m| instance.feedback(m).to_vec()).collect();
-        let closures = match (frame, instance.function(index)) {
-            // SAFETY: the frame is the function's, and live.
-            (Some(fp), Some(meta)) => unsafe {
-                optimized::closures(&instance.heap, fp, meta, cause == Cause::Loop)
-            },
-            _ => HashMap::new(),
-        };
-        let outline = self.optimized.outline(instance, index);
-        let outlines = outline.into_iter().map(|outline| (index, outline)).collect();
-        let options = self.options();
-        let attempts = self.optimized.functions.entry(index).or_default();
-        let looks = attempts.bumped > self.config.retries;
-        let bumped = (0..).zip(&*instance.watches()).filter(|w| *w.1 != 0).map(|w| w.0).collect();
-        let failed = self.optimized.failed.clone();
-        let job = Job {
-            world: World { modules, feedback, closures, failed, bumped, looks, outlines },
-            index,
-            start,
-            options,
-            number,
-            stress: self.config.deopt_stress,
-            verify: self.config.verify,
-            counted: self.journal.is_some(),
-            held: (self.journal.is_some() && self.config.count_held).then(|| Arc::new(HeldCounts::new())),
-        };
-        let now = self.now();
-        if let Some(entry) = instance.entry(index).copied() {
-            self.note(&entry, cause, What::Hot);
-            if let Some(journal) = &mut self.journal {
-                journal.asked(number, index, start, cause, entry.heat, now);
-            }
-        }
-        if !machinery.optimize(job, &self.optimized.inbox) {
-            if let Some(journal) = &mut self.journal {
-                journal.no_compiler = true;
-            }
-            self.config.optimize_heat = u32::MAX;
-            return;
-        }
-        self.optimized.pending += 1;
-        self.optimized.functions.entry(index).or_default().pending.insert(start);
-        if self.config.sync {
-            let mark = instance.sampling_mark();
-            let all = self.optimized.inbox.wait();
-            instance.sampling_since(mark, Activity::OptimizingCompiler, index);
-            for done in all {
-                self.optimized.pending -= 1;
-                self.installed(instance, done);
-            }
-        }
-    }
-
-    /// How much is inlined.
-    fn options(&self) -> Options {
-        Options {
-            callee: self.config.inline_callee,
-            recursion: self.config.inline_recursion,
-            unseen: !self.config.eager,
-            ..Options::default()
-        }
-    }
-
-    /// Takes results of the compiler.
-    fn finish(&mut self, instance: &mut Instance) {
-        if self.optimized.waits() {
-            for done in self.optimized.inbox.take() {
-                self.optimized.pending -= 1;
-                self.installed(instance, done);
-            }
-        }
-    }
-
-    fn installed(&mut self, instance: &mut Instance, mut done: optimized::Done) {
-        if let Some(attempts) = self.optimized.functions.get_mut(&done.index) {
-            attempts.pending.remove(&done.start);
-        }
-        let Some(seen) = instance.entry(done.index).copied() else { return };
-        let (index, start, number, time) = (done.index, done.start, done.number, done.time);
-        self.counters.optimize_nanos += time.as_nanos() as u64;
-        let instructions = done.instructions;
-        let summary = done.summary.take();
-        let now = self.now();
-        if let Err(refused) = &done.machine {
-            if let Some(journal) = &mut self.journal {
-                journal.answered(number, Answer::Refused { at: now, time, code: refused.code }, summary);
-            }
-            self.note(&seen, Cause::Calls, What::Refused { reason: refused.text.as_str().into() });
-            return;
-        }
-        if is_stale(instance, &done.watches) {
-            if let Some(attempts) = self.optimized.functions.get_mut(&index) {
-                attempts.asked.remove(&start);
-                attempts.bumped += 1;
-            }
-            if let Some(journal) = &mut self.journal {
-                journal.answered(number, Answer::Refused { at: now, time, code: Why::Retired }, summary);
-            }
-            self.note(&seen, Cause::Watch, What::Refused { reason: "a watch was bumped meanwhile".into() });
-            return;
-        }
-        let machinery = self.machinery.clone();
-        let Ok(memory) = machinery.memory() else { return };
-        self.mapped(instance, memory);
-        let addresses = |function| instance.entry(function).map(|e| e.code.expose_provenance());
-        let (profiler, modules) = (machinery.profiler(), instance.modules());
-        let checks =
-            done.machine.as_mut().map(|machine| std::mem::take(&mut machine.held)).unwrap_or_default();
-        let Some(code) = memory.place_optimized(done, self.config.code_cache, profiler, modules, addresses)
-        else {
-            if let Some(journal) = &mut self.journal {
-                journal.answered(number, Answer::Refused { at: now, time, code: Why::NoRoom }, summary);
-            }
-            self.note(&seen, Cause::Calls, What::NoRoom);
-            return;
-        };
-        self.counters.optimized += 1;
-        let bytes = code.block.len() as u32;
-        if let Some(journal) = &mut self.journal {
-            journal.answered(number, Answer::Installed { at: now, time, bytes, instructions }, summary);
-            journal.counts(number, checks, code.held.clone());
-        }
-        self.note(
-            &seen,
-            Cause::Calls,
-            What::Optimized { bytes, instructions, time, osr: matches!(start, Start::Loop(_)) },
-        );
-        match start {
-            Start::Function => {
-                let attempts = self.optimized.functions.entry(index).or_default();
-                attempts.current = Some(number);
-                if let Some(entry) = instance.entry_mut(index) {
-                    entry.native = code.entry;
-                }
-                instance.set_fast(index, code.fast);
-            }
-            Start::Loop(header) => {
-                self.optimized.loops.insert((index, header + 1), number);
-                self.chase = CHASE;
-                self.set_portion(instance);
-            }
-        }
-        self.optimized.live.insert(number, code);
-    }
-
-    /// Counts an exit, and retires code that fails too often.
-    fn left(
-        &mut self,
-        instance: &mut Instance,
-        number: u32,
-        exit: u32,
-        reason: Reason,
-        place: &optimized::Place,
-    ) {
-        let Some(code) = self.optimized.live.get_mut(&number) else { return };
-        if let Some(taken) = code.taken.get_mut(exit as usize) {
-            *taken = taken.saturating_add(1);
-        }
-        let index = code.index;
-        if let Some(journal) = &mut self.journal {
-            // SAFETY: the place is before an instruction of a loaded function, whose frame is complete.
-            let at = unsafe {
-                let entry = &*place.entry;
-                (entry.index(), place.pc.offset_from(entry.code) as u32)
-            };
-            // SAFETY: likewise.
-            let values = || unsafe { journal::operands(instance, place.fp, place.pc) };
-            journal.left(number, reason, at, values);
-        }
-        if reason == Reason::Region {
-            self.counters.left += 1;
-            code.left = code.left.saturating_add(1);
-            let (left, start) = (code.left, code.start);
-            let Start::Loop(header) = start else { return };
-            if self.config.eager {
-                if left == 2 {
-                    self.widen(instance, index, header);
-                }
-            } else if self.sample(instance, index, LEFT) {
-                let frame = Self::frame_on_top(instance, index);
-                self.weigh(instance, index, Cause::Loop, Some(header + 1), frame);
-            }
-            return;
-        }
-        if reason.is_trap() {
-            self.counters.left += 1;
-            return;
-        }
-        self.counters.deopts += 1;
-        code.failures += 1;
-        let often = code.failures >= self.config.failures;
-        let start = code.start;
-        // SAFETY: the place is at an instruction of a loaded function.
-        let (function, word) = unsafe {
-            let entry = &*place.entry;
-            (entry.index(), place.pc.offset_from(entry.code) as u32)
-        };
-        if reason != Reason::Unseen {
-            let failed = Arc::make_mut(&mut self.optimized.failed);
-            failed.insert((function, word));
-            if reason == Reason::Negative {
-                failed.insert((function, upshift_optimizer::build::ANYWHERE));
-            }
-        }
-        if let Some(entry) = instance.entry(index).copied() {
-            self.note(&entry, Cause::Calls, What::Deoptimized { reason });
-        }
-        let code = self.optimized.live.get_mut(&number);
-        if !often || self.config.deopt_stress || code.is_none_or(|c| std::mem::replace(&mut c.retired, true))
-        {
-            return;
-        }
-        self.optimized.functions.entry(index).or_default().retired += 1;
-        self.retire(instance, number, index, start, Cause::Calls);
-    }
-
-    /// Code is entered no more, and may be asked for anew. It stays where it is: native frames may return into it.
-    fn retire(&mut self, instance: &mut Instance, number: u32, index: u32, start: Start, cause: Cause) {
-        self.counters.retired += 1;
-        let now = self.now();
-        if let Some(journal) = &mut self.journal {
-            journal.retired(number, now);
-        }
-        let attempts = self.optimized.functions.entry(index).or_default();
-        attempts.asked.remove(&start);
-        match start {
-            Start::Loop(header) => {
-                self.optimized.loops.remove(&(index, header + 1));
-            }
-            Start::Function if attempts.current == Some(number) => {
-                attempts.current = None;
-                instance.set_fast(index, std::ptr::null());
-                let uncompiled = instance.context.uncompiled;
-                let baseline = self.code.get(index as usize).and_then(Option::as_ref).map(|c| c.entry());
-                if let Some(entry) = instance.entry_mut(index) {
-                    entry.native = baseline.unwrap_or(uncompiled);
-                }
-            }
-            Start::Function => {}
-        }
-        if let Some(entry) = instance.entry_mut(index) {
-            entry.threshold = entry.heat.saturating_add(self.config.optimize_heat);
-            let entry = *entry;
-            self.optimized.functions.entry(index).or_default().since = entry.heat;
-            self.note(&entry, cause, What::Retired);
-        }
-    }
-
-    /// Watches were bumped: retires the code that was made for them as they were. Frames that are in it look again behind each call.
-    fn bumped(&mut self, instance: &mut Instance) {
-        let stale = |code: &OptimizedCode| !code.retired && is_stale(instance, &code.watches);
-        let live = self.optimized.live.iter_mut().filter(|(_, code)| stale(code));
-        let mut all: Vec<(u32, u32, Start)> = live
-            .map(|(&number, code)| {
-                code.retired = true;
-                (number, code.index, code.start)
-            })
-            .collect();
-        all.sort_unstable_by_key(|code| code.0);
-        for (number, index, start) in all {
-            self.optimized.functions.entry(index).or_default().bumped += 1;
-            self.retire(instance, number, index, start, Cause::Watch);
-        }
-    }
-
-    /// A loop that was compiled alone is left again and again: asks for the outermost loop around it, or the function.
-    fn widen(&mut self, instance: &mut Instance, index: u32, header: u32) {
-        let frame = Self::frame_on_top(instance, index);
-        match self.outermost(instance, index, header) {
-            Some(outer) if self.config.optimize_loops => {
-                self.ask(instance, index, Start::Loop(outer), Cause::Loop, frame);
-            }
-            _ if self.config.optimize_functions => {
-                self.ask(instance, index, Start::Function, Cause::Loop, frame);
-            }
-            _ => {}
-        }
-    }
-
-    /// The units that machine code used up since it was asked last.
-    fn portion(&mut self, instance: &Instance) -> u32 {
-        let now = instance.units();
-        let portion = now - self.counted;
-        self.counted = now;
-        portion.clamp(0, u32::MAX.into()) as u32
-    }
-
-    /// Makes a function warmer by a portion of the budget; whether it is to be looked at.
-    fn sample(&mut self, instance: &mut Instance, index: u32, portion: u32) -> bool {
-        let Some(entry) = instance.entry_mut(index) else { return false };
-        entry.heat = entry.heat.saturating_add(portion);
-        entry.heat >= entry.threshold
     }
 
     /// The function that an instruction calls, where its number says so.
@@ -1179,14 +444,6 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
     }
 }
 
-/// Whether one of these watches was bumped.
-fn is_stale(instance: &Instance, watches: &[u32]) -> bool {
-    !watches.is_empty() && {
-        let table = instance.watches();
-        watches.iter().any(|&watch| table.get(watch as usize).is_none_or(|&bumped| bumped != 0))
-    }
-}
-
 /// Watches were bumped.
 ///
 /// # Safety
@@ -1194,39 +451,6 @@ fn is_stale(instance: &Instance, watches: &[u32]) -> bool {
 unsafe fn bumped(driver: *mut (), instance: &mut Instance) {
     // SAFETY: by the contract.
     unsafe { (*driver.cast::<Driver>()).bumped(instance) }
-}
-
-/// The machine code of one function, for looking at. Not placed: calls to stubs lead nowhere.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct MachineCode {
-    /// The function's name.
-    pub name: String,
-    /// The bytes.
-    pub text: Vec<u8>,
-    /// Where code that runs seldom begins; behind it stand thunks and literals.
-    pub cold: u32,
-    /// Where the literals begin.
-    pub literals: u32,
-    /// Which instruction hot code belongs to: offset in `text`, and word of the function's bytecode.
-    pub map: Vec<(u32, u32)>,
-    /// Instructions of bytecode.
-    pub instructions: u32,
-}
-
-/// The optimized code of one function, for looking at. Not placed: calls lead nowhere.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct OptimizedFunction {
-    /// The function's name.
-    pub name: String,
-    /// The form of the code generator, Cranelift, as text; or a comment on why there is no code.
-    pub form: String,
-    /// The machine code.
-    pub text: Vec<u8>,
-    /// Which instruction code belongs to, from an offset in `text` on: the number of a function in the module, since others are
-    /// inlined, and a word of its bytecode.
-    pub map: Vec<(u32, u32, u32)>,
 }
 
 /// What is known of loaded functions and shapes.
@@ -1242,84 +466,6 @@ impl Facts for Loaded<'_> {
     fn shape(&self, shape: u32) -> Option<(u32, u32, u16)> {
         self.0.heap.shapes.get(shape).map(|s| (s.cells, s.raws, s.tag))
     }
-}
-
-/// What each function of a module becomes before anything ran: gives the SSA form to `f`, under the pass's name.
-fn each_form(
-    module: &Arc<LinkedModule>,
-    mut f: impl FnMut(&World, u32, &str, &upshift_optimizer::ir::Function),
-) {
-    let world = World::new(vec![module.clone()]);
-    let options = Options { unseen: false, ..Options::default() };
-    for meta in &module.functions[..module.guest_functions as usize] {
-        if let Ok(mut func) = upshift_optimizer::build::build(&world, meta.index, Start::Function, options) {
-            upshift_optimizer::passes::optimize_with(&mut func, &mut |pass, func| {
-                f(&world, meta.index, pass, func)
-            });
-            f(&world, meta.index, "", &func);
-        }
-    }
-}
-
-pub(crate) fn ssa(module: &Arc<LinkedModule>, every_pass: bool) -> String {
-    let mut out = String::new();
-    each_form(module, |_, _, pass, func| {
-        if every_pass && !pass.is_empty() {
-            out.push_str(&format!("; {pass}\n"));
-        }
-        if every_pass != pass.is_empty() {
-            out.push_str(&upshift_optimizer::text::print(func));
-            out.push('\n');
-        }
-    });
-    out
-}
-
-pub(crate) fn optimized_functions(module: &Arc<LinkedModule>) -> Vec<OptimizedFunction> {
-    let mut all = Vec::new();
-    let Some(mut compiler) = upshift_optimizer::lower::Compiler::new(Effort::Full) else { return all };
-    each_form(module, |world, index, pass, func| {
-        if !pass.is_empty() {
-            return;
-        }
-        let mut form = String::new();
-        let mut show = |clif: &str, _: &str| form.push_str(clif);
-        let machine = compiler.compile(world, func, index, 0, false, Some(&mut show));
-        let first = module.bases.functions;
-        let (text, map) = match machine {
-            Ok(machine) => {
-                let places = machine.map.into_iter();
-                (machine.text, places.map(|(at, function, word)| (at, function - first, word)).collect())
-            }
-            Err(error) => {
-                form = format!("; {error}\n");
-                (Vec::new(), Vec::new())
-            }
-        };
-        all.push(OptimizedFunction { name: func.name.clone(), form, text, map });
-    });
-    all
-}
-
-/// Compiles all functions of a module, for looking at.
-pub(crate) fn disassemble(module: &LinkedModule) -> Vec<Option<MachineCode>> {
-    let mut scratch = upshift_baseline::Scratch::default();
-    module.functions[..module.guest_functions as usize]
-        .iter()
-        .map(|meta| {
-            let code = &module.code[meta.start as usize..];
-            let input = upshift_baseline::Input { meta, code, facts: module, map: true, pin: true };
-            let machine = upshift_baseline::compile(input, &mut scratch).ok()?;
-            Some(MachineCode {
-                name: meta.name.to_string(),
-                text: machine.text,
-                cold: machine.hot,
-                literals: machine.data,
-                map: machine.map,
-                instructions: machine.instructions,
-            })
-        })
-        .collect()
 }
 
 /// Why a function is looked at where it stands, and the word where that is behind the header of a loop.
