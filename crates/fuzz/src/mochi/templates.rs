@@ -40,7 +40,7 @@ impl Generator {
     pub(super) fn template(&mut self) -> Stmt {
         self.spent += self.times * 20.0;
         let (a, b, c) = (self.name("i"), self.name("i"), self.name("t"));
-        match self.r.below(21) {
+        match self.r.below(23) {
             13 => self.chain(),
             14 => self.palindrome(),
             15 => self.nested_function(),
@@ -53,6 +53,7 @@ impl Generator {
             11 => self.edge_loop(),
             12 => self.records(),
             20 => self.generator_loop(),
+            21 | 22 => self.held(),
             0 => {
                 // Sorts a list in place.
                 let Some(v) = self.find_where(|v| {
@@ -623,6 +624,104 @@ impl Generator {
             format!("\nvar {count} = 0\nfor {i} in 0..{n} "),
             body
         ])
+    }
+
+    /// Loops in which variables that were given values of any kind before are asked about, passed on and seldom given others.
+    fn held(&mut self) -> Stmt {
+        let names: Vec<String> = (0..1 + self.r.below(3)).map(|_| self.name("a")).collect();
+        let (i, count) = (self.name("i"), self.name("i"));
+        let n: f64 = self.r.pick(&[4.0, 60.0, 300.0, 1200.0]);
+        let n = n.min(((self.most - self.spent) / self.times / 10.0).max(3.0)) as usize;
+        self.spent += self.times * n as f64 * 6.0;
+        let mut parts = Vec::new();
+        for a in &names {
+            let ty = self.plain_type(1);
+            let value = match self.r.below(4) {
+                // Ints of which nothing is known.
+                0 => Expr {
+                    ty: Type::Any,
+                    bound: 0.0,
+                    parts: parts![self.r.pick(&["indexOf(\"ab\", \"b\")", "len(str(1.5))"])],
+                },
+                _ => self.small(&ty, 1),
+            };
+            parts.extend(parts![format!("var {a}: any = "), value, "\n"]);
+        }
+        parts.extend(parts![format!("var {count} = 0\nfor {i} in 0..{n} ")]);
+        let body = self.scope(n as f64, |g| {
+            g.loops += 1;
+            g.variables.push(Variable { name: i.clone(), ty: Type::Int, bound: n as f64, mutable: false });
+            let len = 1 + g.r.below(4);
+            let mut body: Vec<Stmt> = (0..len).map(|_| g.use_of_held(&names, &i, &count)).collect();
+            body.extend(g.assignment().filter(|_| g.r.one_in(2)));
+            g.loops -= 1;
+            body
+        });
+        parts.push(body.into());
+        for a in names {
+            parts.extend(parts![format!("\nprint({a}, {count})")]);
+            self.variables.push(Variable { name: a, ty: Type::Any, bound: 0.0, mutable: true });
+        }
+        Stmt(parts)
+    }
+
+    /// A statement that does something with variables of type any, and counts.
+    fn use_of_held(&mut self, names: &[String], i: &str, count: &str) -> Stmt {
+        let (a, b) = (&names[self.r.below(names.len())], &names[self.r.below(names.len())]);
+        let counts = || vec![Stmt(parts![format!("{count} = {count} + 1")])];
+        let now_and_then = format!("{i} % {} == {}", self.r.pick(&[2, 7, 50, 97]), self.r.below(50));
+        match self.r.below(15) {
+            0 => Stmt(parts![format!("{a} = {a}")]),
+            1 => Stmt(parts![format!("if {now_and_then} "), vec![Stmt(parts![format!("{a} = {b}")])]]),
+            2 => {
+                let ty = self.plain_type(1);
+                let value = self.small(&ty, 1);
+                Stmt(parts![format!("if {now_and_then} "), vec![Stmt(parts![format!("{a} = "), value])]])
+            }
+            3 => {
+                let g = self.name("g");
+                Stmt(parts![format!("let {g} = fun(): any => {a}\nif {g}() == {b} "), counts()])
+            }
+            4 => {
+                let (t, k) =
+                    (self.name("a"), self.r.pick(&["[KEY, KEY]", "{\"k\": KEY}", "{0: KEY, 1: 0.5}"]));
+                let value = k.replace("KEY", a);
+                Stmt(parts![format!("let {t}: any = {value}\n{count} = {count} + len({t})")])
+            }
+            5 => Stmt(parts![format!("if {a} == {b} "), counts()]),
+            6 => Stmt(parts![format!("if {a} "), counts(), format!(" else if {b} "), counts()]),
+            7 => Stmt(parts![format!("{count} = {count} + len(str({a}))")]),
+            8 => Stmt(parts![format!("if {a} in [0, 1, 0.5, \"a\", none, true] "), counts()]),
+            9 => Stmt(parts![format!(
+                "{count} = {count} + (match {a} {{ 1 => 1 0.5 => 2 \"a\" => 3 true => 4 none => 5 _ => 6 }})"
+            )]),
+            10 => {
+                let inner = self.name("i");
+                let test = Stmt(parts![format!("if {a} != {b} || {inner} == 2 "), counts()]);
+                Stmt(parts![format!("for {inner} in 0..4 "), vec![test]])
+            }
+            11 => {
+                let value = self.small(&Type::Int, 1);
+                Stmt(parts![
+                    format!("if {now_and_then} "),
+                    vec![Stmt(parts![format!("{a} = {count} * "), value])]
+                ])
+            }
+            12 => {
+                let t = self.name("a");
+                Stmt(parts![
+                    format!("var {t} = {a}\nif {now_and_then} "),
+                    vec![Stmt(parts![format!("{t} = {b}")])],
+                    format!("\nif {t} == {a} "),
+                    counts()
+                ])
+            }
+            13 if self.risky => Stmt(parts![
+                format!("if {now_and_then} "),
+                vec![Stmt(parts![format!("{count} = {count} + len({a})")])]
+            ]),
+            _ => Stmt(parts![format!("if {a} != none "), counts()]),
+        }
     }
 
     fn int_small(&mut self) -> Expr {
