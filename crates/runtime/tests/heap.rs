@@ -523,6 +523,44 @@ fn large_objects_are_freed_when_nothing_reaches_them() {
 }
 
 #[test]
+fn memory_of_large_objects_is_kept_for_the_next_ones() {
+    let mut heap = Heap::new(small_heap()).unwrap();
+    let rest = heap.mapped();
+    let grown = |heap: &mut Heap, first: i64, count: usize| {
+        let list = list::new::<i64>(heap, 0).unwrap();
+        // SAFETY: no collection runs here.
+        (0..count).for_each(|i| unsafe { list::push(heap, list, first + i as i64).unwrap() });
+        list
+    };
+    grown(&mut heap, 0, 60_000);
+    let with = heap.mapped();
+    assert!(with >= rest + 480_000, "{rest} {with}");
+    let mut roots = Vec::new();
+    heap.collect_minor(&mut roots);
+    // It is in use no more, but still there; and then in use again, by a list that grows step by step and by one that is made at once.
+    assert_eq!((heap.in_use() < 4096, heap.mapped() + 4096 > with), (true, true));
+    let list = grown(&mut heap, 7, 62_000);
+    assert!(heap.mapped() <= with + (256 << 10), "{with} {}", heap.mapped());
+    roots.push(Value::object(list));
+    heap.collect_full(&mut roots);
+    // SAFETY: the root is alive.
+    let ints = unsafe { list::slice_of::<i64>(roots[0].as_ptr()) };
+    assert!(ints.iter().copied().eq(7..62_007));
+    roots.clear();
+    heap.collect_minor(&mut roots);
+    heap.collect_full(&mut roots);
+    let before = heap.mapped();
+    let cells = list::from_slice(&mut heap, &[Value::NIL; 65_000]).unwrap();
+    // SAFETY: no collection runs here.
+    assert!(unsafe { list::slice_of::<Value>(cells) }.iter().all(|v| v.is_nil()));
+    assert!(heap.mapped() <= before + (64 << 10), "{before} {}", heap.mapped());
+    // What was not used between two markings goes.
+    heap.collect_full(&mut roots);
+    heap.collect_full(&mut roots);
+    assert!(heap.mapped() + 480_000 <= before, "{before} {}", heap.mapped());
+}
+
+#[test]
 fn the_memory_limit_is_an_error_and_the_heap_works_on_after_it() {
     let config = HeapConfig { limit: 8 << 20, ..small_heap() };
     let mut heap = Heap::new(config).unwrap();

@@ -396,7 +396,11 @@ impl Parser {
             Ok(())
         } else if line.accept_word("watches") {
             self.func.watches = line.numbers()?;
-            Ok(())
+            if self.func.watches.is_sorted_by(|a, b| a < b) {
+                Ok(())
+            } else {
+                line.error("watches are named once, in the order of their numbers")
+            }
         } else {
             line.error("expected a state, a site or a block")
         }

@@ -90,6 +90,10 @@ fn errors_name_the_line() {
             "line 3: 99999999999999999999 is no number of 64 bits",
         ),
         ("function \"f\\x\" {\n}", "line 1: unknown escape in a string"),
+        (
+            "function \"f\" {\nwatches [2, 2]\n}",
+            "line 2: watches are named once, in the order of their numbers",
+        ),
     ] {
         assert_eq!(parse(text).err().map(|e| e.to_string()).as_deref(), Some(expected));
     }

@@ -8,6 +8,9 @@
 //! Cell buffers from [`RECORDED`] bytes on have the barrier from birth, for the minor collection that promotes a list of
 //! millions is not to read all of it either. While they are young, their slots are kept with each buffer, as those of
 //! buffers that turn out to be garbage must keep nothing alive.
+//!
+//! Memory of large objects that were freed is kept for the next ones ([`Spares`]): what programs make and drop again and again would
+//! otherwise come as fresh pages from the system each time, which costs more than to fill it.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::ptr;
@@ -28,6 +31,8 @@ pub(crate) const RECORDED: usize = 64 << 10;
 pub(crate) struct Prefix {
     /// The size of the object.
     pub(crate) size: usize,
+    /// The bytes of the whole allocation.
+    allocated: usize,
     /// One byte per card, or null before the first store that needs one.
     pub(crate) cards: *mut u8,
     /// Whether the object is in the list of those with dirty cards.
@@ -56,6 +61,62 @@ pub(crate) struct LargeSpace {
     pub(crate) old_bytes: usize,
     /// Old cell buffers with dirty cards.
     pub(crate) dirty: Vec<*mut Header>,
+    spares: Spares,
+}
+
+/// From this size on the memory of freed objects is kept: what is smaller allocators keep themselves.
+const SPARE: usize = 128 << 10;
+/// And so much of it.
+const SPARES: usize = 8 << 20;
+
+/// Memory of objects that were freed, for the next ones.
+#[derive(Default)]
+struct Spares {
+    /// Allocations, each with its bytes.
+    blocks: Vec<(*mut u8, usize)>,
+    /// Their bytes.
+    bytes: usize,
+}
+
+impl Spares {
+    /// The smallest that has so many bytes and not more than twice as many.
+    fn take(&mut self, bytes: usize) -> Option<(*mut u8, usize)> {
+        let fits = |block: &(*mut u8, usize)| (bytes..=bytes.saturating_mul(2)).contains(&block.1);
+        let blocks = self.blocks.iter().enumerate().filter(|b| fits(b.1));
+        let found = blocks.min_by_key(|b| b.1.1)?.0;
+        let block = self.blocks.swap_remove(found);
+        self.bytes -= block.1;
+        Some(block)
+    }
+
+    /// Keeps an allocation, or gives it back to the allocator.
+    ///
+    /// # Safety
+    /// It is one of large objects, of so many bytes, and nobody uses it.
+    unsafe fn give(&mut self, start: *mut u8, bytes: usize) {
+        if bytes >= SPARE && self.bytes + bytes <= SPARES {
+            self.blocks.push((start, bytes));
+            self.bytes += bytes;
+        } else {
+            // SAFETY: by the contract.
+            unsafe { dealloc(start, allocation(bytes).expect("was allocated with it")) };
+        }
+    }
+
+    /// Gives all of it back.
+    fn clear(&mut self) {
+        for (start, bytes) in self.blocks.drain(..) {
+            // SAFETY: what is kept is used by nobody.
+            unsafe { dealloc(start, allocation(bytes).expect("was allocated with it")) };
+        }
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 /// The prefix of a large object.
@@ -68,27 +129,35 @@ pub(crate) unsafe fn prefix(object: *mut Header) -> *mut Prefix {
     unsafe { object.cast::<u8>().sub(PREFIX).cast() }
 }
 
+/// The layout of an allocation of so many bytes.
+fn allocation(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes, 16).ok()
+}
+
+/// The layout of the allocation of an object.
 fn layout(size: usize) -> Option<Layout> {
-    Layout::from_size_align(size.checked_add(PREFIX)?, 16).ok()
+    allocation(size.checked_add(PREFIX)?)
 }
 
 impl LargeSpace {
     /// A young large object of `size` bytes, zeroed on request, without its header. `None` where there is no memory.
     pub(crate) fn alloc(&mut self, size: usize, zeroed: bool) -> Option<*mut Header> {
         let layout = layout(size)?;
-        // SAFETY: the layout is not empty.
-        let start = unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } };
-        if start.is_null() {
-            return None;
-        }
-        start.expose_provenance();
-        if size >= HUGE {
-            Pages::prefer_huge(start, size);
-        }
+        let (start, allocated) = match self.spares.take(layout.size()) {
+            Some((start, bytes)) => {
+                if zeroed {
+                    // SAFETY: the allocation is ours, and large enough.
+                    unsafe { start.write_bytes(0, layout.size()) };
+                }
+                (start, bytes)
+            }
+            None => (self.fresh(layout, zeroed)?, layout.size()),
+        };
         // SAFETY: the prefix is the first part of the allocation.
         let object = unsafe {
             start.cast::<Prefix>().write(Prefix {
                 size,
+                allocated,
                 cards: ptr::null_mut(),
                 dirty: false,
                 any_slot: false,
@@ -101,29 +170,69 @@ impl LargeSpace {
         Some(object)
     }
 
-    /// Makes an object longer, by the system's means, which need not copy it. `None`, and nothing is done, where there is no memory.
+    /// Memory that the system gives; what is kept goes back first where it gives none.
+    fn fresh(&mut self, layout: Layout, zeroed: bool) -> Option<*mut u8> {
+        // SAFETY: the layout is not empty.
+        let ask = || unsafe { if zeroed { alloc_zeroed(layout) } else { alloc(layout) } };
+        let mut start = ask();
+        if start.is_null() && self.spares.bytes > 0 {
+            self.spares.clear();
+            start = ask();
+        }
+        if start.is_null() {
+            return None;
+        }
+        start.expose_provenance();
+        if layout.size() >= HUGE {
+            Pages::prefer_huge(start, layout.size());
+        }
+        Some(start)
+    }
+
+    /// Bytes that are kept for objects to come.
+    pub(crate) fn spare_bytes(&self) -> usize {
+        self.spares.bytes
+    }
+
+    /// Makes an object longer: in what its allocation has, in memory that is kept, or by the system's means, which need not copy it.
+    /// `None`, and nothing is done, where there is no memory.
     ///
     /// # Safety
     /// The object is a live large raw buffer, and `size` more than its size.
     pub(crate) unsafe fn extend(&mut self, object: *mut Header, size: usize) -> Option<*mut Header> {
         // SAFETY: by the contract.
-        let (start, old, is_old) =
-            unsafe { (prefix(object), (*prefix(object)).size, (*object).gc & gc::OLD != 0) };
+        let (start, old, allocated, is_old) = unsafe {
+            let prefix = prefix(object);
+            (prefix.cast::<u8>(), (*prefix).size, (*prefix).allocated, (*object).gc & gc::OLD != 0)
+        };
         let list = if is_old { &mut self.old } else { &mut self.young };
         let listed = list.iter_mut().rev().find(|o| **o == object)?;
-        let (before, after) = (layout(old)?, layout(size)?);
-        // SAFETY: it was allocated with the layout before; the size is not zero and was checked by making the layout after.
-        let moved = unsafe { realloc(start.cast(), before, after.size()) };
-        if moved.is_null() {
-            return None;
-        }
-        moved.expose_provenance();
-        if size >= HUGE {
-            Pages::prefer_huge(moved, size);
-        }
+        let (before, after) = (allocation(allocated)?, layout(size)?);
+        let (moved, bytes) = if after.size() <= allocated {
+            (start, allocated)
+        } else if let Some((other, bytes)) = self.spares.take(after.size()) {
+            // SAFETY: both allocations are ours; what is kept has room for the object, which is left behind.
+            unsafe {
+                ptr::copy_nonoverlapping(start, other, PREFIX + old);
+                self.spares.give(start, allocated);
+            }
+            (other, bytes)
+        } else {
+            // SAFETY: it was allocated with the layout before; the size is not zero and was checked by making the layout after.
+            let moved = unsafe { realloc(start, before, after.size()) };
+            if moved.is_null() {
+                return None;
+            }
+            moved.expose_provenance();
+            if size >= HUGE {
+                Pages::prefer_huge(moved, size);
+            }
+            (moved, after.size())
+        };
         // SAFETY: the prefix moved along as the first part of the allocation.
         let object = unsafe {
-            (*moved.cast::<Prefix>()).size = size;
+            let prefix = moved.cast::<Prefix>();
+            ((*prefix).size, (*prefix).allocated) = (size, bytes);
             moved.add(PREFIX).cast::<Header>()
         };
         *listed = object;
@@ -139,11 +248,11 @@ impl LargeSpace {
     ///
     /// # Safety
     /// The object came from `alloc` and nothing refers to it.
-    unsafe fn free(object: *mut Header, poison: bool) {
+    unsafe fn free(spares: &mut Spares, object: *mut Header, poison: bool) {
         // SAFETY: by the contract.
         unsafe {
             let prefix = prefix(object);
-            let size = (*prefix).size;
+            let (size, allocated) = ((*prefix).size, (*prefix).allocated);
             let cards = (*prefix).cards;
             drop(std::mem::take(&mut (*prefix).slots));
             if !cards.is_null() {
@@ -152,7 +261,7 @@ impl LargeSpace {
             if poison {
                 ptr::write_bytes(object.cast::<u8>(), super::POISON, size);
             }
-            dealloc(prefix.cast(), layout(size).expect("was allocated with it"));
+            spares.give(prefix.cast(), allocated);
         }
     }
 
@@ -165,7 +274,7 @@ impl LargeSpace {
                     self.old_bytes += (*prefix(object)).size;
                     self.old.push(object);
                 } else {
-                    LargeSpace::free(object, poison);
+                    LargeSpace::free(&mut self.spares, object, poison);
                 }
             }
         }
@@ -177,7 +286,9 @@ impl LargeSpace {
     /// Ends a marking: frees old objects without a mark and clears the marks of the others.
     pub(crate) fn sweep(&mut self, poison: bool) {
         debug_assert!(self.dirty.is_empty() && self.young.is_empty());
-        let mut bytes = 0;
+        // What was not used since the marking before may not be used at all.
+        self.spares.clear();
+        let (mut bytes, spares) = (0, &mut self.spares);
         self.old.retain(|&object| {
             // SAFETY: as above.
             unsafe {
@@ -186,7 +297,7 @@ impl LargeSpace {
                     bytes += (*prefix(object)).size;
                     true
                 } else {
-                    LargeSpace::free(object, poison);
+                    LargeSpace::free(spares, object, poison);
                     false
                 }
             }
@@ -231,7 +342,7 @@ impl Drop for LargeSpace {
     fn drop(&mut self) {
         for object in self.young.drain(..).chain(self.old.drain(..)) {
             // SAFETY: the heap goes away, so nothing refers to its objects.
-            unsafe { LargeSpace::free(object, false) };
+            unsafe { LargeSpace::free(&mut self.spares, object, false) };
         }
     }
 }

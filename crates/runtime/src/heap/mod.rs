@@ -313,6 +313,7 @@ impl Heap {
             + self.old.mapped()
             + self.large.old_bytes
             + self.large.young_bytes
+            + self.large.spare_bytes()
     }
 
     /// Whether a collection should run before the next allocating op.
