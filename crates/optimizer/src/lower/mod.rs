@@ -831,21 +831,11 @@ impl Lowering<'_, '_> {
             }
             Op::IaddExit | Op::IsubExit | Op::ImulExit => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                let constant = func.int_const(arg(1)).filter(|&c| c != 0 && data.op != Op::ImulExit);
-                let (v, overflow) = match (data.op, constant) {
-                    // Cranelift has no branch on the overflow flag; with a constant a comparison will do.
-                    (op, Some(c)) => {
-                        let up = (op == Op::IaddExit) == (c > 0);
-                        let v = if op == Op::IaddExit {
-                            self.b.ins().iadd(a, b)
-                        } else {
-                            self.b.ins().isub(a, b)
-                        };
-                        let wrong = if up { IntCC::SignedLessThan } else { IntCC::SignedGreaterThan };
-                        (v, self.b.ins().icmp(wrong, v, a))
-                    }
-                    (Op::IaddExit, None) => self.b.ins().sadd_overflow(a, b),
-                    (Op::IsubExit, None) => self.b.ins().ssub_overflow(a, b),
+                // `tidy.rs` makes a jump on the flag of it. Of a plain sum with a constant Cranelift would make another one at each use
+                // behind the exit.
+                let (v, overflow) = match data.op {
+                    Op::IaddExit => self.b.ins().sadd_overflow(a, b),
+                    Op::IsubExit => self.b.ins().ssub_overflow(a, b),
                     _ => self.b.ins().smul_overflow(a, b),
                 };
                 if let Some(state) = state {
