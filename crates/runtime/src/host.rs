@@ -941,6 +941,13 @@ impl HostContext<'_> {
         unsafe { &mut *self.instance }
     }
 
+    /// The instance, for a call of the guest's, which is charged.
+    fn calling(&mut self) -> Result<&mut Instance, Trap> {
+        let instance = self.instance_mut();
+        instance.charge_work(1)?;
+        Ok(instance)
+    }
+
     #[inline]
     #[allow(
         clippy::mut_from_ref,
@@ -1439,7 +1446,7 @@ impl HostContext<'_> {
     /// [`charge`](HostContext::charge).
     pub fn call(&mut self, callee: Root, args: &[Root]) -> Result<Root, Trap> {
         let function = self.function;
-        self.instance_mut().call_from_host(function, callee, args)
+        self.calling()?.call_from_host(function, callee, args)
     }
 
     /// Calls a loaded function by its engine-wide number, with as many arguments as it has parameters.
@@ -1447,8 +1454,7 @@ impl HostContext<'_> {
     /// # Errors
     /// type-mismatch where an argument is not of its parameter's type; what the callee raises.
     pub fn call_function(&mut self, index: u32, args: &[Root]) -> Result<Root, Trap> {
-        let instance = self.instance_mut();
-        instance.charge_work(1)?;
+        let instance = self.calling()?;
         let args: Vec<Value> = args.iter().map(|&r| instance.root(r)).collect();
         let result = instance.call_function(index, None, &args)?;
         Ok(instance.push_root(result))
@@ -1461,7 +1467,7 @@ impl HostContext<'_> {
     /// invalid-argument where there is none or the number of arguments differs; type-mismatch where an argument is of
     /// another type; what the callee raises.
     pub fn call_named(&mut self, name: &str, args: &[Root]) -> Result<Root, Trap> {
-        self.instance_mut().call_named(name, args)
+        self.calling()?.call_named(name, args)
     }
 
     /// Calls an entry of the calling module's protocol.
@@ -1470,7 +1476,7 @@ impl HostContext<'_> {
     /// type-mismatch where the entry is empty; what the callee raises.
     pub fn call_protocol(&mut self, entry: Protocol, args: &[Root]) -> Result<Root, Trap> {
         let function = self.function;
-        self.instance_mut().call_protocol_from_host(function, entry, args)
+        self.calling()?.call_protocol_from_host(function, entry, args)
     }
 
     /// A trap that raises `val` as a guest exception when a host function returns it.

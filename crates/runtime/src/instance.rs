@@ -1182,7 +1182,6 @@ impl Instance {
         callee: Root,
         args: &[Root],
     ) -> Result<Root, Trap> {
-        self.charge_work(1)?;
         // SAFETY: host contexts hold a live function or null.
         let from = unsafe { from.as_ref() }.map_or(0, |m| m.index);
         let value = self.root(callee);
@@ -1195,7 +1194,6 @@ impl Instance {
         let Some(index) = self.modules.iter().rev().find_map(|m| m.function_named(name)) else {
             return Err(Trap::new(TrapCode::InvalidArgument, format!("no function is called {name:?}")));
         };
-        self.charge_work(1)?;
         let args: Vec<Value> = args.iter().map(|&r| self.root(r)).collect();
         let result = self.call_function(index, None, &args)?;
         Ok(self.push_root(result))
@@ -1207,7 +1205,6 @@ impl Instance {
         entry: Protocol,
         args: &[Root],
     ) -> Result<Root, Trap> {
-        self.charge_work(1)?;
         // SAFETY: host contexts hold a live function or null.
         let from = unsafe { from.as_ref() }.map_or(0, |m| m.index);
         let args: Vec<Value> = args.iter().map(|&r| self.root(r)).collect();

@@ -81,6 +81,10 @@ struct Spares {
 impl Spares {
     /// The smallest that has so many bytes and not more than twice as many.
     fn take(&mut self, bytes: usize) -> Option<(*mut u8, usize)> {
+        // Most large objects are not that large.
+        if bytes < SPARE / 2 {
+            return None;
+        }
         let fits = |block: &(*mut u8, usize)| (bytes..=bytes.saturating_mul(2)).contains(&block.1);
         let blocks = self.blocks.iter().enumerate().filter(|b| fits(b.1));
         let found = blocks.min_by_key(|b| b.1.1)?.0;

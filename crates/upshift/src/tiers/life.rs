@@ -9,7 +9,7 @@ use upshift_runtime::instance::Instance;
 use super::Driver;
 use super::code::Code;
 use super::events::{Cause, What};
-use super::optimized::{self, OptimizedCode};
+use super::optimized;
 use crate::explain::codes::Code as Why;
 use crate::explain::journal::{self, Outcome as Answer};
 
@@ -207,7 +207,6 @@ impl Driver {
         self.counters.deopts += 1;
         code.failures += 1;
         let often = code.failures >= self.config.failures;
-        let start = code.start;
         // SAFETY: the place is at an instruction of a loaded function.
         let (function, word) = unsafe {
             let entry = &*place.entry;
@@ -223,24 +222,19 @@ impl Driver {
         if let Some(entry) = instance.entry(index).copied() {
             self.note(&entry, Cause::Calls, What::Deoptimized { reason });
         }
-        let code = self.optimized.live.get_mut(&number);
-        if !often || self.config.deopt_stress || code.is_none_or(|c| std::mem::replace(&mut c.retired, true))
-        {
-            return;
+        if often && !self.config.deopt_stress && self.retire(instance, number, Cause::Calls) {
+            self.optimized.functions.entry(index).or_default().retired += 1;
         }
-        self.optimized.functions.entry(index).or_default().retired += 1;
-        self.retire(instance, number, index, start, Cause::Calls);
     }
 
-    /// Code is entered no more, and may be asked for anew. It stays where it is: native frames may return into it.
-    pub(super) fn retire(
-        &mut self,
-        instance: &mut Instance,
-        number: u32,
-        index: u32,
-        start: Start,
-        cause: Cause,
-    ) {
+    /// Code is entered no more, and may be asked for anew; false where that was so before. It stays where it is: native frames may
+    /// return into it.
+    fn retire(&mut self, instance: &mut Instance, number: u32, cause: Cause) -> bool {
+        let Some(code) = self.optimized.live.get_mut(&number) else { return false };
+        if std::mem::replace(&mut code.retired, true) {
+            return false;
+        }
+        let (index, start) = (code.index, code.start);
         self.counters.retired += 1;
         let now = self.now();
         if let Some(journal) = &mut self.journal {
@@ -269,22 +263,19 @@ impl Driver {
             self.optimized.functions.entry(index).or_default().since = entry.heat;
             self.note(&entry, cause, What::Retired);
         }
+        true
     }
 
     /// Watches were bumped: retires the code that was made for them as they were. Frames that are in it look again behind each call.
     pub(super) fn bumped(&mut self, instance: &mut Instance) {
-        let stale = |code: &OptimizedCode| !code.retired && is_stale(instance, &code.watches);
-        let live = self.optimized.live.iter_mut().filter(|(_, code)| stale(code));
-        let mut all: Vec<(u32, u32, Start)> = live
-            .map(|(&number, code)| {
-                code.retired = true;
-                (number, code.index, code.start)
-            })
-            .collect();
-        all.sort_unstable_by_key(|code| code.0);
-        for (number, index, start) in all {
-            self.optimized.functions.entry(index).or_default().bumped += 1;
-            self.retire(instance, number, index, start, Cause::Watch);
+        let live = self.optimized.live.iter().filter(|(_, code)| is_stale(instance, &code.watches));
+        let mut all: Vec<(u32, u32)> = live.map(|(&number, code)| (number, code.index)).collect();
+        // Events in the order in which code was asked for.
+        all.sort_unstable();
+        for (number, index) in all {
+            if self.retire(instance, number, Cause::Watch) {
+                self.optimized.functions.entry(index).or_default().bumped += 1;
+            }
         }
     }
 }
