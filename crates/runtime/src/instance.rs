@@ -32,6 +32,10 @@ use crate::value::Value;
 /// The most units that a refill of the budget gives: interrupts and timeouts are seen at least this often.
 pub const REFILL: i64 = 10_000;
 
+/// The units that turns of a loop take off the budget when they are charged at once, since their outcome is computed: about the time of
+/// so many turns.
+const SKIP: u64 = 32;
+
 /// The most units that host functions charge without a look at interrupts and the deadline.
 const LOOK: i64 = 1_000;
 
@@ -812,18 +816,22 @@ impl Instance {
         }
     }
 
-    /// Charges up to so many turns of a loop at once, of so many units each, without a look at interrupts or deadlines: where the
-    /// budget does not cover them, nothing of it is left, so that the next charge looks. Gives how many turns the fuel covers.
+    /// Charges up to so many turns of a loop at once, of so many units each: of the fuel first, then of the budget, as
+    /// [`Instance::charge_work`] does. Of the budget goes at least what it takes about to compute their outcome ([`SKIP`]), whatever
+    /// their number, so that looks at interrupts and deadlines come as often as they would. Gives how many turns the fuel covers.
     pub fn charge_turns(&mut self, turns: i64, units: i64) -> i64 {
-        let (turns, units) = (i128::from(turns.max(0)), i128::from(units.max(1)));
-        let budget = i128::from(self.context.budget.max(0));
-        let left = self.fuel.get().map_or(i128::MAX, |fuel| budget + i128::from(fuel));
-        let charged = turns.min(left / units);
-        let beyond = charged * units - budget;
-        if let Some(fuel) = self.fuel.get() {
-            self.fuel.set(Some(fuel - beyond.max(0) as u64));
-        }
-        self.context.budget = (-beyond).max(0) as i64;
+        let (turns, units) = (turns.max(0) as u64, units.max(1) as u64);
+        let budget = self.context.budget.max(0) as u64;
+        let Some(fuel) = self.fuel.get() else {
+            let work = turns.saturating_mul(units).min(SKIP);
+            self.context.budget = budget.saturating_sub(work) as i64;
+            return turns as i64;
+        };
+        let charged = turns.min(fuel.saturating_add(budget) / units);
+        let all = charged * units;
+        let work = all.min(SKIP).max(all.saturating_sub(fuel)).min(budget);
+        self.fuel.set(Some(fuel - (all - work)));
+        self.context.budget = (budget - work) as i64;
         charged as i64
     }
 
