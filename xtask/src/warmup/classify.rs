@@ -1,6 +1,6 @@
 //! Which kind of curve the times of a process's iterations are.
 //!
-//! The series is cleaned of single outliers, cut into segments, and each segment's mean is compared with that of the last one. Two
+//! The series is cleaned of outliers, cut into segments, and each segment's mean is compared with that of the last one. Two
 //! levels are equal where they differ by less than the last segment's standard deviation or by [`TOLERANCE`].
 //!
 //! * *Flat*: all segments are equal to the last.
@@ -22,8 +22,9 @@ const TOLERANCE: f64 = 0.05;
 /// The part of the iterations, from the end, in which the level must not change.
 const SETTLED: usize = 4;
 
-/// Outliers are looked for among so many iterations to each side; the first so many are what warm-up looks like, and never
-/// outliers.
+/// Outliers are looked for in windows of a tenth of the iterations, which is the paper's part: so many parts are to each side.
+const WINDOW: usize = 20;
+/// But at least among so many iterations to each side.
 const NEIGHBOURS: usize = 10;
 
 /// What a curve is.
@@ -89,12 +90,14 @@ fn deviation(values: &[f64]) -> f64 {
     (values.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / values.len().max(1) as f64).sqrt()
 }
 
-/// The series with the median of their neighbours in the place of single outliers (after Tukey): an iteration may meet an
-/// interrupt, which is nobody's level.
+/// The series with the median of their neighbours in the place of outliers (after Tukey): an iteration may meet an interrupt,
+/// and a few in a row a neighbour on the machine, which are nobody's level. The first half window is what warm-up looks like,
+/// and has none.
 fn without_outliers(times: &[f64]) -> Vec<f64> {
     let mut clean = times.to_vec();
-    for (i, value) in clean.iter_mut().enumerate().skip(NEIGHBOURS) {
-        let around = &times[i - NEIGHBOURS..(i + NEIGHBOURS + 1).min(times.len())];
+    let near = (times.len() / WINDOW).max(NEIGHBOURS);
+    for (i, value) in clean.iter_mut().enumerate().skip(near) {
+        let around = &times[i - near..(i + near + 1).min(times.len())];
         let mut sorted = around.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |part: f64| sorted[(part * (sorted.len() - 1) as f64).round() as usize];
@@ -183,6 +186,15 @@ mod tests {
     fn single_outliers_are_none() {
         check(&[(1.0, 100), (8.0, 1), (1.0, 100), (0.1, 1), (1.0, 98)], Verdict::Flat);
         check(&[(4.0, 2), (1.0, 280), (8.0, 1), (1.0, 17)], Verdict::WarmUp);
+    }
+
+    #[test]
+    fn bursts_are_outliers_where_they_are_short() {
+        check(&[(4.0, 20), (1.0, 780), (1.7, 8), (1.0, 192)], Verdict::WarmUp);
+        check(&[(4.0, 20), (1.0, 780), (1.7, 40), (1.0, 160)], Verdict::NoSteadyState);
+        // What is as short as that at the start is warm-up all the same.
+        let curve = check(&[(4.0, 8), (1.0, 992)], Verdict::WarmUp);
+        assert!((curve.to_speed - 32.0).abs() < 1.0, "{}", curve.to_speed);
     }
 
     #[test]
