@@ -87,8 +87,13 @@ impl Measured {
 
 /// Runs the subcommand on the rest of the arguments.
 pub fn run(parser: &mut lexopt::Parser) -> Outcome {
-    let mut options =
-        Options { filters: Vec::new(), processes: 10, iterations: 1000, tier: "auto".to_owned(), wall: false };
+    let mut options = Options {
+        filters: Vec::new(),
+        processes: 10,
+        iterations: 1000,
+        tier: "auto".to_owned(),
+        wall: false,
+    };
     let mut bin: Option<PathBuf> = None;
     let mut build = true;
     while let Some(arg) = parser.next()? {

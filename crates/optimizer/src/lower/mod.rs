@@ -796,11 +796,14 @@ impl Lowering<'_, '_> {
             Op::Isub => binary!(isub),
             Op::Imul => binary!(imul),
             Op::Imulh => binary!(smulhi),
-            Op::Idiv => binary!(sdiv),
-            Op::Irem => {
+            Op::Idiv | Op::Irem => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                let by_constant = func.int_const(arg(1)).and_then(|d| self.remainder(a, d));
-                Some(by_constant.unwrap_or_else(|| self.b.ins().srem(a, b)))
+                let rest = data.op == Op::Irem;
+                Some(match func.int_const(arg(1)) {
+                    None => self.divide(a, b, rest),
+                    Some(d) if rest => self.remainder(a, d).unwrap_or_else(|| self.b.ins().srem(a, b)),
+                    Some(_) => self.b.ins().sdiv(a, b),
+                })
             }
             Op::Iand => binary!(band),
             Op::Ior => binary!(bor),

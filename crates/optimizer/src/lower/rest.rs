@@ -6,7 +6,7 @@
 //! Delight (Warren), chapter 10.
 
 use cranelift_codegen::ir as clif;
-use cranelift_codegen::ir::InstBuilder;
+use cranelift_codegen::ir::{InstBuilder, types};
 
 use super::Lowering;
 
@@ -43,6 +43,28 @@ impl Lowering<'_, '_> {
         let from = self.b.ins().isub(n, less);
         let product = self.b.ins().imul(quotient, divisor);
         Some(self.b.ins().isub(from, product))
+    }
+}
+
+impl Lowering<'_, '_> {
+    /// A quotient or remainder by what is not known before. Where both are below 2^32 and not negative, as most are, processors
+    /// divide the halves in less time than the whole: LLVM calls it a bypass of slow division.
+    pub(super) fn divide(&mut self, a: clif::Value, b: clif::Value, rest: bool) -> clif::Value {
+        let (short, long, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, types::I64);
+        let both = self.b.ins().bor(a, b);
+        let high = self.b.ins().ushr_imm_u(both, 32);
+        self.b.ins().brif(high, long, &[], short, &[]);
+        self.b.switch_to_block(short);
+        let (low, by) = (self.b.ins().ireduce(types::I32, a), self.b.ins().ireduce(types::I32, b));
+        let v = if rest { self.b.ins().urem(low, by) } else { self.b.ins().udiv(low, by) };
+        let v = self.b.ins().uextend(types::I64, v);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(long);
+        let v = if rest { self.b.ins().srem(a, b) } else { self.b.ins().sdiv(a, b) };
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(done);
+        result
     }
 }
 
