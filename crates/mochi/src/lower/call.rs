@@ -870,7 +870,11 @@ impl Body<'_, '_> {
         self.fb.cell_cast(list, val.reg, cell);
         self.fb.jump(end);
         self.fb.bind(null);
-        self.new_list(list, ty, 0);
+        let room = match self.kind(ty) {
+            TyKind::List(element) => self.least_room(element),
+            _ => 0,
+        };
+        self.new_list(list, ty, room);
         self.fb.bind(end);
         self.done(val);
         Val { reg: list, ty, temp: true }

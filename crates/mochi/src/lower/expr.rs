@@ -225,7 +225,7 @@ impl Body<'_, '_> {
             ExprKind::Unary { op, operand } => self.unary(op, operand, ty, dst),
             ExprKind::Binary { .. } => self.binary(id, dst),
             ExprKind::If { choices, otherwise } => self.if_value(choices, otherwise, ty),
-            ExprKind::List(items) => self.list_literal(items, ty),
+            ExprKind::List(items) => self.list_literal(id, items, ty),
             ExprKind::Map(entries) => self.map_literal(entries, ty),
             ExprKind::Struct { name, fields } => self.struct_literal(name, fields, ty),
             ExprKind::Fun(fun) => {
@@ -571,6 +571,11 @@ impl Body<'_, '_> {
         }
     }
 
+    /// The room of a list that begins empty and will grow: what the runtime gives for the first element.
+    pub fn least_room(&self, element: TyId) -> usize {
+        if self.cx.value(element) == ValueType::Bool { 16 } else { 4 }
+    }
+
     pub fn list_push(&mut self, list: Reg, value: Reg, element: TyId) {
         match self.cx.value(element) {
             ValueType::Int => self.fb.list_int_push(list, value),
@@ -689,7 +694,7 @@ impl Body<'_, '_> {
 
     // ---- Literals ----
 
-    fn list_literal(&mut self, items: List<ExprId>, ty: TyId) -> Val {
+    fn list_literal(&mut self, id: ExprId, items: List<ExprId>, ty: TyId) -> Val {
         let items: Vec<ExprId> = self.cx.program[items].to_vec();
         let element = match self.ty(ty) {
             Ty { kind: TyKind::List(element), nullable: false } => element,
@@ -703,7 +708,8 @@ impl Body<'_, '_> {
             let cell = self.cell_of(HeapType::ListCell(ANY));
             self.fb.cell(cell)
         };
-        self.new_list(reg, if is_list { ty } else { TyId::ANY }, items.len());
+        let room = if self.cx.growing.contains(&id) { self.least_room(element) } else { items.len() };
+        self.new_list(reg, if is_list { ty } else { TyId::ANY }, room);
         for item in items {
             let val = self.expr_as(item, element);
             self.list_push(reg, val.reg, element);

@@ -118,6 +118,7 @@ pub fn lower(
         globals: HashMap::default(),
         constants: HashMap::default(),
         extended: HashSet::default(),
+        growing: HashSet::default(),
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::default(),
         function_values: HashMap::default(),
@@ -161,6 +162,8 @@ struct Lowerer<'a> {
     constants: HashMap<BindId, ExprKind>,
     /// Variables that hold strings and are extended by `s = s + ...`: they are read by `string.share` and `string.len` only.
     extended: HashSet<BindId>,
+    /// Empty list literals that become the value of a variable which elements are appended to.
+    growing: HashSet<ExprId>,
     functions: Vec<Option<Declared>>,
     /// Closures without captures that call a top-level function.
     wrappers: HashMap<FunId, FuncId>,
@@ -193,6 +196,7 @@ impl<'a> Lowerer<'a> {
         self.find_assignments_in_expressions();
         self.find_appends();
         self.find_extended();
+        self.find_growing();
         self.flags = expr::flags(self);
         let signature = self.module.signature(&[], None);
         let main = self.module.declare("main", signature, None);
@@ -375,6 +379,30 @@ impl<'a> Lowerer<'a> {
                 && self.parts_added(slot, value).is_some()
             {
                 self.extended.insert(slot);
+            }
+        }
+    }
+
+    /// Empty lists that will not stay empty: they get room at once, instead of by the first element.
+    fn find_growing(&mut self) {
+        let mut appended = HashSet::default();
+        for stmt in &self.program.stmts {
+            if let StmtKind::Assign { target, value } = stmt.kind
+                && self.types.in_place(value)
+            {
+                appended.extend(self.variable_slot(target));
+            }
+        }
+        for stmt in &self.program.stmts {
+            let (slot, value) = match stmt.kind {
+                StmtKind::Let { bind, value: Some(value) } => (Some(self.resolution.slot(bind)), value),
+                StmtKind::Assign { target, value } => (self.variable_slot(target), value),
+                _ => continue,
+            };
+            if slot.is_some_and(|slot| appended.contains(&slot))
+                && matches!(self.program[value].kind, ExprKind::List(items) if items.is_empty())
+            {
+                self.growing.insert(value);
             }
         }
     }

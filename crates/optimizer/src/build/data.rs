@@ -107,8 +107,8 @@ impl<'a> Builder<'a> {
         self.icmp(Cond::Ne, v, zero)
     }
 
-    /// A new list. Where its elements follow in the code, they are stored without looking for room, and if they are few the list is
-    /// made of values.
+    /// A new list. Where its elements follow in the code, they are stored without looking for room. If it is short, it is made of
+    /// values.
     pub(super) fn list_new(
         &mut self,
         frame: &Frame<'a>,
@@ -120,7 +120,7 @@ impl<'a> Builder<'a> {
         let room = o[1];
         let code = if kind == ObjectKind::ListCell { self.facts.element_code(o[2] as u32) } else { Some(0) };
         let filled = self.filled(frame, o[0] as u32, room);
-        let Some(code) = code.filter(|_| filled && room <= SMALL_LIST) else {
+        let Some(code) = code.filter(|_| (filled || room > 0) && room <= SMALL_LIST) else {
             self.routine(frame, inst, routine);
             return;
         };
