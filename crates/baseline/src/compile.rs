@@ -1199,6 +1199,7 @@ impl Compiler<'_> {
             Op::ListShare => self.asm.plain(f::LIST_SHARE.at([]), &slots(a, 0, 0)),
             Op::ListCopy => self.routine(Routine::ListCopy),
             Op::ListSlice => self.routine(Routine::ListSlice),
+            Op::ListCut => self.routine(Routine::ListCut),
             Op::ListConcat => self.routine(Routine::ListConcat),
             Op::ListIntNew => self.routine(Routine::ListIntNew),
             Op::ListIntGet => self.get_int(f::LIST_INT_GET, None),

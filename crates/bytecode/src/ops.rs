@@ -261,6 +261,7 @@ macro_rules! for_each_op {
             ListShare list_share "list.share" [l: UseCell] [WRITE] "if l is a list: marks that a second lasting reference to it may exist; sticky";
             ListCopy list_copy "list.copy" [dst: DefCell, l: UseList, extra: ImmU16] [ALLOC NEW TRAP] "dst = a new, unshared list of the elements of l, with room for extra more";
             ListSlice list_slice "list.slice" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC NEW TRAP] "dst = a new list of the elements from..to of l; negative positions count from the end, then both are clamped";
+            ListCut list_cut "list.cut" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC WRITE OWN TRAP] "dst = the elements from..to of l, as list.slice says: l itself, cut, where l is not marked shared, else a new, unshared list";
             ListConcat list_concat "list.concat" [dst: DefCell, a: UseList, b: UseList] [ALLOC NEW TRAP] "dst = a new list of the elements of a, then those of b (of one storage kind)";
             ListIntNew list_int_new "list.int.new" [dst: DefListInt, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListIntGet list_int_get "list.int.get" [dst: DefInt, l: UseListInt, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";

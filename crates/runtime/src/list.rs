@@ -352,19 +352,20 @@ pub unsafe fn slice(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Res
     }
 }
 
+/// Rooms of so many elements are kept for any number of them when a list is cut.
+pub const CUT_SMALL: usize = 64;
+
 /// The elements `from..to` (see [`slice_bounds`]): the list itself, cut, where it is not marked shared, else a new list. A new
 /// one also where little would be left in much room, which so becomes free.
 ///
 /// # Safety
 /// `list` points to a live list of the heap.
 pub unsafe fn cut(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Result<*mut List, OutOfMemory> {
-    /// Rooms of so many elements are kept for any number of them.
-    const SMALL: usize = 64;
     // SAFETY: by the contract; the bounds are clamped.
     unsafe {
         let (from, to) = slice_bounds((*list).len, from, to);
         let (count, room) = (to - from, (*(*list).buffer).capacity);
-        if is_shared(list) || room > SMALL && count < room / 8 {
+        if is_shared(list) || room > CUT_SMALL && count < room / 8 {
             return join(heap, list, from, count, None, 0);
         }
         let kind = (*list).header.object_kind();

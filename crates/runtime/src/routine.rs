@@ -92,6 +92,7 @@ routines! {
     StringNeBranch string_ne_branch,
     ListCopy list_copy,
     ListSlice list_slice,
+    ListCut list_cut,
     ListConcat list_concat,
     ListIntNew list_int_new,
     ListIntPush list_int_push,

@@ -550,6 +550,10 @@ pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
 /// Both are strings with live objects.
 #[inline]
 pub unsafe fn compare(a: Value, b: Value) -> std::cmp::Ordering {
+    if a.is_short_string() && b.is_short_string() {
+        // From the other end of the words: the bytes, then their number, then what all short strings have.
+        return a.bits().swap_bytes().cmp(&b.bits().swap_bytes());
+    }
     // SAFETY: by the contract.
     unsafe { bytes(&a).cmp(bytes(&b)) }
 }

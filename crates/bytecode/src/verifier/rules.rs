@@ -184,7 +184,7 @@ impl<'m> Pass<'_, 'm> {
             Op::BoxBool => Type::Heap(&HeapType::Bool, false),
 
             // Lists.
-            Op::ListCopy | Op::ListSlice => self.declared(1),
+            Op::ListCopy | Op::ListSlice | Op::ListCut => self.declared(1),
             Op::ListConcat => {
                 let fits = match (self.heap(1), self.heap(2)) {
                     (HeapType::ListCell(a), HeapType::ListCell(b)) => {

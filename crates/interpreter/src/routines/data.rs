@@ -344,6 +344,20 @@ routines! {
         set_like(s, w.a(), new, from)
     }
 
+    /// `list.cut`.
+    list_cut |s| {
+        s.safepoint();
+        let w = s.word();
+        let from = s.cell(w.b()).as_ptr::<List>();
+        let (start, end) = (s.int(w.c()), s.int(s.second().op()));
+        let cut = attempt!(s, list::cut(&mut s.instance().heap, from, start, end));
+        if cut == from {
+            s.set_cell(w.a(), Value::object(cut));
+            return Status::Continue;
+        }
+        set_like(s, w.a(), cut, from)
+    }
+
     /// `list.concat`.
     list_concat |s| {
         s.safepoint();

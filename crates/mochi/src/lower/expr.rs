@@ -627,8 +627,20 @@ impl Body<'_, '_> {
         if let Some(step) = parts[2] {
             self.effect(step);
         }
-        if typed && matches!(kind, TyKind::List(_)) && self.cx.types.in_place(id) {
-            return self.host_typed("mochi.cut", &[object, from, to], object.ty);
+        if typed
+            && let TyKind::List(element) = kind
+            && self.cx.types.in_place(id)
+        {
+            // What is copied after all shares the lists in it.
+            if self.may_be_list(element) {
+                return self.host_typed("mochi.cut", &[object, from, to], object.ty);
+            }
+            let val = self.target(object.ty, None);
+            self.fb.list_cut(val.reg, object.reg, from.reg, to.reg);
+            for v in [object, from, to] {
+                self.done(v);
+            }
+            return val;
         }
         let val = if typed {
             let val = self.target(object.ty, None);

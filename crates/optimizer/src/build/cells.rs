@@ -1,9 +1,9 @@
 //! Ops on cells: what they are, and arithmetic, comparisons and access where kinds were seen at run time.
 
 use std::mem::offset_of;
-use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask};
+use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask, ValueType};
 use upshift_runtime::context::Context;
-use upshift_runtime::feedback::Feedback;
+use upshift_runtime::feedback::{Feedback, FieldSlot, MEGAMORPHIC, SLOW};
 use upshift_runtime::linked::type_code;
 use upshift_runtime::object::{Header, List, ObjectKind, Record};
 use upshift_runtime::routine::Routine;
@@ -573,10 +573,7 @@ impl<'a> Builder<'a> {
     pub(super) fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
         let seen = self.facts.feedback(inst.operands[4] as u32);
-        if !self.may_assume(frame)
-            || seen.cached != 1
-            || seen.flags & upshift_runtime::feedback::MEGAMORPHIC != 0
-        {
+        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & MEGAMORPHIC != 0 {
             self.routine(frame, inst, Routine::CellFieldGet);
             return;
         }
@@ -603,6 +600,47 @@ impl<'a> Builder<'a> {
             _ => self.load(Class::Field, Width::Cell, object, offset),
         };
         self.set(o[0], v);
+    }
+
+    /// Stores into a field of a record of the one shape that was seen, if the value is what the field holds.
+    pub(super) fn field_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(o[4] as u32);
+        let FieldSlot { slot, kind } = seen.slots[0];
+        let fields = self.facts.shape(seen.ids[0]).map(|shape| &shape.fields);
+        let code =
+            fields.and_then(|f| f.iter().find(|f| f.slot == u32::from(slot))).and_then(|f| match f.ty {
+                ValueType::Cell(ty) if kind == 4 => Some(type_code(ty)),
+                _ => None,
+            });
+        let known = kind < 4 || code.is_some_and(|code| self.facts.test(code).is_some());
+        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & (MEGAMORPHIC | SLOW) != 0 || !known {
+            self.routine(frame, inst, Routine::CellFieldSet);
+            return;
+        }
+        let (object, value) = (self.cell(o[0]), self.cell(o[1]));
+        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
+        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
+        let wanted = self.iconst(i64::from(seen.ids[0]));
+        let is = self.icmp(Cond::Eq, shape, wanted);
+        self.guard(frame, is, Reason::Shape);
+        let offset = Record::FIELDS + 8 * slot as usize;
+        let (is, raw) = match (kind, code) {
+            (1, _) => (self.unary(Op::IsSmall, value), Some((Op::SmallInt, Width::Int))),
+            (2, _) => (self.told(value, Told::Bool), Some((Op::Same, Width::Int))),
+            (3, _) => (self.unary(Op::IsFloat, value), Some((Op::CellFloat, Width::Float))),
+            (_, Some(code)) => (self.cell_test(value, code.into()), None),
+            _ => (self.iconst(1), None),
+        };
+        self.guard(frame, is, Reason::Kind);
+        let Some((op, width)) = raw else { return self.store_cell(Class::Field, object, value, offset) };
+        let v = if op == Op::Same {
+            let yes = self.cconst(Cell::TRUE);
+            self.binary(op, value, yes)
+        } else {
+            self.unary(op, value)
+        };
+        self.store(Class::Field, width, object, v, offset);
     }
 
     /// An int as a cell in an op whose routine does more than boxing: wide ones leave.

@@ -2,13 +2,15 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::{Inst as Bytecode, Op as Code};
+use upshift_runtime::linked::type_code;
+use upshift_runtime::list::CUT_SMALL;
 use upshift_runtime::object::{
     Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits, string_bits,
 };
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::{SHORT_LEN_SHIFT, Value as Cell};
 
-use super::{ANYWHERE, Builder, Frame};
+use super::{ANYWHERE, Builder, Frame, Told};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Class, Cond, InstData, LIST_WORDS, Op, Reason, Type, Value, Width};
@@ -211,6 +213,73 @@ impl<'a> Builder<'a> {
         if append {
             self.set_result(o[0], result);
         }
+    }
+
+    /// The elements of a part of a list. Where elements go from its end, of cells the last one, and nobody shares the list, that is done
+    /// here: its room stays.
+    pub(super) fn list_cut(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let slot = u32::try_from(o[1]).ok();
+        let ty = slot.and_then(|slot| flow::cell_type(frame.guest.meta, slot));
+        let told = ty.and_then(|ty| self.facts.test(type_code(ty))).map(|t| t.what);
+        let raw = matches!(told, Some(Told::Kind(_)));
+        let (list, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));
+        if self.func.int_const(from) != Some(0) {
+            self.routine(frame, inst, Routine::ListCut);
+            return;
+        }
+        let len = self.load(Class::Len, Width::Int, list, offset_of!(List, len));
+        let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
+        let room = self.load(Class::Capacity, Width::Int, buffer, offset_of!(Buffer, capacity));
+        let result = self.attempt(
+            Some(Type::Cell),
+            true,
+            |c, fail| {
+                // A position from the end is what it is for the length, and an empty list has no last element.
+                let all = c.iconst(63);
+                let negative = c.binary(Op::IshrS, to, all);
+                let back = c.binary(Op::Iand, negative, len);
+                let end = c.binary(Op::Iadd, to, back);
+                let (one, zero) = (c.iconst(1), c.iconst(0));
+                if raw {
+                    let beyond = c.binary(Op::Iadd, len, one);
+                    let inside = c.icmp(Cond::Ult, end, beyond);
+                    c.require(inside, fail);
+                } else {
+                    let shorter = c.binary(Op::Isub, len, one);
+                    let last = c.icmp(Cond::Eq, end, shorter);
+                    c.require(last, fail);
+                    let some = c.icmp(Cond::Ge, end, zero);
+                    c.require(some, fail);
+                }
+                // What has become much too large is made anew.
+                let eighth = c.iconst(3);
+                let least = c.binary(Op::IshrU, room, eighth);
+                let filled = c.icmp(Cond::Ge, end, least);
+                let small = c.iconst(CUT_SMALL as i64);
+                let small = c.icmp(Cond::Le, room, small);
+                let either = c.binary(Op::Ior, filled, small);
+                c.require(either, fail);
+                let bits = c.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
+                let shared = c.iconst(i64::from(list_bits::SHARED));
+                let is_shared = c.binary(Op::Iand, bits, shared);
+                let alone = c.not(is_shared);
+                c.require(alone, fail);
+                if !raw {
+                    // Of any storage: cells behind the end must keep nothing alive.
+                    let kind = c.load(Class::Fixed, Width::U8, list, offset_of!(Header, kind));
+                    let cells = c.iconst(ObjectKind::ListCell as i64);
+                    let cells = c.icmp(Cond::Eq, kind, cells);
+                    c.require(cells, fail);
+                    let hole = c.cconst(Cell::HOLE);
+                    c.store_element(list, end, hole, CELLS);
+                }
+                c.store(Class::Len, Width::Int, list, end, offset_of!(List, len));
+                Some(list)
+            },
+            |c| c.routine(frame, inst, Routine::ListCut),
+        );
+        self.set_result(o[0], result);
     }
 
     /// A new object from values.

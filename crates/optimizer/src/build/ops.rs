@@ -817,9 +817,7 @@ impl<'a> Builder<'a> {
                 self.routine(frame, inst, Routine::CellIndexSet);
             }
             Code::CellFieldGet => self.field_get(frame, inst),
-            Code::CellFieldSet => {
-                self.routine(frame, inst, Routine::CellFieldSet);
-            }
+            Code::CellFieldSet => self.field_set(frame, inst),
 
             Code::BoxInt => {
                 let a = self.int(o[1]);
@@ -979,6 +977,7 @@ impl<'a> Builder<'a> {
             Code::ListCopy => {
                 self.routine(frame, inst, Routine::ListCopy);
             }
+            Code::ListCut => self.list_cut(frame, inst),
             Code::ListSlice => {
                 self.routine(frame, inst, Routine::ListSlice);
             }

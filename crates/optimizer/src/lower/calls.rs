@@ -55,6 +55,7 @@ impl Lowering<'_, '_> {
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         match Helper::ALL[data.imm as usize] {
             Helper::StringExtend => self.extend(&args),
+            Helper::StringCompare => self.order(&args),
             Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
             helper => self.call_helper(helper, &args),
         }

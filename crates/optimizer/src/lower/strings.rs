@@ -127,6 +127,28 @@ impl Lowering<'_, '_> {
         Some(result)
     }
 
+    /// The order of two strings: of short ones that of their words from the other end, where the bytes stand before their number.
+    pub(super) fn order(&mut self, args: &[clif::Value]) -> Option<clif::Value> {
+        let &[a, b] = args else { return None };
+        let (long, done) = (self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, types::I64);
+        // Strings are objects, which are positive, or short.
+        let both = self.b.ins().band(a, b);
+        let short = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, both, 0);
+        self.require(short, long);
+        let (x, y) = (self.b.ins().bswap(a), self.b.ins().bswap(b));
+        let more = self.b.ins().icmp(IntCC::UnsignedGreaterThan, x, y);
+        let less = self.b.ins().icmp(IntCC::UnsignedLessThan, x, y);
+        let (more, less) = (self.b.ins().uextend(types::I64, more), self.b.ins().uextend(types::I64, less));
+        let order = self.b.ins().isub(more, less);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(order)]);
+        self.b.switch_to_block(long);
+        let order = self.call_helper(Helper::StringCompare, args)?;
+        self.b.ins().jump(done, &[clif::BlockArg::Value(order)]);
+        self.b.switch_to_block(done);
+        Some(result)
+    }
+
     /// Goes on where a condition holds, else in another block.
     fn require(&mut self, cond: clif::Value, otherwise: clif::Block) {
         let next = self.b.create_block();
