@@ -59,7 +59,8 @@ pub const INT_MIN: i64 = -(1 << 47);
 pub const INT_MAX: i64 = (1 << 47) - 1;
 
 const INT_MASK: u64 = 0x0000_FFFF_FFFF_FFFF;
-const TAG_SHIFT: u32 = 48;
+/// What of a value that is no object says what it is stands from this bit on.
+pub const TAG_SHIFT: u32 = 48;
 /// Where in the bits of a short string its number of bytes stands.
 pub const SHORT_LEN_SHIFT: u32 = 40;
 

@@ -7,7 +7,7 @@ use upshift_runtime::feedback::{Feedback, FieldSlot, MEGAMORPHIC, SLOW};
 use upshift_runtime::linked::type_code;
 use upshift_runtime::object::{Header, List, ObjectKind, Record};
 use upshift_runtime::routine::Routine;
-use upshift_runtime::value::Value as Cell;
+use upshift_runtime::value::{TAG_SHIFT, TAG_SHORT_STRING, Value as Cell};
 
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
 use super::{Builder, Frame, Test, Told};
@@ -94,19 +94,18 @@ impl<'a> Builder<'a> {
             let ty = self.iconst(code);
             return self.helper(Helper::CellTest, &[a, ty]);
         };
+        let what = test.what;
         if test.nullable {
             let nil = self.cconst(Cell::NIL);
             let is_nil = self.binary(Op::Same, a, nil);
-            let what = test.what;
-            return self.join(
-                is_nil,
-                Type::Int,
-                [false, false],
-                |c| Some(c.iconst(1)),
-                |c| Some(c.told(a, what)),
-            );
+            return self.either(is_nil, |c| c.told(a, what, code));
         }
-        self.told(a, test.what)
+        self.told(a, what, code)
+    }
+
+    /// 1 where a condition holds, else what the other way gives.
+    fn either(&mut self, cond: Value, otherwise: impl FnOnce(&mut Self) -> Value) -> Value {
+        self.join(cond, Type::Int, [false, false], |c| Some(c.iconst(1)), |c| Some(otherwise(c)))
     }
 
     /// The tag by which records of a shape are told from all others that a slot may hold, where its type has a tag for each shape.
@@ -121,8 +120,40 @@ impl<'a> Builder<'a> {
         (same == 1 && shapes.contains(&shape)).then_some(i64::from(tag))
     }
 
-    pub(super) fn told(&mut self, a: Value, what: Told) -> Value {
+    /// Whether a cell is one that is told so, of the type with a code.
+    pub(super) fn told(&mut self, a: Value, what: Told, code: i64) -> Value {
         let (kind, shapes) = match what {
+            Told::Int => {
+                let small = self.unary(Op::IsSmall, a);
+                return self.either(small, |c| c.told(a, Told::Kind(ObjectKind::WideInt), code));
+            }
+            Told::String => {
+                let bits = self.unary(Op::Bits, a);
+                let shift = self.iconst(TAG_SHIFT.into());
+                let tag = self.binary(Op::IshrU, bits, shift);
+                let wanted = self.iconst(TAG_SHORT_STRING as i64);
+                let short = self.icmp(Cond::Eq, tag, wanted);
+                return self.either(short, |c| c.told(a, Told::Kind(ObjectKind::String), code));
+            }
+            Told::Elements(elements) => {
+                let list = self.told(a, Told::Kind(ObjectKind::ListCell), code);
+                let typed = self.join(
+                    list,
+                    Type::Int,
+                    [false, false],
+                    |c| {
+                        let own = c.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
+                        let wanted = c.iconst(elements.into());
+                        Some(c.icmp(Cond::Eq, own, wanted))
+                    },
+                    |c| Some(c.iconst(0)),
+                );
+                // A list that has no type so far takes it.
+                return self.either(typed, |c| {
+                    let ty = c.iconst(code);
+                    c.helper(Helper::CellTest, &[a, ty])
+                });
+            }
             Told::Float => return self.unary(Op::IsFloat, a),
             Told::Bool => {
                 let (yes, no) = (self.cconst(Cell::TRUE), self.cconst(Cell::FALSE));
@@ -385,9 +416,9 @@ impl<'a> Builder<'a> {
             // Strings: inline ones, or objects of text.
             for v in [a, b] {
                 let bits = self.unary(Op::Bits, v);
-                let shift = self.iconst(48);
+                let shift = self.iconst(TAG_SHIFT.into());
                 let tag = self.binary(Op::IshrU, bits, shift);
-                let short = self.iconst(upshift_runtime::value::TAG_SHORT_STRING as i64);
+                let short = self.iconst(TAG_SHORT_STRING as i64);
                 let is_short = self.icmp(Cond::Eq, tag, short);
                 self.meet(
                     is_short,
@@ -627,7 +658,7 @@ impl<'a> Builder<'a> {
         let offset = Record::FIELDS + 8 * slot as usize;
         let (is, raw) = match (kind, code) {
             (1, _) => (self.unary(Op::IsSmall, value), Some((Op::SmallInt, Width::Int))),
-            (2, _) => (self.told(value, Told::Bool), Some((Op::Same, Width::Int))),
+            (2, _) => (self.told(value, Told::Bool, 0), Some((Op::Same, Width::Int))),
             (3, _) => (self.unary(Op::IsFloat, value), Some((Op::CellFloat, Width::Float))),
             (_, Some(code)) => (self.cell_test(value, code.into()), None),
             _ => (self.iconst(1), None),

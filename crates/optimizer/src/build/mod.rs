@@ -103,12 +103,18 @@ pub struct Test {
 /// What cells of a type, nil left out, are told by.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Told {
+    /// They are ints, small or in objects.
+    Int,
     /// They are floats.
     Float,
     /// They are true or false.
     Bool,
+    /// They are strings, short or objects.
+    String,
     /// They are objects of a kind.
     Kind(ObjectKind),
+    /// They are lists of cells whose headers have this code of their elements' type, or none so far.
+    Elements(u32),
     /// They are records of one of these shapes.
     Shapes(Vec<u32>),
 }

@@ -198,8 +198,11 @@ impl Facts for World {
         let ty = type_of_code(code);
         let tables = self.modules.first()?.tables().lock();
         let what = match tables.types.get(ty.id)? {
+            HeapType::Int => Told::Int,
             HeapType::Float => Told::Float,
             HeapType::Bool => Told::Bool,
+            HeapType::String => Told::String,
+            HeapType::ListCell(element) => Told::Elements(type_code(*element)),
             HeapType::ListInt => Told::Kind(ObjectKind::ListInt),
             HeapType::ListFloat => Told::Kind(ObjectKind::ListFloat),
             HeapType::ListBool => Told::Kind(ObjectKind::ListBool),
