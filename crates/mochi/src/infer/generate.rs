@@ -1477,7 +1477,14 @@ impl<'a> Generator<'a> {
             }
             Builtin::First | Builtin::Min | Builtin::Max => {
                 let elem = self.solver.node();
-                self.solver.add(Con::Element { src: arg(self, 0), out: elem });
+                if builtin != Builtin::First && args.len() > 1 {
+                    // Of the arguments themselves.
+                    for arg in args {
+                        self.solver.flow(self.solver.args[arg as usize], elem);
+                    }
+                } else {
+                    self.solver.add(Con::Element { src: arg(self, 0), out: elem });
+                }
                 if builtin == Builtin::First {
                     self.solver.flow(NULL, elem);
                     return elem;

@@ -682,6 +682,9 @@ impl Body<'_, '_> {
                 self.done(val);
                 return result;
             }
+            (Builtin::Min | Builtin::Max, _) if let Some(items) = self.compared(args) => {
+                return self.extreme(builtin, &items);
+            }
             (Builtin::Floor | Builtin::Ceil, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {
                 let val = self.expr(arg, None);
                 let result = self.target(TyId::FLOAT, dst.filter(|_| ty == TyId::FLOAT));
@@ -859,6 +862,40 @@ impl Body<'_, '_> {
                 self.host_typed("mochi.append", &[target, val], ty)
             }
         }
+    }
+
+    /// What `min` or `max` compares where it is written out, in a list or as arguments, and of one type of numbers.
+    fn compared(&self, args: &[ExprId]) -> Option<Vec<ExprId>> {
+        let (items, ty) = match *args {
+            [list] => match (self.cx.program[list].kind, self.kind(self.expr_ty(list))) {
+                (ExprKind::List(items), TyKind::List(element)) => (&self.cx.program[items], element),
+                _ => return None,
+            },
+            _ => (args, self.expr_ty(*args.first()?)),
+        };
+        let same = !items.is_empty()
+            && matches!(ty, TyId::INT | TyId::FLOAT)
+            && items.iter().all(|&item| self.expr_ty(item) == ty);
+        same.then(|| items.to_vec())
+    }
+
+    /// The least or greatest of numbers of one type: the first that no other exceeds.
+    fn extreme(&mut self, builtin: Builtin, items: &[ExprId]) -> Val {
+        let ty = self.expr_ty(items[0]);
+        let best = self.target(ty, None);
+        for (i, &item) in items.iter().enumerate() {
+            let val = self.expr(item, None);
+            match (builtin, ty) {
+                (_, TyId::INT) if i == 0 => self.fb.int_move(best.reg, val.reg),
+                _ if i == 0 => self.fb.float_move(best.reg, val.reg),
+                (Builtin::Min, TyId::INT) => self.fb.int_min(best.reg, best.reg, val.reg),
+                (_, TyId::INT) => self.fb.int_max(best.reg, best.reg, val.reg),
+                (Builtin::Min, _) => self.fb.float_min(best.reg, best.reg, val.reg),
+                _ => self.fb.float_max(best.reg, best.reg, val.reg),
+            }
+            self.done(val);
+        }
+        best
     }
 
     /// The list, or a new empty one in place of none.

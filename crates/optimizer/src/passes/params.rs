@@ -282,6 +282,11 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
     for &(block, _) in &open {
         func.blocks[block].params.iter().for_each(|p| found[p.index()] = None.into());
     }
+    // What was found to be the same by way of a parameter that turned out to differ has to be found again: in an inner loop it would
+    // differ from what it was itself found to be before. So each finding has a time, and so has what was left.
+    let mut now = 0_u32;
+    let mut seen = vec![0; found.len()];
+    let mut left = SecondaryMap::<Value, u32>::new();
     let mut settled = false;
     for _ in 0..SWEEPS {
         let mut changed = false;
@@ -289,13 +294,15 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
             let ways = &ways[first..first + cfg.preds(block).len()];
             let mut differ = true;
             for (i, &p) in func.blocks[block].params.iter().enumerate() {
-                let before = found[p.index()];
-                if before == p.into() {
+                if found[p.index()] == p.into() {
                     continue;
                 }
+                let valid =
+                    |v: Value| found[v.index()].expand().filter(|&f| f == v || seen[v.index()] >= left[f]);
+                let before = valid(p);
                 let mut all = None;
                 for args in ways {
-                    let Some(one) = found[args[i].index()].expand() else { continue };
+                    let Some(one) = valid(args[i]) else { continue };
                     match all {
                         None => all = Some(one),
                         Some(some) if equal(some, one) => {}
@@ -306,10 +313,15 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
                     }
                 }
                 if let Some(all) = all
-                    && before.expand().is_none_or(|b| !equal(b, all))
+                    && before.is_none_or(|b| !equal(b, all))
                 {
                     found[p.index()] = all.into();
                     changed = true;
+                    now += 1;
+                    seen[p.index()] = now;
+                    if let Some(before) = before.filter(|_| all == p) {
+                        left[before] = now;
+                    }
                 }
                 differ &= all == Some(p);
             }
@@ -326,7 +338,8 @@ fn same_params(func: &mut Function, cfg: &Cfg) -> usize {
         let mut front = Vec::new();
         for i in 0..func.blocks[block].params.len() {
             let p = func.blocks[block].params[i];
-            let Some(mut with) = found[p.index()].expand().filter(|&v| settled && v != p) else { continue };
+            let with = found[p.index()].expand().filter(|&v| settled && v != p && seen[p.index()] >= left[v]);
+            let Some(mut with) = with else { continue };
             if let Some((op, imm)) = constant(func, with) {
                 let (inst, value) = func.make(InstData::new(op, &[]).imm(imm));
                 front.push(inst);
