@@ -666,6 +666,9 @@ impl Body<'_, '_> {
                 self.done(val);
                 return result;
             }
+            (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::STRING && ty == TyId::INT => {
+                return self.int_of_text(id, arg);
+            }
             (Builtin::Float | Builtin::ToFloat, &[arg])
                 if matches!(self.expr_ty(arg), TyId::INT | TyId::FLOAT) =>
             {
@@ -862,6 +865,29 @@ impl Body<'_, '_> {
                 self.host_typed("mochi.append", &[target, val], ty)
             }
         }
+    }
+
+    /// A string as an int: one digit, as scanners have it, without a call.
+    fn int_of_text(&mut self, id: ExprId, arg: ExprId) -> Val {
+        let text = self.expr(arg, None);
+        let result = self.target(TyId::INT, None);
+        let zero = self.fb.int();
+        let (other, end) = (self.fb.label(), self.fb.label());
+        self.span(self.cx.program[id].span);
+        self.fb.string_len(result.reg, text.reg);
+        self.fb.int_ne_imm_branch(result.reg, 1, other);
+        self.fb.int_const(zero, 0);
+        self.fb.string_code_at(result.reg, text.reg, zero);
+        self.fb.int_add_imm(result.reg, result.reg, -i16::from(b'0'));
+        self.fb.int_lt_imm_branch(result.reg, 0, other);
+        self.fb.int_le_imm_branch(result.reg, 9, end);
+        self.fb.bind(other);
+        let made = self.host_typed("mochi.int", &[text], TyId::INT);
+        self.fb.int_move(result.reg, made.reg);
+        self.done(made);
+        self.fb.bind(end);
+        self.fb.free(zero);
+        result
     }
 
     /// What `min` or `max` compares where it is written out, in a list or as arguments, and of one type of numbers.
