@@ -7,10 +7,10 @@
 //! of the same program differ. Beside them stands the verdict on the curve of medians over processes: what the engine does, it
 //! does in most processes at about the same iteration, and what the machine does, it does in few at once.
 //!
-//! What differs from the paper: 1000 iterations instead of 2000 (and windows for outliers that are as
-//! many times smaller), of kernels made small (`benches/kernels/small.tsv`), so
-//! that all of them take minutes and not days; and processor time of the program's thread instead of wall time, since the
-//! machine is used by others too. Time that the compiler's thread takes is not in it.
+//! What differs from the paper: 1000 iterations instead of 2000 (and windows for outliers that are as many times smaller), of
+//! kernels made small (`benches/kernels/small.tsv`), so that all of them take minutes and not days; and processor time of the
+//! program's thread instead of wall time, since the machine is used by others too. Time that the compiler's thread takes is not
+//! in it.
 //!
 //! Nothing here asserts on time.
 

@@ -62,6 +62,11 @@ fn element_size(kind: ObjectKind) -> usize {
     if kind == ObjectKind::ListBool { 1 } else { 8 }
 }
 
+/// The room that a list of a kind has from its first element on: what to ask for where an empty list will grow.
+pub fn least_room(kind: ObjectKind) -> usize {
+    if kind == ObjectKind::ListBool { 16 } else { 4 }
+}
+
 /// A new buffer. Cell buffers are filled with holes; raw ones with `zeroed` only.
 pub(crate) fn new_buffer(
     heap: &mut Heap,
@@ -245,8 +250,7 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
             return Ok(());
         }
         let kind = (*list).header.object_kind();
-        let least = if kind == ObjectKind::ListBool { 16 } else { 4 };
-        let capacity = needed.max((*old).capacity.saturating_mul(2)).max(least);
+        let capacity = needed.max((*old).capacity.saturating_mul(2)).max(least_room(kind));
         let element = element_size(kind);
         let size = |capacity: usize| Buffer::DATA + capacity * element;
         if capacity <= LEN_MAX

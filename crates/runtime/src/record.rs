@@ -70,6 +70,11 @@ impl Shape {
         self.by_name.get(name).map(|&i| i as usize)
     }
 
+    /// The field that stands in a slot.
+    pub fn field_at(&self, slot: u16) -> Option<&ShapeField> {
+        self.fields.iter().find(|f| f.slot == u32::from(slot))
+    }
+
     /// A field by its name.
     pub fn field(&self, name: &str) -> Option<&ShapeField> {
         self.field_index(name).map(|i| &self.fields[i])

@@ -351,10 +351,6 @@ routines! {
         let from = s.cell(w.b()).as_ptr::<List>();
         let (start, end) = (s.int(w.c()), s.int(s.second().op()));
         let cut = attempt!(s, list::cut(&mut s.instance().heap, from, start, end));
-        if cut == from {
-            s.set_cell(w.a(), Value::object(cut));
-            return Status::Continue;
-        }
         set_like(s, w.a(), cut, from)
     }
 

@@ -8,7 +8,6 @@ use upshift_runtime::frame::{LONG, SPECIAL};
 use upshift_runtime::linked::LONG_CALL;
 use upshift_runtime::map::Find;
 use upshift_runtime::object::{List, ObjectKind, Record};
-use upshift_runtime::record::ShapeField;
 use upshift_runtime::value::Value;
 use upshift_runtime::{list, record, scalar, string};
 
@@ -446,9 +445,7 @@ routines! {
                 _ => {
                     let instance = s.instance();
                     let shape = (*object.as_object_unchecked()).meta;
-                    let fields = instance.heap.shapes.get(shape).map_or(&[][..], |s| &s.fields);
-                    let cells = |f: &&ShapeField| matches!(f.ty, ValueType::Cell(_)) && f.slot == slot as u32;
-                    let ty = fields.iter().find(cells).map(|f| f.ty);
+                    let ty = instance.heap.shapes.get(shape).and_then(|s| Some(s.field_at(field.slot)?.ty));
                     if ty.is_some_and(|ty| instance.unbox(ty, value).is_some()) {
                         record::set_cell(&mut instance.heap, r, slot, value);
                         return Status::Continue;

@@ -2,6 +2,8 @@
 
 use upshift_bytecode::builder::{FunctionBuilder, Reg};
 use upshift_bytecode::{ANY, Bank, CellConst, HeapType, Immediate, KeyPolicy, NumberPolicy, ValueType};
+use upshift_runtime::list::least_room;
+use upshift_runtime::object::ObjectKind;
 
 use super::body::{Body, Place, Val};
 use super::{Lowerer, POLICY};
@@ -571,9 +573,14 @@ impl Body<'_, '_> {
         }
     }
 
-    /// The room of a list that begins empty and will grow: what the runtime gives for the first element.
+    /// The room of a list that begins empty and will grow.
     pub fn least_room(&self, element: TyId) -> usize {
-        if self.cx.value(element) == ValueType::Bool { 16 } else { 4 }
+        least_room(match self.cx.value(element) {
+            ValueType::Int => ObjectKind::ListInt,
+            ValueType::Float => ObjectKind::ListFloat,
+            ValueType::Bool => ObjectKind::ListBool,
+            ValueType::Cell(_) => ObjectKind::ListCell,
+        })
     }
 
     pub fn list_push(&mut self, list: Reg, value: Reg, element: TyId) {

@@ -108,6 +108,15 @@ impl<'a> Builder<'a> {
         self.join(cond, Type::Int, [false, false], |c| Some(c.iconst(1)), |c| Some(otherwise(c)))
     }
 
+    /// Whether a cell is a string of few bytes, which is no object.
+    fn is_short_string(&mut self, a: Value) -> Value {
+        let bits = self.unary(Op::Bits, a);
+        let shift = self.iconst(TAG_SHIFT.into());
+        let tag = self.binary(Op::IshrU, bits, shift);
+        let short = self.iconst(TAG_SHORT_STRING as i64);
+        self.icmp(Cond::Eq, tag, short)
+    }
+
     /// The tag by which records of a shape are told from all others that a slot may hold, where its type has a tag for each shape.
     pub(super) fn telling_tag(&self, frame: &Frame<'a>, slot: i64, shape: u32) -> Option<i64> {
         let ty = flow::cell_type(frame.guest.meta, u32::try_from(slot).ok()?)?;
@@ -128,11 +137,7 @@ impl<'a> Builder<'a> {
                 return self.either(small, |c| c.told(a, Told::Kind(ObjectKind::WideInt), code));
             }
             Told::String => {
-                let bits = self.unary(Op::Bits, a);
-                let shift = self.iconst(TAG_SHIFT.into());
-                let tag = self.binary(Op::IshrU, bits, shift);
-                let wanted = self.iconst(TAG_SHORT_STRING as i64);
-                let short = self.icmp(Cond::Eq, tag, wanted);
+                let short = self.is_short_string(a);
                 return self.either(short, |c| c.told(a, Told::Kind(ObjectKind::String), code));
             }
             Told::Elements(elements) => {
@@ -202,6 +207,15 @@ impl<'a> Builder<'a> {
         let k = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
         let wanted = self.iconst(kind as i64);
         let is = self.icmp(Cond::Eq, k, wanted);
+        self.guard(frame, is, reason);
+    }
+
+    /// Leaves where a cell is no record of a shape.
+    pub(super) fn guard_shape(&mut self, frame: &Frame<'a>, a: Value, shape: u32, reason: Reason) {
+        self.guard_kind(frame, a, ObjectKind::Record, reason);
+        let own = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
+        let wanted = self.iconst(i64::from(shape));
+        let is = self.icmp(Cond::Eq, own, wanted);
         self.guard(frame, is, reason);
     }
 
@@ -415,11 +429,7 @@ impl<'a> Builder<'a> {
         if assume && equality && l == text && r == text {
             // Strings: inline ones, or objects of text.
             for v in [a, b] {
-                let bits = self.unary(Op::Bits, v);
-                let shift = self.iconst(TAG_SHIFT.into());
-                let tag = self.binary(Op::IshrU, bits, shift);
-                let short = self.iconst(TAG_SHORT_STRING as i64);
-                let is_short = self.icmp(Cond::Eq, tag, short);
+                let is_short = self.is_short_string(v);
                 self.meet(
                     is_short,
                     [false, false],
@@ -609,11 +619,7 @@ impl<'a> Builder<'a> {
             return;
         }
         let object = self.cell(o[1]);
-        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
-        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
-        let wanted = self.iconst(i64::from(seen.ids[0]));
-        let is = self.icmp(Cond::Eq, shape, wanted);
-        self.guard(frame, is, Reason::Shape);
+        self.guard_shape(frame, object, seen.ids[0], Reason::Shape);
         let offset = Record::FIELDS + 8 * seen.slots[0].slot as usize;
         let v = match seen.slots[0].kind {
             1 => {
@@ -638,23 +644,18 @@ impl<'a> Builder<'a> {
         let o = inst.operands;
         let seen = self.facts.feedback(o[4] as u32);
         let FieldSlot { slot, kind } = seen.slots[0];
-        let fields = self.facts.shape(seen.ids[0]).map(|shape| &shape.fields);
-        let code =
-            fields.and_then(|f| f.iter().find(|f| f.slot == u32::from(slot))).and_then(|f| match f.ty {
-                ValueType::Cell(ty) if kind == 4 => Some(type_code(ty)),
-                _ => None,
-            });
+        let field = self.facts.shape(seen.ids[0]).and_then(|shape| shape.field_at(slot));
+        let code = field.and_then(|f| match f.ty {
+            ValueType::Cell(ty) if kind == 4 => Some(type_code(ty)),
+            _ => None,
+        });
         let known = kind < 4 || code.is_some_and(|code| self.facts.test(code).is_some());
         if !self.may_assume(frame) || seen.cached != 1 || seen.flags & (MEGAMORPHIC | SLOW) != 0 || !known {
             self.routine(frame, inst, Routine::CellFieldSet);
             return;
         }
         let (object, value) = (self.cell(o[0]), self.cell(o[1]));
-        self.guard_kind(frame, object, ObjectKind::Record, Reason::Shape);
-        let shape = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
-        let wanted = self.iconst(i64::from(seen.ids[0]));
-        let is = self.icmp(Cond::Eq, shape, wanted);
-        self.guard(frame, is, Reason::Shape);
+        self.guard_shape(frame, object, seen.ids[0], Reason::Shape);
         let offset = Record::FIELDS + 8 * slot as usize;
         let (is, raw) = match (kind, code) {
             (1, _) => (self.unary(Op::IsSmall, value), Some((Op::SmallInt, Width::Int))),

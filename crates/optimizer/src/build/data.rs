@@ -13,7 +13,7 @@ use upshift_runtime::value::{SHORT_LEN_SHIFT, Value as Cell};
 use super::{ANYWHERE, Builder, Frame, Told};
 use crate::flow;
 use crate::helper::Helper;
-use crate::ir::{Class, Cond, InstData, LIST_WORDS, Op, Reason, Type, Value, Width};
+use crate::ir::{Block, Class, Cond, InstData, LIST_WORDS, Op, Reason, Type, Value, Width};
 
 /// Lists of at most so many elements are made of values.
 const SMALL_LIST: i64 = 8;
@@ -121,8 +121,8 @@ impl<'a> Builder<'a> {
         let o = inst.operands;
         let room = o[1];
         let code = if kind == ObjectKind::ListCell { self.facts.element_code(o[2] as u32) } else { Some(0) };
-        let filled = self.filled(frame, o[0] as u32, room);
-        let Some(code) = code.filter(|_| (filled || room > 0) && room <= SMALL_LIST) else {
+        self.note_filling(frame, o[0] as u32, room);
+        let Some(code) = code.filter(|_| (1..=SMALL_LIST).contains(&room)) else {
             self.routine(frame, inst, routine);
             return;
         };
@@ -138,14 +138,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Notes the instructions that fill a list, which the current one makes with room for so many elements: those that append to it before
-    /// anything else names its slot, in the same block. Whether there are any.
-    fn filled(&mut self, frame: &Frame<'a>, slot: u32, room: i64) -> bool {
+    /// anything else names its slot, in the same block.
+    fn note_filling(&mut self, frame: &Frame<'a>, slot: u32, room: i64) {
         let (meta, code) = (frame.guest.meta, frame.guest.code);
         let behind = frame.flow.blocks.partition_point(|b| b.start <= self.word);
-        let Some(span) = behind.checked_sub(1).map(|i| &frame.flow.blocks[i]) else { return false };
+        let Some(span) = behind.checked_sub(1).map(|i| &frame.flow.blocks[i]) else { return };
         // What is in the window is an argument, which calls do not name.
         if slot >= meta.layout.size() {
-            return false;
+            return;
         }
         let mut count = 0;
         for at in flow::words(code, self.word, span.end).skip(1) {
@@ -161,7 +161,6 @@ impl<'a> Builder<'a> {
             self.filling.insert((meta.index, at), count);
             count += 1;
         }
-        count > 0
     }
 
     /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.
@@ -196,11 +195,7 @@ impl<'a> Builder<'a> {
                 let fits = c.icmp(Cond::Ult, len, room);
                 c.require(fits, fail);
                 if append {
-                    let bits = c.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
-                    let shared = c.iconst(i64::from(list_bits::SHARED));
-                    let is_shared = c.binary(Op::Iand, bits, shared);
-                    let alone = c.not(is_shared);
-                    c.require(alone, fail);
+                    c.require_unshared(list, fail);
                 }
                 c.store_element(list, len, v, e);
                 let one = c.iconst(1);
@@ -213,6 +208,15 @@ impl<'a> Builder<'a> {
         if append {
             self.set_result(o[0], result);
         }
+    }
+
+    /// Goes on where nobody shares a list.
+    fn require_unshared(&mut self, list: Value, fail: Block) {
+        let bits = self.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
+        let shared = self.iconst(i64::from(list_bits::SHARED));
+        let is_shared = self.binary(Op::Iand, bits, shared);
+        let alone = self.not(is_shared);
+        self.require(alone, fail);
     }
 
     /// The elements of a part of a list. Where elements go from its end, of cells the last one, and nobody shares the list, that is done
@@ -260,11 +264,7 @@ impl<'a> Builder<'a> {
                 let small = c.icmp(Cond::Le, room, small);
                 let either = c.binary(Op::Ior, filled, small);
                 c.require(either, fail);
-                let bits = c.load(Class::Bits, Width::U16, list, offset_of!(Header, bits));
-                let shared = c.iconst(i64::from(list_bits::SHARED));
-                let is_shared = c.binary(Op::Iand, bits, shared);
-                let alone = c.not(is_shared);
-                c.require(alone, fail);
+                c.require_unshared(list, fail);
                 if !raw {
                     // Of any storage: cells behind the end must keep nothing alive.
                     let kind = c.load(Class::Fixed, Width::U8, list, offset_of!(Header, kind));

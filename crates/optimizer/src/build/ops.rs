@@ -796,11 +796,7 @@ impl<'a> Builder<'a> {
                         self.guard(frame, is, Reason::Mismatch);
                     }
                     Some(Test { nullable: false, what: Told::Shapes(shapes) }) if shapes.len() == 1 => {
-                        self.guard_kind(frame, a, ObjectKind::Record, Reason::Mismatch);
-                        let shape = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
-                        let wanted = self.iconst(i64::from(shapes[0]));
-                        let is = self.icmp(Cond::Eq, shape, wanted);
-                        self.guard(frame, is, Reason::Mismatch);
+                        self.guard_shape(frame, a, shapes[0], Reason::Mismatch);
                     }
                     Some(Test { nullable: false, what: Told::Kind(kind) }) => {
                         self.guard_kind(frame, a, kind, Reason::Mismatch);
