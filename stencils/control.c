@@ -267,21 +267,6 @@ ASM(stub_opt_exit,
     "movq %rsi, " TEXT(CTX_FP) "(%r12)\n"
     "movq %rdx, " TEXT(CTX_RESULT) "(%r12)\n"
     LEAVE(STATUS_DEOPT))
-/* The slow half of returns: context, frame, entry, result -> result. */
-ASM(stub_opt_return,
-    "pushq %r12\n"
-    "movq %rdi, %r12\n"
-    "movq %r15, " BUDGET "\n"
-    "movq " TEXT(CTX_ROUTINES) "(%r12), %rax\n"
-    "call *" TEXT(ROUTINE_RETURN) "(%rax)\n"
-    "movq " BUDGET ", %r15\n"
-    "testl %eax, %eax\n"
-    "jne 1f\n"
-    "movq " TEXT(CTX_RESULT) "(%r12), %rax\n"
-    "popq %r12\n"
-    "ret\n"
-    "1: movq %r15, %r14\n"
-    "jmp STUB_LEAVE\n")
 /* Slow paths that keep every register, so that nothing is spilled where they are not taken: context, two arguments, where the
  * function stands in the table of routines (in bytes), a third argument. The first hands the budget over through the context, in
  * r15 as it is, and leaves where the function answers with a status other than 0. */

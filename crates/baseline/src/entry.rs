@@ -4,7 +4,14 @@
 //! Optimized code takes context, frame and arguments as C does (rdi, rsi, rdx, rcx, r8, r9, xmm0 to xmm7, then the stack), has the
 //! budget in r15, keeps no registers, and wants an aligned stack, which native code does not have. So each signature needs a few
 //! moves of its own; they are assembled here, since compiling them took longer than compiling a small function.
+//!
+//! Optimized code calls other optimized code without this, and writes no flags into the header of a frame that it calls for. So a
+//! return looks for flags here and not in the body.
 
+use std::mem::offset_of;
+
+use upshift_runtime::context::Context;
+use upshift_runtime::frame::{FLAGS, FunctionEntry};
 use upshift_runtime::value::Value;
 
 /// Which registers a value is in.
@@ -23,6 +30,8 @@ pub struct Entry {
     pub text: Vec<u8>,
     /// Where the distance of 32 bits to the optimized code goes, counted from its end.
     pub call: usize,
+    /// Where the distance of 32 bits to [`crate::Stub::Return`] goes, counted from its end.
+    pub slow_return: usize,
 }
 
 /// The numbers of the registers that C passes arguments in, behind context and frame: rdx, rcx, r8, r9.
@@ -31,8 +40,9 @@ const INTS: [u8; 4] = [2, 1, 8, 9];
 const FLOATS: u8 = 8;
 const RAX: u8 = 0;
 
-/// The way into code that takes arguments from these slots of the frame, in their order, and gives a result of this bank.
-pub fn optimized_entry(arguments: &[(u32, Bank)], result: Option<Bank>) -> Entry {
+/// The way into code that takes arguments from these slots of the frame, in their order, and gives a result of this bank. `function`
+/// is the number of the function whose frame it is, `header` the slot of its header.
+pub fn optimized_entry(arguments: &[(u32, Bank)], result: Option<Bank>, function: u32, header: u32) -> Entry {
     let mut ints = INTS.into_iter();
     let mut floats = 0..FLOATS;
     let mut moves = Vec::new();
@@ -86,9 +96,22 @@ pub fn optimized_entry(arguments: &[(u32, Bank)], result: Option<Bank>) -> Entry
         0x4C, 0x8B, 0x65, 0xF8, // mov r12, [rbp - 8]
         0x4C, 0x8B, 0x6D, 0xF0, // mov r13, [rbp - 16]
         0xC9, // leave
-        0xC3, // ret
+        0x41, 0xF6, 0x85, // test byte [r13 + header], flags
     ]);
-    Entry { text, call }
+    text.extend((8 * header).to_le_bytes());
+    text.extend([
+        FLAGS as u8,
+        0x75,
+        1,    // jne behind the return
+        0xC3, // ret
+        0xB9, // mov ecx, distance of the entry
+    ]);
+    text.extend((function << FunctionEntry::SHIFT).to_le_bytes());
+    text.extend([0x49, 0x03, 0x4C, 0x24, offset_of!(Context, functions) as u8]); // add rcx, [r12 + functions]
+    text.push(0xE9); // jmp
+    let slow_return = text.len();
+    text.extend([0; 4]);
+    Entry { text, call, slow_return }
 }
 
 /// Loads a register from a slot of the frame.
@@ -122,25 +145,31 @@ mod tests {
         0x4C, 0x89, 0xEE, // mov rsi, r13
         0x4D, 0x89, 0xF7, // mov r15, r14
     ];
-    const BEHIND: [u8; 13] = [
+    const BEHIND: [u8; 38] = [
         0x4D, 0x89, 0xFE, // mov r14, r15
         0x4C, 0x8B, 0x65, 0xF8, // mov r12, [rbp - 8]
         0x4C, 0x8B, 0x6D, 0xF0, // mov r13, [rbp - 16]
-        0xC9, 0xC3, // leave; ret
+        0xC9, // leave
+        0x41, 0xF6, 0x85, 40, 0, 0, 0, 7, // test byte [r13 + 40], 7
+        0x75, 0x01, 0xC3, // jne +1; ret
+        0xB9, 0xC0, 0, 0, 0, // mov ecx, 192
+        0x49, 0x03, 0x4C, 0x24, 0x10, // add rcx, [r12 + 16]
+        0xE9, 0, 0, 0, 0, // jmp
     ];
 
     #[test]
     fn loops_take_nothing() {
-        let entry = optimized_entry(&[], Some(Bank::Int));
+        let entry = optimized_entry(&[], Some(Bank::Int), 3, 5);
         assert_eq!(entry.text[..entry.call - 1], BEFORE);
         assert_eq!(entry.text[entry.call - 1], 0xE8);
         assert_eq!(entry.text[entry.call + 4..], BEHIND);
+        assert_eq!(entry.slow_return + 4, entry.text.len());
     }
 
     #[test]
     fn arguments_come_from_the_frame() {
-        let entry =
-            optimized_entry(&[(0, Bank::Int), (1, Bank::Float), (20, Bank::Int), (3, Bank::Int)], None);
+        let arguments = [(0, Bank::Int), (1, Bank::Float), (20, Bank::Int), (3, Bank::Int)];
+        let entry = optimized_entry(&arguments, None, 3, 5);
         let moves = [
             0x49, 0x8B, 0x55, 0x00, // mov rdx, [r13]
             0xF2, 0x41, 0x0F, 0x10, 0x45, 0x08, // movsd xmm0, [r13 + 8]
@@ -157,7 +186,7 @@ mod tests {
     #[test]
     fn what_has_no_register_is_on_the_stack() {
         let arguments: Vec<(u32, Bank)> = (0..6).map(|slot| (slot, Bank::Int)).collect();
-        let entry = optimized_entry(&arguments, Some(Bank::Float));
+        let entry = optimized_entry(&arguments, Some(Bank::Float), 3, 5);
         let room = [0x48, 0x81, 0xEC, 16, 0, 0, 0]; // sub rsp, 16
         assert_eq!(entry.text[8..15], room);
         let moves = [

@@ -19,8 +19,6 @@ pub struct Stubs {
     pub leave: u32,
     /// `extern "sysv64" fn(context, frame, exit) -> !`: leaves with the exit as the context's result.
     pub deopt: u32,
-    /// `extern "sysv64" fn(context, frame, entry, bits) -> bits`: a return with flags.
-    pub slow_return: u32,
     /// `extern "sysv64" fn(context, argument, argument, routine, argument)`. Calls a function of the context's table, which stands there
     /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. All
     /// registers but the budget's are kept.
@@ -45,7 +43,6 @@ impl Stubs {
             call: 0,
             leave: 0,
             deopt: 0,
-            slow_return: 0,
             slow: 0,
             quiet: 0,
             places: [0; 4],
@@ -71,7 +68,6 @@ impl Stubs {
         stubs.call = add(&mut stubs.text, family::STUB_OPT_CALL.at([]));
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
-        stubs.slow_return = add(&mut stubs.text, family::STUB_OPT_RETURN.at([]));
         stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
         for (at, kind) in holes {
@@ -107,13 +103,13 @@ mod tests {
     #[test]
     fn stubs_stand_apart_and_refer_to_each_other() {
         let stubs = Stubs::new();
-        let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt, stubs.slow_return];
+        let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt];
         let shared = [Stub::Leave, Stub::Routine, Stub::Exit, Stub::Return].map(|stub| stubs.place(stub));
         let mut all: Vec<u32> = places.into_iter().chain(shared).collect();
         assert!(all.iter().all(|place| place.is_multiple_of(16)));
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 9);
         // The one that is a jump to the way out and nothing before but moves.
         let leave = &stubs.text[stubs.leave as usize..];
         let moves = [0x49, 0x89, 0xFC, 0x4D, 0x89, 0xFE, 0x89, 0xF0, 0xE9];

@@ -358,3 +358,51 @@ print(guestJoin(12))
         ],
     );
 }
+
+/// `left` and `right` have their frames' headers in the same place, and each is built into a caller of its own.
+const SHARED_PLACE: &str = "\
+fun grow(xs: list<int>, n: int, m: int): int {
+  if n > 0 { return grow([n, xs[0]], n - 1, m) }
+  return 10 / (20002 - m)
+}
+fun left(xs: list<int>, n: int): int { return grow(xs, 4, n) + n }
+fun first(xs: list<int>, n: int): int {
+  let t = left(xs, n)
+  return t * 2 + xs[1]
+}
+fun small(n: int): int { return n * 7 % 13 }
+fun right(n: int): int { return small(n) + small(n + 1) + small(n + 2) + small(n + 3) + small(n + 4) + small(n + 5) }
+fun second(n: int): int {
+  let a = n * 3 % 5
+  let b = n * 4 % 6
+  let t = right(n)
+  return t * 2 + a + b
+}
+fun run(turns: int): int {
+  var sum = 0
+  for i in 0..turns {
+    let xs = [i, i + 1]
+    sum = (sum + first(xs, i) + second(i) + first(xs, i + 1) + second(i + 1) + first(xs, i + 2)) % 1000003
+  }
+  return sum
+}
+print(run(30000))
+";
+
+#[test]
+fn looks_at_the_clock_leave_frames_as_calls_find_them() {
+    let path = folder().join("shared-place.mochi");
+    std::fs::write(&path, SHARED_PLACE).expect("a file for the program");
+    let calls = ["grow", "grow", "grow", "grow", "grow", "left", "first", "run", "main"];
+    for grain in ["11", "13", "17", "29", "41"] {
+        let output = Command::new(UPSHIFT)
+            .args(["profile", "--tier", "optimized", "--sync", "--grain", grain, "--svg"])
+            .args([folder().join("shared-place.svg"), path.clone()])
+            .output()
+            .expect("the binary runs");
+        let said = text(&output);
+        let called: Vec<&str> =
+            (said.lines()).filter_map(|line| line.strip_prefix("  at ")?.split(' ').next()).collect();
+        assert_eq!(called, calls, "every {grain} charges:\n{said}");
+    }
+}

@@ -9,8 +9,11 @@
 //! knows the function of the top frame can walk down, and a return restores the caller's state from one word. The
 //! distance to the caller's frame is the caller's frame size, as windows start where frames end.
 //!
-//! `CLEAN` says that no frame below this one has run since the last collection, so that their cells hold only what was
-//! promoted then and a minor collection stops here. Returning from such a frame moves the mark down.
+//! `CLEAN` says that no frame below this one has run since a collection, so that their cells hold only what was promoted then and a
+//! minor collection stops here. A collection marks every [`CLEAN_STEP`]th of the frames that it scans, so that nobody has to look for
+//! marks where frames return: as long as a frame lives, those below it do not run, and whoever calls writes a header without the mark.
+//! (Cheng, Harper, Lee, "Generational Stack Collection and Profile-Driven Pretenuring", PLDI 1998, puts markers in the same way, but
+//! finds out by their return addresses which were passed.)
 
 use upshift_bytecode::Word;
 
@@ -27,9 +30,8 @@ pub const CLEAN: u64 = 4;
 /// All flags.
 pub const FLAGS: u64 = 7;
 
-/// How many frames a return moves the `CLEAN` mark down at once: a minor collection may scan as many frames for nothing,
-/// and every that many returns take the slow path.
-const CLEAN_STEP: usize = 16;
+/// One of so many frames gets the `CLEAN` mark: a minor collection may scan as many for nothing.
+pub const CLEAN_STEP: usize = 16;
 
 /// What a call needs of a function. Indexed by the engine-wide number, in the instance's table.
 #[derive(Clone, Copy, Debug)]
@@ -153,29 +155,6 @@ impl Frame {
                 fp: self.fp.byte_sub((link >> 32) as usize),
                 entry: context.functions.add(index as usize),
             })
-        }
-    }
-}
-
-/// Takes the `CLEAN` mark from a frame that returns and puts it further down.
-///
-/// # Safety
-/// `frame` is live.
-#[cold]
-pub unsafe fn move_mark(context: &Context, frame: Frame) {
-    // SAFETY: walking live frames.
-    unsafe {
-        *frame.header() &= !CLEAN;
-        let mut last = None;
-        let mut at = frame.caller(context);
-        for _ in 0..CLEAN_STEP {
-            let Some(f) = at else { break };
-            last = Some(f);
-            at = f.caller(context);
-        }
-        // Without a frame below there is nothing to keep from scanning.
-        if let (Some(f), Some(_)) = (last, at) {
-            *f.header() |= CLEAN;
         }
     }
 }

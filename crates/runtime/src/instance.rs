@@ -18,7 +18,7 @@ use upshift_bytecode::{CellType, HeapType, Protocol, RecordId, TrapCode, TypeId,
 use crate::check;
 use crate::context::{Context, Helper, InterruptHandle, Run, RunEnd, Status};
 use crate::feedback::Feedback;
-use crate::frame::{CLEAN, Frame, FunctionEntry, SPECIAL};
+use crate::frame::{CLEAN, CLEAN_STEP, Frame, FunctionEntry, SPECIAL};
 use crate::heap::{Heap, HeapConfig};
 use crate::host::{self, HostContext, Root};
 use crate::io::{Grants, Io};
@@ -948,9 +948,6 @@ impl Instance {
         self.constants_scanned = true;
         // SAFETY: a live frame.
         unsafe {
-            if !(*frame.entry).meta.is_null() {
-                *frame.header() |= CLEAN;
-            }
             self.sampling_leaves(frame, pc, Some(Activity::Collector));
         }
     }
@@ -1132,13 +1129,6 @@ impl Instance {
                 }
             };
             self.truncate_roots(mark);
-            let header = frame.header();
-            if *header & CLEAN != 0 {
-                crate::frame::move_mark(
-                    &self.context,
-                    Frame { fp: frame.fp, entry: self.context.functions.add((*meta).index as usize) },
-                );
-            }
             self.top = Frame { fp: outer.fp, entry: self.context.functions.add(outer_index as usize) };
             result
         }
@@ -1402,9 +1392,6 @@ impl Instance {
                     self.trace_back(origin.0, origin.1);
                     return Status::Exit;
                 }
-                if *header & CLEAN != 0 {
-                    crate::frame::move_mark(&self.context, at);
-                }
                 pc = std::ptr::with_exposed_provenance(back as usize);
                 match at.caller(&self.context) {
                     Some(below) => at = below,
@@ -1608,7 +1595,8 @@ impl crate::heap::Roots for InstanceRoots {
             let instance = self.instance;
             visitor.visit_range(self.extra.0, self.extra.1);
             let mut at = Some(self.frame);
-            while let Some(frame) = at {
+            for number in 0.. {
+                let Some(frame) = at else { break };
                 let Some(meta) = (*frame.entry).meta.as_ref() else { break };
                 let layout = &meta.layout;
                 visitor.visit_range(frame.fp.add(layout.first_cell() as usize).cast(), layout.cells as usize);
@@ -1616,8 +1604,12 @@ impl crate::heap::Roots for InstanceRoots {
                     let first = frame.fp.add(layout.first_spilled_cell() as usize);
                     visitor.visit_range(first.cast(), layout.spilled_cells as usize);
                 }
-                if minor && *frame.header() & CLEAN != 0 {
+                let header = frame.header();
+                if minor && *header & CLEAN != 0 {
                     break;
+                }
+                if number % CLEAN_STEP == 0 {
+                    *header |= CLEAN;
                 }
                 at = frame.caller(&(*instance).context);
             }

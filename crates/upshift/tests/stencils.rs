@@ -51,7 +51,6 @@ const CONTROL: &[(&str, &str)] = &[
     ("STUB_OPT_LEAVE", "the way out of optimized code, with a status"),
     ("STUB_OPT_QUIET", "calls the write barrier: lists of cells in tier 2"),
     ("STUB_OPT_SLOW", "calls a routine or refills the budget: slow paths in tier 2"),
-    ("STUB_OPT_RETURN", "calls a routine: returns of optimized code into frames of the interpreter"),
     ("STUB_RETURN", "calls a routine: `execution.rs`, returns into frames of the interpreter"),
     ("STUB_ROUTINE", "calls a routine: `loops.rs`"),
     ("STUB_UNCOMPILED", "leaves for the interpreter: `execution.rs`"),

@@ -51,7 +51,6 @@ pub const MISSING: &[&str] = &[
     "stub_opt_exit",
     "stub_opt_leave",
     "stub_opt_quiet",
-    "stub_opt_return",
     "stub_opt_slow",
     "stub_return",
     "stub_routine",

@@ -4,7 +4,7 @@
 use upshift_bytecode::{CType, Op, Protocol, TrapCode, ValueType, Word};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::feedback::{self, FieldSlot};
-use upshift_runtime::frame::{CLEAN, FLAGS, Frame, FunctionEntry, LONG, SPECIAL, move_mark};
+use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, LONG, SPECIAL};
 use upshift_runtime::linked::{FunctionMeta, LONG_CALL};
 use upshift_runtime::list;
 use upshift_runtime::object::{List, ObjectKind};
@@ -105,7 +105,7 @@ unsafe fn answer_word(s: Site, op: Op, bits: u64, result: Option<ValueType>) -> 
     }
 }
 
-/// A return that is not just a copy: into Rust, with a conversion, or across the collector's mark.
+/// A return that is not just a copy: into Rust, or with a conversion. The collector's mark is of no interest.
 ///
 /// # Safety
 /// `fp` is the top frame, of the function of `entry`, and `bits` its result.
@@ -115,11 +115,7 @@ pub unsafe fn return_slow(ctx: *mut Context, fp: *mut u64, entry: *const Functio
     // SAFETY: by the contract.
     unsafe {
         let frame = Frame { fp, entry };
-        let header = frame.header();
-        if *header & CLEAN != 0 {
-            move_mark(&*ctx, frame);
-        }
-        let word = *header;
+        let word = *frame.header();
         let back = word & !FLAGS;
         let s = Site::new(ctx, fp, std::ptr::null(), entry);
         if back == 0 {
@@ -146,8 +142,8 @@ pub unsafe fn return_slow(ctx: *mut Context, fp: *mut u64, entry: *const Functio
     }
 }
 
-/// A return from machine code whose header has flags: moves the collector's mark and converts the result; `Continue` where
-/// the return goes to guest code then, with the word for the destination in the context.
+/// A return from machine code whose header has flags: converts the result; `Continue` where the return goes to guest code then, with
+/// the word for the destination in the context.
 ///
 /// # Safety
 /// `fp` is the top frame, of the function of `entry`, and `bits` its result.
@@ -160,11 +156,7 @@ pub unsafe extern "C" fn native_return(
     // SAFETY: by the contract.
     unsafe {
         let frame = Frame { fp, entry };
-        let header = frame.header();
-        if *header & CLEAN != 0 {
-            move_mark(&*ctx, frame);
-        }
-        let word = *header;
+        let word = *frame.header();
         (*ctx).result = bits;
         if word & SPECIAL == 0 {
             return Status::Continue;

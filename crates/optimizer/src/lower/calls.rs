@@ -14,7 +14,7 @@ use upshift_runtime::value as cells;
 use super::code::Stub;
 use super::{BODY, CALL, Held, Lowering, OWN, POLL, clif_type, trusted};
 use crate::helper::{Helper, Param};
-use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type, Value};
+use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type};
 
 impl Lowering<'_, '_> {
     pub(super) fn call_helper(&mut self, helper: Helper, args: &[clif::Value]) -> Option<clif::Value> {
@@ -132,7 +132,7 @@ impl Lowering<'_, '_> {
         self.completed(state);
     }
 
-    /// The engine may have completed the frames of a state: what slots hold is known only where that is the same.
+    /// The engine may have completed the frames of a state: what slots and headers hold is known only where that is the same.
     pub(super) fn completed(&mut self, state: State) {
         let func = self.func;
         let mut next = Some(state);
@@ -148,6 +148,11 @@ impl Lowering<'_, '_> {
             for &(slot, value) in &data.slots {
                 let h = self.held.get(slot);
                 self.held.set(slot, self.both(h, Held::Value(value)));
+            }
+            if let Some(parent) = data.parent.expand() {
+                let mut held = std::mem::take(&mut self.held);
+                self.forget_header(&mut held, self.header_of(data), parent);
+                self.held = held;
             }
             next = data.parent.expand();
         }
@@ -401,31 +406,6 @@ impl Lowering<'_, '_> {
             held.set(site.slot, Held::Valid);
         }
         self.held = held;
-    }
-
-    /// Returns; flags in the header take the slow way.
-    pub(super) fn ret(&mut self, value: Option<Value>) {
-        let func = self.func;
-        let ty = func.result;
-        let bits = match value {
-            Some(v) => self.bits(v),
-            None => self.iconst(cells::Value::NIL.bits() as i64),
-        };
-        let v = value.map(|v| self.value(v));
-        let flags = self.b.ins().load(types::I8, trusted(), self.fp, self.header as i32 * 8);
-        let flags = self.b.ins().band_imm_s(flags, upshift_runtime::frame::FLAGS as i64);
-        let slow = self.cold_block();
-        let fast = self.b.create_block();
-        self.b.ins().brif(flags, slow, &[], fast, &[]);
-        self.b.switch_to_block(fast);
-        self.b.ins().return_(v.as_slice());
-        self.b.switch_to_block(slow);
-        let entry = self.entry_of(self.index);
-        let stub = self.stub(Stub::Return);
-        let call = self.b.ins().call(stub, &[self.ctx, self.fp, entry, bits]);
-        let bits = self.b.inst_results(call)[0];
-        let result = ty.map(|ty| self.of_bits(ty, bits));
-        self.b.ins().return_(result.as_slice());
     }
 
     /// The budget. It has a register of its own, since all loops, calls and exits take part in it, and a register allocator that

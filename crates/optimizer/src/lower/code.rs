@@ -20,8 +20,6 @@ pub enum Stub {
     Leave,
     /// Out, at an exit.
     Exit,
-    /// The slow half of returns.
-    Return,
     /// A slow path that keeps all registers and may leave.
     Slow,
     /// The same with one argument less.
@@ -64,6 +62,10 @@ pub struct Machine {
     pub arguments: Vec<(u32, Type)>,
     /// The type of the result.
     pub result: Option<Type>,
+    /// The number of the function whose frame it runs in, and the slot of that frame's header.
+    pub function: u32,
+    /// See `function`.
+    pub header: u32,
     /// Places to fill in.
     pub relocs: Vec<Reloc>,
     /// Where it leaves.
@@ -160,6 +162,8 @@ impl Compiler {
             fast: func.osr.is_none(),
             arguments: Vec::new(),
             result: func.result,
+            function: index,
+            header: facts.function(index).map_or(0, |g| g.meta.layout.header()),
             relocs: Vec::new(),
             exits: Vec::new(),
             clif: 0,
@@ -259,9 +263,8 @@ impl Compiler {
                     0 => Stub::Call,
                     1 => Stub::Leave,
                     2 => Stub::Exit,
-                    3 => Stub::Return,
-                    4 => Stub::Slow,
-                    5 => Stub::Poll,
+                    3 => Stub::Slow,
+                    4 => Stub::Poll,
                     _ => Stub::Quiet,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),

@@ -164,11 +164,14 @@ impl Lowering<'_, '_> {
             // The header of a frame above the root: return pc and the caller's link.
             if let Some(parent) = data.parent.expand() {
                 let outer = &func.states[parent];
-                let place =
-                    data.base + self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
-                self.store_header(place, outer.function, outer.word);
+                self.store_header(self.header_of(data), outer.function, outer.word);
             }
         }
+    }
+
+    /// Where the header of a frame stands, from the root's start.
+    pub(super) fn header_of(&self, state: &StateData) -> u32 {
+        state.base + self.facts.function(state.function).map_or(0, |g| g.meta.layout.header())
     }
 
     /// Writes the header of a frame that a function's instruction calls.
@@ -239,8 +242,7 @@ impl Lowering<'_, '_> {
                     }
                 }
                 if let Some(parent) = data.parent.expand() {
-                    let header = self.facts.function(data.function).map_or(0, |g| g.meta.layout.header());
-                    self.forget_header(held, data.base + header, parent);
+                    self.forget_header(held, self.header_of(data), parent);
                 }
                 next = data.parent.expand();
             }
@@ -252,7 +254,7 @@ impl Lowering<'_, '_> {
         }
     }
 
-    /// Forgets a header that a loop writes, but for a link that stays.
+    /// Forgets a header that others may write for a caller in this state, but for a link that stays.
     pub(super) fn forget_header(&self, held: &mut SlotMap<Held>, place: u32, outer: State) {
         let bits = self.link(self.func.states[outer].function);
         for (slot, keep) in [(place, None), (place + 1, Some(Held::Link(bits)))] {

@@ -56,6 +56,7 @@ use crate::ir::{
     Block, Cond, Function, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, Type, Value, Width,
     elements_of,
 };
+use crate::passes::may_be_object;
 use crate::slots::SlotMap;
 
 /// Names of functions of this compilation, of stubs, and of guest code in external names.
@@ -159,9 +160,8 @@ struct Lowering<'a, 'f> {
     /// The counters in use, by reason, function and word.
     held_checks: HashMap<(Reason, u32, u32), u32>,
     index: u32,
-    header: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 7],
+    stubs: [Option<clif::FuncRef>; 6],
     own: Option<clif::FuncRef>,
     /// [`CONSTANTS`], at the start.
     constants: [Option<clif::Value>; CONSTANTS.len()],
@@ -246,7 +246,6 @@ fn body(
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let params = b.block_params(entry).to_vec();
-    let header = facts.function(index).map_or(0, |g| g.meta.layout.header());
     let cfg = Cfg::new(func);
     let doms = Dominators::new(&cfg);
     let loops = Loops::new(func, &cfg, &doms);
@@ -270,9 +269,8 @@ fn body(
         counters,
         held_checks: HashMap::new(),
         index,
-        header,
         signatures: HashMap::new(),
-        stubs: [None; 7],
+        stubs: [None; 6],
         constants: [const { None }; CONSTANTS.len()],
         own: None,
         root_cells: Vec::new(),
@@ -512,16 +510,6 @@ impl Lowering<'_, '_> {
         })
     }
 
-    /// The bits of a value.
-    fn bits(&mut self, value: Value) -> clif::Value {
-        let v = self.value(value);
-        if self.func.ty(value) == Type::Float {
-            self.b.ins().bitcast(types::I64, MemFlagsData::new(), v)
-        } else {
-            v
-        }
-    }
-
     fn iconst(&mut self, v: i64) -> clif::Value {
         let known = CONSTANTS.iter().position(|&c| c == v).and_then(|i| self.constants[i]);
         known.unwrap_or_else(|| self.b.ins().iconst(types::I64, v))
@@ -591,7 +579,6 @@ impl Lowering<'_, '_> {
         let keep = cranelift_codegen::isa::CallConv::PreserveAll;
         let (params, returns, call) = match stub {
             Stub::Call => (3, 1, CALL),
-            Stub::Return => (4, 1, CALL),
             Stub::Leave => (2, 0, keep),
             Stub::Exit => (3, 0, keep),
             Stub::Poll => (4, 0, keep),
@@ -1012,6 +999,7 @@ impl Lowering<'_, '_> {
                     self.b.ins().brif(bit, slow, &[], next, &[]);
                     self.b.switch_to_block(slow);
                     let kept = self.begin_cold();
+                    self.unless_old(v, next);
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
                     let helper = self.iconst(helper_place(helper));
                     let stub = self.stub(Stub::Quiet);
@@ -1118,7 +1106,8 @@ impl Lowering<'_, '_> {
                 None
             }
             Op::Return => {
-                self.ret(data.args.first().copied());
+                let v = data.args.first().map(|&v| self.value(v));
+                self.b.ins().return_(v.as_slice());
                 None
             }
             Op::Exit => {
@@ -1204,6 +1193,18 @@ impl Lowering<'_, '_> {
         let end = self.iconst((cells::ADDRESS_END - 1) as i64);
         self.b.ins().icmp(IntCC::UnsignedLessThan, from, end)
     }
+
+    /// Goes on where a cell is stored that is no young object, which no barrier has to know of.
+    fn unless_old(&mut self, cell: clif::Value, next: clif::Block) {
+        let (object, young) = (self.cold_block(), self.cold_block());
+        let is = self.is_object(cell);
+        self.b.ins().brif(is, object, &[], next, &[]);
+        self.b.switch_to_block(object);
+        let bits = self.b.ins().uload8(types::I64, trusted(), cell, offset_of!(Header, gc) as i32);
+        let old = self.b.ins().band_imm_s(bits, i64::from(gc::OLD));
+        self.b.ins().brif(old, next, &[], young, &[]);
+        self.b.switch_to_block(young);
+    }
 }
 
 /// Where a helper stands in the table of routines, in bytes.
@@ -1229,11 +1230,6 @@ fn collects(func: &Function, inst: Inst) -> bool {
         Op::Routine => data.site.expand().is_some_and(|s| func.sites[s].effects.collects),
         op => op.info().calls,
     }
-}
-
-/// Whether a cell may be an object, which a collection may move.
-fn may_be_object(func: &Function, value: Value) -> bool {
-    func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.info().plain)
 }
 
 /// The bits of a constant.

@@ -114,13 +114,13 @@ impl Memory {
                 OptStub::Call => self.stubs.call,
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
-                OptStub::Return => self.stubs.slow_return,
                 OptStub::Slow | OptStub::Poll => self.stubs.slow,
                 OptStub::Quiet => self.stubs.quiet,
             };
             self.block.offset() + place as usize
         };
-        let (text, body) = optimized::link(&machine, entry, block.offset(), stub, code)?;
+        let slow_return = self.block.offset() + self.stubs.place(Stub::Return) as usize;
+        let (text, body) = optimized::link(&machine, entry, block.offset(), stub, slow_return, code)?;
         if !block.write(0, &text) {
             return None;
         }
@@ -199,12 +199,11 @@ impl Memory {
 /// Tells profilers and debuggers of the stubs.
 fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<Registration> {
     // Who calls from a stub, and how it finds its own caller, is in `stencils/control.c`; numbers are DWARF's for x86-64. The
-    // way in has pushed six registers and a word of the context, the call from optimized code the same registers, its return
-    // r12; the others keep the stack pointer in rbp.
+    // way in has pushed six registers and a word of the context, the call from optimized code the same registers; the others
+    // keep the stack pointer in rbp.
     const SAVED: &[(u16, u32)] = &[(RBP, 16), (3, 24), (12, 32), (13, 40), (14, 48), (15, 56)];
     let enter = Frame { register: RSP, size: 64, saved: SAVED };
     let call = Frame { register: RSP, size: 56, saved: SAVED };
-    let slow_return = Frame { register: RSP, size: 16, saved: &[(12, 16)] };
     let kept = |size| Frame { register: RBP, size, saved: &[] };
     let mut all = [
         ("stub.enter", stubs.enter, Some(enter)),
@@ -216,7 +215,6 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_call", stubs.call, Some(call)),
         ("stub.opt_leave", stubs.leave, None),
         ("stub.opt_exit", stubs.deopt, None),
-        ("stub.opt_return", stubs.slow_return, Some(slow_return)),
         ("stub.opt_slow", stubs.slow, None),
         ("stub.opt_quiet", stubs.quiet, None),
     ];

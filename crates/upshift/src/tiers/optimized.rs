@@ -512,23 +512,26 @@ pub struct OptimizedCode {
 pub fn way_in(machine: &Machine) -> Entry {
     let bank = |ty: Type| if ty == Type::Float { Bank::Float } else { Bank::Int };
     let arguments: Vec<(u32, Bank)> = machine.arguments.iter().map(|&(slot, ty)| (slot, bank(ty))).collect();
-    optimized_entry(&arguments, machine.result.map(bank))
+    optimized_entry(&arguments, machine.result.map(bank), machine.function, machine.header)
 }
 
-/// Puts machine code where a block is, and fills in what it refers to. `stub` and `code` give addresses.
+/// Puts machine code where a block is, and fills in what it refers to. `stub`, `slow_return` and `code` are addresses.
 pub fn link(
     machine: &Machine,
     entry: Entry,
     base: usize,
     stub: impl Fn(OptStub) -> usize,
+    slow_return: usize,
     code: impl Fn(u32) -> Option<usize>,
 ) -> Option<(Vec<u8>, usize)> {
-    let Entry { mut text, call } = entry;
+    let Entry { mut text, call, slow_return: jump } = entry;
     let body = text.len().next_multiple_of(LINE);
     text.resize(body, 0xCC);
     text.extend_from_slice(&machine.text);
     let distance = (body as i64 - (call as i64 + 4)) as i32;
     text[call..call + 4].copy_from_slice(&distance.to_le_bytes());
+    let distance = (slow_return as i64 - (base + jump + 4) as i64) as i32;
+    text[jump..jump + 4].copy_from_slice(&distance.to_le_bytes());
     for reloc in &machine.relocs {
         let at = body + reloc.at as usize;
         match reloc.target {
