@@ -263,32 +263,32 @@ impl Number {
     }
 }
 
-/// The integer in an int or a bigint of at most 64 bits, and whether it is a bigint.
+/// The integer in an int or a bigint of at most 128 bits, and whether it is a bigint.
 #[inline]
-fn short(val: Val<'_>) -> Option<(i64, bool)> {
+fn short(val: Val<'_>) -> Option<(i128, bool)> {
     if let Some(i) = val.as_int() {
-        return Some((i, false));
+        return Some((i.into(), false));
     }
     match val.as_bytes()? {
-        (BIGINT_KIND, bytes) if bytes.len() <= 8 => {
+        (BIGINT_KIND, bytes) if bytes.len() <= 16 => {
             let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
-            let mut word = if negative { [0xFF; 8] } else { [0; 8] };
+            let mut word = if negative { [0xFF; 16] } else { [0; 16] };
             word[..bytes.len()].copy_from_slice(bytes);
-            Some((i64::from_le_bytes(word), true))
+            Some((i128::from_le_bytes(word), true))
         }
         _ => None,
     }
 }
 
-/// The order of two integers of which at least one is a bigint, where neither has more than 64 bits.
+/// The order of two integers of which at least one is a bigint, where neither has more than 128 bits.
 #[inline]
 pub fn compare_short(a: Val<'_>, b: Val<'_>) -> Option<Ordering> {
     let ((a, first), (b, second)) = (short(a)?, short(b)?);
     (first || second).then(|| a.cmp(&b))
 }
 
-/// `a op b` of integers of which at least one is a bigint, where neither has more than 64 bits: most bigints are
-/// small, and this takes a fraction of what numbers without a limit take.
+/// `a op b` of integers of which at least one is a bigint, where neither they nor the result have more than 128 bits: most bigints
+/// are small, as products of 64 bits are that are divided next, and this takes a fraction of what numbers without a limit take.
 ///
 /// # Errors
 /// division-by-zero; memory-limit.
@@ -306,14 +306,18 @@ pub fn arithmetic_short<'h>(
     if b == 0 && matches!(op, Op::Div | Op::Rem) {
         return Some(Err(division_by_zero()));
     }
-    let (a, b) = (i128::from(a), i128::from(b));
-    let result = match op {
-        Op::Add => a + b,
-        Op::Sub => a - b,
-        Op::Mul => a * b,
-        // Halves of 64 bits divide much faster; only the least integer by -1 does not fit them.
-        Op::Div => (a as i64).checked_div(b as i64).map_or(-a, i128::from),
-        Op::Rem => i128::from((a as i64).wrapping_rem(b as i64)),
+    // Halves of 64 bits divide much faster.
+    let halves = || Some((i64::try_from(a).ok()?, i64::try_from(b).ok()?));
+    let result = match (op, halves()) {
+        (Op::Add, _) => a.checked_add(b)?,
+        (Op::Sub, _) => a.checked_sub(b)?,
+        // The product of halves always fits.
+        (Op::Mul, Some(_)) => a.wrapping_mul(b),
+        (Op::Mul, None) => a.checked_mul(b)?,
+        (Op::Div, Some((a, b))) if b != -1 => (a / b).into(),
+        (Op::Div, _) => a.checked_div(b)?,
+        (Op::Rem, Some((a, b))) => a.wrapping_rem(b).into(),
+        (Op::Rem, None) => a.wrapping_rem(b),
     };
     let mut bytes = [0; 16];
     let len = shortest(result, &mut bytes);

@@ -1,7 +1,9 @@
 //! Expressions.
 
 use upshift_bytecode::builder::{FunctionBuilder, Reg};
-use upshift_bytecode::{ANY, Bank, CellConst, HeapType, Immediate, KeyPolicy, NumberPolicy, ValueType};
+use upshift_bytecode::{
+    ANY, Bank, CellConst, CellType, HeapType, Immediate, KeyPolicy, NumberPolicy, ValueType,
+};
 use upshift_runtime::list::least_room;
 use upshift_runtime::object::ObjectKind;
 
@@ -498,7 +500,7 @@ impl Body<'_, '_> {
             }
             TyKind::Map(map_key, value) if !nullable => {
                 let cell = self.cx.cell(value);
-                let cell = upshift_bytecode::CellType { nullable: true, ..cell };
+                let cell = CellType { nullable: true, ..cell };
                 let reg = self.fb.cell(cell);
                 match self.cx.key_policy(map_key) {
                     KeyPolicy::Int if key.ty == TyId::INT => self.fb.map_int_get(reg, object.reg, key.reg),
@@ -601,7 +603,7 @@ impl Body<'_, '_> {
                 ValueType::Float => self.fb.list_float_new(list, capacity32),
                 ValueType::Bool => self.fb.list_bool_new(list, capacity32),
                 ValueType::Cell(_) => {
-                    let cell = upshift_bytecode::CellType { nullable: false, ..self.cx.cell(ty) };
+                    let cell = CellType { nullable: false, ..self.cx.cell(ty) };
                     self.fb.list_cell_new(list, capacity.min(usize::from(u16::MAX)) as u16, cell);
                 }
             },
@@ -1073,12 +1075,46 @@ impl Body<'_, '_> {
             }
             (_, TyId::ANY) => self.any(val),
             _ => {
+                let fits = self.passes(val, ty);
                 let boxed = self.boxed(val);
                 let result = self.target(ty, None);
+                let (other, end) = (self.fb.label(), self.fb.label());
+                if let Some(cell) = fits {
+                    // What is of the type is cast to itself: most are, and need no call.
+                    let flag = self.fb.int();
+                    self.fb.cell_test(flag, boxed.reg, cell);
+                    self.fb.unless_branch(flag, other);
+                    self.fb.free(flag);
+                    match self.cx.value(ty) {
+                        ValueType::Cell(cell) => self.fb.cell_cast(result.reg, boxed.reg, cell),
+                        raw => self.unbox_raw(raw, result.reg, boxed.reg),
+                    }
+                    self.fb.jump(end);
+                }
+                self.fb.bind(other);
                 self.cast_call(boxed, ty, result.reg);
+                self.fb.bind(end);
                 self.done(boxed);
                 result
             }
+        }
+    }
+
+    /// The type that a value may have which a cast to another type leaves as it is.
+    fn passes(&mut self, val: Val, to: TyId) -> Option<CellType> {
+        let (from, target) = (self.ty(val.ty), self.ty(to));
+        // Containers become new ones, and what is surely something else needs no test.
+        let kept = !matches!(target.kind, TyKind::Any | TyKind::Null | TyKind::List(_) | TyKind::Map(..));
+        let may_be = matches!(from.kind, TyKind::Any | TyKind::Union(_)) || from.kind == target.kind;
+        if !kept || !may_be {
+            return None;
+        }
+        match (self.cx.value(val.ty), self.cx.value(to)) {
+            (ValueType::Cell(_), ValueType::Cell(cell)) => Some(cell),
+            (ValueType::Cell(_), ValueType::Int) => Some(self.cell_of(HeapType::Int)),
+            (ValueType::Cell(_), ValueType::Float) => Some(self.cell_of(HeapType::Float)),
+            (ValueType::Cell(_), ValueType::Bool) => Some(self.cell_of(HeapType::Bool)),
+            _ => None,
         }
     }
 
