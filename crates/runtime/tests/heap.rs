@@ -423,6 +423,36 @@ fn one_young_element_may_be_everywhere_in_a_list() {
 }
 
 #[test]
+fn a_list_that_is_given_many_young_elements_is_looked_through_once() {
+    for n in [2_000, 20_000] {
+        let mut heap = Heap::new(small_heap()).unwrap();
+        let first = string::from_str(&mut heap, "element 0").unwrap();
+        let list = list::from_slice(&mut heap, &vec![first; n]).unwrap();
+        let mut roots = vec![Value::object(list)];
+        for round in 0..6 {
+            // Few of them, which are remembered one by one, and many.
+            let step = if round % 2 == 0 { 1 } else { n / 20 };
+            // The list is young in the first round, and old in the others.
+            let text = string::from_str(&mut heap, &format!("element {round}")).unwrap();
+            for i in (0..n).step_by(step) {
+                // SAFETY: the list is a root, and no collection runs here.
+                unsafe {
+                    let buffer = (*roots[0].as_ptr::<List>()).buffer;
+                    let slot = Buffer::data::<Value>(buffer).add(i);
+                    *slot = text;
+                    heap.write_barrier_slot(buffer, slot);
+                }
+            }
+            // Slots of their own would ask for a collection.
+            assert!(!heap.collection_due(), "{n} elements, round {round}");
+            heap.collect_minor(&mut roots);
+            let expected = (0..n).map(|i| if i % step == 0 { round } else { round - 1 });
+            assert_elements(roots[0], expected);
+        }
+    }
+}
+
+#[test]
 fn long_young_lists_that_are_garbage_keep_nothing_alive() {
     let mut heap = Heap::new(small_heap()).unwrap();
     for _ in 0..5 {

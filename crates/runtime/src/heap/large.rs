@@ -41,6 +41,10 @@ pub(crate) struct Prefix {
     pub(crate) any_slot: bool,
     /// The slots of a young buffer with the barrier that were given young objects.
     pub(crate) slots: Vec<*mut Value>,
+    /// How many slots of an old buffer were remembered since the collection with the number `counted`.
+    pub(crate) remembered: usize,
+    /// See `remembered`.
+    pub(crate) counted: u64,
 }
 
 /// From this size on huge pages are asked for.
@@ -165,6 +169,8 @@ impl LargeSpace {
                 cards: ptr::null_mut(),
                 dirty: false,
                 any_slot: false,
+                remembered: 0,
+                counted: 0,
                 slots: Vec::new(),
             });
             start.add(PREFIX).cast::<Header>()

@@ -58,6 +58,9 @@ const SLOTS_MAX: usize = 1 << 17;
 /// So many remembered slots request a collection: each costs it a cache miss or two, and this many about a millisecond.
 /// (A smaller nursery would bound the pause too, but doubled the time of programs whose objects live for half of one.)
 const SLOTS_DUE: usize = 1 << 13;
+/// Where one in so many elements of a large buffer is remembered, the buffer is looked through as a whole: remembering a slot and
+/// looking there costs as much as looking at this many in a row.
+const SLOTS_SHARE: usize = 16;
 /// Young large objects beyond this request a collection.
 const LARGE_YOUNG: usize = 8 << 20;
 /// Where young large cell buffers without the barrier are beyond this, which the next collection may have to read, further
@@ -656,6 +659,9 @@ impl Heap {
             } else if let Some(value) = (*slot).as_object()
                 && (*value).gc & gc::OLD == 0
             {
+                if self.remembers_whole(object) {
+                    return;
+                }
                 self.remember_slot(object, slot);
                 self.stored += 1;
                 if self.stored == SLOTS_DUE {
@@ -704,6 +710,36 @@ impl Heap {
                     self.remember_slot(object, slot);
                 }
             }
+        }
+    }
+
+    /// Counts a slot of a large cell buffer with the barrier, and remembers the buffer instead where those are many. Then stores into it
+    /// have no slow path until the next collection, as in loops that sort what was just made and have no place to collect.
+    ///
+    /// # Safety
+    /// `object` is such a buffer.
+    unsafe fn remembers_whole(&mut self, object: *mut Header) -> bool {
+        // SAFETY: by the contract.
+        unsafe {
+            let many = (*object.cast::<Buffer>()).capacity / SLOTS_SHARE;
+            let prefix = &mut *prefix(object);
+            if (*object).gc & gc::OLD == 0 {
+                if prefix.slots.len() < many {
+                    return false;
+                }
+                prefix.any_slot = true;
+            } else {
+                if prefix.counted != self.stats.minor {
+                    (prefix.counted, prefix.remembered) = (self.stats.minor, 0);
+                }
+                prefix.remembered += 1;
+                if prefix.remembered < many {
+                    return false;
+                }
+                self.remembered.push(object);
+            }
+            (*object).gc &= !gc::BARRIER;
+            true
         }
     }
 
