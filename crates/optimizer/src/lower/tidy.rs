@@ -5,6 +5,8 @@
 //! * **Overflow.** Cranelift has no branch on the flag of `sadd_overflow` and its like: `seto r; test r, r; jne` becomes `jo`. Between the
 //!   arithmetic and `seto` stand at most moves, which leave flags alone; the byte has no other use, since the lowering branches on such
 //!   a flag once, at the instruction itself, and does nothing else with it.
+//! * **Products.** Cranelift's `smul_overflow` multiplies to 128 bits, in rdx and rax, with constants in memory. Where the upper half
+//!   is for the flag alone it becomes the product of 64 bits, with the constant in the instruction.
 //! * **Charges.** Taking one from the budget and looking whether it is used up is five instructions through another register, which has no
 //!   other use: they become `sub; js`.
 //! * **Slots.** A load of a stack slot whose value a register holds becomes a move or nothing, and a store of what the slot holds becomes
@@ -146,6 +148,7 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32], keeping: &[u32
         }
         let block = &mut items[first..last];
         overflow(block);
+        products(block, text);
         charges(block, &mut info);
         backwards(block);
         first = last;
@@ -284,6 +287,55 @@ fn overflow(items: &mut [Item<'_>]) {
             test.drop();
             set_condition(branch, condition);
         }
+    }
+}
+
+/// rdx is only written by what these make shorter: a branch on overflow behind them says that they are no upper halves of products.
+fn products(items: &mut [Item<'_>], text: &[u8]) {
+    for at in 0..items.len() {
+        let inst = items[at].inst;
+        if items[at].bytes.is_empty() || inst.code() != Code::Imul_rm64 {
+            continue;
+        }
+        let behind = || items[at + 1..].iter().filter(|item| !item.bytes.is_empty());
+        let flagged = behind().find(|item| item.inst.mnemonic() != Mnemonic::Mov);
+        if flagged.is_none_or(|item| !matches!(item.bytes[..], [0x0F, 0x80 | 0x81, ..])) {
+            continue;
+        }
+        let constant = items[at].refers.and_then(|place| {
+            let word = text.get(place as usize..)?.first_chunk::<8>()?;
+            i32::try_from(i64::from_le_bytes(*word)).ok()
+        });
+        let Some(constant) = constant else {
+            // imul rax, operand: the same operand behind another opcode.
+            let item = &mut items[at];
+            let bytes = &item.bytes;
+            let longer = [&[bytes[0], 0x0F, 0xAF, bytes[2] & !0x38], &bytes[3..]].concat();
+            let refers = item.refers;
+            item.replace(longer);
+            (item.refers, item.distance) = (refers, item.distance + 1);
+            continue;
+        };
+        // imul rax, factor, constant: the factor is where rax has it from.
+        let before = items[..at].iter().rposition(|item| !item.bytes.is_empty());
+        let copied = before.filter(|&i| {
+            let inst = &items[i].inst;
+            inst.op0_kind() == OpKind::Register && is_move(inst, Register::RAX, inst.op1_register())
+        });
+        let factor = match copied {
+            Some(i) => {
+                let factor = items[i].inst.op1_register().number() as u8;
+                items[i].drop();
+                factor
+            }
+            None => Register::RAX.number() as u8,
+        };
+        let head = |opcode| vec![0x48 | factor >> 3, opcode, 0xC0 | factor & 7];
+        let bytes = match i8::try_from(constant) {
+            Ok(short) => [head(0x6B), vec![short as u8]].concat(),
+            Err(_) => [head(0x69), constant.to_le_bytes().to_vec()].concat(),
+        };
+        items[at].replace(bytes);
     }
 }
 
@@ -638,6 +690,31 @@ mod tests {
         let text = [0x0F, 0x90, 0xC1, 0x84, 0xD2, 0x0F, 0x85, 0, 0, 0, 0, 0xC3];
         let tidied = run(&text, &[0, 11], &[], &[]).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Seto, Mnemonic::Test, Mnemonic::Jne, Mnemonic::Ret]);
+    }
+
+    #[test]
+    fn products_that_are_checked_have_64_bits() {
+        // mov rax, r10; imul qword [rip + 22]; seto cl; test cl, cl; jne +1; ret; ret; the constant at 32
+        let mut text = vec![0x4C, 0x89, 0xD0, 0x48, 0xF7, 0x2D, 22, 0, 0, 0];
+        text.extend([0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 1, 0, 0, 0, 0xC3, 0xC3]);
+        text.resize(32, 0);
+        let of = |constant: i64| [text.clone(), constant.to_le_bytes().to_vec()].concat();
+        let tidied = |text: &[u8]| run(text, &[0, 21, 22], &[], &[]).unwrap().text;
+        // imul rax, r10, 3; jo +1
+        assert_eq!(tidied(&of(3))[..6], [0x49, 0x6B, 0xC2, 3, 0x70, 1]);
+        assert_eq!(tidied(&of(-1000))[..9], [0x49, 0x69, 0xC2, 0x18, 0xFC, 0xFF, 0xFF, 0x70, 1]);
+        // A constant that is no immediate stays in memory, where its alignment puts it: imul rax, [rip + 21]
+        let large = tidied(&of(1 << 40));
+        assert_eq!(large[..13], [0x4C, 0x89, 0xD0, 0x48, 0x0F, 0xAF, 5, 21, 0, 0, 0, 0x70, 1]);
+        assert_eq!(large[32..], (1i64 << 40).to_le_bytes());
+        // imul rcx, checked and as the upper half
+        let mut text =
+            vec![0x48, 0xF7, 0xE9, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 1, 0, 0, 0, 0xC3, 0xC3];
+        let checked = run(&text, &[0, 14, 15], &[], &[]).unwrap().text;
+        assert_eq!(checked[..6], [0x48, 0x0F, 0xAF, 0xC1, 0x70, 1]);
+        text.splice(3..8, [0x48, 0x85, 0xD2]);
+        let upper = run(&text, &[0, 12, 13], &[], &[]).unwrap().text;
+        assert_eq!(upper[..3], [0x48, 0xF7, 0xE9]);
     }
 
     #[test]
