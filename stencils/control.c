@@ -297,3 +297,20 @@ ASM(stub_opt_slow,
     "movq " BUDGET ", %r14\n"
     "jmp STUB_LEAVE\n")
 ASM(stub_opt_quiet, KEEP CALL_TABLE UNKEEP "ret\n")
+/* The same with context, frame and four arguments at the start of the caller's native frame, behind the return address: arguments in
+ * registers would keep a loop from having values there. */
+#define ARGUMENTS                                                                                                      \
+    "movq 376(%rsp), %r8\nmovq 368(%rsp), %rcx\nmovq 360(%rsp), %rdx\nmovq 352(%rsp), %rsi\nmovq 336(%rsp), %rdi\n"
+ASM(stub_opt_slow_at,
+    KEEP ARGUMENTS
+    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"
+    CALL_TABLE
+    "testl %eax, %eax\n"
+    "jne 1f\n" UNKEEP
+    "movq 8(%rsp), %r15\n"
+    "movq " TEXT(CTX_BUDGET) "(%r15), %r15\n"
+    "ret\n"
+    "1: movq 336(%rsp), %r12\n"
+    "movq " BUDGET ", %r14\n"
+    "jmp STUB_LEAVE\n")
+ASM(stub_opt_quiet_at, KEEP ARGUMENTS CALL_TABLE UNKEEP "ret\n")

@@ -25,6 +25,10 @@ pub struct Stubs {
     pub slow: u32,
     /// Likewise, without an answer, and without the budget.
     pub quiet: u32,
+    /// As `slow`, with context, something, and the other four in words at the start of the caller's native frame.
+    pub slow_at: u32,
+    /// Likewise as `quiet`.
+    pub quiet_at: u32,
     places: [u32; 4],
 }
 
@@ -45,6 +49,8 @@ impl Stubs {
             deopt: 0,
             slow: 0,
             quiet: 0,
+            slow_at: 0,
+            quiet_at: 0,
             places: [0; 4],
         };
         let mut holes = Vec::new();
@@ -70,6 +76,8 @@ impl Stubs {
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
         stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
+        stubs.slow_at = add(&mut stubs.text, family::STUB_OPT_SLOW_AT.at([]));
+        stubs.quiet_at = add(&mut stubs.text, family::STUB_OPT_QUIET_AT.at([]));
         for (at, kind) in holes {
             let stub = match kind {
                 HoleKind::StubLeave => Stub::Leave,

@@ -50,6 +50,8 @@ const CONTROL: &[(&str, &str)] = &[
     ("STUB_OPT_EXIT", "the way out of optimized code: every exit"),
     ("STUB_OPT_LEAVE", "the way out of optimized code, with a status"),
     ("STUB_OPT_QUIET", "calls the write barrier: lists of cells in tier 2"),
+    ("STUB_OPT_QUIET_AT", "calls the write barrier: lists of cells in loops of tier 2"),
+    ("STUB_OPT_SLOW_AT", "calls a routine or refills the budget: slow paths of loops in tier 2"),
     ("STUB_OPT_SLOW", "calls a routine or refills the budget: slow paths in tier 2"),
     ("STUB_RETURN", "calls a routine: `execution.rs`, returns into frames of the interpreter"),
     ("STUB_ROUTINE", "calls a routine: `loops.rs`"),

@@ -10,13 +10,13 @@ pub static TABLE: &[u8] = &ALIGNED.0;
 struct Aligned<B: ?Sized>(B);
 static ALIGNED: &Aligned<[u8]> = &Aligned(*include_bytes!("x86_64.bin"));
 /// Where the holes start.
-pub const HOLES: usize = 163728;
+pub const HOLES: usize = 163752;
 /// Where the code starts.
-pub const CODE: usize = 169554;
+pub const CODE: usize = 169584;
 /// The number of stencils.
-pub const COUNT: usize = 13644;
+pub const COUNT: usize = 13646;
 /// The hash of the table's bytes.
-pub const HASH: u64 = 0x5f9dd5a915aff653;
+pub const HASH: u64 = 0x91992f6a55adaef2;
 /// The layout that the sources were compiled for.
 pub const LAYOUT: u64 = 0x40e2218e5240cfd8;
 /// The compiler.
@@ -319,18 +319,20 @@ pub mod family {
     pub const STUB_OPT_EXIT: Family<0> = Family { base: 13591, dims: [] };
     pub const STUB_OPT_LEAVE: Family<0> = Family { base: 13592, dims: [] };
     pub const STUB_OPT_QUIET: Family<0> = Family { base: 13593, dims: [] };
-    pub const STUB_OPT_SLOW: Family<0> = Family { base: 13594, dims: [] };
-    pub const STUB_RETURN: Family<0> = Family { base: 13595, dims: [] };
-    pub const STUB_ROUTINE: Family<0> = Family { base: 13596, dims: [] };
-    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13597, dims: [] };
-    pub const THUNK: Family<0> = Family { base: 13598, dims: [] };
-    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13599, dims: [] };
-    pub const TUPLE_GET: Family<1> = Family { base: 13600, dims: [7] };
-    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13607, dims: [] };
-    pub const UNBOX_BOOL: Family<1> = Family { base: 13608, dims: [6] };
-    pub const UNBOX_FLOAT: Family<1> = Family { base: 13614, dims: [8] };
-    pub const UNBOX_INT: Family<1> = Family { base: 13622, dims: [6] };
-    pub const UNBOX_NUMBER: Family<1> = Family { base: 13628, dims: [8] };
-    pub const UNLESS_BRANCH: Family<1> = Family { base: 13636, dims: [7] };
-    pub const WATCH_BRANCH: Family<0> = Family { base: 13643, dims: [] };
+    pub const STUB_OPT_QUIET_AT: Family<0> = Family { base: 13594, dims: [] };
+    pub const STUB_OPT_SLOW: Family<0> = Family { base: 13595, dims: [] };
+    pub const STUB_OPT_SLOW_AT: Family<0> = Family { base: 13596, dims: [] };
+    pub const STUB_RETURN: Family<0> = Family { base: 13597, dims: [] };
+    pub const STUB_ROUTINE: Family<0> = Family { base: 13598, dims: [] };
+    pub const STUB_UNCOMPILED: Family<0> = Family { base: 13599, dims: [] };
+    pub const THUNK: Family<0> = Family { base: 13600, dims: [] };
+    pub const TRUTHY_BRANCH: Family<0> = Family { base: 13601, dims: [] };
+    pub const TUPLE_GET: Family<1> = Family { base: 13602, dims: [7] };
+    pub const TUPLE_SET_BITS: Family<0> = Family { base: 13609, dims: [] };
+    pub const UNBOX_BOOL: Family<1> = Family { base: 13610, dims: [6] };
+    pub const UNBOX_FLOAT: Family<1> = Family { base: 13616, dims: [8] };
+    pub const UNBOX_INT: Family<1> = Family { base: 13624, dims: [6] };
+    pub const UNBOX_NUMBER: Family<1> = Family { base: 13630, dims: [8] };
+    pub const UNLESS_BRANCH: Family<1> = Family { base: 13638, dims: [7] };
+    pub const WATCH_BRANCH: Family<0> = Family { base: 13645, dims: [] };
 }

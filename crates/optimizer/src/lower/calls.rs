@@ -122,8 +122,7 @@ impl Lowering<'_, '_> {
         let id = self.exit_state(state, Reason::Region, &written);
         let id = self.iconst(id);
         let routine = self.iconst(POLL);
-        let stub = self.stub(Stub::Poll);
-        self.b.ins().call(stub, &[self.ctx, self.fp, id, routine]);
+        self.call_keeping(Stub::Poll, [self.fp, id, routine]);
         self.end_cold(kept);
         self.b.ins().jump(block, &args);
         if next.is_none() {
@@ -378,10 +377,23 @@ impl Lowering<'_, '_> {
 
     /// Calls a routine that neither calls nor branches, through a stub that leaves by itself.
     fn routine_by(&mut self, stub: Stub, state: State, routine: u32) {
-        let [ctx, frame, pc, entry] = self.routine_args(state);
+        let [_, frame, pc, entry] = self.routine_args(state);
         let routine = self.iconst(i64::from(routine) * 8);
+        self.call_keeping(stub, [frame, pc, routine, entry]);
+    }
+
+    /// Calls a stub that keeps all registers, with the context and these. In a loop they are handed over in memory: in registers they
+    /// would keep the loop from having values there, since a value has one register all the way through, rare code included.
+    pub(super) fn call_keeping<const N: usize>(&mut self, stub: Stub, arguments: [clif::Value; N]) {
+        if self.looping && self.in_memory {
+            self.write_arguments(&arguments);
+            let stub = self.stub(if stub == Stub::Quiet { Stub::QuietAt } else { Stub::SlowAt });
+            self.b.ins().call(stub, &[]);
+            return;
+        }
+        let all: Vec<clif::Value> = std::iter::once(self.ctx).chain(arguments).collect();
         let stub = self.stub(stub);
-        self.b.ins().call(stub, &[ctx, frame, pc, routine, entry]);
+        self.b.ins().call(stub, &all);
     }
 
     /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.

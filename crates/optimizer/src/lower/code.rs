@@ -26,6 +26,10 @@ pub enum Stub {
     Poll,
     /// A slow path that keeps all registers.
     Quiet,
+    /// As `Slow` and `Poll`, with the arguments in memory.
+    SlowAt,
+    /// As `Quiet`, with the arguments in memory.
+    QuietAt,
 }
 
 /// What a place in the code refers to.
@@ -224,15 +228,24 @@ impl Compiler {
         let compiled = self.context.compiled_code().ok_or("no code")?;
         let mut relocated: Vec<u32> = compiled.buffer.relocs().iter().map(|r| r.offset).collect();
         relocated.sort_unstable();
-        let is_keeping = |target: &_| match target {
+        let calls = |target: &_, stubs: &[Stub]| match target {
             cranelift_codegen::FinalizedRelocTarget::ExternalName(clif::ExternalName::User(name)) => {
                 let name = &self.context.func.params.user_named_funcs()[*name];
-                name.namespace == STUBS && [Stub::Slow as u32, Stub::Poll as u32].contains(&name.index)
+                name.namespace == STUBS && stubs.iter().any(|&stub| stub as u32 == name.index)
             }
             _ => false,
         };
-        let keeping: Vec<u32> =
-            compiled.buffer.relocs().iter().filter(|r| is_keeping(&r.target)).map(|r| r.offset).collect();
+        let relocs = compiled.buffer.relocs();
+        let keep = [Stub::Slow, Stub::Poll, Stub::SlowAt];
+        let keeping: Vec<u32> = relocs.iter().filter(|r| calls(&r.target, &keep)).map(|r| r.offset).collect();
+        // These find their arguments at the start of the frame.
+        let in_memory = relocs.iter().any(|r| calls(&r.target, &[Stub::SlowAt, Stub::QuietAt]));
+        let first = clif::StackSlot::from_u32(0);
+        let start = compiled.buffer.frame_layout().map(|layout| layout.stackslots[first].offset);
+        if in_memory && start != Some(0) {
+            debug_assert!(false, "the first stack slot stands at {start:?}");
+            return Err("the native frame does not begin with the first stack slot".into());
+        }
         let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated, &keeping);
         machine.text = match &mut tidied {
             Some(tidied) => std::mem::take(&mut tidied.text),
@@ -265,7 +278,9 @@ impl Compiler {
                     2 => Stub::Exit,
                     3 => Stub::Slow,
                     4 => Stub::Poll,
-                    _ => Stub::Quiet,
+                    5 => Stub::Quiet,
+                    6 => Stub::SlowAt,
+                    _ => Stub::QuietAt,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),
                 (_, kind) => return Err(format!("a relocation of kind {kind:?}")),

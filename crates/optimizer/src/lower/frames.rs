@@ -368,8 +368,7 @@ impl Lowering<'_, '_> {
         let size = self.iconst(object_size(data));
         let at = self.b.ins().stack_addr(types::I64, place, 0);
         let helper = self.iconst(helper_place(Helper::Make));
-        let stub = self.stub(Stub::Quiet);
-        self.b.ins().call(stub, &[self.ctx, header, size, helper, at]);
+        self.call_keeping(Stub::Quiet, [header, size, helper, at]);
         self.b.ins().stack_load(types::I64, types::I64, place, 0)
     }
 
@@ -473,10 +472,21 @@ impl Lowering<'_, '_> {
         (self.ctx, self.fp) = kept;
     }
 
-    fn base_place(&mut self) -> clif::StackSlot {
+    pub(super) fn base_place(&mut self) -> clif::StackSlot {
         match self.base {
             Some(place) => place,
-            None => *self.base.insert(stack_slot(&mut self.b, 16)),
+            // Behind context and frame is room for what slow paths take.
+            None => *self.base.insert(stack_slot(&mut self.b, 48)),
+        }
+    }
+
+    /// In a loop: puts at most four arguments behind context and frame.
+    pub(super) fn write_arguments(&mut self, arguments: &[clif::Value]) {
+        let place = self.base_place();
+        for (&v, offset) in arguments.iter().zip((16..).step_by(8)) {
+            let at = self.b.ins().stack_addr(types::I64, place, offset);
+            let flags = self.region(WRITTEN);
+            self.b.ins().store(flags, v, at, 0);
         }
     }
 

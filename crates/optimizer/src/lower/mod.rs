@@ -161,7 +161,7 @@ struct Lowering<'a, 'f> {
     held_checks: HashMap<(Reason, u32, u32), u32>,
     index: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 6],
+    stubs: [Option<clif::FuncRef>; 8],
     own: Option<clif::FuncRef>,
     /// [`CONSTANTS`], at the start.
     constants: [Option<clif::Value>; CONSTANTS.len()],
@@ -186,6 +186,8 @@ struct Lowering<'a, 'f> {
     place: Option<clif::StackSlot>,
     /// Where context and frame are while a loop runs.
     base: Option<clif::StackSlot>,
+    /// Whether rare code in loops hands its arguments over at the start of the native frame.
+    in_memory: bool,
     /// Whether the block is in a loop.
     looping: bool,
     /// Positions that source locations name.
@@ -270,7 +272,7 @@ fn body(
         held_checks: HashMap::new(),
         index,
         signatures: HashMap::new(),
-        stubs: [None; 6],
+        stubs: [None; 8],
         constants: [const { None }; CONSTANTS.len()],
         own: None,
         root_cells: Vec::new(),
@@ -285,11 +287,17 @@ fn body(
         loops,
         place: None,
         base: None,
+        in_memory: false,
         looping: false,
         positions: Vec::new(),
     };
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
         *place = Some(l.b.ins().iconst(types::I64, v));
+    }
+    if !l.loops.loops.is_empty() && !passes_on_stack(func) {
+        // The first stack slot is at the start.
+        l.base_place();
+        l.in_memory = true;
     }
     l.declare_moved();
     l.find_root_cells();
@@ -346,6 +354,16 @@ fn body(
     l.b.finalize(config);
     sweep::run(target);
     (exits, positions, held.into_iter().map(|h| h.0).collect())
+}
+
+/// Whether some call has arguments that find no register, which the native frame begins with then.
+fn passes_on_stack(func: &Function) -> bool {
+    let mut calls = func.layout.iter().flat_map(|&b| &func.blocks[b].insts).map(|&i| &func.insts[i]);
+    calls.any(|data| {
+        let floats = data.args.iter().filter(|&&v| func.ty(v) == Type::Float).count();
+        // Context and frame go before.
+        data.op.info().calls && (data.args.len() - floats > 4 || floats > 8)
+    })
 }
 
 /// The first instructions of a kind on all ways from the start. None where there are many, or where they are in loops.
@@ -583,6 +601,7 @@ impl Lowering<'_, '_> {
             Stub::Exit => (3, 0, keep),
             Stub::Poll => (4, 0, keep),
             Stub::Slow | Stub::Quiet => (5, 0, keep),
+            Stub::SlowAt | Stub::QuietAt => (0, 0, keep),
         };
         let mut signature = clif::Signature::new(call);
         signature.params.resize(params, clif::AbiParam::new(types::I64));
@@ -1002,8 +1021,7 @@ impl Lowering<'_, '_> {
                     self.unless_old(v, next);
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
                     let helper = self.iconst(helper_place(helper));
-                    let stub = self.stub(Stub::Quiet);
-                    self.b.ins().call(stub, &[self.ctx, object, slot, helper, slot]);
+                    self.call_keeping(Stub::Quiet, [object, slot, helper, slot]);
                     self.end_cold(kept);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);

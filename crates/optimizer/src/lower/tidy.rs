@@ -521,11 +521,14 @@ const ALIGNED: u32 = 256;
 
 /// Chooses how many bytes stand before loops without inner ones so that they lie in as few lines as they may; whether there are any.
 fn align(items: &[Item<'_>], branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
-    // Ways back from afar, and from behind where the function is left, come out of slow paths. Of several others to a header the
-    // last one counts.
+    // Ways back from afar, from behind where the function is left, and from behind calls of stubs come out of slow paths. Of several
+    // others to a header the last one counts.
     let size = |to: usize, at: usize| places[at + 1] - places[to];
-    let leaves =
-        |item: &Item<'_>| matches!(item.inst.flow_control(), FlowControl::Return | FlowControl::Exception);
+    let leaves = |item: &Item<'_>| match item.inst.flow_control() {
+        FlowControl::Return | FlowControl::Exception => true,
+        FlowControl::Call => item.relocated,
+        _ => false,
+    };
     let mut loops: Vec<(usize, usize)> = branches
         .iter()
         .filter(|&&(at, to)| to <= at && size(to, at) <= ALIGNED && !items[to..at].iter().any(leaves))

@@ -116,6 +116,8 @@ impl Memory {
                 OptStub::Exit => self.stubs.deopt,
                 OptStub::Slow | OptStub::Poll => self.stubs.slow,
                 OptStub::Quiet => self.stubs.quiet,
+                OptStub::SlowAt => self.stubs.slow_at,
+                OptStub::QuietAt => self.stubs.quiet_at,
             };
             self.block.offset() + place as usize
         };
@@ -217,6 +219,8 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_exit", stubs.deopt, None),
         ("stub.opt_slow", stubs.slow, None),
         ("stub.opt_quiet", stubs.quiet, None),
+        ("stub.opt_slow_at", stubs.slow_at, None),
+        ("stub.opt_quiet_at", stubs.quiet_at, None),
     ];
     all.sort_unstable_by_key(|stub| stub.1);
     let ends = all[1..].iter().map(|stub| stub.1).chain([stubs.text.len() as u32]).collect::<Vec<_>>();
