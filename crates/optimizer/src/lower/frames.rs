@@ -429,6 +429,7 @@ impl Lowering<'_, '_> {
         let kept = (self.ctx, self.fp);
         for exit in std::mem::take(&mut self.pending) {
             self.b.switch_to_block(exit.block);
+            self.looping = exit.looping;
             (self.ctx, self.fp) = if exit.looping { self.read_base() } else { kept };
             self.leave_at(exit.state, exit.reason, &exit.written);
         }
