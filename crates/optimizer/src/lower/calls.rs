@@ -257,6 +257,7 @@ impl Lowering<'_, '_> {
                 // A call of its own at each site: through one stub for all, `dynamic` took a sixth longer.
                 self.save_budget();
                 let status = self.run_routine(state, site.routine);
+                self.read_behind_call();
                 self.reload_budget();
                 let (other, good) = (self.cold_block(), self.b.create_block());
                 self.b.ins().brif(status, other, &[], good, &[]);
@@ -272,6 +273,7 @@ impl Lowering<'_, '_> {
         }
         self.save_budget();
         let status = self.run_routine(state, site.routine);
+        self.read_behind_call();
         let done = self.b.create_block();
         let ty = site.result;
         let value = ty.map(|ty| self.b.append_block_param(done, clif_type(ty)));
@@ -307,6 +309,7 @@ impl Lowering<'_, '_> {
             .collect();
         self.b.ins().jump(done, &out);
         self.b.switch_to_block(done);
+        self.read_behind_call();
         self.ran(inst, site.effects.collects, calls);
         value
     }

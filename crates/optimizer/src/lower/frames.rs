@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{AliasRegionData, InstBuilder, MemFlagsData, types};
+use cranelift_entity::EntitySet;
 use cranelift_frontend::FunctionBuilder;
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
@@ -13,8 +14,8 @@ use upshift_runtime::value as cells;
 
 use super::code::Stub;
 use super::{
-    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, common_of,
-    constant, first_of, heap, helper_place, object_size, trusted,
+    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, calls_helper, clif_type, collects,
+    common_of, constant, first_of, heap, helper_place, object_size, trusted,
 };
 use crate::flow;
 use crate::helper::Helper;
@@ -426,11 +427,11 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn fill_exits(&mut self) {
-        let kept = (self.ctx, self.fp);
+        self.reading = false;
         for exit in std::mem::take(&mut self.pending) {
             self.b.switch_to_block(exit.block);
             self.looping = exit.looping;
-            (self.ctx, self.fp) = if exit.looping { self.read_base() } else { kept };
+            (self.ctx, self.fp) = if exit.looping { self.read_base() } else { self.given };
             self.leave_at(exit.state, exit.reason, &exit.written);
         }
     }
@@ -457,12 +458,42 @@ impl Lowering<'_, '_> {
         (read(0), read(8))
     }
 
+    /// Finds the loops that call helpers and routines, which keep some registers, and no functions, which keep none.
+    pub(super) fn find_calling(&mut self) {
+        let func = self.func;
+        let mut others = EntitySet::new();
+        for &block in func.layout.iter().filter(|&&b| !func.blocks[b].cold) {
+            let ops = || func.blocks[block].insts.iter().map(|&i| func.insts[i].op);
+            let helpers = ops().any(|op| op == Op::Routine || calls_helper(op));
+            let functions = ops().any(|op| op.info().calls);
+            let mut next = self.loops.innermost(block);
+            while let Some(id) = next {
+                if helpers {
+                    self.calling.insert(id);
+                }
+                if functions {
+                    others.insert(id);
+                }
+                next = self.loops.loops[id].parent.expand();
+            }
+        }
+        others.iter().for_each(|id| {
+            self.calling.remove(id);
+        });
+    }
+
+    /// In a loop that calls: context and frame are read again, so that they take no registers throughout it.
+    pub(super) fn read_behind_call(&mut self) {
+        if self.reading {
+            (self.ctx, self.fp) = self.read_base();
+        }
+    }
+
     /// Begins code that runs seldom: in a loop, context and frame are read there. Gives what [`end_cold`](Self::end_cold) takes.
     pub(super) fn begin_cold(&mut self) -> Base {
         let kept = (self.ctx, self.fp);
         // Rare code in rare code has them already.
-        let given = self.b.func.layout.entry_block().map(|entry| self.b.func.dfg.block_params(entry)[0]);
-        if self.looping && given == Some(self.ctx) {
+        if self.looping && (self.reading || self.given.0 == self.ctx) {
             (self.ctx, self.fp) = self.read_base();
         }
         kept

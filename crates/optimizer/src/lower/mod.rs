@@ -190,6 +190,12 @@ struct Lowering<'a, 'f> {
     in_memory: bool,
     /// Whether the block is in a loop.
     looping: bool,
+    /// Context and frame as the body was given them.
+    given: Base,
+    /// The loops that call.
+    calling: EntitySet<crate::cfg::Loop>,
+    /// Whether context and frame are read from the stack behind each call.
+    reading: bool,
     /// Positions that source locations name.
     positions: Vec<(u32, u32)>,
 }
@@ -289,6 +295,9 @@ fn body(
         base: None,
         in_memory: false,
         looping: false,
+        given: (params[0], params[1]),
+        calling: EntitySet::new(),
+        reading: false,
         positions: Vec::new(),
     };
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
@@ -299,6 +308,7 @@ fn body(
         l.base_place();
         l.in_memory = true;
     }
+    l.find_calling();
     l.declare_moved();
     l.find_root_cells();
     l.find_unmoved();
@@ -354,6 +364,11 @@ fn body(
     l.b.finalize(config);
     sweep::run(target);
     (exits, positions, held.into_iter().map(|h| h.0).collect())
+}
+
+/// Whether an instruction calls a helper.
+fn calls_helper(op: Op) -> bool {
+    matches!(op, Op::Helper | Op::Fcall1 | Op::Fcall2)
 }
 
 /// Whether some call has arguments that find no register, which the native frame begins with then.
@@ -686,6 +701,9 @@ impl Lowering<'_, '_> {
         }
         self.cold = func.blocks[block].cold;
         self.looping = self.loops.innermost(block).is_some();
+        self.reading = self.loops.innermost(block).is_some_and(|id| self.calling.contains(id));
+        (self.ctx, self.fp) = self.given;
+        self.read_behind_call();
         let enters = !self.looping && func.successors(block).any(|next| self.loops.innermost(next).is_some());
         if let Some(position) = func.blocks[block].position {
             self.stands_for(position);
@@ -702,6 +720,9 @@ impl Lowering<'_, '_> {
         let (before, last) = insts[..].split_at(insts.len() - charged.max(1).min(insts.len()));
         for &inst in before {
             self.inst(inst);
+            if calls_helper(func.insts[inst].op) {
+                self.read_behind_call();
+            }
         }
         if enters {
             self.write_base();
