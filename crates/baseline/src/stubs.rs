@@ -111,13 +111,14 @@ mod tests {
     #[test]
     fn stubs_stand_apart_and_refer_to_each_other() {
         let stubs = Stubs::new();
+        let slow = [stubs.slow, stubs.quiet, stubs.slow_at, stubs.quiet_at];
         let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt];
         let shared = [Stub::Leave, Stub::Routine, Stub::Exit, Stub::Return].map(|stub| stubs.place(stub));
-        let mut all: Vec<u32> = places.into_iter().chain(shared).collect();
+        let mut all: Vec<u32> = places.into_iter().chain(slow).chain(shared).collect();
         assert!(all.iter().all(|place| place.is_multiple_of(16)));
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 9);
+        assert_eq!(all.len(), 13);
         // The one that is a jump to the way out and nothing before but moves.
         let leave = &stubs.text[stubs.leave as usize..];
         let moves = [0x49, 0x89, 0xFC, 0x4D, 0x89, 0xFE, 0x89, 0xF0, 0xE9];

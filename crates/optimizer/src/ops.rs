@@ -65,6 +65,8 @@ pub struct OpInfo {
     pub charges: bool,
     /// Calls guest code, which takes its arguments in registers and keeps none.
     pub calls: bool,
+    /// Calls a helper, which keeps the registers that C keeps.
+    pub helper: bool,
     /// Gives cells that are no objects, which the collector neither finds nor moves.
     pub plain: bool,
     /// One quick instruction, or none: done in any case rather than behind a branch.
@@ -153,6 +155,7 @@ macro_rules! ops {
                         terminator: false,
                         charges: false,
                         calls: false,
+                        helper: false,
                         makes: false,
                         plain: false,
                         cheap: false,
@@ -212,8 +215,8 @@ ops! {
     Ffloor "ffloor" [float] -> float {pure} "the largest integral value <= a";
     Fceil "fceil" [float] -> float {pure} "the smallest integral value >= a";
     Ftrunc "ftrunc" [float] -> float {pure} "a rounded towards zero";
-    Fcall1 "fcall1" [float] -> float {pure} "the function of floats with the immediate as number, of a";
-    Fcall2 "fcall2" [float, float] -> float {pure} "the function of floats with the immediate as number, of a and b";
+    Fcall1 "fcall1" [float] -> float {pure helper} "the function of floats with the immediate as number, of a";
+    Fcall2 "fcall2" [float, float] -> float {pure helper} "the function of floats with the immediate as number, of a and b";
     Fcmp "fcmp" [float, float] -> int {pure} "1 if the condition holds, else 0; gt and ge are the negations of le and lt";
     FfromInt "ffrom_int" [int] -> float {pure} "a, rounded to nearest";
     IfromFloat "ifrom_float" [float] -> int {fixed} "a truncated; a is in the range of i64";
@@ -258,7 +261,7 @@ ops! {
     Call "call" [rest] -> site {leaves site calls} "calls the site's function with the operands";
     CallClosure "call_closure" [cell, rest] -> site {leaves site calls} "calls the closure a with the other operands";
     Routine "routine" [] -> site {leaves site} "does the state's instruction by the site's routine";
-    Helper "helper" [rest] -> site {site} "calls the function with the immediate as number: it neither collects nor leaves";
+    Helper "helper" [rest] -> site {site helper} "calls the function with the immediate as number: it neither collects nor leaves";
     Alloc "alloc" [rest] -> cell {leaves site makes} "a new object: the immediate is its first word, the operands follow; of a list: its length, its flags, then its elements, for which its buffer has room; where there is no room, by the site's routine";
     Make "make" [rest] -> cell {makes} "a new object as by alloc; neither collects nor leaves, and is made beyond the memory limit too";
     Virtual "virtual" [rest] -> cell {makes} "an object as by make, which only frame states and others of these name: it is made where frames are written";

@@ -14,8 +14,8 @@ use upshift_runtime::value as cells;
 
 use super::code::Stub;
 use super::{
-    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, calls_helper, clif_type, collects,
-    common_of, constant, first_of, heap, helper_place, object_size, trusted,
+    Base, Exit, ExitFrame, Held, Lowering, Made, PendingExit, STABLE, clif_type, collects, common_of,
+    constant, first_of, heap, helper_place, object_size, trusted,
 };
 use crate::flow;
 use crate::helper::Helper;
@@ -464,11 +464,11 @@ impl Lowering<'_, '_> {
         let mut others = EntitySet::new();
         for &block in func.layout.iter().filter(|&&b| !func.blocks[b].cold) {
             let ops = || func.blocks[block].insts.iter().map(|&i| func.insts[i].op);
-            let helpers = ops().any(|op| op == Op::Routine || calls_helper(op));
+            let runtime = ops().any(|op| op == Op::Routine || op.info().helper);
             let functions = ops().any(|op| op.info().calls);
             let mut next = self.loops.innermost(block);
             while let Some(id) = next {
-                if helpers {
+                if runtime {
                     self.calling.insert(id);
                 }
                 if functions {

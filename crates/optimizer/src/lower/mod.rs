@@ -50,7 +50,7 @@ use upshift_runtime::value as cells;
 pub use code::{Compiler, Counters, Effort, Machine, Reloc, Stub, Target};
 
 use crate::build::Facts;
-use crate::cfg::{Cfg, Dominators, Loops};
+use crate::cfg::{Cfg, Dominators, Loop, Loops};
 use crate::helper::Helper;
 use crate::ir::{
     Block, Cond, Function, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, Type, Value, Width,
@@ -192,8 +192,8 @@ struct Lowering<'a, 'f> {
     looping: bool,
     /// Context and frame as the body was given them.
     given: Base,
-    /// The loops that call.
-    calling: EntitySet<crate::cfg::Loop>,
+    /// The loops that call the runtime and no functions.
+    calling: EntitySet<Loop>,
     /// Whether context and frame are read from the stack behind each call.
     reading: bool,
     /// Positions that source locations name.
@@ -364,11 +364,6 @@ fn body(
     l.b.finalize(config);
     sweep::run(target);
     (exits, positions, held.into_iter().map(|h| h.0).collect())
-}
-
-/// Whether an instruction calls a helper.
-fn calls_helper(op: Op) -> bool {
-    matches!(op, Op::Helper | Op::Fcall1 | Op::Fcall2)
 }
 
 /// Whether some call has arguments that find no register, which the native frame begins with then.
@@ -700,8 +695,9 @@ impl Lowering<'_, '_> {
             }
         }
         self.cold = func.blocks[block].cold;
-        self.looping = self.loops.innermost(block).is_some();
-        self.reading = self.loops.innermost(block).is_some_and(|id| self.calling.contains(id));
+        let around = self.loops.innermost(block);
+        self.looping = around.is_some();
+        self.reading = around.is_some_and(|id| self.calling.contains(id));
         (self.ctx, self.fp) = self.given;
         self.read_behind_call();
         let enters = !self.looping && func.successors(block).any(|next| self.loops.innermost(next).is_some());
@@ -720,7 +716,7 @@ impl Lowering<'_, '_> {
         let (before, last) = insts[..].split_at(insts.len() - charged.max(1).min(insts.len()));
         for &inst in before {
             self.inst(inst);
-            if calls_helper(func.insts[inst].op) {
+            if func.insts[inst].op.info().helper {
                 self.read_behind_call();
             }
         }
