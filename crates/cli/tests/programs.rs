@@ -183,6 +183,11 @@ fn run_text(
     if let Err(error) = &result {
         stderr.push_str(&report::run_error(&parsed.sources, error, style));
     }
+    // The compiler's thread survives what goes wrong in it, and the program goes on in a lower tier.
+    if let Some(event) = instance.tier_events().find(|event| event.to_string().contains("an internal error"))
+    {
+        return Err(event.to_string().into());
+    }
     let stdout = String::from_utf8(output.0.lock().expect("not poisoned").clone())?;
     let loops = instance.tier_counters().osr_entries;
     Ok(Ran { stdout, stderr, ok: result.is_ok(), loops })
