@@ -113,11 +113,10 @@ PLAIN(list_share, int64_t v = SLOT(S0); if (IS_OBJECT(v) && (uint8_t)(KIND(v) - 
     AT(uint16_t, v, HEADER_BITS) |= LIST_SHARED)
 
 /* Allocation: Q0 is the header, the fields come from two runs of the window, cells at S1 and raw words at S2. Where a
- * collection is due or the room is used up, COLD. */
+ * collection is due, which the end of the room tells too, or the room is used up, COLD. */
 #define ALLOCATE(object, size)                                                                                         \
     char *object = AT(char *, ctx, HEAP_TOP);                                                                          \
-    COLD_IF(AT(uint8_t, ctx, HEAP_REQUESTED));                                                                         \
-    COLD_IF((uint64_t)(AT(char *, ctx, HEAP_END) - object) < (size));                                                  \
+    COLD_IF((uint64_t)object + (size) > AT(uint64_t, ctx, HEAP_END));                                                  \
     AT(char *, ctx, HEAP_TOP) = object + (size)
 #define RECORD_1(r_, c_, name)                                                                                         \
     STENCIL(name##__c##c_##_r##r_) {                                                                                   \

@@ -490,6 +490,9 @@ pub struct StateData {
     pub function: u32,
     /// The word of the instruction, counted from the function's first.
     pub word: u32,
+    /// The instruction that what may leave here is for, where it was moved away from there: function and word. What failed is
+    /// remembered by it.
+    pub origin: Option<(u32, u32)>,
     /// Where the frame begins, in slots from the root frame's start.
     pub base: u32,
     /// Where it ends and its window begins, likewise.

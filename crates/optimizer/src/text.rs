@@ -251,7 +251,11 @@ impl Printer<'_> {
 
     fn state(&mut self, state: State) -> fmt::Result {
         let Some(data) = self.func.states.get(state) else { return Ok(()) };
-        write!(self.out, "{state} = fn {} word {} base {}", data.function, data.word, data.base)?;
+        write!(self.out, "{state} = fn {} word {}", data.function, data.word)?;
+        if let Some((function, word)) = data.origin {
+            write!(self.out, " for fn {function} word {word}")?;
+        }
+        write!(self.out, " base {}", data.base)?;
         if data.end != u32::MAX {
             write!(self.out, " end {}", data.end)?;
         }

@@ -122,6 +122,8 @@ pub struct TierHooks {
     pub driver: *mut (),
     /// Watches were bumped: code that was made for them as they were is not entered any more once this returns. Is given the driver.
     pub bumped: unsafe fn(*mut (), &mut Instance),
+    /// A routine found the budget used up at a call, by this frame of this function, and refilled it. Is given the driver.
+    pub polled: unsafe fn(*mut (), &mut Instance, Frame, u32),
 }
 
 /// What the interpreter finds at the start of functions while there are other tiers.
@@ -844,6 +846,14 @@ impl Instance {
         self.context.routines = hooks.routines;
         self.context.tiers = hooks.driver;
         self.tiers = Some(hooks);
+    }
+
+    /// The budget was used up, and refilled, at a call of a function by a routine, which machine code and the interpreter use.
+    pub fn polled(&mut self, caller: Frame, callee: u32) {
+        if let Some(hooks) = self.tiers {
+            // SAFETY: the driver lives as long as its hooks are set.
+            unsafe { (hooks.polled)(hooks.driver, self, caller, callee) }
+        }
     }
 
     /// Sets how much a refill of the budget gives, 1 to [`REFILL`]; what the budget has beyond that goes back to the fuel.

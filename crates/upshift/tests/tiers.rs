@@ -8,7 +8,7 @@ use common::frames::frames;
 use common::{function, sums};
 use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
-use upshift::bytecode::{ANY, FuncId, Module, NumberPolicy, TrapCode};
+use upshift::bytecode::{ANY, FuncId, HeapType, Module, NumberPolicy, TrapCode};
 use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
 
 fn config() -> Config {
@@ -380,6 +380,60 @@ fn a_wrong_guess_is_not_made_again() {
             run(&mut i, if round % 2 == 0 { 3 } else { -1 });
         }
         assert_eq!((i.tier_counters().deopts, i.tier_counters().optimized), (2, 2), "{loops}");
+    }
+}
+
+/// `add(n, float)`: n turns around a dynamic sum with what was made before the loop, 1 or 0.5.
+fn adds() -> Module {
+    let mut m = ModuleBuilder::new("adds");
+    function(&mut m, "add", &[Int, Int], Some(Float), |_, f| {
+        let (n, k, i, x, y) = (f.param(0), f.param(1), f.int(), f.int(), f.float());
+        let (v, sum, site) = (f.cell(ANY), f.cell(ANY), f.feedback());
+        let (float, start) = (f.label(), f.label());
+        f.load_int(i, 0);
+        f.box_int(sum, i);
+        f.int_ne_imm_branch(k, 0, float);
+        f.load_int(x, 1);
+        f.box_int(v, x);
+        f.jump(start);
+        f.bind(float);
+        f.load_float(y, 0.5);
+        f.box_float(v, y);
+        f.bind(start);
+        let top = f.label();
+        f.begin_loop(top);
+        f.cell_add(sum, sum, v, NumberPolicy::WRAP64.with(NumberPolicy::PROMOTE), site);
+        f.int_for_loop(i, n, top);
+        f.unbox_number(y, sum);
+        f.return_float(y);
+    });
+    m.finish()
+}
+
+#[test]
+fn a_wrong_guess_before_a_loop_is_not_made_again() {
+    for loops in [false, true] {
+        let mut config = hot();
+        config.tiers.optimize_loops = loops;
+        config.tiers.optimize_functions = !loops;
+        config.tiers.failures = 2;
+        let mut i = instance(&adds(), config);
+        let add = i.function::<(i64, i64), f64>("add").expect("the function");
+        let run = |i: &mut Instance, float: bool| {
+            let each = if float { 0.5 } else { 1.0 };
+            assert_eq!(i.call(&add, (100, i64::from(float))).expect("no trap"), 100.0 * each);
+        };
+        for float in [false, true] {
+            for _ in 0..20 {
+                run(&mut i, float);
+            }
+        }
+        // What is checked before the loop is for the sum in it: the second code does not guess there.
+        for round in 0..100 {
+            run(&mut i, round % 2 == 0);
+        }
+        let c = i.tier_counters();
+        assert_eq!((c.deopts, c.retired, optimized(&i, "add", loops)), (2, 1, 2), "{loops} {c:?}");
     }
 }
 
@@ -793,4 +847,89 @@ fn heat_is_what_was_charged_where_tiers_alternate() {
     assert!(compiled(&i).contains(&"sum".to_string()));
     assert!(i.tier_counters().entered > 1_000, "{:?}", i.tier_counters());
     assert_eq!(counted(&i, &What::Hot), 0);
+}
+
+/// `pick(n, k)`: the sum of `n` turns in `turns` that call a closure, which adds `k`, below [`PICKED`].
+fn picks() -> Module {
+    let mut m = ModuleBuilder::new("picks");
+    let one = m.signature(&[Int], Some(Int));
+    let closure = m.module.types.cell(HeapType::Closure(one));
+    let adds: Vec<FuncId> = (0..PICKED)
+        .map(|k| {
+            let id = m.declare(&format!("add{k}"), one, Some(Vec::new()));
+            let mut f = m.define(id);
+            let (x, r) = (f.param(0), f.int());
+            f.int_add_imm(r, x, k as i16);
+            f.return_int(r);
+            f.finish(&mut m);
+            id
+        })
+        .collect();
+    let turns = function(&mut m, "turns", &[Int, Cell(closure)], Some(Int), |_, f| {
+        let (n, c, i, v, total) = (f.param(0), f.param(1), f.int(), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        f.int_move(Reg::window(0), i);
+        f.call_closure_int(v, c);
+        f.int_add(total, total, v);
+        f.int_for_loop(i, n, top);
+        f.return_int(total);
+    });
+    function(&mut m, "pick", &[Int, Int], Some(Int), |_, f| {
+        let (n, k, c, r) = (f.param(0), f.param(1), f.cell(closure), f.int());
+        let call = f.label();
+        for (i, &add) in adds.iter().enumerate() {
+            let next = f.label();
+            f.int_ne_imm_branch(k, i as i16, next);
+            f.closure_new(c, add);
+            f.jump(call);
+            f.bind(next);
+        }
+        f.closure_new(c, adds[0]);
+        f.bind(call);
+        f.int_move(Reg::window(0), n);
+        // Behind the int and the header.
+        f.cell_move(Reg::window(3), c);
+        f.call_int(r, turns);
+        f.return_int(r);
+    });
+    m.finish()
+}
+
+/// Closures of `pick`.
+const PICKED: i64 = 6;
+
+#[test]
+fn a_callee_that_changes_is_not_guessed_again() {
+    for loops in [false, true] {
+        let mut config = hot();
+        config.tiers.optimize_loops = loops;
+        config.tiers.optimize_functions = !loops;
+        config.tiers.failures = 2;
+        // The closures are inlined, and their callers are not.
+        config.tiers.inline_callee = 3;
+        let mut i = instance(&picks(), config);
+        let pick = i.function::<(i64, i64), i64>("pick").expect("the function");
+        let run = |i: &mut Instance, k| {
+            assert_eq!(i.call(&pick, (100, k)).expect("no trap"), 4950 + 100 * k, "{k}");
+        };
+        for _ in 0..20 {
+            run(&mut i, 0);
+        }
+        assert_eq!((optimized(&i, "turns", loops), i.tier_counters().deopts), (1, 0), "{loops}");
+        // The check stands before the loop, and leaves there.
+        for _ in 0..20 {
+            run(&mut i, 1);
+        }
+        let c = i.tier_counters();
+        assert_eq!((c.deopts, c.retired, optimized(&i, "turns", loops)), (2, 1, 2), "{loops} {c:?}");
+        // The second code has both built in, and calls others.
+        for round in 0..100 {
+            run(&mut i, round % PICKED);
+        }
+        let c = i.tier_counters();
+        assert_eq!((c.deopts, c.retired, optimized(&i, "turns", loops)), (2, 1, 2), "{loops} {c:?}");
+    }
 }

@@ -45,7 +45,7 @@ impl Words {
 }
 
 /// Charges the budget for a call; with an error the status of the trap.
-unsafe fn charge(s: Site) -> Result<(), Status> {
+unsafe fn charge(s: Site, callee: *const FunctionEntry) -> Result<(), Status> {
     // SAFETY: the budget is in the context during routines that may call.
     unsafe {
         (*s.ctx).budget -= 1;
@@ -54,6 +54,7 @@ unsafe fn charge(s: Site) -> Result<(), Status> {
             if let Err(trap) = s.instance().refill() {
                 return Err(s.trap(trap));
             }
+            s.instance().polled(s.frame(), (*callee).index());
         }
         Ok(())
     }
@@ -232,7 +233,7 @@ unsafe fn enter_words(
         if fp.byte_add((*callee).size()) > (*s.ctx).stack_limit {
             return s.code(TrapCode::StackOverflow);
         }
-        if let Err(status) = charge(s) {
+        if let Err(status) = charge(s, callee) {
             return status;
         }
         if let Some(closure) = closure {
@@ -407,7 +408,7 @@ unsafe fn tail_words(s: Site, callee: *const FunctionEntry, closure: Option<Valu
         if s.fp.byte_add((*callee).size()) > (*s.ctx).stack_limit {
             return s.code(TrapCode::StackOverflow);
         }
-        if let Err(status) = charge(s) {
+        if let Err(status) = charge(s, callee) {
             return status;
         }
         let header = s.frame().header();
@@ -467,7 +468,7 @@ unsafe fn tail_window(s: Site, callee: *const FunctionEntry, closure: Option<Val
         if s.fp.byte_add((*callee).size()) > (*s.ctx).stack_limit {
             return s.code(TrapCode::StackOverflow);
         }
-        if let Err(status) = charge(s) {
+        if let Err(status) = charge(s, callee) {
             return status;
         }
         let header = s.frame().header();
@@ -534,7 +535,7 @@ routines! {
                 if fp.byte_add((*target).size()) > (*s.ctx).stack_limit {
                     return s.code(TrapCode::StackOverflow);
                 }
-                if let Err(status) = charge(s) {
+                if let Err(status) = charge(s, target) {
                     return status;
                 }
                 if meta.environment {

@@ -9,6 +9,7 @@
 //! such way back leads to a function that all ways here came through, so these loops have one entry. What is too large to be built
 //! in place is called from where the caller was called; the root has nobody to call from, and leaves.
 
+use std::cmp::Reverse;
 use std::rc::Rc;
 
 use upshift_bytecode::{Bank, Inst as Bytecode, Op as Code, ValueType};
@@ -20,8 +21,8 @@ use upshift_runtime::routine::Routine;
 use super::{Builder, Env, Frame, Guest, Head, type_of};
 use crate::flow::{self, Flow};
 use crate::ir::{
-    CallSite, Class, Cond, Inlining, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, StateData,
-    Target, Type, Value, Width,
+    CallSite, Class, Cond, Inlining, Inst, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects,
+    StateData, Target, Type, Value, Width,
 };
 use crate::slots::Slots;
 use std::mem::offset_of;
@@ -32,6 +33,11 @@ const EVERYTHING: SiteEffects =
 
 /// The arguments of a call: slots in the callee's frame with their values.
 type Arguments = Vec<(u32, Value)>;
+
+/// At most so many functions are built in at one call.
+const CALLEES: usize = 4;
+/// And each if one call in so many is of it.
+const CALLEES_SHARE: u64 = 8;
 
 /// Frames of inlined functions lie within so many slots behind the root's.
 const FRAMES: u32 = 4_000;
@@ -368,6 +374,7 @@ impl<'a> Builder<'a> {
             parent: frame.parent.into(),
             function: frame.guest.meta.index,
             word: self.word,
+            origin: None,
             base: frame.base,
             end: frame.base + size,
             slots,
@@ -387,6 +394,11 @@ impl<'a> Builder<'a> {
         };
         self.read(&mut inner, args);
         let returns = inner.returns.take().unwrap_or_default();
+        self.go_behind(returns, result);
+    }
+
+    /// The block behind a call, from ways there with the result.
+    fn go_behind(&mut self, returns: Vec<(Inst, Option<Value>)>, result: Option<(i64, Type)>) {
         if returns.is_empty() {
             self.dead = true;
             return;
@@ -434,13 +446,56 @@ impl<'a> Builder<'a> {
         for (ty, slot) in signature.iter().zip(slots) {
             args.push((slot, self.get(window + i64::from(slot), type_of(ty.bank()))));
         }
-        let result = Self::result_of(inst).map(|r| r.1);
-        if let Some((index, callee)) = self.callee_of(frame, closure, &signature, result) {
+        let result = Self::result_of(inst);
+        let ty = result.map(|r| r.1);
+        if let Some((index, callee)) = self.callee_of(frame, closure, &signature, ty) {
             self.call(frame, inst, callee, index, args, after, 1);
             return;
         }
+        let mut several = self.likely(frame, closure, &signature, ty);
+        several.retain(|&(index, callee)| self.inlinable(frame, callee, index).is_ok());
+        if several.is_empty() {
+            self.call_any(frame, inst, args);
+            return;
+        }
+        // One after the other, and any other behind them.
+        let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+        let state = self.state(frame);
+        let (env, live, word) = (self.env.clone(), self.live.clone(), self.word);
+        let mut ways = Vec::new();
+        for (index, callee) in several {
+            let wanted = self.iconst(i64::from(index));
+            let is = self.icmp(Cond::Eq, function, wanted);
+            let [this, other] = self.split(is, [false; 2]);
+            self.cur = this;
+            self.call(frame, inst, callee, index, args.clone(), after, 1);
+            self.end_way(result, &mut ways);
+            (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
+            (self.cur, self.dead, self.state) = (other, false, Some(state));
+        }
+        self.call_any(frame, inst, args);
+        self.end_way(result, &mut ways);
+        self.env = env;
+        self.go_behind(ways, result);
+    }
+
+    /// Ends one of several ways through a call.
+    fn end_way(&mut self, result: Option<(i64, Type)>, ways: &mut Vec<(Inst, Option<Value>)>) {
+        if self.dead {
+            return;
+        }
+        let value = result.map(|(slot, ty)| self.get(slot, ty));
+        let (inst, _) = self.func.make(InstData::new(Op::Jump, &[]).targets([Target::new(self.cur)]));
+        self.func.blocks[self.cur].insts.push(inst);
+        ways.push((inst, value));
+    }
+
+    /// A call of a closure whose function is not known.
+    fn call_any(&mut self, frame: &Frame<'a>, inst: &Bytecode, args: Arguments) {
         self.note_call(frame, None, Inlining::Unknown);
         let size = frame.guest.meta.layout.size();
+        // The header stands behind the raw arguments, and the closure behind that.
+        let header = args[0].0 - 2;
         self.reach(frame.base + size);
         self.calls = true;
         self.charge(frame);
@@ -453,7 +508,7 @@ impl<'a> Builder<'a> {
             result: result.map(|r| r.1),
             callee: 0,
             params: args.iter().map(|a| frame.base + size + a.0).collect(),
-            header: frame.base + size + raws,
+            header: frame.base + size + header,
             effects: EVERYTHING,
         });
         let values: Vec<Value> = args.iter().map(|a| a.1).collect();
@@ -464,7 +519,40 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// The function of a closure that is called: one that is made here has a known one; others, the one that was seen, which is checked.
+    /// The functions that a call of a closure likely calls, those that it calls most first: what it was seen to call, and what the
+    /// frame has there now. What was seen may be out of date.
+    fn likely(
+        &mut self,
+        frame: &Frame<'a>,
+        closure: Value,
+        signature: &[ValueType],
+        result: Option<Type>,
+    ) -> Vec<(u32, Guest<'a>)> {
+        if !self.options.speculate {
+            return Vec::new();
+        }
+        let seen = self.facts.callees(frame.guest.meta.index, self.word);
+        let least = seen.iter().map(|c| c.1).sum::<u64>() / CALLEES_SHARE;
+        let now = self.paths.get(&closure).and_then(|path| self.facts.closure(path));
+        let mut often: Vec<(u32, u64)> =
+            seen.iter().filter(|c| Some(c.0) == now || c.1 >= least).copied().collect();
+        often.sort_by_key(|c| Reverse(c.1));
+        let mut all: Vec<u32> = often.into_iter().map(|c| c.0).collect();
+        if let Some(now) = now.filter(|now| !all.contains(now)) {
+            all.insert(0, now);
+        }
+        all.truncate(CALLEES);
+        let fits = |m: &FunctionMeta| {
+            m.environment
+                && m.params.iter().map(|p| p.ty.bank()).eq(signature.iter().map(|t| t.bank()))
+                && m.result.map(|ty| type_of(ty.bank())) == result
+        };
+        let guest = |index| Some((index, self.facts.function(index)?));
+        all.into_iter().filter_map(guest).filter(|(_, g)| !g.code.is_empty() && fits(g.meta)).collect()
+    }
+
+    /// The function of a closure that is called: one that is made here has a known one; others, the one that was seen, if there was
+    /// only one, which is checked.
     fn callee_of(
         &mut self,
         frame: &Frame<'a>,
@@ -472,27 +560,18 @@ impl<'a> Builder<'a> {
         signature: &[ValueType],
         result: Option<Type>,
     ) -> Option<(u32, Guest<'a>)> {
-        let known = self.known_function(closure);
-        let seen = || self.paths.get(&closure).and_then(|path| self.facts.closure(path));
-        let seen = seen().filter(|&index| {
-            // What was seen may be out of date.
-            let fits = |m: &FunctionMeta| {
-                m.environment
-                    && m.params.iter().map(|p| p.ty.bank()).eq(signature.iter().map(|t| t.bank()))
-                    && m.result.map(|ty| type_of(ty.bank())) == result
-            };
-            known.is_none()
-                && self.may_assume(frame)
-                && self.facts.function(index).is_some_and(|g| !g.code.is_empty() && fits(g.meta))
-        });
-        if let Some(index) = seen {
-            let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
-            let wanted = self.iconst(i64::from(index));
-            let is = self.icmp(Cond::Eq, function, wanted);
-            self.guard(frame, is, Reason::Callee);
+        if let Some(known) = self.known_function(closure) {
+            return Some((known, self.facts.function(known).filter(|c| !c.code.is_empty())?));
         }
-        let index = known.or(seen)?;
-        Some((index, self.facts.function(index).filter(|c| !c.code.is_empty())?))
+        if !self.may_assume(frame) {
+            return None;
+        }
+        let [(index, callee)] = self.likely(frame, closure, signature, result)[..] else { return None };
+        let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+        let wanted = self.iconst(i64::from(index));
+        let is = self.icmp(Cond::Eq, function, wanted);
+        self.guard(frame, is, Reason::Callee);
+        Some((index, callee))
     }
 
     /// The function of a closure that was made here.
@@ -510,12 +589,67 @@ impl<'a> Builder<'a> {
 
     pub(super) fn cell_call(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, after: &Slots) {
         let o = inst.operands;
-        let Some((index, callee)) = self.callee_seen(frame, o[1], o[2] as usize, o[4] as u32) else {
+        let argc = o[2] as usize;
+        if let Some((index, callee)) = self.callee_seen(frame, o[1], argc, o[4] as u32) {
+            let args = self.moved_up(frame, callee, o[1], o[2] as u32);
+            self.call(frame, inst, callee, index, args, after, 0);
+            return;
+        }
+        let seen = self.facts.feedback(o[4] as u32);
+        let mut several = Vec::new();
+        if self.options.speculate && seen.flags & MEGAMORPHIC == 0 {
+            for &index in &seen.ids[..usize::from(seen.cached)] {
+                if let Some(callee) = self.plain(index, argc)
+                    && self.inlinable(frame, callee, index).is_ok()
+                {
+                    several.push((index, callee));
+                }
+            }
+        }
+        if several.is_empty() {
             self.routine(frame, inst, Routine::CellCall);
             return;
-        };
-        let args = self.moved_up(frame, callee, o[1], o[2] as u32);
-        self.call(frame, inst, callee, index, args, after, 0);
+        }
+        let closure = self.cell(o[1]);
+        let state = self.state(frame);
+        let other = self.func.blocks.push(Default::default());
+        let object = self.unary(Op::IsObject, closure);
+        self.require(object, other);
+        let kind = self.load(Class::Fixed, Width::U8, closure, offset_of!(Header, kind));
+        let wanted = self.iconst(ObjectKind::Closure as i64);
+        let is = self.icmp(Cond::Eq, kind, wanted);
+        self.require(is, other);
+        let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+        let result = Self::result_of(inst);
+        let (env, live, word) = (self.env.clone(), self.live.clone(), self.word);
+        let mut ways = Vec::new();
+        for (index, callee) in several {
+            let wanted = self.iconst(i64::from(index));
+            let is = self.icmp(Cond::Eq, function, wanted);
+            let [this, next] = self.split(is, [false; 2]);
+            self.cur = this;
+            let args = self.moved_up(frame, callee, o[1], o[2] as u32);
+            self.call(frame, inst, callee, index, args, after, 0);
+            self.end_way(result, &mut ways);
+            (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
+            (self.cur, self.dead, self.state) = (next, false, Some(state));
+        }
+        self.goto(other, &[]);
+        self.func.layout.push(other);
+        self.cur = other;
+        self.routine(frame, inst, Routine::CellCall);
+        self.end_way(result, &mut ways);
+        self.env = env;
+        self.go_behind(ways, result);
+    }
+
+    /// A function that takes so many dynamic arguments as they are.
+    fn plain(&self, index: u32, argc: usize) -> Option<Guest<'a>> {
+        let any = |ty: &Option<ValueType>| matches!(ty, Some(ValueType::Cell(_)));
+        self.facts.function(index).filter(|c| {
+            let m = c.meta;
+            !c.code.is_empty() && m.plain && m.environment && m.params.len() == argc && any(&m.result)
+        })
     }
 
     /// The only callee that a dynamic call saw, which is checked.
@@ -527,14 +661,9 @@ impl<'a> Builder<'a> {
         site: u32,
     ) -> Option<(u32, Guest<'a>)> {
         let seen = self.facts.feedback(site);
-        let any = |ty: &Option<ValueType>| matches!(ty, Some(ValueType::Cell(_)));
         let callee = (seen.cached == 1 && seen.flags & MEGAMORPHIC == 0 && self.may_assume(frame))
-            .then(|| self.facts.function(seen.ids[0]))
-            .flatten()
-            .filter(|c| {
-                let m = c.meta;
-                !c.code.is_empty() && m.plain && m.environment && m.params.len() == argc && any(&m.result)
-            });
+            .then(|| self.plain(seen.ids[0], argc))
+            .flatten();
         let Some(callee) = callee else {
             let one = seen.cached == 1 && seen.flags & MEGAMORPHIC == 0;
             let inlining = match (one, seen.cached) {

@@ -31,11 +31,13 @@ enum Seen {
 }
 
 /// How two numbers of dynamic ops are combined.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Arithmetic {
     Add,
     Sub,
     Mul,
+    Div,
+    Rem,
 }
 
 impl<'a> Builder<'a> {
@@ -233,12 +235,6 @@ impl<'a> Builder<'a> {
         self.icmp(Cond::Eq, down, a)
     }
 
-    /// Leaves unless an int has 48 bits.
-    pub(super) fn guard_fits(&mut self, frame: &Frame<'a>, a: Value) {
-        let fits = self.fits(a);
-        self.guard(frame, fits, Reason::Wide);
-    }
-
     /// The float in a cell that was seen to be of these kinds of number; `check` is given what has to hold.
     pub(super) fn number(&mut self, a: Value, kinds: u16, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
         if kinds == FLOAT {
@@ -267,11 +263,12 @@ impl<'a> Builder<'a> {
         )
     }
 
-    /// The sum, difference or product of two cells that were seen to be numbers of these kinds, as a cell; `check` is given what has
-    /// to hold.
+    /// Two cells that were seen to be numbers of these kinds, added and so on, as a cell; `check` is given what has to hold, which is
+    /// also that a float divisor is not zero if that is `checked`.
     pub(super) fn combined(
         &mut self,
         what: Arithmetic,
+        checked: bool,
         [a, b]: [Value; 2],
         [l, r]: [u16; 2],
         check: &mut dyn FnMut(&mut Self, Value),
@@ -282,7 +279,7 @@ impl<'a> Builder<'a> {
         };
         let ints = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
             let (x, y) = (c.unary(Op::SmallInt, a), c.unary(Op::SmallInt, b));
-            // Small ints: sums and differences stay within 64 bits.
+            // Small ints: all but products stay within 64 bits, and remainders are as small.
             let op = match what {
                 Arithmetic::Add => Op::Iadd,
                 Arithmetic::Sub => Op::Isub,
@@ -292,21 +289,37 @@ impl<'a> Builder<'a> {
                     check(c, fits);
                     Op::Imul
                 }
+                Arithmetic::Div | Arithmetic::Rem => {
+                    let zero = c.iconst(0);
+                    let is = c.icmp(Cond::Ne, y, zero);
+                    check(c, is);
+                    if what == Arithmetic::Div { Op::Idiv } else { Op::Irem }
+                }
             };
             let v = c.binary(op, x, y);
-            let fits = c.fits(v);
-            check(c, fits);
+            if op != Op::Irem {
+                let fits = c.fits(v);
+                check(c, fits);
+            }
             c.unary(Op::BoxSmall, v)
         };
         let floats = |c: &mut Self, l, r, check: &mut dyn FnMut(&mut Self, Value)| {
             let x = c.number(a, l, check);
             let y = c.number(b, r, check);
+            if checked && matches!(what, Arithmetic::Div | Arithmetic::Rem) {
+                let zero = c.fconst(0.0);
+                let is = c.fcmp(Cond::Ne, y, zero);
+                check(c, is);
+            }
             let op = match what {
                 Arithmetic::Add => Op::Fadd,
                 Arithmetic::Sub => Op::Fsub,
                 Arithmetic::Mul => Op::Fmul,
+                Arithmetic::Div => Op::Fdiv,
+                Arithmetic::Rem => Op::Fcall2,
             };
-            let v = c.binary(op, x, y);
+            let data = InstData::new(op, &[x, y]);
+            let v = c.def(if op == Op::Fcall2 { data.imm(Helper::FloatRem as i64) } else { data });
             c.unary(Op::BoxFloat, v)
         };
         if l == INT && r == INT {
@@ -349,6 +362,12 @@ impl<'a> Builder<'a> {
         let seen = self.facts.feedback(o[4] as u32);
         let (l, r) = (seen.left, seen.right);
         let numbers = INT | FLOAT;
+        let checked = policy.has(NumberPolicy::FLOAT_DIV_CHECKED);
+        // Quotients of ints that are no ints.
+        if what == Arithmetic::Div && !policy.has(NumberPolicy::INT_DIV) {
+            self.routine(frame, inst, routine);
+            return;
+        }
         let plain = l != 0
             && r != 0
             && (l | r) & !numbers == 0
@@ -357,7 +376,8 @@ impl<'a> Builder<'a> {
         let (a, b) = (self.cell(o[1]), self.cell(o[2]));
         let frame = &*frame;
         if plain && self.may_assume(frame) {
-            let v = self.combined(what, [a, b], [l, r], &mut |c, is| c.guard(frame, is, Reason::Kind));
+            let v =
+                self.combined(what, checked, [a, b], [l, r], &mut |c, is| c.guard(frame, is, Reason::Kind));
             return self.set(o[0], v);
         }
         if l == 0 && self.options.unseen && self.may_assume(frame) {
@@ -384,7 +404,7 @@ impl<'a> Builder<'a> {
                 if unseen {
                     c.require_seen(o[4], Some([a, b].map(Seen::Number)), fail);
                 }
-                Some(c.combined(what, [a, b], kinds, &mut |c, is| c.require(is, fail)))
+                Some(c.combined(what, checked, [a, b], kinds, &mut |c, is| c.require(is, fail)))
             },
             |c| c.routine(frame, inst, routine),
         );
@@ -611,20 +631,135 @@ impl<'a> Builder<'a> {
         )
     }
 
+    /// Reads a field of a record. Where several shapes were seen, one is tried after the other.
     pub(super) fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
-        let seen = self.facts.feedback(inst.operands[4] as u32);
-        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & MEGAMORPHIC != 0 {
+        let shapes = self.shapes_seen(&self.facts.feedback(o[4] as u32));
+        if shapes.is_empty() {
             self.routine(frame, inst, Routine::CellFieldGet);
             return;
         }
         let object = self.cell(o[1]);
-        self.guard_shape(frame, object, seen.ids[0], Reason::Shape);
-        let offset = Record::FIELDS + 8 * seen.slots[0].slot as usize;
-        let v = match seen.slots[0].kind {
+        if let [(shape, field)] = shapes[..]
+            && self.may_assume(frame)
+        {
+            self.guard_shape(frame, object, shape, Reason::Shape);
+            let v = self.field_of(object, field, &mut |c, fits| c.guard(frame, fits, Reason::Wide));
+            self.set(o[0], v);
+            return;
+        }
+        let frame = &*frame;
+        let v = self.attempt(
+            Some(Type::Cell),
+            true,
+            |c, fail| {
+                let own = c.require_record(object, fail);
+                Some(c.field_by_shape(object, own, &shapes, fail))
+            },
+            |c| c.routine(frame, inst, Routine::CellFieldGet),
+        );
+        self.set_result(o[0], v);
+    }
+
+    /// Stores into a field of a record, if the value is what the field holds. Where several shapes were seen, one is tried after the
+    /// other.
+    pub(super) fn field_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(o[4] as u32);
+        let shapes = self.shapes_seen(&seen);
+        let told = |&(shape, field): &(u32, FieldSlot)| {
+            let code = self.field_code(shape, field);
+            field.kind < 4 || code.is_some_and(|code| self.facts.test(code).is_some())
+        };
+        if shapes.is_empty() || seen.flags & SLOW != 0 || !shapes.iter().all(told) {
+            self.routine(frame, inst, Routine::CellFieldSet);
+            return;
+        }
+        let (object, value) = (self.cell(o[0]), self.cell(o[1]));
+        if let [(shape, field)] = shapes[..]
+            && self.may_assume(frame)
+        {
+            self.guard_shape(frame, object, shape, Reason::Shape);
+            self.set_field_of(object, shape, field, value, &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return;
+        }
+        self.attempt(
+            None,
+            true,
+            |c, fail| {
+                let own = c.require_record(object, fail);
+                c.set_field_by_shape(object, own, &shapes, value, fail);
+                None
+            },
+            |c| {
+                c.routine(frame, inst, Routine::CellFieldSet);
+                None
+            },
+        );
+    }
+
+    /// The shapes that an instruction saw, with where each has the field; none where there were too many.
+    fn shapes_seen(&self, seen: &Feedback) -> Vec<(u32, FieldSlot)> {
+        if !self.options.speculate || seen.flags & MEGAMORPHIC != 0 {
+            return Vec::new();
+        }
+        seen.ids.into_iter().zip(seen.slots).take(seen.cached.into()).collect()
+    }
+
+    /// The shape of what is a record; goes to a block where it is none.
+    fn require_record(&mut self, object: Value, fail: Block) -> Value {
+        let is = self.unary(Op::IsObject, object);
+        self.require(is, fail);
+        let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
+        let wanted = self.iconst(ObjectKind::Record as i64);
+        let is = self.icmp(Cond::Eq, kind, wanted);
+        self.require(is, fail);
+        self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta))
+    }
+
+    fn is_shape(&mut self, own: Value, shape: u32) -> Value {
+        let wanted = self.iconst(i64::from(shape));
+        self.icmp(Cond::Eq, own, wanted)
+    }
+
+    /// A field of a record of one of these shapes as a cell; goes to a block where it is of another.
+    fn field_by_shape(
+        &mut self,
+        object: Value,
+        own: Value,
+        shapes: &[(u32, FieldSlot)],
+        fail: Block,
+    ) -> Value {
+        let check = &mut |c: &mut Self, fits| c.require(fits, fail);
+        let (shape, field) = shapes[0];
+        let is = self.is_shape(own, shape);
+        if let [_] = shapes {
+            self.require(is, fail);
+            return self.field_of(object, field, check);
+        }
+        self.join(
+            is,
+            Type::Cell,
+            [false; 2],
+            |c| Some(c.field_of(object, field, check)),
+            |c| Some(c.field_by_shape(object, own, &shapes[1..], fail)),
+        )
+    }
+
+    /// A field of a record of a known shape as a cell. `check` is given what has to hold.
+    fn field_of(
+        &mut self,
+        object: Value,
+        field: FieldSlot,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
+        let offset = Record::FIELDS + 8 * field.slot as usize;
+        match field.kind {
             1 => {
                 let v = self.load(Class::Field, Width::Int, object, offset);
-                self.box_int_of_dynamic(frame, v)
+                let fits = self.fits(v);
+                check(self, fits);
+                self.unary(Op::BoxSmall, v)
             }
             2 => {
                 let v = self.load(Class::Field, Width::Int, object, offset);
@@ -635,36 +770,61 @@ impl<'a> Builder<'a> {
                 self.unary(Op::BoxFloat, v)
             }
             _ => self.load(Class::Field, Width::Cell, object, offset),
-        };
-        self.set(o[0], v);
+        }
     }
 
-    /// Stores into a field of a record of the one shape that was seen, if the value is what the field holds.
-    pub(super) fn field_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
-        let o = inst.operands;
-        let seen = self.facts.feedback(o[4] as u32);
-        let FieldSlot { slot, kind } = seen.slots[0];
-        let field = self.facts.shape(seen.ids[0]).and_then(|shape| shape.field_at(slot));
-        let code = field.and_then(|f| match f.ty {
-            ValueType::Cell(ty) if kind == 4 => Some(type_code(ty)),
+    /// The code of the type of a field that holds cells of one type.
+    fn field_code(&self, shape: u32, field: FieldSlot) -> Option<u32> {
+        match self.facts.shape(shape).and_then(|shape| shape.field_at(field.slot))?.ty {
+            ValueType::Cell(ty) if field.kind == 4 => Some(type_code(ty)),
             _ => None,
-        });
-        let known = kind < 4 || code.is_some_and(|code| self.facts.test(code).is_some());
-        if !self.may_assume(frame) || seen.cached != 1 || seen.flags & (MEGAMORPHIC | SLOW) != 0 || !known {
-            self.routine(frame, inst, Routine::CellFieldSet);
+        }
+    }
+
+    /// Stores into a field of a record of one of these shapes; goes to a block where it is of another, or the value is not what the
+    /// field holds.
+    fn set_field_by_shape(
+        &mut self,
+        object: Value,
+        own: Value,
+        shapes: &[(u32, FieldSlot)],
+        value: Value,
+        fail: Block,
+    ) {
+        let check = &mut |c: &mut Self, is| c.require(is, fail);
+        let (shape, field) = shapes[0];
+        let is = self.is_shape(own, shape);
+        if let [_] = shapes {
+            self.require(is, fail);
+            self.set_field_of(object, shape, field, value, check);
             return;
         }
-        let (object, value) = (self.cell(o[0]), self.cell(o[1]));
-        self.guard_shape(frame, object, seen.ids[0], Reason::Shape);
-        let offset = Record::FIELDS + 8 * slot as usize;
-        let (is, raw) = match (kind, code) {
+        self.meet(
+            is,
+            [false; 2],
+            |c| c.set_field_of(object, shape, field, value, check),
+            |c| c.set_field_by_shape(object, own, &shapes[1..], value, fail),
+        );
+    }
+
+    /// Stores into a field of a record of a known shape. `check` is given what has to hold.
+    fn set_field_of(
+        &mut self,
+        object: Value,
+        shape: u32,
+        field: FieldSlot,
+        value: Value,
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) {
+        let offset = Record::FIELDS + 8 * field.slot as usize;
+        let (is, raw) = match (field.kind, self.field_code(shape, field)) {
             (1, _) => (self.unary(Op::IsSmall, value), Some((Op::SmallInt, Width::Int))),
             (2, _) => (self.told(value, Told::Bool, 0), Some((Op::Same, Width::Int))),
             (3, _) => (self.unary(Op::IsFloat, value), Some((Op::CellFloat, Width::Float))),
             (_, Some(code)) => (self.cell_test(value, code.into()), None),
             _ => (self.iconst(1), None),
         };
-        self.guard(frame, is, Reason::Kind);
+        check(self, is);
         let Some((op, width)) = raw else { return self.store_cell(Class::Field, object, value, offset) };
         let v = if op == Op::Same {
             let yes = self.cconst(Cell::TRUE);
@@ -673,12 +833,6 @@ impl<'a> Builder<'a> {
             self.unary(op, value)
         };
         self.store(Class::Field, width, object, v, offset);
-    }
-
-    /// An int as a cell in an op whose routine does more than boxing: wide ones leave.
-    pub(super) fn box_int_of_dynamic(&mut self, frame: &Frame<'a>, v: Value) -> Value {
-        self.guard_fits(frame, v);
-        self.unary(Op::BoxSmall, v)
     }
 
     pub(super) fn index_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {

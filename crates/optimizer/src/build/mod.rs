@@ -61,6 +61,8 @@ pub trait Facts {
     /// The function of a closure that a running frame of the function or loop has: in a slot, or, further on, captured by the closure
     /// there.
     fn closure(&self, path: &[u32]) -> Option<u32>;
+    /// The functions that a call of a closure was seen to call, with weights in proportion to how often.
+    fn callees(&self, function: u32, word: u32) -> &[(u32, u64)];
     /// The cell of a constant that is no object: a short string, or a name.
     fn constant(&self, number: u32) -> Option<Cell>;
     /// What the header of a box, list or map of a type, given by its code, says of what it holds.
@@ -531,6 +533,7 @@ impl<'a> Builder<'a> {
             parent: frame.parent.into(),
             function: frame.guest.meta.index,
             word,
+            origin: None,
             base: frame.base,
             end: frame.base + frame.guest.meta.layout.size(),
             slots,

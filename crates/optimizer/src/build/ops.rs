@@ -750,12 +750,8 @@ impl<'a> Builder<'a> {
             Code::CellAdd => self.arithmetic(frame, inst, Arithmetic::Add, Routine::CellAdd),
             Code::CellSub => self.arithmetic(frame, inst, Arithmetic::Sub, Routine::CellSub),
             Code::CellMul => self.arithmetic(frame, inst, Arithmetic::Mul, Routine::CellMul),
-            Code::CellDiv => {
-                self.routine(frame, inst, Routine::CellDiv);
-            }
-            Code::CellRem => {
-                self.routine(frame, inst, Routine::CellRem);
-            }
+            Code::CellDiv => self.arithmetic(frame, inst, Arithmetic::Div, Routine::CellDiv),
+            Code::CellRem => self.arithmetic(frame, inst, Arithmetic::Rem, Routine::CellRem),
             Code::CellNeg => {
                 self.routine(frame, inst, Routine::CellNeg);
             }

@@ -565,9 +565,10 @@ impl Lowering<'_, '_> {
         let number = self.exits.len();
         let inner = &func.states[state];
         let windowless = inner.slots.iter().all(|s| s.0 < inner.end);
+        let origin = inner.origin.unwrap_or((inner.function, inner.word));
         let (frames, constants) = (frames.into(), constants.into());
         let entered_complete = func.osr.is_some();
-        self.exits.push(Exit { reason, frames, constants, windowless, entered_complete });
+        self.exits.push(Exit { reason, origin, frames, constants, windowless, entered_complete });
         (u64::from(self.number) << 32 | number as u64) as i64
     }
 

@@ -41,7 +41,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variab
 use std::mem::offset_of;
 use upshift_runtime::context::Context;
 use upshift_runtime::frame::FunctionEntry;
-use upshift_runtime::heap::{HEAP_END, HEAP_REQUESTED, HEAP_TOP};
+use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
 use upshift_runtime::instance::Instance;
 use upshift_runtime::object::{Buffer, Header, List, MIN_OBJECT, gc};
 use upshift_runtime::routine::Routine;
@@ -82,6 +82,8 @@ pub struct ExitFrame {
 pub struct Exit {
     /// Why.
     pub reason: Reason,
+    /// The instruction that made the assumption, if it is one: function and word.
+    pub origin: (u32, u32),
     /// The frames, the innermost first.
     pub frames: Box<[ExitFrame]>,
     /// Slots with constants, which the engine writes.
@@ -1200,15 +1202,13 @@ impl Lowering<'_, '_> {
         let top = self.load64(self.ctx, heap(HEAP_TOP));
         let end = self.load64(self.ctx, heap(HEAP_END));
         let next = self.b.ins().iadd_imm_s(top, size);
-        let requested = self.b.ins().uload8(types::I64, trusted(), self.ctx, heap(HEAP_REQUESTED) as i32);
+        // As where a collection is due.
         let full = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, end);
-        let full = self.b.ins().uextend(types::I64, full);
-        let either = self.b.ins().bor(full, requested);
         let fast = self.b.create_block();
         let slow = self.cold_block();
         let done = self.b.create_block();
         let result = self.b.append_block_param(done, types::I64);
-        self.b.ins().brif(either, slow, &[], fast, &[]);
+        self.b.ins().brif(full, slow, &[], fast, &[]);
         self.b.switch_to_block(fast);
         self.b.ins().store(trusted(), next, self.ctx, heap(HEAP_TOP) as i32);
         let header = self.iconst(data.imm);

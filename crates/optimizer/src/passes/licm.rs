@@ -19,6 +19,7 @@
 //! Loops as the builder makes them test at their end, and a `poll` stands in the block before them, with the state at the loop's entry.
 //! Not done here: loads of what the loop itself stores (`promote.rs`), and checks that hold for all turns if they hold for the last.
 
+use std::collections::HashMap;
 use std::mem::offset_of;
 
 use cranelift_entity::packed_option::PackedOption;
@@ -59,7 +60,8 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
             next = loops.loops[id].parent.expand();
         }
     }
-    let mut pass = Pass { func, cfg, doms, loops, memory, blocks, checks: Checks::default(), moved: 0 };
+    let (checks, origins) = (Checks::default(), HashMap::new());
+    let mut pass = Pass { func, cfg, doms, loops, memory, blocks, checks, origins, moved: 0 };
     for id in loops.loops.keys() {
         pass.hoist(id, parts[id]);
     }
@@ -109,6 +111,8 @@ struct Pass<'a> {
     /// Where instructions' values are defined now.
     blocks: SecondaryMap<Value, PackedOption<Block>>,
     checks: Checks,
+    /// The states of what may leave before a loop, by the instruction that it is for.
+    origins: HashMap<(State, (u32, u32)), State>,
     moved: usize,
 }
 
@@ -381,7 +385,7 @@ impl Pass<'_> {
         {
             let params = self.func.blocks[before].params.iter();
             let slots = self.func.params.iter().copied().zip(params.copied()).collect();
-            let state = StateData { word, base: 0, slots, ..root.clone() };
+            let state = StateData { word, origin: None, base: 0, slots, ..root.clone() };
             return (Some(self.func.states.push(state)), end);
         }
         (self.header_state(id, before), end)
@@ -508,10 +512,13 @@ impl Pass<'_> {
     }
 
     fn move_out(&mut self, hoist: &mut Hoist, before: Block, inst: Inst) {
-        let data = &mut self.func.insts[inst];
-        if data.op.info().leaves {
-            data.state = hoist.state.into();
+        let data = &self.func.insts[inst];
+        if let (true, Some(from), Some(state)) = (data.op.info().leaves, data.state.expand(), hoist.state) {
+            // An assumption is not made again where it was made.
+            let state = if data.reason().is_trap() { state } else { self.state_for(state, from) };
+            self.func.insts[inst].state = state.into();
         }
+        let data = &self.func.insts[inst];
         if let Some(result) = data.result.expand() {
             self.blocks[result] = before.into();
         }
@@ -529,6 +536,20 @@ impl Pass<'_> {
         {
             hoist.inside.push((test.args[0], len.args[0]));
         }
+    }
+
+    /// A state for what comes from another one: what fails there was assumed here.
+    fn state_for(&mut self, state: State, from: State) -> State {
+        let from = &self.func.states[from];
+        let origin = from.origin.unwrap_or((from.function, from.word));
+        let here = &self.func.states[state];
+        if (here.function, here.word) == origin {
+            return state;
+        }
+        *self.origins.entry((state, origin)).or_insert_with(|| {
+            let data = StateData { origin: Some(origin), ..self.func.states[state].clone() };
+            self.func.states.push(data)
+        })
     }
 
     fn stays(&mut self, hoist: &mut Hoist, inst: Inst) {

@@ -94,6 +94,7 @@ impl Generator<'_> {
             parent: None.into(),
             function: 1,
             word: self.word,
+            origin: None,
             base: 0,
             end: u32::MAX,
             slots,
@@ -501,8 +502,15 @@ impl Generator<'_> {
         self.word += 1;
         let slots = self.scope.iter().flatten().enumerate().map(|(i, &v)| (i as u32, v)).collect();
         let (word, parent) = (self.word, None.into());
-        let state =
-            self.func.states.push(StateData { parent, function: 1, word, base: 0, end: u32::MAX, slots });
+        let state = self.func.states.push(StateData {
+            parent,
+            function: 1,
+            word,
+            origin: None,
+            base: 0,
+            end: u32::MAX,
+            slots,
+        });
         let v = self.def(InstData::new(Op::Routine, &[]).state(state).site(site));
         self.add(Kind::Int, v);
     }

@@ -412,6 +412,14 @@ impl Parser {
         let function = line.u32()?;
         line.expect_word("word")?;
         let word = line.u32()?;
+        let origin = if line.accept_word("for") {
+            line.expect_word("fn")?;
+            let function = line.u32()?;
+            line.expect_word("word")?;
+            Some((function, line.u32()?))
+        } else {
+            None
+        };
         line.expect_word("base")?;
         let base = line.u32()?;
         let end = if line.accept_word("end") { line.u32()? } else { u32::MAX };
@@ -424,7 +432,7 @@ impl Parser {
             Ok((slot, line.value()?))
         })?;
         self.state_lines.insert(state, line.number);
-        let data = StateData { parent: parent.into(), function, word, base, end, slots };
+        let data = StateData { parent: parent.into(), function, word, origin, base, end, slots };
         match self.states.insert(state, data) {
             Some(_) => line.error(format!("{state} is defined twice")),
             None => Ok(()),
@@ -601,6 +609,7 @@ impl Parser {
             parent: None.into(),
             function: 0,
             word: 0,
+            origin: None,
             base: 0,
             end: u32::MAX,
             slots: Vec::new(),

@@ -291,7 +291,7 @@ impl Heap {
     fn check_limit(&mut self) {
         self.exhausted = self.in_use() > self.config.limit;
         if self.exhausted {
-            self.end = self.top;
+            self.set_room(self.top);
         }
     }
 

@@ -141,10 +141,12 @@ pub struct HeapStats {
 pub struct Heap {
     /// Where the next object goes.
     top: *mut u8,
-    /// The end of the room for objects.
+    /// The end of the room for objects that machine code makes: null while a collection is due, so that one comparison finds both.
     end: *mut u8,
     /// Whether a collection should run at the next opportunity.
     requested: bool,
+    /// The end of the room for objects.
+    limit: *mut u8,
     /// Whether the next allocations fail: more lives than the limit allows.
     exhausted: bool,
     config: HeapConfig,
@@ -184,7 +186,7 @@ pub struct Heap {
 
 /// Byte offset of the allocation pointer in [`Heap`], for machine code.
 pub const HEAP_TOP: usize = std::mem::offset_of!(Heap, top);
-/// Byte offset of the allocation end in [`Heap`], for machine code.
+/// Byte offset of the allocation end in [`Heap`], for machine code: null where a collection is due.
 pub const HEAP_END: usize = std::mem::offset_of!(Heap, end);
 /// Byte offset of the request flag (a byte) in [`Heap`], for machine code.
 pub const HEAP_REQUESTED: usize = std::mem::offset_of!(Heap, requested);
@@ -237,8 +239,9 @@ impl Heap {
         (&raw const EMPTY_BUFFER).expose_provenance();
         let mut heap = Heap {
             top: base,
-            end: base,
+            end: std::ptr::null_mut(),
             requested: config.stress,
+            limit: base,
             exhausted: false,
             config: HeapConfig { nursery: size, ..config },
             region_start: base,
@@ -328,6 +331,13 @@ impl Heap {
     /// Asks for a collection at the next opportunity.
     pub fn request_collection(&mut self) {
         self.requested = true;
+        self.end = std::ptr::null_mut();
+    }
+
+    /// Sets where the room for objects ends.
+    fn set_room(&mut self, limit: *mut u8) {
+        self.limit = limit;
+        self.end = if self.requested { std::ptr::null_mut() } else { limit };
     }
 
     /// The collector's bits of a new object.
@@ -354,7 +364,7 @@ impl Heap {
         size: usize,
     ) -> Result<*mut Header, OutOfMemory> {
         let size = round(size);
-        let object = if size <= LARGE_OBJECT && size <= self.end.addr().wrapping_sub(self.top.addr()) {
+        let object = if size <= LARGE_OBJECT && size <= self.limit.addr().wrapping_sub(self.top.addr()) {
             let object = self.top.cast::<Header>();
             self.top = self.top.wrapping_add(size);
             object
@@ -379,7 +389,7 @@ impl Heap {
     ) -> Option<*mut Header> {
         let size = round(size);
         debug_assert!(size <= LARGE_OBJECT, "only small objects are made quickly");
-        if size + slack > self.end.addr().wrapping_sub(self.top.addr()) {
+        if size + slack > self.limit.addr().wrapping_sub(self.top.addr()) {
             return None;
         }
         let object = self.top.cast::<Header>();
@@ -420,23 +430,23 @@ impl Heap {
         zeroed: bool,
     ) -> Result<*mut Header, OutOfMemory> {
         if self.exhausted {
-            self.requested = true;
+            self.request_collection();
             // One allocation fails, so that a handler has some room; beyond the slack all do.
             if self.in_use()
                 <= self.config.limit.saturating_add(self.config.limit / 8).saturating_add(4 << 20)
             {
                 self.exhausted = false;
-                self.end = self.soft_end();
+                self.set_room(self.soft_end());
             }
             return Err(OutOfMemory);
         }
         if size > LARGE_OBJECT {
             return self.alloc_large(kind, size, zeroed);
         }
-        self.requested = true;
+        self.request_collection();
         let tail = self.nursery_end();
-        if self.overflow.is_empty() && self.end != tail {
-            self.end = tail;
+        if self.overflow.is_empty() && self.limit != tail {
+            self.set_room(tail);
             if size <= tail.addr() - self.top.addr() {
                 return Ok(self.bump(size));
             }
@@ -454,7 +464,7 @@ impl Heap {
         self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
         self.top = chunk.base();
         self.region_start = self.top;
-        self.end = chunk.end();
+        self.set_room(chunk.end());
         self.overflow.push(chunk);
         Some(())
     }
@@ -465,20 +475,20 @@ impl Heap {
     pub fn alloc_owed(&mut self, header: u64, size: usize) -> *mut Header {
         let size = round(size);
         debug_assert!(size <= LARGE_OBJECT, "objects that are owed are small");
-        if size > self.end.addr().wrapping_sub(self.top.addr()) {
-            self.requested = true;
+        if size > self.limit.addr().wrapping_sub(self.top.addr()) {
+            self.request_collection();
             let end = self.overflow.last().map_or(self.nursery_end(), Pages::end);
             if size > end.addr() - self.top.addr() {
                 if self.take_chunk().is_none() {
                     std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; OVERFLOW_CHUNK]>());
                 }
             } else {
-                self.end = end;
+                self.set_room(end);
             }
         }
         let object = self.bump(size);
         if self.exhausted {
-            self.end = self.top;
+            self.set_room(self.top);
         }
         // SAFETY: the memory is ours, 8-aligned and at least a header long.
         unsafe { object.cast::<u64>().write(header) };
@@ -504,7 +514,7 @@ impl Heap {
     ) -> Result<*mut Header, OutOfMemory> {
         let in_use = self.in_use();
         if in_use.saturating_add(size) > self.config.limit {
-            self.requested = true;
+            self.request_collection();
             return Err(OutOfMemory);
         }
         let object = self.large.alloc(size, zeroed).ok_or(OutOfMemory)?;
@@ -520,7 +530,7 @@ impl Heap {
         if young > LARGE_YOUNG.max(self.stats.live / 4)
             || in_use + size > self.config.limit - self.config.limit / 8
         {
-            self.requested = true;
+            self.request_collection();
         }
         Ok(object)
     }
@@ -535,7 +545,7 @@ impl Heap {
         if old <= LARGE_OBJECT {
             let fits = object.addr() + old == self.top.addr()
                 && new <= LARGE_OBJECT
-                && object.addr() + new <= self.end.addr();
+                && object.addr() + new <= self.limit.addr();
             if !fits {
                 return None;
             }
@@ -552,7 +562,7 @@ impl Heap {
         let object = unsafe { self.large.extend(object, new) }?;
         self.stats.allocated += more as u64;
         if self.large.young_bytes > LARGE_YOUNG.max(self.stats.live / 4) {
-            self.requested = true;
+            self.request_collection();
         }
         Some(object)
     }
@@ -590,9 +600,9 @@ impl Heap {
         self.spare = self.overflow.drain(..).next().or(self.spare.take());
         self.top = self.nursery.base();
         self.region_start = self.top;
-        self.end = self.soft_end();
         self.stored = 0;
         self.requested = self.config.stress;
+        self.set_room(self.soft_end());
     }
 
     /// What must follow a store of a cell into an object that is no cell buffer.
@@ -665,7 +675,7 @@ impl Heap {
                 self.remember_slot(object, slot);
                 self.stored += 1;
                 if self.stored == SLOTS_DUE {
-                    self.requested = true;
+                    self.request_collection();
                 }
             }
         }

@@ -207,11 +207,17 @@ impl Driver {
         self.counters.deopts += 1;
         code.failures += 1;
         let often = code.failures >= self.config.failures;
-        // SAFETY: the place is at an instruction of a loaded function.
-        let (function, word) = unsafe {
-            let entry = &*place.entry;
-            (entry.index(), place.pc.offset_from(entry.code) as u32)
-        };
+        let (function, word) = code.exits[exit as usize].origin;
+        if reason == Reason::Callee {
+            // SAFETY: the frame is complete; a check that stands before a loop is of a closure that the loop leaves alone.
+            unsafe {
+                let entry = &*place.entry;
+                if entry.index() == function {
+                    let weight = self.config.sample.into();
+                    self.note_callee(place.frame(), entry.code.add(word as usize), weight);
+                }
+            }
+        }
         if reason != Reason::Unseen {
             let failed = Arc::make_mut(&mut self.optimized.failed);
             failed.insert((function, word));

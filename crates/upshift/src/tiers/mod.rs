@@ -27,9 +27,11 @@ use upshift_bytecode::{Effects, Op, Word};
 use upshift_interpreter::routines;
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
+use upshift_optimizer::lower::ExitFrame;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
+use upshift_runtime::object::ObjectKind;
 use upshift_runtime::routine::Routine;
 use upshift_runtime::sampling::Running;
 use upshift_runtime::value::Value;
@@ -116,6 +118,12 @@ pub struct Driver {
     backoff: u32,
     /// Up to where the units of machine code were counted, by the instance's clock of units.
     counted: i64,
+    /// Whether the interpreter runs, not machine code.
+    interprets: bool,
+    /// Whether the last poll at a call by a routine was followed by another poll.
+    between: bool,
+    /// What varies how many units portions have; from the same start in each run, so that runs repeat.
+    random: u32,
     /// What is looked at more closely.
     probe: Option<Probe>,
     /// For so many units each is a poll, since a loop has new code, which is entered at a poll behind its header.
@@ -175,6 +183,9 @@ impl Driver {
             spent: Duration::ZERO,
             backoff: 1,
             counted: 0,
+            interprets: true,
+            between: false,
+            random: 0,
             probe: None,
             chase: 0,
             events: Ring::default(),
@@ -188,6 +199,7 @@ impl Driver {
             routines: TABLE.0.as_ptr(),
             driver: (&raw mut *driver).cast(),
             bumped,
+            polled,
         });
         driver
     }
@@ -280,15 +292,55 @@ impl Driver {
         code.resume(word).map(target)
     }
 
-    /// The function that an instruction calls, where its number says so.
-    unsafe fn called(pc: *const Word) -> Option<u32> {
+    /// The function that an instruction calls, where its number or the closure in the frame says so.
+    ///
+    /// # Safety
+    /// The frame is complete, at this instruction.
+    unsafe fn called(frame: Frame, pc: *const Word) -> Option<u32> {
         // SAFETY: the pc is at an instruction.
         let word = unsafe { *pc };
         match Op::from_number(word.op())? {
             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm | Op::TailCall => {
                 Some(word.wide())
             }
-            _ => None,
+            // SAFETY: by the contract.
+            _ => unsafe { Driver::called_closure(frame, pc) },
+        }
+    }
+
+    /// The function of the closure that an instruction calls.
+    ///
+    /// # Safety
+    /// The frame is complete, at this instruction or before a loop that has it and leaves the closure alone.
+    unsafe fn called_closure(frame: Frame, pc: *const Word) -> Option<u32> {
+        // SAFETY: the pc is at an instruction, whose closure stands in the frame; what does not is no object.
+        unsafe {
+            let word = *pc;
+            let slot = match Op::from_number(word.op())? {
+                // The linker put the callee of void calls there too.
+                Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell | Op::CallClosureVoid => {
+                    word.b()
+                }
+                Op::TailClosure => word.a(),
+                _ => return None,
+            };
+            let closure = Value::from_bits(*frame.fp.add(slot as usize)).as_object()?;
+            ((*closure).kind == ObjectKind::Closure as u8).then(|| (*closure).meta)
+        }
+    }
+
+    /// Notes the function of the closure that is called.
+    ///
+    /// # Safety
+    /// As for [`Driver::called_closure`].
+    unsafe fn note_callee(&mut self, frame: Frame, pc: *const Word, weight: u32) {
+        // SAFETY: by the contract; the entry is the frame's.
+        unsafe {
+            if let Some(callee) = Driver::called_closure(frame, pc) {
+                let entry = &*frame.entry;
+                let word = pc.offset_from(entry.code) as u32;
+                Arc::make_mut(&mut self.optimized.callees).note(entry.index(), word, callee, weight);
+            }
         }
     }
 }
@@ -322,14 +374,10 @@ unsafe fn left_at(
         if let Some(pc) = behind_charge(place.pc).filter(|_| exit.windowless) {
             return Some((pc, (std::ptr::null_mut(), 0)));
         }
-        let word = *place.pc;
-        let callee = match Op::from_number(word.op())? {
-            Op::TailClosure => {
-                Some((*Value::from_bits(*place.fp.add(word.a() as usize)).as_object_unchecked()).meta)
-            }
+        let callee = match Op::from_number((*place.pc).op())? {
             // It collects itself.
             Op::TailCell => None,
-            _ => Some(Driver::called(place.pc)?),
+            _ => Some(Driver::called(place.frame(), place.pc)?),
         };
         let window = match callee {
             None => (std::ptr::null_mut(), 0),
@@ -372,13 +420,16 @@ unsafe extern "C" fn budget(
         let behind = behind_charge(pc).map(|target| target.offset_from((*entry).code) as u32);
         // A loop that has code of its own is entered.
         look |= behind.is_some_and(|word| (*driver).optimized.loops.contains_key(&(index, word)));
-        (*driver).probed(instance, Driver::called(pc), index, behind);
+        let callee = Driver::called(Frame { fp, entry }, pc);
+        (*driver).probed(instance, callee, index, behind);
         (*driver).chased(instance);
-        if let Some(callee) = Driver::called(pc)
+        (*driver).note_callee(Frame { fp, entry }, pc, portion);
+        if let Some(callee) = callee
             && (*driver).sample(instance, callee, portion)
         {
             (*driver).consider_from_inside(instance, callee);
         }
+        (*driver).set_portion(instance);
         look |= (*driver).sample(instance, (*entry).index(), portion);
         if !look {
             return Status::Continue;
@@ -414,9 +465,10 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
         let exit = &code.exits[exit as u32 as usize];
         let place = optimized::complete(ctx, fp, exit, false);
         // What is built in is not called.
-        let site = (exit.frames[0].function, exit.frames[0].word);
-        let callee = Driver::called(place.pc).filter(|_| !code.inlined.contains(&site));
-        let frame = Frame { fp: place.fp, entry: place.entry };
+        let ExitFrame { function, word, .. } = exit.frames[0];
+        let frame = place.frame();
+        let callee = Driver::called(frame, place.pc);
+        let callee = callee.filter(|&callee| !code.inlined.contains(&(function, word, callee)));
         (*ctx.cast::<Instance>()).sampling_poll(frame, place.pc, Running::Optimized(exit.frames.len()));
         let status = routines::native_budget(ctx, place.fp, place.pc, place.entry);
         if status == Status::Continue {
@@ -434,6 +486,8 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
             let portion = (*driver).portion(instance);
             (*driver).probed(instance, None, u32::MAX, None);
             (*driver).chased(instance);
+            (*driver).note_callee(frame, place.pc, portion);
+            (*driver).set_portion(instance);
             if let Some(callee) = callee
                 && (*driver).sample(instance, callee, portion)
             {
@@ -451,6 +505,34 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
 unsafe fn bumped(driver: *mut (), instance: &mut Instance) {
     // SAFETY: by the contract.
     unsafe { (*driver.cast::<Driver>()).bumped(instance) }
+}
+
+/// The budget was used up at a call that a routine makes: a sample, as at other polls.
+///
+/// # Safety
+/// The driver is a [`Driver`], which nobody else refers to; the frame is live.
+unsafe fn polled(driver: *mut (), instance: &mut Instance, caller: Frame, callee: u32) {
+    // SAFETY: by the contract.
+    unsafe {
+        let driver = &mut *driver.cast::<Driver>();
+        if !driver.interprets {
+            let portion = driver.portion(instance);
+            let index = (*caller.entry).index();
+            driver.probed(instance, Some(callee), index, None);
+            driver.chased(instance);
+            driver.set_portion(instance);
+            driver.sample(instance, index, portion);
+            if driver.sample(instance, callee, portion) {
+                driver.consider_from_inside(instance, callee);
+            }
+        }
+        // Portions and the turns of a loop with such a call may have fallen into step. So that polls at the turns come, where the tier
+        // can change, each second time the next charge is one.
+        driver.between = !driver.between;
+        if driver.between {
+            instance.end_portion();
+        }
+    }
 }
 
 /// What is known of loaded functions and shapes.
@@ -489,6 +571,26 @@ type Enter = unsafe extern "C" fn(*mut Context, *mut u64, *const u8) -> u32;
 /// # Safety
 /// As for [`upshift_interpreter::run`]; the instance's tiers are a [`Driver`].
 pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *const FunctionEntry) -> RunEnd {
+    // SAFETY: passed on; a host function may have been called in between.
+    unsafe {
+        let driver = (*ctx).tiers.cast::<Driver>();
+        let interprets = (*driver).interprets;
+        let end = take_turns(ctx, fp, pc, entry);
+        (*driver).interprets = interprets;
+        end
+    }
+}
+
+/// Interpreter and machine code take turns.
+///
+/// # Safety
+/// As for [`run`].
+unsafe fn take_turns(
+    ctx: *mut Context,
+    fp: *mut u64,
+    pc: *const Word,
+    entry: *const FunctionEntry,
+) -> RunEnd {
     let (mut fp, mut pc, mut entry) = (fp, pc, entry);
     // SAFETY: for the whole function: the context is an instance's, whose driver outlives the run; references to both are
     // let go before code runs. Frames are complete, and machine code of verified bytecode keeps them so.
@@ -530,6 +632,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 let index = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
                 let outer = (*instance).sampling_in_loop(target.of_loop.then_some(fp));
+                (*driver).interprets = false;
                 let status = enter(ctx, fp, target.address);
                 (*instance).sampling_in_loop(outer);
                 if status == Status::Exit as u32 {
@@ -607,6 +710,7 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
                 hunt -= 1;
             }
             let before = (*instance).units();
+            (*driver).interprets = true;
             let end = upshift_interpreter::run(ctx, fp, pc, entry);
             let interpreted = ((*instance).units() - before).max(0);
             (*driver).counted = ((*driver).counted + interpreted).min((*instance).units());

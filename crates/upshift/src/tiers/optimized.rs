@@ -23,7 +23,7 @@ use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
-use upshift_runtime::frame::{FLAGS, FunctionEntry, LONG};
+use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, LONG};
 use upshift_runtime::heap::Heap;
 use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::{FunctionMeta, LinkedModule, type_code, type_of_code};
@@ -45,6 +45,8 @@ pub struct World {
     pub feedback: Vec<Vec<Feedback>>,
     /// The functions of closures that the running frame has: by slot, then captures.
     pub closures: HashMap<Vec<u32>, u32>,
+    /// What calls of closures were seen to call.
+    pub callees: Arc<Callees>,
     /// Instructions whose assumption failed: function and word.
     pub failed: Arc<HashSet<(u32, u32)>>,
     /// Watches that were bumped.
@@ -53,6 +55,27 @@ pub struct World {
     pub looks: bool,
     /// What was read of functions.
     pub outlines: HashMap<u32, Arc<Outline>>,
+}
+
+/// The functions that calls of closures were seen to call, with their weights: by the calls' functions and words. They are seen at
+/// polls and weigh as much as was done since the poll before, so weights are in proportion to calls.
+#[derive(Clone, Debug, Default)]
+pub struct Callees(HashMap<(u32, u32), Vec<(u32, u64)>>);
+
+impl Callees {
+    /// So many are known of each call.
+    const MOST: usize = 8;
+
+    /// Notes a call.
+    pub fn note(&mut self, function: u32, word: u32, callee: u32, weight: u32) {
+        let seen = self.0.entry((function, word)).or_default();
+        let room = seen.len() < Callees::MOST;
+        match seen.iter_mut().find(|s| s.0 == callee) {
+            Some(s) => s.1 = s.1.saturating_add(weight.into()),
+            None if room => seen.push((callee, weight.into())),
+            None => {}
+        }
+    }
 }
 
 /// How many closures of a frame are looked at.
@@ -115,6 +138,7 @@ impl World {
             modules,
             feedback: Vec::new(),
             closures: HashMap::new(),
+            callees: Arc::default(),
             failed: Arc::default(),
             bumped: HashSet::new(),
             looks: false,
@@ -179,6 +203,10 @@ impl Facts for World {
 
     fn closure(&self, path: &[u32]) -> Option<u32> {
         self.closures.get(path).copied()
+    }
+
+    fn callees(&self, function: u32, word: u32) -> &[(u32, u64)] {
+        self.callees.0.get(&(function, word)).map_or(&[], |seen| seen)
     }
 
     fn constant(&self, number: u32) -> Option<Value> {
@@ -339,8 +367,8 @@ pub struct Done {
     pub time: Duration,
     /// Instructions of SSA that were lowered.
     pub instructions: u32,
-    /// The calls whose callee is built in wherever they stand: function and word.
-    pub inlined: HashSet<(u32, u32)>,
+    /// The calls whose callee is built in wherever they stand: function, word and callee.
+    pub inlined: HashSet<(u32, u32, u32)>,
     /// Watches that must not be bumped where it is entered.
     pub watches: Vec<u32>,
 }
@@ -398,10 +426,10 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
 }
 
 /// The calls whose callee is built in wherever they stand.
-fn built_in(func: &Function) -> HashSet<(u32, u32)> {
+fn built_in(func: &Function) -> HashSet<(u32, u32, u32)> {
     let sites = |done: bool| {
         let calls = func.calls.iter().filter(move |c| (c.inlining == Inlining::Done) == done);
-        calls.map(|c| (c.function, c.word)).collect::<HashSet<_>>()
+        calls.filter_map(|c| Some((c.function, c.word, c.callee?))).collect::<HashSet<_>>()
     };
     &sites(true) - &sites(false)
 }
@@ -498,8 +526,8 @@ pub struct OptimizedCode {
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
     pub retired: bool,
-    /// The calls whose callee is built in wherever they stand: function and word.
-    pub inlined: HashSet<(u32, u32)>,
+    /// The calls whose callee is built in wherever they stand: function, word and callee.
+    pub inlined: HashSet<(u32, u32, u32)>,
     /// Watches that must not be bumped where it is entered.
     pub watches: Vec<u32>,
     /// What it counts into.
@@ -565,6 +593,13 @@ pub struct Place {
     pub reason: Reason,
 }
 
+impl Place {
+    /// The frame.
+    pub fn frame(&self) -> Frame {
+        Frame { fp: self.fp, entry: self.entry }
+    }
+}
+
 /// Completes the interpreter's frames at an exit. With `leaving`, machine code is left for good, and the root's return looks at the
 /// tiers.
 ///
@@ -628,6 +663,8 @@ pub struct Optimized {
     pub loops: HashMap<(u32, u32), u32>,
     /// The state of functions that were asked for.
     pub functions: HashMap<u32, Attempts>,
+    /// What calls of closures were seen to call.
+    pub callees: Arc<Callees>,
     /// Assumptions that failed.
     pub failed: Arc<HashSet<(u32, u32)>>,
     /// What was read of functions that were looked at.
