@@ -234,7 +234,7 @@ impl Generator<'_> {
                 parent: parent.into(),
                 function: 1,
                 word,
-                origin: (word % 3 == 0).then_some((2, word + 1)),
+                origin: word.is_multiple_of(3).then_some((2, word + 1)),
                 base,
                 end: u32::MAX,
                 slots,
