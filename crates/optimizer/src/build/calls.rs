@@ -453,7 +453,7 @@ impl<'a> Builder<'a> {
             return;
         }
         let mut several = self.likely(frame, closure, &signature, ty);
-        several.retain(|&(index, callee)| self.inlinable(frame, callee, index).is_ok());
+        several.retain(|&(index, callee)| self.may_be_one_of_several(frame, callee, index));
         if several.is_empty() {
             self.call_any(frame, inst, args);
             return;
@@ -468,7 +468,9 @@ impl<'a> Builder<'a> {
             let is = self.icmp(Cond::Eq, function, wanted);
             let [this, other] = self.split(is, [false; 2]);
             self.cur = this;
+            self.one_of_several = true;
             self.call(frame, inst, callee, index, args.clone(), after, 1);
+            self.one_of_several = false;
             self.end_way(result, &mut ways);
             (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
             (self.cur, self.dead, self.state) = (other, false, Some(state));
@@ -477,6 +479,15 @@ impl<'a> Builder<'a> {
         self.end_way(result, &mut ways);
         self.env = env;
         self.go_behind(ways, result);
+    }
+
+    /// Whether a function may be built in at a call that calls several: smaller ones than elsewhere, and not in one another, which would
+    /// multiply.
+    fn may_be_one_of_several(&mut self, frame: &Frame<'a>, callee: Guest<'a>, index: u32) -> bool {
+        !self.one_of_several
+            && self
+                .inlinable(frame, callee, index)
+                .is_ok_and(|flow| flow.instructions <= self.options.callee / 2)
     }
 
     /// Ends one of several ways through a call.
@@ -600,7 +611,7 @@ impl<'a> Builder<'a> {
         if self.options.speculate && seen.flags & MEGAMORPHIC == 0 {
             for &index in &seen.ids[..usize::from(seen.cached)] {
                 if let Some(callee) = self.plain(index, argc)
-                    && self.inlinable(frame, callee, index).is_ok()
+                    && self.may_be_one_of_several(frame, callee, index)
                 {
                     several.push((index, callee));
                 }
@@ -629,7 +640,9 @@ impl<'a> Builder<'a> {
             let [this, next] = self.split(is, [false; 2]);
             self.cur = this;
             let args = self.moved_up(frame, callee, o[1], o[2] as u32);
+            self.one_of_several = true;
             self.call(frame, inst, callee, index, args, after, 0);
+            self.one_of_several = false;
             self.end_way(result, &mut ways);
             (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
             (self.cur, self.dead, self.state) = (next, false, Some(state));

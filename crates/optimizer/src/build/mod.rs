@@ -246,6 +246,8 @@ struct Builder<'a> {
     /// How far frames and windows of what is called from here reach, in slots.
     extent: u32,
     calls: bool,
+    /// What is read is inside of a function that is built in as one of several.
+    one_of_several: bool,
     // Where the instruction stands.
     env: Env,
     word: u32,
@@ -297,6 +299,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         instructions: 0,
         extent: 0,
         calls: false,
+        one_of_several: false,
         env: Env::default(),
         word: 0,
         live: Slots::default(),
