@@ -125,6 +125,19 @@ ASM(routine, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\njmp CONT\n")
     "subq $S1, %r13\n" store "jmp CONT\n"
 ASM(routine_call, PUSHED("movq %rax, S0(%r13)\n"))
 ASM(routine_call_void, PUSHED(""))
+/* A routine that gives this frame to a function, which is jumped to: it returns to where this one would have. Where that is the
+ * driver, which knows by whom it went in, it goes by way of the driver. */
+ASM(routine_tail,
+    "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\n"
+    "movq " TEXT(CTX_NATIVE_BASE) "(%r12), %rdx\n"
+    "subq $8, %rdx\n"
+    "cmpq %rdx, %rsp\n"
+    "je 1f\n"
+    "movq " TEXT(CTX_ENTRY) "(%r12), %rcx\n"
+    "movl " TEXT(FUNCTION_LINK) "(%rcx), %eax\n"
+    "jmp *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"
+    "1: movl $" TEXT(STATUS_RELOAD) ", %eax\n"
+    "jmp STUB_LEAVE\n")
 /* A routine that may answer that the instruction's branch is taken. */
 ASM(routine_branch, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\ntestl %eax, %eax\njne TAKEN\njmp CONT\n")
 /* To the interpreter, at an instruction. */

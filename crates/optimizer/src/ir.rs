@@ -513,6 +513,8 @@ pub enum RoutineKind {
     Call,
     /// It says in the context where to continue: the result is the word.
     Switch,
+    /// A call whose callee takes the root's frame over, header and all. Only a return of its result follows.
+    Tail,
 }
 
 /// A call, a routine or an allocation with its slow path.

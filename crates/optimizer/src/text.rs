@@ -188,6 +188,7 @@ impl RoutineKind {
         (RoutineKind::Branch, "branch"),
         (RoutineKind::Call, "call"),
         (RoutineKind::Switch, "switch"),
+        (RoutineKind::Tail, "tail"),
     ];
 
     fn name(self) -> &'static str {

@@ -373,8 +373,13 @@ pub unsafe fn cut(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Resul
             return join(heap, list, from, count, None, 0);
         }
         let kind = (*list).header.object_kind();
-        if from > 0 {
-            let (data, element) = (Buffer::data::<u8>((*list).buffer), element_size(kind));
+        let element = element_size(kind);
+        if from > 0
+            && let Some(buffer) = heap.trim((*list).buffer, from * element, element)
+        {
+            (*list).buffer = buffer;
+        } else if from > 0 {
+            let data = Buffer::data::<u8>((*list).buffer);
             ptr::copy(data.add(from * element), data, count * element);
             if kind == ObjectKind::ListCell {
                 heap.write_barrier_range((*list).buffer, 0, count);

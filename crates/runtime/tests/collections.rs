@@ -192,7 +192,7 @@ proptest! {
 type ListOp = (u8, usize, usize, i64, i64);
 
 fn list_ops() -> impl Strategy<Value = Vec<ListOp>> {
-    proptest::collection::vec((0..9u8, 0..4usize, 0..4usize, -20..20i64, -20..20i64), 1..200)
+    proptest::collection::vec((0..12u8, 0..4usize, 0..4usize, -20..20i64, -20..20i64), 1..200)
 }
 
 fn check_list<T: Element + PartialEq + std::fmt::Debug>(
@@ -249,6 +249,33 @@ fn check_list<T: Element + PartialEq + std::fmt::Debug>(
                 7 => {
                     roots[b] = Value::object(list::copy(&mut heap, l, 3).unwrap());
                     model[b] = model[a].clone();
+                }
+                8 => {
+                    // Also where that is what makes a list large, or one that grew.
+                    for i in 0..600 + 10 * y {
+                        list::push(&mut heap, l, make(i)).unwrap();
+                        model[a].push(make(i));
+                    }
+                    if model[a].len() > 5000 {
+                        list::truncate(l, 10);
+                        model[a].truncate(10);
+                    }
+                }
+                9 | 10 => {
+                    let far = if op == 9 { x } else { x.abs() * model[a].len() as i64 / 20 };
+                    let end = if y < 0 { y } else { model[a].len() as i64 + 1 };
+                    let (from, to) = string::slice_bounds(model[a].len(), far, end);
+                    let cut = list::cut(&mut heap, l, far, end).unwrap();
+                    prop_assert!(cut != l || !list::is_shared(l));
+                    let left = model[a][from..to].to_vec();
+                    if cut == l {
+                        model[a] = left;
+                    } else if list::is_shared(l) {
+                        prop_assert_eq!(list::slice_of::<T>(cut), &left[..]);
+                    } else {
+                        roots[a] = Value::object(cut);
+                        model[a] = left;
+                    }
                 }
                 _ => {
                     roots[b] = Value::object(list::concat(&mut heap, l, roots[b].as_ptr()).unwrap());
@@ -693,5 +720,46 @@ fn dense_keys_need_no_index_in_any_order() {
         assert_eq!(map::int_known(m, 49_900), Some(false));
         heap.collect_full(&mut roots);
         assert!(heap.in_use() < 3 * 16 * 50_000, "{}", heap.in_use());
+    }
+}
+
+#[test]
+fn queues_take_from_the_front_and_do_not_grow() {
+    for stress in [false, true] {
+        let mut heap = heap(stress);
+        let mut roots = vec![Value::object(list::new::<i64>(&mut heap, 0).unwrap())];
+        let (mut first, mut next) = (0, 0);
+        // As long as this, then two in for one out, then the other way, and as long as at first again.
+        for (steps, ins, outs) in
+            [(2_000, 1, 0), (20_000, 1, 1), (3_000, 2, 1), (3_000, 1, 2), (50_000, 1, 1)]
+        {
+            for _ in 0..if stress { steps / 50 } else { steps } {
+                safepoint(&mut heap, &mut roots);
+                for _ in 0..ins {
+                    // SAFETY: the list is live.
+                    unsafe { list::push(&mut heap, roots[0].as_ptr(), next).unwrap() };
+                    next += 1;
+                }
+                for _ in 0..outs {
+                    // SAFETY: the list is live.
+                    let cut = unsafe { list::cut(&mut heap, roots[0].as_ptr(), 1, i64::MAX).unwrap() };
+                    roots[0] = Value::object(cut);
+                    first += 1;
+                }
+                // SAFETY: the list is live.
+                let seen = unsafe { list::slice_of::<i64>(roots[0].as_ptr()) };
+                assert_eq!(
+                    (seen.len() as i64, seen.first(), seen.last()),
+                    (
+                        next - first,
+                        Some(&first).filter(|_| first < next),
+                        Some(next - 1).filter(|_| first < next).as_ref()
+                    )
+                );
+            }
+            // SAFETY: the list is live.
+            assert!(unsafe { list::slice_of::<i64>(roots[0].as_ptr()) }.iter().copied().eq(first..next));
+        }
+        assert!(heap.in_use() < 1 << 20, "{} bytes", heap.in_use());
     }
 }

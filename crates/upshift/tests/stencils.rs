@@ -41,6 +41,7 @@ const CONTROL: &[(&str, &str)] = &[
     ("ROUTINE_BRANCH", "calls a routine through a thunk: `execution.rs`"),
     ("ROUTINE_CALL", "calls a routine and then a function: dynamic calls in `loops.rs`"),
     ("ROUTINE_CALL_VOID", "calls a routine and then a function: dynamic calls in `execution.rs`"),
+    ("ROUTINE_TAIL", "calls a routine and jumps to a function: `requirements.rs`, tail calls"),
     ("ROUTINE_LEAVE", "calls a routine and leaves: `execution.rs`, switches"),
     ("SIDE_EXIT", "goes to a thunk: every side exit of `loops.rs`"),
     ("STUB_ENTER", "the way in: everything that runs"),

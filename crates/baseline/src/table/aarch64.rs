@@ -43,6 +43,7 @@ pub const MISSING: &[&str] = &[
     "routine_call",
     "routine_call_void",
     "routine_leave",
+    "routine_tail",
     "side_exit",
     "stub_enter",
     "stub_exit",

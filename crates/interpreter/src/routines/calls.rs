@@ -442,7 +442,7 @@ unsafe fn finish_tail(s: Site, callee: *const FunctionEntry, back: u64, link: u6
             (*s.ctx).fp = s.fp;
             (*s.ctx).entry = callee;
             (*s.ctx).pc = (*callee).start;
-            return Status::Reload;
+            return Status::Call;
         }
         let frame = Frame { fp: s.fp, entry: callee };
         let index = (*callee).index();

@@ -21,7 +21,7 @@ use upshift_runtime::routine::Routine;
 use super::{Builder, Env, Frame, Guest, Head, type_of};
 use crate::flow::{self, Flow};
 use crate::ir::{
-    CallSite, Class, Cond, Inlining, Inst, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects,
+    CallSite, Class, Cond, Inlining, Inst, InstData, Op, Reason, RoutineKind, SiteData, SiteEffects, State,
     StateData, Target, Type, Value, Width,
 };
 use crate::slots::Slots;
@@ -234,34 +234,51 @@ impl<'a> Builder<'a> {
             || frame.region.is_none() && frame.guest.meta.layout.header() == callee.meta.layout.header();
         let inlined = if fits { self.inlinable(frame, callee, index) } else { Err(Inlining::Foreign) };
         self.note_call(frame, Some(index), inlined.as_ref().map_or_else(|e| *e, |_| Inlining::Done));
+        // Nor may others move it on.
+        let stays = fits && !callee.meta.hands_over && callee.meta.result == frame.guest.meta.result;
         match (inlined, frame.parent) {
             (Ok(flow), _) => {
                 self.room_for(frame, callee);
                 self.charge(frame);
                 self.replace(frame, callee, index, flow, args);
             }
-            (Err(_), Some(parent)) => {
-                self.room_for(frame, callee);
-                self.charge(frame);
-                let result = callee.meta.result.map(|ty| type_of(ty.bank()));
-                let site = self.site(SiteData {
-                    routine: u32::MAX,
-                    kind: RoutineKind::Call,
-                    slot: u32::MAX,
-                    uses: None,
-                    result,
-                    callee: index,
-                    params: args.iter().map(|a| frame.base + a.0).collect(),
-                    header: frame.base + callee.meta.layout.header(),
-                    effects: EVERYTHING,
-                });
-                let values: Vec<Value> = args.iter().map(|a| a.1).collect();
-                let v = self.push(InstData::new(Op::Call, &values).state(parent).site(site));
-                self.ret(frame, v);
+            (Err(_), Some(parent)) => self.hand_over(frame, RoutineKind::Call, parent, callee, index, &args),
+            (Err(_), None) if stays => {
+                // Nothing of the frame is left.
+                let state = self.state_at(frame, self.word, std::iter::empty());
+                self.hand_over(frame, RoutineKind::Tail, state, callee, index, &args);
             }
             // The driver goes on with the callee.
             (Err(_), None) => self.exit(frame, Reason::Region),
         }
+    }
+
+    /// Calls a function that gets this frame, and returns what it gives.
+    fn hand_over(
+        &mut self,
+        frame: &mut Frame<'a>,
+        kind: RoutineKind,
+        state: State,
+        callee: Guest<'a>,
+        index: u32,
+        args: &Arguments,
+    ) {
+        self.room_for(frame, callee);
+        self.charge(frame);
+        let site = self.site(SiteData {
+            routine: u32::MAX,
+            kind,
+            slot: u32::MAX,
+            uses: None,
+            result: callee.meta.result.map(|ty| type_of(ty.bank())),
+            callee: index,
+            params: args.iter().map(|a| frame.base + a.0).collect(),
+            header: frame.base + callee.meta.layout.header(),
+            effects: EVERYTHING,
+        });
+        let values: Vec<Value> = args.iter().map(|a| a.1).collect();
+        let v = self.push(InstData::new(Op::Call, &values).state(state).site(site));
+        self.ret(frame, v);
     }
 
     /// Notes that a callee takes this frame. The interpreter looks for all of it, where calls look for where it begins.

@@ -167,10 +167,13 @@ impl Lowering<'_, '_> {
         let data = &func.insts[inst];
         let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
         let site = &func.sites[site];
-        self.flush(state, false);
+        let tail = site.kind == RoutineKind::Tail;
         let st = &func.states[state];
-        let base = self.end_of(st);
-        self.store_header(site.header, st.function, st.word);
+        let base = if tail { 0 } else { self.end_of(st) };
+        if !tail {
+            self.flush(state, false);
+            self.store_header(site.header, st.function, st.word);
+        }
         let frame = self.address(base);
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         let result = site.result;
@@ -233,6 +236,9 @@ impl Lowering<'_, '_> {
             self.b.ins().jump(done, &out);
         }
         self.b.switch_to_block(done);
+        if tail {
+            return value;
+        }
         self.reload(state, u32::MAX, true);
         // The link in the callee's header is as it was written, unless others took the frame over.
         if !closure && self.facts.function(site.callee).is_some_and(|g| !g.meta.hands_over) {

@@ -9,6 +9,9 @@
 //! millions is not to read all of it either. While they are young, their slots are kept with each buffer, as those of
 //! buffers that turn out to be garbage must keep nothing alive.
 //!
+//! A raw buffer that loses bytes at its front, as a queue does, moves up in its allocation, prefix and header, instead of
+//! its elements moving down: [`LargeSpace::trim`] (V8 trims arrays in this way).
+//!
 //! Memory of large objects that were freed is kept for the next ones ([`Spares`]): what programs make and drop again and again would
 //! otherwise come as fresh pages from the system each time, which costs more than to fill it.
 
@@ -27,12 +30,16 @@ pub(crate) const CARD: usize = 512;
 pub(crate) const RECORDED: usize = 64 << 10;
 
 /// What stands in front of a large object.
-#[repr(C, align(16))]
+#[repr(C)]
 pub(crate) struct Prefix {
-    /// The size of the object.
+    /// The size of the object, with what was trimmed off its front.
     pub(crate) size: usize,
     /// The bytes of the whole allocation.
     allocated: usize,
+    /// So many bytes behind the start of the allocation this stands.
+    trimmed: usize,
+    /// Where the object stands in the list of young or old ones.
+    place: usize,
     /// One byte per card, or null before the first store that needs one.
     pub(crate) cards: *mut u8,
     /// Whether the object is in the list of those with dirty cards.
@@ -166,6 +173,8 @@ impl LargeSpace {
             start.cast::<Prefix>().write(Prefix {
                 size,
                 allocated,
+                trimmed: 0,
+                place: self.young.len(),
                 cards: ptr::null_mut(),
                 dirty: false,
                 any_slot: false,
@@ -210,20 +219,23 @@ impl LargeSpace {
     /// # Safety
     /// The object is a live large raw buffer, and `size` more than its size.
     pub(crate) unsafe fn extend(&mut self, object: *mut Header, size: usize) -> Option<*mut Header> {
-        // SAFETY: by the contract.
-        let (start, old, allocated, is_old) = unsafe {
+        // SAFETY: by the contract; the prefix stands behind what was trimmed off.
+        let (start, trimmed, old, allocated) = unsafe {
             let prefix = prefix(object);
-            (prefix.cast::<u8>(), (*prefix).size, (*prefix).allocated, (*object).gc & gc::OLD != 0)
+            let trimmed = (*prefix).trimmed;
+            (prefix.cast::<u8>().sub(trimmed), trimmed, (*prefix).size, (*prefix).allocated)
         };
-        let list = if is_old { &mut self.old } else { &mut self.young };
-        let listed = list.iter_mut().rev().find(|o| **o == object)?;
+        // What is left of the object, with its prefix; what was trimmed off may be more than what is asked for.
+        let (live, size) = (PREFIX + old - trimmed, size.max(old));
         let (before, after) = (allocation(allocated)?, layout(size)?);
         let (moved, bytes) = if after.size() <= allocated {
+            // SAFETY: both places are in the allocation.
+            unsafe { ptr::copy(start.add(trimmed), start, live) };
             (start, allocated)
         } else if let Some((other, bytes)) = self.spares.take(after.size()) {
             // SAFETY: both allocations are ours; what is kept has room for the object, which is left behind.
             unsafe {
-                ptr::copy_nonoverlapping(start, other, PREFIX + old);
+                ptr::copy_nonoverlapping(start.add(trimmed), other, live);
                 self.spares.give(start, allocated);
             }
             (other, bytes)
@@ -237,21 +249,69 @@ impl LargeSpace {
             if size >= HUGE {
                 Pages::prefer_huge(moved, size);
             }
+            // SAFETY: both places are in the allocation.
+            unsafe { ptr::copy(moved.add(trimmed), moved, live) };
             (moved, after.size())
         };
         // SAFETY: the prefix moved along as the first part of the allocation.
         let object = unsafe {
             let prefix = moved.cast::<Prefix>();
-            ((*prefix).size, (*prefix).allocated) = (size, bytes);
+            ((*prefix).size, (*prefix).allocated, (*prefix).trimmed) = (size, bytes, 0);
             moved.add(PREFIX).cast::<Header>()
         };
-        *listed = object;
+        // SAFETY: a live large object.
+        let is_old = unsafe { self.list_again(object) };
         if is_old {
             self.old_bytes += size - old;
         } else {
             self.young_bytes += size - old;
         }
         Some(object)
+    }
+
+    /// Takes so many bytes off the front of an object's data: it begins behind them. Where more than half of it was taken off so, it
+    /// goes back to the start of its allocation, and is as long as it was there. Gives where it stands, and how many bytes longer it is
+    /// than what is left of it.
+    ///
+    /// # Safety
+    /// The object is a live large raw buffer with at least so much data; `bytes` is a multiple of eight.
+    pub(crate) unsafe fn trim(&mut self, object: *mut Header, bytes: usize) -> (*mut Header, usize) {
+        debug_assert!(bytes.is_multiple_of(8), "objects are aligned");
+        // SAFETY: by the contract; all places are in the allocation, and the first ones are overwritten only.
+        unsafe {
+            let old = prefix(object);
+            let trimmed = (*old).trimmed + bytes;
+            let front = PREFIX + Buffer::DATA;
+            let (place, regained) = if trimmed <= (*old).size / 2 {
+                (old.byte_add(bytes), 0)
+            } else {
+                let start = old.byte_sub((*old).trimmed);
+                let data = object.cast::<u8>().add(Buffer::DATA + bytes);
+                let left = (*old).size - trimmed - Buffer::DATA;
+                ptr::copy(old.cast::<u8>(), start.cast(), front);
+                ptr::copy(data, start.cast::<u8>().add(front), left);
+                (start, trimmed)
+            };
+            if regained == 0 {
+                ptr::copy(old.cast::<u8>(), place.cast(), front);
+            }
+            (*place).trimmed = trimmed - regained;
+            let object = place.cast::<u8>().add(PREFIX).cast();
+            self.list_again(object);
+            (object, regained)
+        }
+    }
+
+    /// Names the place of an object that was moved in the list that it is in; whether that is the one of old objects.
+    ///
+    /// # Safety
+    /// A live large object.
+    unsafe fn list_again(&mut self, object: *mut Header) -> bool {
+        // SAFETY: by the contract.
+        let (is_old, place) = unsafe { ((*object).gc & gc::OLD != 0, (*prefix(object)).place) };
+        let list = if is_old { &mut self.old } else { &mut self.young };
+        list[place] = object;
+        is_old
     }
 
     /// Gives the memory of an object back that is in no list any more.
@@ -262,16 +322,16 @@ impl LargeSpace {
         // SAFETY: by the contract.
         unsafe {
             let prefix = prefix(object);
-            let (size, allocated) = ((*prefix).size, (*prefix).allocated);
+            let (size, allocated, trimmed) = ((*prefix).size, (*prefix).allocated, (*prefix).trimmed);
             let cards = (*prefix).cards;
             drop(std::mem::take(&mut (*prefix).slots));
             if !cards.is_null() {
                 drop(Box::from_raw(ptr::slice_from_raw_parts_mut(cards, card_count(size))));
             }
             if poison {
-                ptr::write_bytes(object.cast::<u8>(), super::POISON, size);
+                ptr::write_bytes(object.cast::<u8>(), super::POISON, size - trimmed);
             }
-            spares.give(prefix.cast(), allocated);
+            spares.give(prefix.cast::<u8>().sub(trimmed), allocated);
         }
     }
 
@@ -281,7 +341,9 @@ impl LargeSpace {
             // SAFETY: listed objects are alive until freed here, once.
             unsafe {
                 if (*object).gc & gc::OLD != 0 {
-                    self.old_bytes += (*prefix(object)).size;
+                    let prefix = prefix(object);
+                    self.old_bytes += (*prefix).size;
+                    (*prefix).place = self.old.len();
                     self.old.push(object);
                 } else {
                     LargeSpace::free(&mut self.spares, object, poison);
@@ -298,13 +360,16 @@ impl LargeSpace {
         debug_assert!(self.dirty.is_empty() && self.young.is_empty());
         // What was not used since the marking before may not be used at all.
         self.spares.clear();
-        let (mut bytes, spares) = (0, &mut self.spares);
+        let (mut bytes, mut place, spares) = (0, 0, &mut self.spares);
         self.old.retain(|&object| {
             // SAFETY: as above.
             unsafe {
                 if (*object).gc & gc::MARK != 0 {
                     (*object).gc &= !gc::MARK;
-                    bytes += (*prefix(object)).size;
+                    let prefix = prefix(object);
+                    bytes += (*prefix).size;
+                    (*prefix).place = place;
+                    place += 1;
                     true
                 } else {
                     LargeSpace::free(spares, object, poison);

@@ -567,6 +567,27 @@ impl Heap {
         Some(object)
     }
 
+    /// Takes bytes off the front of a large raw buffer, which stands elsewhere then, and shortens its capacity. `None`, and nothing is
+    /// done, for other objects.
+    ///
+    /// # Safety
+    /// `buffer` is a live buffer of this heap with at least so much data, and the caller tells who refers to it that it moved. Its
+    /// elements have `element` bytes each.
+    pub unsafe fn trim(&mut self, buffer: *mut Buffer, bytes: usize, element: usize) -> Option<*mut Buffer> {
+        // SAFETY: by the contract.
+        unsafe {
+            let header = (*buffer).header;
+            let raw = header.kind == ObjectKind::RawBuffer as u8 && header.gc & gc::LARGE != 0;
+            if !raw || !bytes.is_multiple_of(8) {
+                return None;
+            }
+            let (object, regained) = self.large.trim(buffer.cast(), bytes);
+            let buffer = object.cast::<Buffer>();
+            (*buffer).capacity = (*buffer).capacity - bytes / element + regained / element;
+            Some(buffer)
+        }
+    }
+
     /// Where the nursery is called full: the rest is for the op that finds it so.
     fn soft_end(&self) -> *mut u8 {
         self.nursery_end().wrapping_sub((32 << 10).min(self.sizing.size() / 4))
