@@ -593,6 +593,8 @@ pub enum Inlining {
     Unknown,
     /// Several functions were seen.
     Several,
+    /// Several functions were seen, and this is what is left of the call where those that it calls most are built in.
+    Rest,
     /// What was seen is no guest function that takes these arguments as they are.
     Foreign,
 }

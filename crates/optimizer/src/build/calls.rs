@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::rc::Rc;
 
 use upshift_bytecode::{Bank, Inst as Bytecode, Op as Code, ValueType};
-use upshift_runtime::feedback::MEGAMORPHIC;
+use upshift_runtime::feedback::{Feedback, MEGAMORPHIC};
 use upshift_runtime::linked::FunctionMeta;
 use upshift_runtime::object::{Closure, Header, ObjectKind};
 use upshift_runtime::routine::Routine;
@@ -208,7 +208,9 @@ impl<'a> Builder<'a> {
 
     pub(super) fn tail_cell(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
-        let Some((index, callee)) = self.callee_seen(frame, o[0], o[1] as usize, o[3] as u32) else {
+        let seen = self.facts.feedback(o[3] as u32);
+        let Some((index, callee)) = self.callee_seen(frame, o[0], o[1] as usize, &seen) else {
+            self.note_not_seen(frame, &seen);
             return self.exit(frame, Reason::Region);
         };
         let args = self.moved_up(frame, callee, o[0], o[1] as u32);
@@ -472,7 +474,7 @@ impl<'a> Builder<'a> {
         let mut several = self.likely(frame, closure, &signature, ty);
         several.retain(|&(index, callee)| self.may_be_one_of_several(frame, callee, index));
         if several.is_empty() {
-            self.call_any(frame, inst, args);
+            self.call_any(frame, inst, args, Inlining::Unknown);
             return;
         }
         // One after the other, and any other behind them.
@@ -492,7 +494,7 @@ impl<'a> Builder<'a> {
             (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
             (self.cur, self.dead, self.state) = (other, false, Some(state));
         }
-        self.call_any(frame, inst, args);
+        self.call_any(frame, inst, args, Inlining::Rest);
         self.end_way(result, &mut ways);
         self.env = env;
         self.go_behind(ways, result);
@@ -519,8 +521,8 @@ impl<'a> Builder<'a> {
     }
 
     /// A call of a closure whose function is not known.
-    fn call_any(&mut self, frame: &Frame<'a>, inst: &Bytecode, args: Arguments) {
-        self.note_call(frame, None, Inlining::Unknown);
+    fn call_any(&mut self, frame: &Frame<'a>, inst: &Bytecode, args: Arguments, inlining: Inlining) {
+        self.note_call(frame, None, inlining);
         let size = frame.guest.meta.layout.size();
         // The header stands behind the raw arguments, and the closure behind that.
         let header = args[0].0 - 2;
@@ -618,12 +620,12 @@ impl<'a> Builder<'a> {
     pub(super) fn cell_call(&mut self, frame: &mut Frame<'a>, inst: &Bytecode, after: &Slots) {
         let o = inst.operands;
         let argc = o[2] as usize;
-        if let Some((index, callee)) = self.callee_seen(frame, o[1], argc, o[4] as u32) {
+        let seen = self.facts.feedback(o[4] as u32);
+        if let Some((index, callee)) = self.callee_seen(frame, o[1], argc, &seen) {
             let args = self.moved_up(frame, callee, o[1], o[2] as u32);
             self.call(frame, inst, callee, index, args, after, 0);
             return;
         }
-        let seen = self.facts.feedback(o[4] as u32);
         let mut several = Vec::new();
         if self.options.speculate && seen.flags & MEGAMORPHIC == 0 {
             for &index in &seen.ids[..usize::from(seen.cached)] {
@@ -635,6 +637,7 @@ impl<'a> Builder<'a> {
             }
         }
         if several.is_empty() {
+            self.note_not_seen(frame, &seen);
             self.routine(frame, inst, Routine::CellCall);
             return;
         }
@@ -667,6 +670,7 @@ impl<'a> Builder<'a> {
         self.goto(other, &[]);
         self.func.layout.push(other);
         self.cur = other;
+        self.note_call(frame, None, Inlining::Rest);
         self.routine(frame, inst, Routine::CellCall);
         self.end_way(result, &mut ways);
         self.env = env;
@@ -682,28 +686,27 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// Notes that nothing is built in at a dynamic call that saw this.
+    fn note_not_seen(&mut self, frame: &Frame<'a>, seen: &Feedback) {
+        let one = seen.cached == 1 && seen.flags & MEGAMORPHIC == 0;
+        let inlining = match (one, seen.cached) {
+            (true, _) if self.may_assume(frame) => Inlining::Foreign,
+            (true, _) | (false, 0) => Inlining::Unknown,
+            (false, _) => Inlining::Several,
+        };
+        self.note_call(frame, one.then_some(seen.ids[0]), inlining);
+    }
+
     /// The only callee that a dynamic call saw, which is checked.
     fn callee_seen(
         &mut self,
         frame: &Frame<'a>,
         slot: i64,
         argc: usize,
-        site: u32,
+        seen: &Feedback,
     ) -> Option<(u32, Guest<'a>)> {
-        let seen = self.facts.feedback(site);
-        let callee = (seen.cached == 1 && seen.flags & MEGAMORPHIC == 0 && self.may_assume(frame))
-            .then(|| self.plain(seen.ids[0], argc))
-            .flatten();
-        let Some(callee) = callee else {
-            let one = seen.cached == 1 && seen.flags & MEGAMORPHIC == 0;
-            let inlining = match (one, seen.cached) {
-                (true, _) if self.may_assume(frame) => Inlining::Foreign,
-                (true, _) | (false, 0) => Inlining::Unknown,
-                (false, _) => Inlining::Several,
-            };
-            self.note_call(frame, one.then_some(seen.ids[0]), inlining);
-            return None;
-        };
+        let one = seen.cached == 1 && seen.flags & MEGAMORPHIC == 0 && self.may_assume(frame);
+        let callee = one.then(|| self.plain(seen.ids[0], argc)).flatten()?;
         let closure = self.cell(slot);
         if self.known_function(closure) != Some(seen.ids[0]) {
             let object = self.unary(Op::IsObject, closure);

@@ -104,6 +104,7 @@ codes! {
         CalleeIrregular "callee-irregular" "a call is not inlined: a loop of the callee is entered past its header" "enter the loop at one place";
         CalleeUnknown "callee-unknown" "a call is not inlined: which function it calls is not known" "pass functions to where they are called, so that one is seen there";
         SeveralCallees "several-callees" "a call is not inlined: several functions were called here" "call one function at each place";
+        OtherCallees "other-callees" "of the several functions that were called here those called most are inlined; others are called" "";
         CalleeForeign "callee-foreign" "a call is not inlined: it calls the host, or the arguments have to be converted" "declare the types of the callee's parameters";
     }
     Exit {
@@ -167,6 +168,7 @@ impl Code {
             Inlining::Irregular => Code::CalleeIrregular,
             Inlining::Unknown => Code::CalleeUnknown,
             Inlining::Several => Code::SeveralCallees,
+            Inlining::Rest => Code::OtherCallees,
             Inlining::Foreign => Code::CalleeForeign,
         }
     }

@@ -427,11 +427,17 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
 
 /// The calls whose callee is built in wherever they stand.
 fn built_in(func: &Function) -> HashSet<(u32, u32, u32)> {
-    let sites = |done: bool| {
-        let calls = func.calls.iter().filter(move |c| (c.inlining == Inlining::Done) == done);
-        calls.filter_map(|c| Some((c.function, c.word, c.callee?))).collect::<HashSet<_>>()
-    };
-    &sites(true) - &sites(false)
+    let done = func.calls.iter().filter(|c| c.inlining == Inlining::Done);
+    let mut built: HashSet<_> = done.filter_map(|c| Some((c.function, c.word, c.callee?))).collect();
+    for call in &func.calls {
+        match call.inlining {
+            Inlining::Done | Inlining::Rest => {}
+            _ => built.retain(|b| {
+                (b.0, b.1) != (call.function, call.word) || call.callee.is_some_and(|callee| callee != b.2)
+            }),
+        }
+    }
+    built
 }
 
 /// Instructions of SSA.
