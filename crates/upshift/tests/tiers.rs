@@ -411,6 +411,20 @@ fn adds() -> Module {
 }
 
 #[test]
+fn the_loop_that_knows_the_closures_is_optimized() {
+    let mut i = instance(&picks(), patient());
+    let around = i.function::<(i64,), i64>("around").expect("the function");
+    let each: i64 = (0..PICKED).map(|k| 499_500 + 1_000 * k).sum();
+    assert_eq!(i.call(&around, (3_000,)).expect("no trap"), 3_000 * each);
+    // First the function that calls them, with those built in that it calls most, and then its caller with it.
+    let (own, whole) = (optimized(&i, "turns", true), optimized(&i, "turns", false));
+    assert!(own + whole > 0, "{own} {whole}");
+    assert_eq!(optimized(&i, "around", true), 1);
+    let c = i.tier_counters();
+    assert_eq!((c.retired, c.deopts), (0, 0), "{c:?}");
+}
+
+#[test]
 fn a_wrong_guess_before_a_loop_is_not_made_again() {
     for loops in [false, true] {
         let mut config = hot();
@@ -874,6 +888,23 @@ fn picks() -> Module {
         f.int_move(Reg::window(0), i);
         f.call_closure_int(v, c);
         f.int_add(total, total, v);
+        f.int_for_loop(i, n, top);
+        f.return_int(total);
+    });
+    // Calls `turns(1000, ..)` with each closure in turn.
+    function(&mut m, "around", &[Int], Some(Int), |_, f| {
+        let (n, i, c, r, total) = (f.param(0), f.int(), f.cell(closure), f.int(), f.int());
+        f.load_int(i, 0);
+        f.load_int(total, 0);
+        let top = f.label();
+        f.begin_loop(top);
+        for &add in &adds {
+            f.closure_new(c, add);
+            f.load_int(Reg::window(0), 1_000);
+            f.cell_move(Reg::window(3), c);
+            f.call_int(r, turns);
+            f.int_add(total, total, r);
+        }
         f.int_for_loop(i, n, top);
         f.return_int(total);
     });

@@ -167,6 +167,7 @@ impl Memory {
             left: 0,
             retired: false,
             inlined: done.inlined,
+            open: done.open,
             watches: done.watches,
             held: done.held,
             registration,

@@ -487,6 +487,12 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
             (*driver).probed(instance, None, u32::MAX, None);
             (*driver).chased(instance);
             (*driver).note_callee(frame, place.pc, portion);
+            if code.open
+                && let Some(root) = exit.frames.last()
+            {
+                let entry = (*ctx).functions.add(root.function as usize);
+                (*driver).credit_caller(instance, Frame { fp, entry }, portion);
+            }
             (*driver).set_portion(instance);
             if let Some(callee) = callee
                 && (*driver).sample(instance, callee, portion)

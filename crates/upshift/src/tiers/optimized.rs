@@ -17,7 +17,7 @@ use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told, Watched};
 use upshift_optimizer::flow::Outline;
-use upshift_optimizer::ir::{Function, Inlining, Reason, Type};
+use upshift_optimizer::ir::{CallSite, Function, Inlining, Op as SsaOp, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
@@ -369,6 +369,8 @@ pub struct Done {
     pub instructions: u32,
     /// The calls whose callee is built in wherever they stand: function, word and callee.
     pub inlined: HashSet<(u32, u32, u32)>,
+    /// Whether it calls closures that it does not know: its callers may.
+    pub open: bool,
     /// Watches that must not be bumped where it is entered.
     pub watches: Vec<u32>,
 }
@@ -393,7 +395,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let started = Instant::now();
     let mut instructions = 0;
     let mut summary = None;
-    let mut inlined = HashSet::new();
+    let (mut inlined, mut open) = (HashSet::new(), false);
     let mut watches = Vec::new();
     let machine = match build::build(&job.world, job.index, job.start, job.options) {
         Err(Refusal::Absent) => Err(Refused::new(Code::CompilerFailed, "there is no such function or loop")),
@@ -413,6 +415,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
             summary = built.map(|built| built.compare(&Census::take(&func), &func));
             instructions = count(&func);
             inlined = built_in(&func);
+            open = is_open(&func);
             compiler.count_held(job.held.as_ref().map(|held| held.place()));
             let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
             watches = func.watches;
@@ -422,7 +425,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
     let (index, start, number) = (job.index, job.start, job.number);
     let held = job.held.clone();
     let time = started.elapsed();
-    Done { index, start, number, machine, summary, held, time, instructions, inlined, watches }
+    Done { index, start, number, machine, summary, held, time, instructions, inlined, open, watches }
 }
 
 /// The calls whose callee is built in wherever they stand.
@@ -438,6 +441,14 @@ fn built_in(func: &Function) -> HashSet<(u32, u32, u32)> {
         }
     }
     built
+}
+
+/// Whether there are calls of closures that are not known, or are checked.
+fn is_open(func: &Function) -> bool {
+    let unknown = |c: &CallSite| matches!(c.inlining, Inlining::Unknown | Inlining::Several | Inlining::Rest);
+    let insts = func.layout.iter().flat_map(|&b| &func.blocks[b].insts).map(|&i| &func.insts[i]);
+    let mut guards = insts.filter(|i| i.op == SsaOp::Guard);
+    func.calls.iter().any(unknown) || guards.any(|g| g.reason() == Reason::Callee)
 }
 
 /// Instructions of SSA.
@@ -481,6 +492,7 @@ impl Background {
                         time: Duration::ZERO,
                         instructions: 0,
                         inlined: HashSet::new(),
+                        open: false,
                         watches: Vec::new(),
                     };
                     let done = match &mut compiler {
@@ -534,6 +546,8 @@ pub struct OptimizedCode {
     pub retired: bool,
     /// The calls whose callee is built in wherever they stand: function, word and callee.
     pub inlined: HashSet<(u32, u32, u32)>,
+    /// Whether it calls closures that it does not know: its callers may.
+    pub open: bool,
     /// Watches that must not be bumped where it is entered.
     pub watches: Vec<u32>,
     /// What it counts into.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use upshift_bytecode::Word;
 use upshift_optimizer::build::{LIMIT, Options, Start};
-use upshift_runtime::frame::FunctionEntry;
+use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry};
 use upshift_runtime::heap::thread_time;
 use upshift_runtime::instance::Instance;
 use upshift_runtime::sampling::Activity;
@@ -30,6 +30,10 @@ const PROBE: u32 = 256;
 const PROBE_LONG: u32 = 2_048;
 /// A loop around the one that is hot, or its function, is optimized instead where that costs at most so many times as much.
 const WIDER: u32 = 3;
+/// So many callers are looked at for a loop that knows which closures a function is given.
+const CALLERS: usize = 3;
+/// Of what such a function did in optimized code one part in so many could have been saved, of what it saves against baseline code.
+const CREDIT: u32 = 4;
 /// What compiling an instruction costs, estimated.
 const COST: Duration = Duration::from_nanos(50);
 
@@ -457,6 +461,61 @@ impl Driver {
                 self.optimized.pending -= 1;
                 self.installed(instance, done);
             }
+        }
+    }
+
+    /// Code of a function that calls closures that it does not know ran for a while: the loop around the call of the function, in its
+    /// caller or that one's, knows them, as a call of `map` knows its lambda. Where the function can be built in there, the loop grows
+    /// warmer by a part of what the function did, which runs in optimized code already, and is asked for once it has paid.
+    ///
+    /// # Safety
+    /// The frame is a live one of the instance, and those around it are complete.
+    pub(super) unsafe fn credit_caller(&mut self, instance: &mut Instance, frame: Frame, portion: u32) {
+        if self.config.eager || !self.config.optimize_loops {
+            return;
+        }
+        let options = self.options();
+        let mut frame = frame;
+        for _ in 0..CALLERS {
+            // SAFETY: by the contract; the header says where the frame returns to.
+            let (index, caller, back) = unsafe {
+                let back = *frame.header() & !FLAGS;
+                let index = (*frame.entry).index();
+                let Some(caller) = frame.caller(&instance.context).filter(|_| back != 0) else { return };
+                (index, caller, back as usize)
+            };
+            let Some(outline) = self.optimized.outline(instance, index) else { return };
+            if options.fits(0, outline.instructions, outline.weight, 0).is_err() {
+                return;
+            }
+            // SAFETY: an entry of the table.
+            let (index, code) = unsafe { ((*caller.entry).index(), (*caller.entry).code as usize) };
+            let word = (back.wrapping_sub(code) / size_of::<Word>()).wrapping_sub(1);
+            let Some(outline) = self.optimized.outline(instance, index) else { return };
+            let Some(header) =
+                u32::try_from(word).ok().and_then(|word| outline.innermost(word)).map(|l| l.header)
+            else {
+                frame = caller;
+                continue;
+            };
+            let start = Start::Loop(header);
+            let attempts = self.optimized.functions.entry(index).or_default();
+            let done = attempts.current.is_some() || attempts.asked.contains(&start);
+            let (since, uncompiled) = (attempts.since, instance.context.uncompiled);
+            let exhausted = self.config.optimize_heat == u32::MAX || attempts.retired > self.config.retries;
+            let Some(entry) = instance.entry_mut(index).filter(|e| e.native != uncompiled) else { return };
+            if done || exhausted {
+                return;
+            }
+            entry.heat = entry.heat.saturating_add(portion / CREDIT);
+            let heat = entry.heat;
+            let busy = self.optimized.pending > 0 || self.probe.is_some();
+            if busy || heat.saturating_sub(since) < self.rent(instance, index, start) {
+                return;
+            }
+            self.optimized.functions.entry(index).or_default().since = heat;
+            self.ask(instance, index, start, Cause::Loop, Some(caller.fp));
+            return;
         }
     }
 
