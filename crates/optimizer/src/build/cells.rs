@@ -411,6 +411,62 @@ impl<'a> Builder<'a> {
         self.set_result(o[0], v);
     }
 
+    /// The negative of a dynamic number.
+    pub(super) fn negation(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let policy = NumberPolicy(o[2] as u16);
+        let seen = self.facts.feedback(o[3] as u32).left;
+        let assume = self.may_assume(frame);
+        if seen == 0 && self.options.unseen && assume {
+            return self.exit(frame, Reason::Unseen);
+        }
+        let kinds = seen & (INT | FLOAT);
+        if kinds == 0 || policy.has(NumberPolicy::WRAP32) {
+            self.routine(frame, inst, Routine::CellNeg);
+            return;
+        }
+        let a = self.cell(o[1]);
+        let frame = &*frame;
+        if assume && seen == kinds {
+            let v = self.negative(a, kinds, &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return self.set(o[0], v);
+        }
+        let v = self.attempt(
+            Some(Type::Cell),
+            seen == kinds,
+            |c, fail| Some(c.negative(a, kinds, &mut |c, is| c.require(is, fail))),
+            |c| c.routine(frame, inst, Routine::CellNeg),
+        );
+        self.set_result(o[0], v);
+    }
+
+    /// The negative of a cell that was seen to be a number of these kinds, as a cell; `check` is given what has to hold.
+    fn negative(&mut self, a: Value, kinds: u16, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
+        let int = |c: &mut Self, check: &mut dyn FnMut(&mut Self, Value)| {
+            let small = c.unary(Op::IsSmall, a);
+            check(c, small);
+            let (zero, i) = (c.iconst(0), c.unary(Op::SmallInt, a));
+            let v = c.binary(Op::Isub, zero, i);
+            let fits = c.fits(v);
+            check(c, fits);
+            c.unary(Op::BoxSmall, v)
+        };
+        let float = |c: &mut Self| {
+            let x = c.unary(Op::CellFloat, a);
+            let v = c.unary(Op::Fneg, x);
+            c.unary(Op::BoxFloat, v)
+        };
+        if kinds == INT {
+            return int(self, check);
+        }
+        let is_float = self.unary(Op::IsFloat, a);
+        if kinds == FLOAT {
+            check(self, is_float);
+            return float(self);
+        }
+        self.join(is_float, Type::Cell, [false; 2], |c| Some(float(c)), |c| Some(int(c, check)))
+    }
+
     pub(super) fn comparison(
         &mut self,
         frame: &mut Frame<'a>,

@@ -752,9 +752,7 @@ impl<'a> Builder<'a> {
             Code::CellMul => self.arithmetic(frame, inst, Arithmetic::Mul, Routine::CellMul),
             Code::CellDiv => self.arithmetic(frame, inst, Arithmetic::Div, Routine::CellDiv),
             Code::CellRem => self.arithmetic(frame, inst, Arithmetic::Rem, Routine::CellRem),
-            Code::CellNeg => {
-                self.routine(frame, inst, Routine::CellNeg);
-            }
+            Code::CellNeg => self.negation(frame, inst),
             Code::CellEq => self.comparison(frame, inst, Cond::Eq, Routine::CellEq),
             Code::CellNe => self.comparison(frame, inst, Cond::Ne, Routine::CellNe),
             Code::CellLt => self.comparison(frame, inst, Cond::Lt, Routine::CellLt),

@@ -528,7 +528,8 @@ unsafe fn polled(driver: *mut (), instance: &mut Instance, caller: Frame, callee
             driver.chased(instance);
             driver.set_portion(instance);
             driver.sample(instance, index, portion);
-            if driver.sample(instance, callee, portion) {
+            let guest = instance.function(callee).is_some_and(|meta| meta.host.is_none());
+            if guest && driver.sample(instance, callee, portion) {
                 driver.consider_from_inside(instance, callee);
             }
         }
