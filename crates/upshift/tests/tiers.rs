@@ -798,6 +798,19 @@ fn a_loop_around_long_ones_is_entered_when_it_turns_next() {
 }
 
 #[test]
+fn a_loop_that_others_keep_from_turning_is_not_waited_for() {
+    // Where the loop around turns while units are looked at one by one, it is optimized first, and then turns too late to be entered.
+    for m in (4_500..20_000).step_by(500) {
+        let mut i = instance(&nests(), patient());
+        let nest = i.function::<(i64, i64), i64>("nest").expect("the function");
+        let n = 12_000_000 / m;
+        assert_eq!(i.call(&nest, (n, m)).expect("no trap"), n * (m * (m - 1) / 2), "{m}");
+        let c = i.tier_counters();
+        assert!(c.osr_entries > 0, "{m} {c:?}");
+    }
+}
+
+#[test]
 fn a_loop_that_goes_on_is_optimized_alone() {
     let mut i = instance(&nests(), patient());
     let nest = i.function::<(i64, i64), i64>("nest").expect("the function");

@@ -164,6 +164,7 @@ impl Memory {
             taken,
             failures: 0,
             entered: 0,
+            missed: false,
             left: 0,
             retired: false,
             inlined: done.inlined,

@@ -154,7 +154,7 @@ impl Driver {
             }
             Start::Loop(header) => {
                 self.optimized.loops.insert((index, header + 1), number);
-                self.chase = CHASE;
+                (self.chase, self.chased_code) = (CHASE, number);
                 self.set_portion(instance);
             }
         }

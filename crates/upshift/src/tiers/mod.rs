@@ -128,6 +128,8 @@ pub struct Driver {
     probe: Option<Probe>,
     /// For so many units each is a poll, since a loop has new code, which is entered at a poll behind its header.
     chase: u32,
+    /// The number of that code.
+    chased_code: u32,
     events: Ring,
     counters: Counters,
     optimized: Optimized,
@@ -188,6 +190,7 @@ impl Driver {
             random: 0,
             probe: None,
             chase: 0,
+            chased_code: 0,
             events: Ring::default(),
             counters: Counters::default(),
             optimized: Optimized::default(),

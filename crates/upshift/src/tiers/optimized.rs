@@ -540,6 +540,8 @@ pub struct OptimizedCode {
     pub failures: u32,
     /// How often it was entered by the driver.
     pub entered: u32,
+    /// Whether its loop was not come to while each unit was a poll: one inside of it turns for long.
+    pub missed: bool,
     /// How often a loop that was compiled alone was left by its end.
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
@@ -741,11 +743,11 @@ impl Optimized {
         Some(new)
     }
 
-    /// Whether a loop has code that was never entered.
+    /// Whether a loop has code that was never entered, but may be soon.
     pub fn is_fresh(&self, index: u32, start: Start) -> bool {
         let Start::Loop(header) = start else { return false };
         let number = self.loops.get(&(index, header + 1));
-        number.and_then(|number| self.live.get(number)).is_some_and(|code| code.entered == 0)
+        number.and_then(|number| self.live.get(number)).is_some_and(|code| code.entered == 0 && !code.missed)
     }
 
     /// Whether results wait.

@@ -329,11 +329,15 @@ impl Driver {
         instance.set_quantum(if single { 1 } else { i64::from(most) - less as i64 });
     }
 
-    /// Notes a unit on the way to the header of a loop that has new code.
+    /// Notes a unit on the way to the header of a loop that has new code. Where it does not come, a loop inside turns for long: that is
+    /// then optimized alone, and what follows on its end is looked at turn by turn.
     pub(super) fn chased(&mut self, instance: &mut Instance) {
         if self.chase > 0 {
             self.chase -= 1;
             if self.chase == 0 {
+                if let Some(code) = self.optimized.live.get_mut(&self.chased_code) {
+                    code.missed = code.entered == 0;
+                }
                 self.set_portion(instance);
             }
         }
