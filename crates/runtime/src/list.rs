@@ -374,15 +374,15 @@ pub unsafe fn cut(heap: &mut Heap, list: *mut List, from: i64, to: i64) -> Resul
         }
         let kind = (*list).header.object_kind();
         let element = element_size(kind);
-        if from > 0
-            && let Some(buffer) = heap.trim((*list).buffer, from * element, element)
-        {
-            (*list).buffer = buffer;
-        } else if from > 0 {
-            let data = Buffer::data::<u8>((*list).buffer);
-            ptr::copy(data.add(from * element), data, count * element);
-            if kind == ObjectKind::ListCell {
-                heap.write_barrier_range((*list).buffer, 0, count);
+        if from > 0 {
+            if let Some(buffer) = heap.trim((*list).buffer, from * element, element) {
+                (*list).buffer = buffer;
+            } else {
+                let data = Buffer::data::<u8>((*list).buffer);
+                ptr::copy(data.add(from * element), data, count * element);
+                if kind == ObjectKind::ListCell {
+                    heap.write_barrier_range((*list).buffer, 0, count);
+                }
             }
         }
         truncate(list, count);

@@ -213,7 +213,7 @@ impl<'a> Builder<'a> {
             self.note_not_seen(frame, &seen);
             return self.exit(frame, Reason::Region);
         };
-        let args = self.moved_up(frame, callee, o[0], o[1] as u32);
+        let args = self.moved_up(frame.guest.meta.layout.size(), callee, o[0], o[1] as u32);
         self.tail(frame, callee, index, args);
     }
 
@@ -477,8 +477,26 @@ impl<'a> Builder<'a> {
             self.call_any(frame, inst, args, Inlining::Unknown);
             return;
         }
-        // One after the other, and any other behind them.
+        let ways = self.call_one_of(frame, inst, closure, several, after, 1, |_, _| args.clone());
+        let env = self.env.clone();
+        self.call_any(frame, inst, args, Inlining::Rest);
+        self.meet_others(ways, result, env);
+    }
+
+    /// Calls that of these functions which a closure is of, and goes on where it is of none of them. Gives the ways behind the calls.
+    #[expect(clippy::too_many_arguments, reason = "one call has all of these")]
+    fn call_one_of(
+        &mut self,
+        frame: &mut Frame<'a>,
+        inst: &Bytecode,
+        closure: Value,
+        several: Vec<(u32, Guest<'a>)>,
+        after: &Slots,
+        direct: u32,
+        mut arguments: impl FnMut(&mut Self, Guest<'a>) -> Arguments,
+    ) -> Vec<(Inst, Option<Value>)> {
         let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
+        let result = Self::result_of(inst);
         let state = self.state(frame);
         let (env, live, word) = (self.env.clone(), self.live.clone(), self.word);
         let mut ways = Vec::new();
@@ -487,14 +505,20 @@ impl<'a> Builder<'a> {
             let is = self.icmp(Cond::Eq, function, wanted);
             let [this, other] = self.split(is, [false; 2]);
             self.cur = this;
+            let args = arguments(self, callee);
             self.one_of_several = true;
-            self.call(frame, inst, callee, index, args.clone(), after, 1);
+            self.call(frame, inst, callee, index, args, after, direct);
             self.one_of_several = false;
             self.end_way(result, &mut ways);
             (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
             (self.cur, self.dead, self.state) = (other, false, Some(state));
         }
-        self.call_any(frame, inst, args, Inlining::Rest);
+        ways
+    }
+
+    /// Goes on behind a call with the environment before it, where the ways to several functions meet that to all others, which ends
+    /// here.
+    fn meet_others(&mut self, mut ways: Vec<(Inst, Option<Value>)>, result: Option<(i64, Type)>, env: Env) {
         self.end_way(result, &mut ways);
         self.env = env;
         self.go_behind(ways, result);
@@ -622,7 +646,7 @@ impl<'a> Builder<'a> {
         let argc = o[2] as usize;
         let seen = self.facts.feedback(o[4] as u32);
         if let Some((index, callee)) = self.callee_seen(frame, o[1], argc, &seen) {
-            let args = self.moved_up(frame, callee, o[1], o[2] as u32);
+            let args = self.moved_up(frame.guest.meta.layout.size(), callee, o[1], o[2] as u32);
             self.call(frame, inst, callee, index, args, after, 0);
             return;
         }
@@ -642,39 +666,19 @@ impl<'a> Builder<'a> {
             return;
         }
         let closure = self.cell(o[1]);
-        let state = self.state(frame);
         let other = self.func.blocks.push(Default::default());
-        let object = self.unary(Op::IsObject, closure);
-        self.require(object, other);
-        let kind = self.load(Class::Fixed, Width::U8, closure, offset_of!(Header, kind));
-        let wanted = self.iconst(ObjectKind::Closure as i64);
-        let is = self.icmp(Cond::Eq, kind, wanted);
-        self.require(is, other);
-        let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
-        let result = Self::result_of(inst);
-        let (env, live, word) = (self.env.clone(), self.live.clone(), self.word);
-        let mut ways = Vec::new();
-        for (index, callee) in several {
-            let wanted = self.iconst(i64::from(index));
-            let is = self.icmp(Cond::Eq, function, wanted);
-            let [this, next] = self.split(is, [false; 2]);
-            self.cur = this;
-            let args = self.moved_up(frame, callee, o[1], o[2] as u32);
-            self.one_of_several = true;
-            self.call(frame, inst, callee, index, args, after, 0);
-            self.one_of_several = false;
-            self.end_way(result, &mut ways);
-            (self.env, self.live, self.word) = (env.clone(), live.clone(), word);
-            (self.cur, self.dead, self.state) = (next, false, Some(state));
-        }
+        self.check_kind(closure, ObjectKind::Closure, &mut |c, is| c.require(is, other));
+        let (size, result) = (frame.guest.meta.layout.size(), Self::result_of(inst));
+        let ways = self.call_one_of(frame, inst, closure, several, after, 0, |c, callee| {
+            c.moved_up(size, callee, o[1], o[2] as u32)
+        });
         self.goto(other, &[]);
         self.func.layout.push(other);
         self.cur = other;
         self.note_call(frame, None, Inlining::Rest);
+        let env = self.env.clone();
         self.routine(frame, inst, Routine::CellCall);
-        self.end_way(result, &mut ways);
-        self.env = env;
-        self.go_behind(ways, result);
+        self.meet_others(ways, result, env);
     }
 
     /// A function that takes so many dynamic arguments as they are.
@@ -709,12 +713,7 @@ impl<'a> Builder<'a> {
         let callee = one.then(|| self.plain(seen.ids[0], argc)).flatten()?;
         let closure = self.cell(slot);
         if self.known_function(closure) != Some(seen.ids[0]) {
-            let object = self.unary(Op::IsObject, closure);
-            self.guard(frame, object, Reason::Callee);
-            let kind = self.load(Class::Fixed, Width::U8, closure, offset_of!(Header, kind));
-            let wanted = self.iconst(ObjectKind::Closure as i64);
-            let is = self.icmp(Cond::Eq, kind, wanted);
-            self.guard(frame, is, Reason::Callee);
+            self.guard_kind(frame, closure, ObjectKind::Closure, Reason::Callee);
             let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
             let wanted = self.iconst(i64::from(seen.ids[0]));
             let is = self.icmp(Cond::Eq, function, wanted);
@@ -724,12 +723,11 @@ impl<'a> Builder<'a> {
     }
 
     /// The arguments of a dynamic call: the closure goes in front of what stands in the window, which moves up.
-    fn moved_up(&mut self, frame: &Frame<'a>, callee: Guest<'a>, closure: i64, argc: u32) -> Arguments {
-        let window = i64::from(frame.guest.meta.layout.size());
+    fn moved_up(&mut self, window: u32, callee: Guest<'a>, closure: i64, argc: u32) -> Arguments {
         let first = callee.meta.layout.first_cell();
         let mut args: Arguments = vec![(first, self.cell(closure))];
         for i in 0..argc {
-            args.push((first + 1 + i, self.cell(window + 2 + i64::from(i))));
+            args.push((first + 1 + i, self.cell(i64::from(window + 2 + i))));
         }
         args
     }

@@ -204,20 +204,24 @@ impl<'a> Builder<'a> {
 
     /// Leaves unless a cell is an object of a kind.
     pub(super) fn guard_kind(&mut self, frame: &Frame<'a>, a: Value, kind: ObjectKind, reason: Reason) {
+        self.check_kind(a, kind, &mut |c, is| c.guard(frame, is, reason));
+    }
+
+    /// Asks whether a cell is an object of a kind; `check` is given what has to hold.
+    pub(super) fn check_kind(&mut self, a: Value, kind: ObjectKind, check: &mut dyn FnMut(&mut Self, Value)) {
         let object = self.unary(Op::IsObject, a);
-        self.guard(frame, object, reason);
-        let k = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
+        check(self, object);
+        let own = self.load(Class::Fixed, Width::U8, a, offset_of!(Header, kind));
         let wanted = self.iconst(kind as i64);
-        let is = self.icmp(Cond::Eq, k, wanted);
-        self.guard(frame, is, reason);
+        let is = self.icmp(Cond::Eq, own, wanted);
+        check(self, is);
     }
 
     /// Leaves where a cell is no record of a shape.
     pub(super) fn guard_shape(&mut self, frame: &Frame<'a>, a: Value, shape: u32, reason: Reason) {
         self.guard_kind(frame, a, ObjectKind::Record, reason);
         let own = self.load(Class::Fixed, Width::U32, a, offset_of!(Header, meta));
-        let wanted = self.iconst(i64::from(shape));
-        let is = self.icmp(Cond::Eq, own, wanted);
+        let is = self.is_shape(own, shape);
         self.guard(frame, is, reason);
     }
 
@@ -764,12 +768,7 @@ impl<'a> Builder<'a> {
 
     /// The shape of what is a record; goes to a block where it is none.
     fn require_record(&mut self, object: Value, fail: Block) -> Value {
-        let is = self.unary(Op::IsObject, object);
-        self.require(is, fail);
-        let kind = self.load(Class::Fixed, Width::U8, object, offset_of!(Header, kind));
-        let wanted = self.iconst(ObjectKind::Record as i64);
-        let is = self.icmp(Cond::Eq, kind, wanted);
-        self.require(is, fail);
+        self.check_kind(object, ObjectKind::Record, &mut |c, is| c.require(is, fail));
         self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta))
     }
 

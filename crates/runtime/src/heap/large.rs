@@ -280,20 +280,15 @@ impl LargeSpace {
         // SAFETY: by the contract; all places are in the allocation, and the first ones are overwritten only.
         unsafe {
             let old = prefix(object);
-            let trimmed = (*old).trimmed + bytes;
-            let front = PREFIX + Buffer::DATA;
-            let (place, regained) = if trimmed <= (*old).size / 2 {
-                (old.byte_add(bytes), 0)
-            } else {
-                let start = old.byte_sub((*old).trimmed);
-                let data = object.cast::<u8>().add(Buffer::DATA + bytes);
-                let left = (*old).size - trimmed - Buffer::DATA;
-                ptr::copy(old.cast::<u8>(), start.cast(), front);
-                ptr::copy(data, start.cast::<u8>().add(front), left);
-                (start, trimmed)
-            };
-            if regained == 0 {
-                ptr::copy(old.cast::<u8>(), place.cast(), front);
+            let (size, before) = ((*old).size, (*old).trimmed);
+            let (trimmed, front) = (before + bytes, PREFIX + Buffer::DATA);
+            let regained = if trimmed <= size / 2 { 0 } else { trimmed };
+            let place = old.byte_sub(before).byte_add(trimmed - regained);
+            // The data stands behind both places of the front.
+            let data = object.cast::<u8>().add(Buffer::DATA + bytes);
+            ptr::copy(old.cast::<u8>(), place.cast(), front);
+            if regained > 0 {
+                ptr::copy(data, place.cast::<u8>().add(front), size - trimmed - Buffer::DATA);
             }
             (*place).trimmed = trimmed - regained;
             let object = place.cast::<u8>().add(PREFIX).cast();

@@ -32,6 +32,7 @@ use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value;
 
 use crate::code_memory::CodeBlock;
+use crate::engine::TierConfig;
 use crate::explain::codes::Code;
 use crate::profile::Registration;
 use crate::tiers::code::LINE;
@@ -716,6 +717,13 @@ pub struct Attempts {
     pub rents: HashMap<Start, u32>,
     /// What a look at units one by one showed.
     pub seen: Option<Seen>,
+}
+
+impl Attempts {
+    /// Whether nothing is tried any more.
+    pub fn exhausted(&self, config: &TierConfig) -> bool {
+        config.optimize_heat == u32::MAX || self.retired > config.retries
+    }
 }
 
 /// What was come to while units were looked at one by one.

@@ -197,7 +197,7 @@ impl Driver {
         let around = word.or_else(|| self.loop_around(instance, index, frame));
         let cause = if around.is_some() { Cause::Loop } else { cause };
         let attempts = self.optimized.functions.entry(index).or_default();
-        let exhausted = heat == u32::MAX || attempts.retired > self.config.retries;
+        let exhausted = attempts.exhausted(&self.config);
         let uncompiled = instance.context.uncompiled;
         let Some(entry) = instance.entry_mut(index) else { return };
         entry.threshold = if exhausted { u32::MAX } else { entry.heat.saturating_add(heat) };
@@ -506,7 +506,7 @@ impl Driver {
             let attempts = self.optimized.functions.entry(index).or_default();
             let done = attempts.current.is_some() || attempts.asked.contains(&start);
             let (since, uncompiled) = (attempts.since, instance.context.uncompiled);
-            let exhausted = self.config.optimize_heat == u32::MAX || attempts.retired > self.config.retries;
+            let exhausted = attempts.exhausted(&self.config);
             let Some(entry) = instance.entry_mut(index).filter(|e| e.native != uncompiled) else { return };
             if done || exhausted {
                 return;
