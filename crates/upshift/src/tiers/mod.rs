@@ -23,9 +23,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use upshift_baseline::Facts;
-use upshift_bytecode::{Effects, Op, OperandKind, Word};
+use upshift_bytecode::{Effects, Op, Word};
 use upshift_interpreter::routines;
-use upshift_optimizer::flow;
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
 use upshift_optimizer::lower::ExitFrame;
@@ -319,12 +318,16 @@ impl Driver {
     unsafe fn called_closure(frame: Frame, pc: *const Word) -> Option<u32> {
         // SAFETY: the pc is at an instruction, whose closure stands in the frame; what does not is no object.
         unsafe {
-            let op = Op::from_number((*pc).op())?;
-            if !op.info().operands.iter().any(|o| o.kind == OperandKind::UseClosure) {
-                return None;
-            }
-            let inst = flow::decode(std::slice::from_raw_parts(pc, op.words()), 0)?;
-            let closure = Value::from_bits(*frame.fp.add(flow::closure_slot(&inst) as usize)).as_object()?;
+            let word = *pc;
+            let slot = match Op::from_number(word.op())? {
+                // The linker put the callee of void calls there too.
+                Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell | Op::CallClosureVoid => {
+                    word.b()
+                }
+                Op::TailClosure => word.a(),
+                _ => return None,
+            };
+            let closure = Value::from_bits(*frame.fp.add(slot as usize)).as_object()?;
             ((*closure).kind == ObjectKind::Closure as u8).then(|| (*closure).meta)
         }
     }
