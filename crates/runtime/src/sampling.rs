@@ -29,7 +29,7 @@ use upshift_bytecode::{Op, Word};
 
 use crate::frame::{FLAGS, Frame, FunctionEntry};
 use crate::instance::Instance;
-use crate::object::Header;
+use crate::object::ObjectKind;
 use crate::value::Value;
 
 /// How many charges one window looks at. What repeats within so many calls and turns of loops is weighed by its time; more would
@@ -550,11 +550,26 @@ unsafe fn callee(fp: *const u64, pc: *const Word) -> Option<u32> {
             Op::CallInt | Op::CallFloat | Op::CallCell | Op::CallVoid | Op::CallIntAddImm => {
                 Some(word.wide())
             }
-            Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell | Op::CallClosureVoid => {
-                let closure = Value::from_bits(*fp.add(word.b() as usize));
-                closure.is_object().then(|| (*closure.as_ptr::<Header>()).meta)
-            }
-            _ => None,
+            _ => called_closure(fp, pc),
         }
+    }
+}
+
+/// The function of the closure that the instruction at a pc calls.
+///
+/// # Safety
+/// The pc is at an instruction of the frame's function, which is complete: cells are valid.
+pub unsafe fn called_closure(fp: *const u64, pc: *const Word) -> Option<u32> {
+    // SAFETY: by the contract.
+    unsafe {
+        let word = *pc;
+        let slot = match Op::from_number(word.op())? {
+            // The linker put the callee of void calls there too.
+            Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell | Op::CallClosureVoid => word.b(),
+            Op::TailClosure => word.a(),
+            _ => return None,
+        };
+        let closure = Value::from_bits(*fp.add(slot as usize)).as_object()?;
+        ((*closure).kind == ObjectKind::Closure as u8).then(|| (*closure).meta)
     }
 }

@@ -31,9 +31,8 @@ use upshift_optimizer::lower::ExitFrame;
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
-use upshift_runtime::object::ObjectKind;
 use upshift_runtime::routine::Routine;
-use upshift_runtime::sampling::Running;
+use upshift_runtime::sampling::{Running, called_closure};
 use upshift_runtime::value::Value;
 
 use code::Code;
@@ -307,39 +306,18 @@ impl Driver {
                 Some(word.wide())
             }
             // SAFETY: by the contract.
-            _ => unsafe { Driver::called_closure(frame, pc) },
-        }
-    }
-
-    /// The function of the closure that an instruction calls.
-    ///
-    /// # Safety
-    /// The frame is complete, at this instruction or before a loop that has it and leaves the closure alone.
-    unsafe fn called_closure(frame: Frame, pc: *const Word) -> Option<u32> {
-        // SAFETY: the pc is at an instruction, whose closure stands in the frame; what does not is no object.
-        unsafe {
-            let word = *pc;
-            let slot = match Op::from_number(word.op())? {
-                // The linker put the callee of void calls there too.
-                Op::CallClosureInt | Op::CallClosureFloat | Op::CallClosureCell | Op::CallClosureVoid => {
-                    word.b()
-                }
-                Op::TailClosure => word.a(),
-                _ => return None,
-            };
-            let closure = Value::from_bits(*frame.fp.add(slot as usize)).as_object()?;
-            ((*closure).kind == ObjectKind::Closure as u8).then(|| (*closure).meta)
+            _ => unsafe { called_closure(frame.fp, pc) },
         }
     }
 
     /// Notes the function of the closure that is called.
     ///
     /// # Safety
-    /// As for [`Driver::called_closure`].
+    /// As for [`Driver::called`], or before a loop that has the instruction and leaves the closure alone.
     unsafe fn note_callee(&mut self, frame: Frame, pc: *const Word, weight: u32) {
         // SAFETY: by the contract; the entry is the frame's.
         unsafe {
-            if let Some(callee) = Driver::called_closure(frame, pc) {
+            if let Some(callee) = called_closure(frame.fp, pc) {
                 let entry = &*frame.entry;
                 let word = pc.offset_from(entry.code) as u32;
                 Arc::make_mut(&mut self.optimized.callees).note(entry.index(), word, callee, weight);
