@@ -28,6 +28,8 @@ const ROUNDS: usize = 6;
 const CHEAP: usize = 2;
 /// How many arguments a choice replaces.
 const CHOICES: usize = 2;
+/// How many instructions a condition is followed through.
+const REASONS: usize = 16;
 /// How often all parameters are looked at before giving up.
 const SWEEPS: usize = 24;
 
@@ -166,7 +168,12 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
     let pairs = data.targets[0].args.iter().zip(&data.targets[1].args).enumerate();
     let differ: Vec<(usize, Value, Value)> =
         pairs.filter(|(_, (x, y))| x != y).map(|(i, (&x, &y))| (i, x, y)).collect();
-    if differ.len() > CHOICES || differ.iter().any(|&(_, x, _)| func.ty(x) == Type::Ptr) {
+    let refuses = |&(_, x, y): &(usize, Value, Value)| match func.ty(x) {
+        Type::Ptr => true,
+        Type::Cell => asks_of(func, cond, [x, y]),
+        Type::Int | Type::Float => false,
+    };
+    if differ.len() > CHOICES || differ.iter().any(refuses) {
         return None;
     }
     for (i, x, y) in differ {
@@ -181,6 +188,26 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
         func.insts[inst].targets[0].args[i] = result?;
     }
     Some(0)
+}
+
+/// Whether a condition comes of what memory holds behind one of two cells. Where these go round in a loop (`if len(t) > 1000 { t = "" }`), a
+/// choice would make each turn wait for that load before the next one can begin, where a branch is foreseen.
+fn asks_of(func: &Function, cond: Value, cells: [Value; 2]) -> bool {
+    let mut work = vec![cond];
+    let mut seen = 0;
+    while let Some(value) = work.pop() {
+        let Some(data) = func.def(value) else { continue };
+        let info = data.op.info();
+        if (info.loads || info.site || info.string) && data.args.iter().any(|a| cells.contains(a)) {
+            return true;
+        }
+        seen += 1;
+        if seen > REASONS {
+            return false;
+        }
+        work.extend(data.args.iter().copied());
+    }
+    false
 }
 
 /// Ways through blocks that only jump.
