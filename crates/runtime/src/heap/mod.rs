@@ -157,8 +157,8 @@ pub struct Heap {
     sizing: Sizing,
     /// Chunks that were taken because the nursery was full.
     overflow: Vec<Pages>,
-    /// An overflow chunk kept for the next time.
-    spare: Option<Pages>,
+    /// Overflow chunks kept for the next time, as many as it takes until a poll collects: fresh pages cost more than filling them.
+    spares: Vec<Pages>,
     pub(crate) old: OldSpace,
     pub(crate) large: LargeSpace,
     /// Small old objects that may point to young ones; their `BARRIER` bit is clear.
@@ -248,7 +248,7 @@ impl Heap {
             nursery,
             sizing: Sizing::new(size, most),
             overflow: Vec::new(),
-            spare: None,
+            spares: Vec::new(),
             old: OldSpace::new(config.poison),
             large: LargeSpace::default(),
             remembered: Vec::new(),
@@ -315,7 +315,7 @@ impl Heap {
     /// Bytes that the heap holds of the operating system: nursery, blocks and large objects.
     pub fn mapped(&self) -> usize {
         self.sizing.size()
-            + (self.overflow.len() + usize::from(self.spare.is_some())) * OVERFLOW_CHUNK
+            + (self.overflow.len() + self.spares.len()) * OVERFLOW_CHUNK
             + self.old.mapped()
             + self.large.old_bytes
             + self.large.young_bytes
@@ -460,7 +460,7 @@ impl Heap {
 
     /// Goes on in another chunk; `None` where there is no memory for one.
     fn take_chunk(&mut self) -> Option<()> {
-        let chunk = self.spare.take().or_else(|| Pages::map(OVERFLOW_CHUNK, 1 << 16))?;
+        let chunk = self.spares.pop().or_else(|| Pages::map(OVERFLOW_CHUNK, 1 << 16))?;
         self.stats.allocated += (self.top.addr() - self.region_start.addr()) as u64;
         self.top = chunk.base();
         self.region_start = self.top;
@@ -489,6 +489,9 @@ impl Heap {
         let object = self.bump(size);
         if self.exhausted {
             self.set_room(self.top);
+        } else if !self.config.stress {
+            // Nobody collects here, so machine code may have what room there is; else each such object would come this way until a poll.
+            self.end = self.limit;
         }
         // SAFETY: the memory is ours, 8-aligned and at least a header long.
         unsafe { object.cast::<u64>().write(header) };
@@ -618,7 +621,8 @@ impl Heap {
         if young >= self.sizing.size() / 2 {
             self.sizing.collected(young, survived);
         }
-        self.spare = self.overflow.drain(..).next().or(self.spare.take());
+        let kept = OVERDRAWN + 1 - self.spares.len().min(OVERDRAWN + 1);
+        self.spares.extend(self.overflow.drain(..).take(kept));
         self.top = self.nursery.base();
         self.region_start = self.top;
         self.stored = 0;
