@@ -338,7 +338,26 @@ PLAIN(string_eq_branch, STRINGS; if (same) GO(TAKEN))
 PLAIN(string_ne_branch, STRINGS; if (!same) GO(TAKEN))
 PLAIN(string_eq, STRINGS; SET_SLOT(S0, same))
 PLAIN(string_ne, STRINGS; SET_SLOT(S0, !same))
-/* Exact-type casts of inline values are the routine's. */
+/* Types, by what their cells are told by: S2 is the kind, or the first shape with how many follow it in S3, or the code of a list's
+ * elements. With _n nil is one. A cast that these do not allow is the routine's, as are types that are told in other ways. */
+#define OF_KIND(c) (IS_OBJECT(c) && (int64_t)KIND(c) == NUMBER(S2))
+#define OF_SHAPES(c)                                                                                                   \
+    (IS_OBJECT(c) && KIND(c) == KIND_RECORD && (uint64_t)AT(uint32_t, c, HEADER_META) - (uint64_t)NUMBER(S2) <= (uint64_t)NUMBER(S3))
+#define OF_STRING(c) (IS_SHORT(c) || (IS_OBJECT(c) && KIND(c) == KIND_STRING))
+#define OF_ELEMENTS(c) (IS_OBJECT(c) && KIND(c) == KIND_LIST_LAST && (int64_t)AT(uint32_t, c, HEADER_META) == NUMBER(S2))
+#define CAST(name, is)                                                                                                 \
+    PLAIN(cast_##name, int64_t c = SLOT(S1); COLD_IF(!is(c)); SET_SLOT(S0, c))                                         \
+    PLAIN(cast_##name##_n, int64_t c = SLOT(S1); COLD_IF((uint64_t)c != VALUE_NIL && !is(c)); SET_SLOT(S0, c))
+CAST(kind, OF_KIND)
+CAST(shapes, OF_SHAPES)
+CAST(string, OF_STRING)
+CAST(elements, OF_ELEMENTS)
+#define TEST(name, is)                                                                                                 \
+    D(test_##name, int64_t c = SLOT(S1); v = is(c))                                                                    \
+    D(test_##name##_n, int64_t c = SLOT(S1); v = (uint64_t)c == VALUE_NIL || is(c))
+TEST(kind, OF_KIND)
+TEST(shapes, OF_SHAPES)
+TEST(string, OF_STRING)
 
 /* Clearing cells: two at a time. */
 PLAIN(clear_1, SET_SLOT(S0, 0))

@@ -107,8 +107,9 @@ extern char Q0[1 << 24];
         hole_ & 63;                                                                                                    \
     })
 
+#define NUMBER(hole) SIGNED(hole)
 static inline __attribute__((always_inline)) int64_t immediate(void) {
-    return SIGNED(S2);
+    return NUMBER(S2);
 }
 #define ADD_HOLE(v) v = (int64_t)((uint64_t)(v) + (uint64_t)immediate())
 #define ADD_HOLE_CHECKED(v, over) over = __builtin_add_overflow(v, immediate(), &v)
@@ -130,11 +131,15 @@ typedef int64_t pair_t __attribute__((vector_size(16), aligned(8)));
 #define SIGNED(hole) ((int64_t)(intptr_t)&hole)
 #define WIDE(hole) ((int64_t)(intptr_t)&hole)
 
-/* An immediate as a value: `mov $hole, %eax` would zero-extend it. */
+/* A hole as a value: `mov $hole, %eax` would zero-extend it. */
+#define NUMBER(hole)                                                                                                   \
+    ({                                                                                                                 \
+        int64_t hole_;                                                                                                 \
+        __asm__("movq $" #hole ", %0" : "=r"(hole_));                                                                  \
+        hole_;                                                                                                         \
+    })
 static inline __attribute__((always_inline)) int64_t immediate(void) {
-    int64_t v;
-    __asm__("movq $S2, %0" : "=r"(v));
-    return v;
+    return NUMBER(S2);
 }
 /* Immediates in asm, since the compiler may put the hole into a register, zero-extended. */
 #define ADD_HOLE(v) __asm__("addq $S2, %0" : "+r"(v))

@@ -8,6 +8,7 @@
 
 use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Effects, Immediate, NumberPolicy, Op, TruthMask, Word};
+use upshift_runtime::check::{self, Test, Told};
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::FunctionEntry;
 use upshift_runtime::linked::{FunctionMeta, LinkedModule};
@@ -44,6 +45,8 @@ pub trait Facts {
     fn captures(&self, function: u32) -> Option<u32>;
     /// Cells, raw words and tag of the records of a shape.
     fn shape(&self, shape: u32) -> Option<(u32, u32, u16)>;
+    /// What the cells of the type with a code are told by.
+    fn test(&self, code: u32) -> Option<Test>;
 }
 
 /// What is known of a module alone.
@@ -57,6 +60,9 @@ impl Facts for LinkedModule {
     fn shape(&self, shape: u32) -> Option<(u32, u32, u16)> {
         let i = shape.checked_sub(self.bases.shapes)?;
         self.shapes.get(i as usize).map(|s| (s.cells, s.raws, s.tag))
+    }
+    fn test(&self, code: u32) -> Option<Test> {
+        check::test(&self.tables().lock(), code)
     }
 }
 
@@ -1128,8 +1134,8 @@ impl Compiler<'_> {
                 self.branch_plain(stencil.at([]), &values, i64::from(c as i16), None);
             }
             Op::CellKind => self.routine(Routine::CellKind),
-            Op::CellTest => self.routine(Routine::CellTest),
-            Op::CellCast => self.routine(Routine::CellCast),
+            Op::CellTest => self.cell_test(),
+            Op::CellCast => self.cell_cast(),
             Op::CellIndexGet => self.dynamic(f::CELL_INDEX_GET, Routine::CellIndexGet, false, resume),
             Op::CellIndexSet => self.calling(Routine::CellIndexSet, 2, resume),
             Op::CellFieldGet => self.dynamic(f::CELL_FIELD_GET, Routine::CellFieldGet, false, resume),
@@ -1717,6 +1723,57 @@ impl Compiler<'_> {
     }
 
     // ---- Fields ----
+
+    /// The holes of a test of a type and which of the families it is; `None` where the routine tells it.
+    fn told(&self) -> Option<(i32, i32, Family<0>, Option<Family<1>>)> {
+        let Test { nullable, what } = self.input.facts.test(self.second().low())?;
+        let hole = |n: u32| i32::try_from(n).ok();
+        let (one, more, cast, test) = match what {
+            Told::Kind(kind) => {
+                (kind as i32, 0, [f::CAST_KIND, f::CAST_KIND_N], Some([f::TEST_KIND, f::TEST_KIND_N]))
+            }
+            Told::Shapes(shapes) => {
+                let (first, last) = (*shapes.first()?, *shapes.last()?);
+                // Those of a union stand one behind the other, if no other union has some of them.
+                if (last - first) as usize != shapes.len() - 1 {
+                    return None;
+                }
+                let tests = [f::TEST_SHAPES, f::TEST_SHAPES_N];
+                (hole(first)?, hole(last - first)?, [f::CAST_SHAPES, f::CAST_SHAPES_N], Some(tests))
+            }
+            Told::String => {
+                (0, 0, [f::CAST_STRING, f::CAST_STRING_N], Some([f::TEST_STRING, f::TEST_STRING_N]))
+            }
+            Told::Elements(code) => (hole(code)?, 0, [f::CAST_ELEMENTS, f::CAST_ELEMENTS_N], None),
+            Told::Int | Told::Float | Told::Bool => return None,
+        };
+        let nullable = usize::from(nullable);
+        Some((one, more, cast[nullable], test.map(|t| t[nullable])))
+    }
+
+    fn cell_test(&mut self) {
+        let Some((one, more, _, Some(test))) = self.told() else {
+            self.routine(Routine::CellTest);
+            return;
+        };
+        let (d, a) = (self.a(), self.b());
+        let reg = self.def_int(d);
+        let values = Values { s: [0, i32::from(a) * 8, one, more, 0, 0], ..Values::default() };
+        self.asm.plain(test.at([reg]), &values);
+        self.defined(d, reg);
+    }
+
+    fn cell_cast(&mut self) {
+        let Some((one, more, cast, _)) = self.told() else {
+            self.routine(Routine::CellCast);
+            return;
+        };
+        let values = Values {
+            s: [i32::from(self.a()) * 8, i32::from(self.b()) * 8, one, more, 0, 0],
+            ..Values::default()
+        };
+        self.plain(cast.at([]), &values, Some(Routine::CellCast));
+    }
 
     fn field_get(&mut self, dst: u16, object: u16, offset: i32) {
         let values =

@@ -9,7 +9,7 @@ use upshift_bytecode::{CellType, HeapType, TrapCode};
 
 use crate::heap::Heap;
 use crate::instance::Instance;
-use crate::linked::{type_code, type_of_code};
+use crate::linked::{TablesInner, type_code, type_of_code};
 use crate::list;
 use crate::object::{Header, List, ObjectKind, Ref};
 use crate::trap::Trap;
@@ -17,6 +17,56 @@ use crate::value::Value;
 
 /// The code of `any`: what anything may be stored under.
 pub const ANY_CODE: u32 = 1;
+
+/// What the cells of a type are told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Test {
+    /// Whether nil is one.
+    pub nullable: bool,
+    /// What all others are.
+    pub what: Told,
+}
+
+/// What cells of a type, nil left out, are told by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// They are ints, small or in objects.
+    Int,
+    /// They are floats.
+    Float,
+    /// They are true or false.
+    Bool,
+    /// They are strings, short or objects.
+    String,
+    /// They are objects of a kind.
+    Kind(ObjectKind),
+    /// They are lists of cells whose headers have this code of their elements' type, or none so far.
+    Elements(u32),
+    /// They are records of one of these shapes, in ascending order.
+    Shapes(Vec<u32>),
+}
+
+/// What the cells of the type with a code are told by; `None` where it takes more than that.
+pub fn test(tables: &TablesInner, code: u32) -> Option<Test> {
+    let ty = type_of_code(code);
+    let what = match tables.types.get(ty.id)? {
+        HeapType::Int => Told::Int,
+        HeapType::Float => Told::Float,
+        HeapType::Bool => Told::Bool,
+        HeapType::String => Told::String,
+        HeapType::ListCell(element) => Told::Elements(type_code(*element)),
+        HeapType::ListInt => Told::Kind(ObjectKind::ListInt),
+        HeapType::ListFloat => Told::Kind(ObjectKind::ListFloat),
+        HeapType::ListBool => Told::Kind(ObjectKind::ListBool),
+        HeapType::RefInt => Told::Kind(ObjectKind::RefInt),
+        HeapType::RefFloat => Told::Kind(ObjectKind::RefFloat),
+        HeapType::Function => Told::Kind(ObjectKind::Closure),
+        HeapType::Record(shape) => Told::Shapes(vec![shape.0]),
+        HeapType::Union(union) => Told::Shapes(tables.unions.get(union.0 as usize)?.to_vec()),
+        _ => return None,
+    };
+    Some(Test { nullable: ty.nullable, what })
+}
 
 /// Whether a value is of a cell type.
 pub fn is(instance: &Instance, value: Value, cell: CellType) -> bool {

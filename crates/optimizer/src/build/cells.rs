@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask, ValueType};
+use upshift_runtime::check::{Test, Told};
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::{Feedback, FieldSlot, MEGAMORPHIC, SLOW};
 use upshift_runtime::linked::type_code;
@@ -10,7 +11,7 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value::{TAG_SHIFT, TAG_SHORT_STRING, Value as Cell};
 
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
-use super::{Builder, Frame, Test, Told};
+use super::{Builder, Frame};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Block, Class, Cond, InstData, Op, Reason, Type, Value, Width};

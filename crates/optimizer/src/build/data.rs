@@ -2,6 +2,7 @@
 
 use std::mem::offset_of;
 use upshift_bytecode::{Inst as Bytecode, Op as Code};
+use upshift_runtime::check::Told;
 use upshift_runtime::linked::type_code;
 use upshift_runtime::list::CUT_SMALL;
 use upshift_runtime::object::{
@@ -10,7 +11,7 @@ use upshift_runtime::object::{
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::{SHORT_LEN_SHIFT, Value as Cell};
 
-use super::{ANYWHERE, Builder, Frame, Told};
+use super::{ANYWHERE, Builder, Frame};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Block, Class, Cond, InstData, LIST_WORDS, Op, Reason, Type, Value, Width};

@@ -21,9 +21,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
+use upshift_runtime::check::Test;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::FunctionMeta;
-use upshift_runtime::object::ObjectKind;
 use upshift_runtime::record::Shape;
 use upshift_runtime::value::Value as Cell;
 
@@ -92,34 +92,6 @@ pub enum Watched {
 
 /// In place of a word: positions of the function were negative ([`Facts::failed`]).
 pub const ANYWHERE: u32 = u32::MAX;
-
-/// What the cells of a type are told by.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Test {
-    /// Whether nil is one.
-    pub nullable: bool,
-    /// What all others are.
-    pub what: Told,
-}
-
-/// What cells of a type, nil left out, are told by.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Told {
-    /// They are ints, small or in objects.
-    Int,
-    /// They are floats.
-    Float,
-    /// They are true or false.
-    Bool,
-    /// They are strings, short or objects.
-    String,
-    /// They are objects of a kind.
-    Kind(ObjectKind),
-    /// They are lists of cells whose headers have this code of their elements' type, or none so far.
-    Elements(u32),
-    /// They are records of one of these shapes.
-    Shapes(Vec<u32>),
-}
 
 /// How much is inlined.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 use std::mem::offset_of;
 use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Effects, Immediate, Inst as Bytecode, Op as Code, OperandKind, ValueType};
+use upshift_runtime::check::{Test, Told};
 use upshift_runtime::context::Context;
 use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple};
 use upshift_runtime::routine::Routine;
@@ -11,7 +12,7 @@ use upshift_runtime::value::Value as Cell;
 
 use super::cells::Arithmetic;
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
-use super::{Builder, Edge, Frame, Headers, Test, Told, Watched, type_of};
+use super::{Builder, Edge, Frame, Headers, Watched, type_of};
 use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{

@@ -28,6 +28,7 @@ use upshift_interpreter::routines;
 use upshift_optimizer::helper::Helper as OptHelper;
 use upshift_optimizer::ir::Reason;
 use upshift_optimizer::lower::ExitFrame;
+use upshift_runtime::check::{self, Test};
 use upshift_runtime::context::{Context, Helper, RunEnd, Status};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, SPECIAL};
 use upshift_runtime::instance::{Instance, TierHooks};
@@ -535,6 +536,9 @@ impl Facts for Loaded<'_> {
     }
     fn shape(&self, shape: u32) -> Option<(u32, u32, u16)> {
         self.0.heap.shapes.get(shape).map(|s| (s.cells, s.raws, s.tag))
+    }
+    fn test(&self, code: u32) -> Option<Test> {
+        check::test(&self.0.tables().lock(), code)
     }
 }
 

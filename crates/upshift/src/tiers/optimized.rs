@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
-use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Test, Told, Watched};
+use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Watched};
 use upshift_optimizer::flow::Outline;
 use upshift_optimizer::ir::{CallSite, Function, Inlining, Op as SsaOp, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
 use upshift_optimizer::passes;
 use upshift_optimizer::summary::{Census, Summary};
+use upshift_runtime::check::{self, Test};
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry, LONG};
@@ -224,25 +225,7 @@ impl Facts for World {
     }
 
     fn test(&self, code: u32) -> Option<Test> {
-        let ty = type_of_code(code);
-        let tables = self.modules.first()?.tables().lock();
-        let what = match tables.types.get(ty.id)? {
-            HeapType::Int => Told::Int,
-            HeapType::Float => Told::Float,
-            HeapType::Bool => Told::Bool,
-            HeapType::String => Told::String,
-            HeapType::ListCell(element) => Told::Elements(type_code(*element)),
-            HeapType::ListInt => Told::Kind(ObjectKind::ListInt),
-            HeapType::ListFloat => Told::Kind(ObjectKind::ListFloat),
-            HeapType::ListBool => Told::Kind(ObjectKind::ListBool),
-            HeapType::RefInt => Told::Kind(ObjectKind::RefInt),
-            HeapType::RefFloat => Told::Kind(ObjectKind::RefFloat),
-            HeapType::Function => Told::Kind(ObjectKind::Closure),
-            HeapType::Record(shape) => Told::Shapes(vec![shape.0]),
-            HeapType::Union(union) => Told::Shapes(tables.unions.get(union.0 as usize)?.to_vec()),
-            _ => return None,
-        };
-        Some(Test { nullable: ty.nullable, what })
+        check::test(&self.modules.first()?.tables().lock(), code)
     }
 
     fn may_be_results(&self, ty: CellType) -> bool {
