@@ -724,6 +724,7 @@ impl Lowering<'_, '_> {
         }
         if enters {
             self.write_base();
+            self.write_unchanged(block);
         }
         for &inst in &last[charged..] {
             self.inst(inst);

@@ -36,7 +36,7 @@ use super::carried::{self, Copies, Passed};
 use super::copy::mapped_state;
 use super::params::relayout;
 use super::{Replacements, Rewriter, collects, words_of};
-use crate::cfg::{Analyses, Cfg, Edge};
+use crate::cfg::{Analyses, Cfg, Edge, Loops};
 use crate::ir::{
     Access, Block, Class, Cond, Def, Function, Inst, InstData, LIST_WORDS, Op, RoutineKind, State, Target,
     Type, Value, Width, elements_of,
@@ -76,7 +76,7 @@ fn alone(func: &mut Function, analyses: &mut Analyses) -> usize {
     for _ in 0..ROUNDS {
         let before = count;
         for object in objects(func) {
-            if let Some(plan) = Plan::new(func, analyses.cfg(func), object) {
+            if let Some(plan) = Plan::new(func, analyses, object) {
                 if plan.apply(func) {
                     relayout(func, analyses);
                 }
@@ -118,7 +118,7 @@ fn copied(func: &mut Function, analyses: &mut Analyses, copies: &Copies) -> bool
     objects.sort_unstable();
     objects.dedup();
     for &object in &objects {
-        let Some(plan) = Plan::new(func, analyses.cfg(func), object) else { return false };
+        let Some(plan) = Plan::new(func, analyses, object) else { return false };
         let other = |p: &&Passed| p.object == object;
         let seen = |p: &Passed| plan.real_out.contains(p.from) || plan.live.contains(p.to);
         if copies.passed.iter().filter(other).any(seen) {
@@ -126,7 +126,7 @@ fn copied(func: &mut Function, analyses: &mut Analyses, copies: &Copies) -> bool
         }
     }
     objects.iter().all(|&object| {
-        let Some(plan) = Plan::new(func, analyses.cfg(func), object) else { return false };
+        let Some(plan) = Plan::new(func, analyses, object) else { return false };
         if plan.apply(func) {
             relayout(func, analyses);
         }
@@ -213,12 +213,13 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// What is to be done, where anything is gained.
-    fn new(func: &Function, cfg: &'a Cfg, object: Value) -> Option<Plan<'a>> {
-        Plan::of(func, cfg, object).filter(|plan| plan.gains(func))
+    fn new(func: &Function, analyses: &'a mut Analyses, object: Value) -> Option<Plan<'a>> {
+        let (cfg, _, loops) = analyses.loops(func);
+        Plan::of(func, cfg, loops, object).filter(|plan| plan.gains(func))
     }
 
     /// What is to be done.
-    fn of(func: &Function, cfg: &'a Cfg, object: Value) -> Option<Plan<'a>> {
+    fn of(func: &Function, cfg: &'a Cfg, loops: &Loops, object: Value) -> Option<Plan<'a>> {
         let Def::Inst(inst) = func.values[object].def else { return None };
         let home = *cfg.order.iter().find(|&&b| func.blocks[b].insts.contains(&inst))?;
         let data = &func.insts[inst];
@@ -237,12 +238,12 @@ impl<'a> Plan<'a> {
             real_in: EntitySet::new(),
             real_out: EntitySet::new(),
         };
-        plan.read(func);
+        plan.read(func, loops);
         Some(plan)
     }
 
     /// Finds where the object lives and where it is real.
-    fn read(&mut self, func: &Function) {
+    fn read(&mut self, func: &Function, loops: &Loops) {
         let from = self.cfg.position(self.home);
         if self.elements.is_some() {
             for &inst in self.cfg.order[from..].iter().flat_map(|&b| &func.blocks[b].insts) {
@@ -257,9 +258,14 @@ impl<'a> Plan<'a> {
         let mut escapes = EntitySet::new();
         for &block in &self.cfg.order[from..] {
             let mut used = false;
+            let turns = loops.innermost(block).is_some_and(|id| !loops.contains(id, self.home));
             for &inst in &func.blocks[block].insts {
                 match self.what(func, block, inst) {
                     Use::None => continue,
+                    // A list that lives through a loop would take a register for each element, and each access a choice for each.
+                    Use::Answered if turns && self.chosen(func, inst) => {
+                        escapes.insert(block);
+                    }
                     Use::Answered => self.note_store(func, inst),
                     Use::Named => {}
                     Use::Escape => {
@@ -367,6 +373,13 @@ impl<'a> Plan<'a> {
             _ => false,
         };
         if answered { Use::Answered } else { Use::Escape }
+    }
+
+    /// Whether an access is at a position that is no constant.
+    fn chosen(&self, func: &Function, inst: Inst) -> bool {
+        let data = &func.insts[inst];
+        let accesses = matches!(data.op, Op::LoadAt | Op::StoreAt | Op::StoreCellAt);
+        accesses && matches!(self.place(func, data), Some(Place::Element(_)))
     }
 
     /// Whether a value is the object or the address of its buffer.

@@ -139,6 +139,10 @@ fn arms(func: &mut Function) -> usize {
         if !(1..=CHOICES).contains(&differ().count()) || differ().any(|v| func.ty(v) != Type::Int) {
             continue;
         }
+        let pairs: Vec<_> = ends[0].args.iter().copied().zip(ends[1].args.iter().copied()).collect();
+        if follows(func, func.insts[inst].args[0], &pairs) {
+            continue;
+        }
         let (targets, to) = (targets.map(|t| t.block), to.map(|t| t.cloned()));
         for t in 0..2 {
             let Some(to) = &to[t] else { continue };
@@ -168,12 +172,9 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
     let pairs = data.targets[0].args.iter().zip(&data.targets[1].args).enumerate();
     let differ: Vec<(usize, Value, Value)> =
         pairs.filter(|(_, (x, y))| x != y).map(|(i, (&x, &y))| (i, x, y)).collect();
-    let refuses = |&(_, x, y): &(usize, Value, Value)| match func.ty(x) {
-        Type::Ptr => true,
-        Type::Cell => asks_of(func, cond, [x, y]),
-        Type::Int | Type::Float => false,
-    };
-    if differ.len() > CHOICES || differ.iter().any(refuses) {
+    let no_choice = |&(_, x, _): &(usize, Value, Value)| func.ty(x) == Type::Ptr;
+    let pairs: Vec<_> = differ.iter().map(|&(_, x, y)| (x, y)).collect();
+    if differ.len() > CHOICES || differ.iter().any(no_choice) || follows(func, cond, &pairs) {
         return None;
     }
     for (i, x, y) in differ {
@@ -190,15 +191,28 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
     Some(0)
 }
 
-/// Whether a condition comes of what memory holds behind one of two cells. Where these go round in a loop (`if len(t) > 1000 { t = "" }`), a
-/// choice would make each turn wait for that load before the next one can begin, where a branch is foreseen.
-fn asks_of(func: &Function, cond: Value, cells: [Value; 2]) -> bool {
-    let mut work = vec![cond];
+/// Whether a condition comes of what memory holds behind one of the values that it would choose between: in the object that a cell
+/// is, or at the position that an int is. Where such a value goes round in a loop (`if len(t) > 1000 { t = "" }`,
+/// `if xs[i] < xs[least] { least = i }`), a choice would make each turn wait for that load before the next one can begin, where a branch
+/// is foreseen. Of several values that differ together, as the ends in a binary search, it is not.
+fn follows(func: &Function, cond: Value, pairs: &[(Value, Value)]) -> bool {
+    let mut differ = pairs.iter().filter(|(x, y)| x != y);
+    let one = differ.clone().count() == 1;
+    differ.any(|&(x, y)| match func.ty(x) {
+        Type::Cell => asks_of(func, cond, [x, y]),
+        Type::Int => one && asks_of(func, cond, [x, y]),
+        Type::Float | Type::Ptr => false,
+    })
+}
+
+/// Whether a value comes of a load from one of two cells, or at one of two positions.
+fn asks_of(func: &Function, value: Value, of: [Value; 2]) -> bool {
+    let mut work = vec![value];
     let mut seen = 0;
     while let Some(value) = work.pop() {
         let Some(data) = func.def(value) else { continue };
         let info = data.op.info();
-        if (info.loads || info.site || info.string) && data.args.iter().any(|a| cells.contains(a)) {
+        if (info.loads || info.site || info.string) && data.args.iter().any(|a| of.contains(a)) {
             return true;
         }
         seen += 1;

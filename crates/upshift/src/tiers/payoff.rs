@@ -170,22 +170,23 @@ fn savings(op: Op) -> f32 {
         _ if op.info().operands.iter().any(|o| o.kind == OperandKind::Feedback) => 12.0,
         _ if effects.has(Effects::CALL) => 6.0,
         _ if effects.has(Effects::ALLOC) && (effects.has(Effects::NEW) || effects.has(Effects::OWN)) => 1.0,
+        _ if asks(op) > 1.0 => asks(op),
         _ if effects.has(Effects::ALLOC) => 3.0,
-        _ if asks(op) => 3.0,
         _ => 1.0,
     }
 }
 
-/// Whether an instruction works on a string or a map, for which baseline code calls a routine.
-fn asks(op: Op) -> bool {
-    op.info().operands.iter().any(|o| {
-        o.kind.register().is_some_and(|(_, _, constraint)| {
-            matches!(
-                constraint,
-                Constraint::String | Constraint::MapInt | Constraint::MapString | Constraint::MapCell
-            )
-        })
-    })
+/// What an instruction on a string or a map, for which baseline code calls a routine, saves by what it works on: for maps the search
+/// for the key is inline, and done once for several questions.
+fn asks(op: Op) -> f32 {
+    let each = op.info().operands.iter().filter_map(|o| o.kind.register()).map(|r| match r.2 {
+        Constraint::MapString => 8.0,
+        Constraint::MapInt => 5.0,
+        Constraint::String => 4.0,
+        Constraint::MapCell => 3.0,
+        _ => 1.0,
+    });
+    each.fold(1.0, f32::max)
 }
 
 #[cfg(test)]
