@@ -321,6 +321,8 @@ reasons! {
     Callee "callee" false;
     /// The shape of a record differs from the one that was seen.
     Shape "shape" false;
+    /// A divisor differs from the one that the frame had.
+    Divisor "divisor" false;
     /// An op that was never reached so far.
     Unseen "unseen" false;
     /// A part of the function that is not compiled: the code after a loop that was compiled alone, a handler.

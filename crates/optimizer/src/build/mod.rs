@@ -20,6 +20,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
 use upshift_runtime::check::Test;
 use upshift_runtime::feedback::Feedback;
@@ -61,6 +62,8 @@ pub trait Facts {
     /// The function of a closure that a running frame of the function or loop has: in a slot, or, further on, captured by the closure
     /// there.
     fn closure(&self, path: &[u32]) -> Option<u32>;
+    /// The number that a divisor of a loop is in a running frame, by its slot: see [`divisors`].
+    fn divisor(&self, slot: u32) -> Option<i64>;
     /// The functions that a call of a closure was seen to call, with weights in proportion to how often.
     fn callees(&self, function: u32, word: u32) -> &[(u32, u64)];
     /// The cell of a constant that is no object: a short string, or a name.
@@ -280,6 +283,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         filling: HashMap::new(),
     };
     let mut region = None;
+    let mut assumed = Vec::new();
     let first = match extent {
         None => {
             let environment = guest.meta.environment.then(|| (guest.meta.layout.first_cell(), Type::Cell));
@@ -308,6 +312,9 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
                 };
                 b.env.set(slot, Some(value));
             }
+            if options.speculate && !facts.failed(index, l.header + 1) {
+                assumed = divisors(guest.code, l);
+            }
             b.func.osr = Some(l.header + 1);
             l.header + 1
         }
@@ -333,6 +340,9 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
     b.live = flow.blocks[block].live.clone();
     let state = b.state(&frame);
     b.push(InstData::new(Op::Stack, &[]).state(state));
+    for slot in assumed {
+        b.assume_divisor(&frame, slot);
+    }
     b.body(&mut frame, block);
     // Leaf functions need no room.
     let extent = if b.calls { b.extent } else { 0 };
@@ -346,6 +356,27 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         }
     }
     Ok(b.func)
+}
+
+/// The slots that a loop divides by and leaves alone. A number that is known makes a product of a division, and of what depends on it
+/// more than that; so loops that are compiled alone, with the frame at hand, are compiled for the numbers in it.
+pub fn divisors(code: &[Word], of: &flow::Extent) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut changed = Slots::default();
+    for at in flow::words(code, of.header, of.end + 1) {
+        let Some(inst) = flow::instruction(code, at) else { break };
+        if matches!(inst.op, Code::IntDiv | Code::IntRem)
+            && let Ok(slot) = u32::try_from(inst.operands[2])
+            && !found.contains(&slot)
+        {
+            found.push(slot);
+        }
+        flow::registers(&inst).filter(|r| r.1 != Role::Use).for_each(|r| {
+            changed.insert(r.0);
+        });
+    }
+    found.retain(|&slot| !changed.contains(slot));
+    found
 }
 
 /// The type of values of a bank.
@@ -385,6 +416,16 @@ impl<'a> Builder<'a> {
         self.func.blocks[self.cur].insts.push(inst);
         debug_assert!(result.is_some(), "the op defines a value");
         result.unwrap_or(Value::from_u32_checked(0))
+    }
+
+    /// Takes a divisor for the number that the frame had, and leaves where it is another one.
+    fn assume_divisor(&mut self, frame: &Frame<'a>, slot: u32) {
+        let Some(number) = self.facts.divisor(slot) else { return };
+        let Some(value) = self.env.get(slot).filter(|&v| self.func.int_const(v).is_none()) else { return };
+        let known = self.iconst(number);
+        let same = self.icmp(crate::ir::Cond::Eq, value, known);
+        self.guard(frame, same, Reason::Divisor);
+        self.env.set(slot, Some(known));
     }
 
     fn iconst(&mut self, value: i64) -> Value {

@@ -200,6 +200,10 @@ struct Lowering<'a, 'f> {
     reading: bool,
     /// Positions that source locations name.
     positions: Vec<(u32, u32)>,
+    /// Quotients and remainders of the same operands in one block.
+    paired: EntitySet<Inst>,
+    /// Both, of the operands that the block has divided.
+    divided: Vec<((Value, Value), (clif::Value, clif::Value))>,
 }
 
 /// The offset from the context of a field of the heap.
@@ -301,6 +305,8 @@ fn body(
         calling: EntitySet::new(),
         reading: false,
         positions: Vec::new(),
+        paired: rest::paired(func),
+        divided: Vec::new(),
     };
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
         *place = Some(l.b.ins().iconst(types::I64, v));
@@ -696,6 +702,7 @@ impl Lowering<'_, '_> {
                 }
             }
         }
+        self.divided.clear();
         self.cold = func.blocks[block].cold;
         let around = self.loops.innermost(block);
         self.looping = around.is_some();
@@ -825,10 +832,16 @@ impl Lowering<'_, '_> {
             Op::Idiv | Op::Irem => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
                 let rest = data.op == Op::Irem;
-                Some(match func.int_const(arg(1)) {
-                    None => self.divide(a, b, rest),
-                    Some(d) if rest => self.remainder(a, d).unwrap_or_else(|| self.b.ins().srem(a, b)),
-                    Some(_) => self.b.ins().sdiv(a, b),
+                let constant = func.int_const(arg(1));
+                Some(if self.paired.contains(inst) {
+                    let (quotient, remainder) = self.divide_both((arg(0), arg(1)), (a, b), constant);
+                    if rest { remainder } else { quotient }
+                } else {
+                    match constant {
+                        None => self.divide(a, b, rest),
+                        Some(d) if rest => self.remainder(a, d).unwrap_or_else(|| self.b.ins().srem(a, b)),
+                        Some(_) => self.b.ins().sdiv(a, b),
+                    }
                 })
             }
             Op::Iand => binary!(band),

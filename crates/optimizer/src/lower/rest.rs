@@ -1,4 +1,4 @@
-//! Remainders by constants, made for loops that wait for them.
+//! Quotients and remainders: those by constants made for loops that wait for them, both of one division from one.
 //!
 //! Cranelift divides by a constant with a product's upper half, corrects the quotient by its own sign, and multiplies back; a loop whose
 //! next turn needs the remainder waits for all of it, longer than for the processor's division. Here the correction is taken from the
@@ -6,9 +6,30 @@
 //! Delight (Warren), chapter 10.
 
 use cranelift_codegen::ir as clif;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, types};
+use cranelift_entity::EntitySet;
 
 use super::Lowering;
+use crate::ir::{Function, Inst, Op, Value};
+
+/// The quotients and remainders of which the same block has the other, too. Powers of two are left out: each is a few instructions then.
+pub(super) fn paired(func: &Function) -> EntitySet<Inst> {
+    let mut paired = EntitySet::new();
+    for &block in &func.layout {
+        let divides = |i: &&Inst| matches!(func.insts[**i].op, Op::Idiv | Op::Irem);
+        let divisions: Vec<Inst> = func.blocks[block].insts.iter().filter(divides).copied().collect();
+        for &inst in &divisions {
+            let data = &func.insts[inst];
+            let simple = func.int_const(data.args[1]).is_some_and(|d| d < 3 || d.count_ones() == 1);
+            let other = |&i: &Inst| func.insts[i].op != data.op && func.insts[i].args == data.args;
+            if !simple && divisions.iter().any(other) {
+                paired.insert(inst);
+            }
+        }
+    }
+    paired
+}
 
 /// For a divisor of at least 3 that is no power of two, `m` and `s` such that `m * n / 2^(64 + s)`, rounded down, is `n / d` rounded down
 /// for all n from 0 up, and one less than `n / d` rounded up for all below.
@@ -47,6 +68,52 @@ impl Lowering<'_, '_> {
 }
 
 impl Lowering<'_, '_> {
+    /// The quotient and the remainder of two values, once for a block; the divisor is not 0.
+    pub(super) fn divide_both(
+        &mut self,
+        of: (Value, Value),
+        (a, b): (clif::Value, clif::Value),
+        constant: Option<i64>,
+    ) -> (clif::Value, clif::Value) {
+        if let Some(&(_, both)) = self.divided.iter().find(|d| d.0 == of) {
+            return both;
+        }
+        let quotient = match constant {
+            Some(_) => self.b.ins().sdiv(a, b),
+            None => self.quotient(a, b),
+        };
+        let product = self.b.ins().imul(quotient, b);
+        let both = (quotient, self.b.ins().isub(a, product));
+        self.divided.push((of, both));
+        both
+    }
+
+    /// A quotient that wraps: what comes first may be the remainder, which is 0 where the minimum is divided by -1.
+    fn quotient(&mut self, a: clif::Value, b: clif::Value) -> clif::Value {
+        let (short, long, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let (minus, other) = (self.b.create_block(), self.b.create_block());
+        let result = self.b.append_block_param(done, types::I64);
+        let both = self.b.ins().bor(a, b);
+        let high = self.b.ins().ushr_imm_u(both, 32);
+        self.b.ins().brif(high, long, &[], short, &[]);
+        self.b.switch_to_block(short);
+        let (low, by) = (self.b.ins().ireduce(types::I32, a), self.b.ins().ireduce(types::I32, b));
+        let v = self.b.ins().udiv(low, by);
+        let v = self.b.ins().uextend(types::I64, v);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(long);
+        let is_minus = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
+        self.b.ins().brif(is_minus, minus, &[], other, &[]);
+        self.b.switch_to_block(minus);
+        let v = self.b.ins().ineg(a);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(other);
+        let v = self.b.ins().sdiv(a, b);
+        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+        self.b.switch_to_block(done);
+        result
+    }
+
     /// A quotient or remainder by what is not known before. Where both are below 2^32 and not negative, as most are, processors
     /// divide the halves in less time than the whole: LLVM calls it a bypass of slow division.
     pub(super) fn divide(&mut self, a: clif::Value, b: clif::Value, rest: bool) -> clif::Value {

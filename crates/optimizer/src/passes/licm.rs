@@ -264,9 +264,14 @@ fn is_kind(data: &InstData) -> bool {
         && data.imm == offset_of!(Header, kind) as i64
 }
 
+/// In so many blocks before a loop checks of divisors are looked for.
+const CHECKED: usize = 4;
+
 /// A loop while it is read.
 struct Hoist {
     id: Loop,
+    /// Where what moves goes.
+    before: Block,
     /// What its blocks may change.
     parts: Parts,
     /// What changes memory.
@@ -314,8 +319,17 @@ impl Pass<'_> {
         let insts = data.blocks.iter().flat_map(|&b| &self.func.blocks[b].insts);
         let changes = insts.map(|&i| (i, self.memory.changes(self.func, &self.func.insts[i])));
         let changes = if parts == 0 { Vec::new() } else { changes.filter(|c| c.1 != 0).collect() };
-        let mut hoist =
-            Hoist { id, parts, changes, always, state, moved: Vec::new(), inside: Vec::new(), clean: true };
+        let mut hoist = Hoist {
+            id,
+            before,
+            parts,
+            changes,
+            always,
+            state,
+            moved: Vec::new(),
+            inside: Vec::new(),
+            clean: true,
+        };
         for &block in &data.blocks {
             if block != header {
                 // The chain of blocks that only lead to each other is one; other blocks may not be reached.
@@ -449,7 +463,9 @@ impl Pass<'_> {
         match data.op {
             Op::BoxSmall => hoist.clean || fits(func, data.args[0]),
             Op::Idiv | Op::Irem => {
-                hoist.clean || func.int_const(data.args[1]).is_some_and(|c| !matches!(c, 0 | -1))
+                hoist.clean
+                    || func.int_const(data.args[1]).is_some_and(|c| !matches!(c, 0 | -1))
+                    || self.divides(hoist, data)
             }
             Op::Load => {
                 let Some(access) = data.access else { return false };
@@ -491,6 +507,36 @@ impl Pass<'_> {
             _ if info.fixed => hoist.clean,
             _ => false,
         }
+    }
+
+    /// Whether checks that moved out of the loop, or stand before it, say that a division does not trap.
+    fn divides(&self, hoist: &Hoist, division: &InstData) -> bool {
+        let func = &*self.func;
+        let mut checked = [false; 2];
+        let mut note = |inst: Inst| {
+            let data = &func.insts[inst];
+            let Some(cond) = (data.op == Op::Guard).then(|| func.def(data.args[0])).flatten() else { return };
+            let differs = |cond: &InstData, v: Value, from: i64| {
+                cond.op == Op::Icmp
+                    && cond.cond() == Cond::Ne
+                    && cond.args[0] == v
+                    && func.int_const(cond.args[1]) == Some(from)
+            };
+            checked[0] |= differs(cond, division.args[1], 0);
+            checked[1] |= cond.op == Op::Ior && {
+                let sides = [cond.args[0], cond.args[1]].map(|v| func.def(v));
+                matches!(sides, [Some(a), Some(b)]
+                    if differs(a, division.args[0], i64::MIN) && differs(b, division.args[1], -1))
+            };
+        };
+        hoist.moved.iter().for_each(|&inst| note(inst));
+        let mut block = Some(hoist.before);
+        for _ in 0..CHECKED {
+            let Some(at) = block else { break };
+            func.blocks[at].insts.iter().for_each(|&inst| note(inst));
+            block = self.doms.idom(at);
+        }
+        checked[0] && (checked[1] || division.op == Op::Irem)
     }
 
     /// Whether what changes a part of memory leaves an object alone.

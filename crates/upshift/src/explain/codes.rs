@@ -123,6 +123,7 @@ codes! {
         ExitUnseen "exit-unseen" "a way was taken that was never taken before" "nothing to do: the next code has the way";
         ExitRegion "exit-region" "a loop that was compiled alone ended" "nothing to do: the rest of the function ran in a lower tier";
         ExitResults "exit-results" "a number of results differed from what was seen before" "let the place see one number of results";
+        ExitDivisor "exit-divisor" "a divisor was another one than when the loop was compiled; it is not assumed again" "nothing to do: this happens once";
         ExitNegative "exit-negative" "a position was below zero, so it counts from the end" "count positions from the start where it matters";
         ExitWatch "exit-watch" "something was redefined that the code was made for as it was before" "define what is called often before it is";
     }
@@ -153,6 +154,7 @@ impl Code {
             Reason::Region => Code::ExitRegion,
             Reason::Results => Code::ExitResults,
             Reason::Negative => Code::ExitNegative,
+            Reason::Divisor => Code::ExitDivisor,
             Reason::Watch => Code::ExitWatch,
         }
     }

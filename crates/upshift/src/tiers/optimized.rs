@@ -47,6 +47,8 @@ pub struct World {
     pub feedback: Vec<Vec<Feedback>>,
     /// The functions of closures that the running frame has: by slot, then captures.
     pub closures: HashMap<Vec<u32>, u32>,
+    /// The numbers that divisors of the loop are in the running frame, by slot.
+    pub divisors: HashMap<u32, i64>,
     /// What calls of closures were seen to call.
     pub callees: Arc<Callees>,
     /// Instructions whose assumption failed: function and word.
@@ -140,6 +142,7 @@ impl World {
             modules,
             feedback: Vec::new(),
             closures: HashMap::new(),
+            divisors: HashMap::new(),
             callees: Arc::default(),
             failed: Arc::default(),
             bumped: HashSet::new(),
@@ -205,6 +208,10 @@ impl Facts for World {
 
     fn closure(&self, path: &[u32]) -> Option<u32> {
         self.closures.get(path).copied()
+    }
+
+    fn divisor(&self, slot: u32) -> Option<i64> {
+        self.divisors.get(&slot).copied()
     }
 
     fn callees(&self, function: u32, word: u32) -> &[(u32, u64)] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use upshift_bytecode::Word;
-use upshift_optimizer::build::{LIMIT, Options, Start};
+use upshift_optimizer::build::{LIMIT, Options, Start, divisors};
 use upshift_runtime::frame::{FLAGS, Frame, FunctionEntry};
 use upshift_runtime::heap::thread_time;
 use upshift_runtime::instance::Instance;
@@ -400,6 +400,28 @@ impl Driver {
         }
     }
 
+    /// What a frame has in the slots that one of its function's loops divides by.
+    ///
+    /// # Safety
+    /// `fp` is a live frame of the function.
+    unsafe fn divisors(
+        &mut self,
+        instance: &Instance,
+        index: u32,
+        header: u32,
+        fp: *const u64,
+    ) -> HashMap<u32, i64> {
+        let Some(outline) = self.optimized.outline(instance, index) else { return HashMap::new() };
+        let (Some(of), Some(module)) = (outline.at(header), instance.module_of(index)) else {
+            return HashMap::new();
+        };
+        let Some(meta) = module.function(index) else { return HashMap::new() };
+        let code = &module.code[meta.start as usize..];
+        // SAFETY: slots of the frame.
+        let number = |slot: u32| (slot, unsafe { *fp.add(slot as usize) } as i64);
+        divisors(code, of).into_iter().map(number).collect()
+    }
+
     /// Asks for code. `frame` is a frame of the function, which is running now: its closures are taken for what later calls have.
     pub(super) fn ask(
         &mut self,
@@ -423,6 +445,11 @@ impl Driver {
             },
             _ => HashMap::new(),
         };
+        let divisors = match (frame, start) {
+            // SAFETY: the frame is the function's, and live.
+            (Some(fp), Start::Loop(header)) => unsafe { self.divisors(instance, index, header, fp) },
+            _ => HashMap::new(),
+        };
         let outline = self.optimized.outline(instance, index);
         let outlines = outline.into_iter().map(|outline| (index, outline)).collect();
         let options = self.options();
@@ -431,7 +458,7 @@ impl Driver {
         let bumped = (0..).zip(&*instance.watches()).filter(|w| *w.1 != 0).map(|w| w.0).collect();
         let (callees, failed) = (self.optimized.callees.clone(), self.optimized.failed.clone());
         let job = Job {
-            world: World { modules, feedback, closures, callees, failed, bumped, looks, outlines },
+            world: World { modules, feedback, closures, divisors, callees, failed, bumped, looks, outlines },
             index,
             start,
             options,
