@@ -71,6 +71,7 @@ impl<'l, 'a> Body<'l, 'a> {
         let mut body = Body::new(cx, fb, None, TyId::NULL);
         body.start_globals();
         body.start_function_values();
+        body.start_tables();
         let stmts = body.cx.program.body.stmts;
         body.statements(stmts);
         body.fb.return_void();

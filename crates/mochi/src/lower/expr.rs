@@ -716,6 +716,11 @@ impl Body<'_, '_> {
     // ---- Literals ----
 
     fn list_literal(&mut self, id: ExprId, items: List<ExprId>, ty: TyId) -> Val {
+        if let Some(&global) = self.cx.tables.get(&id) {
+            let reg = self.reg(ty);
+            self.fb.global_cell_get(reg, global);
+            return Val { reg, ty, temp: true };
+        }
         let items: Vec<ExprId> = self.cx.program[items].to_vec();
         let element = match self.ty(ty) {
             Ty { kind: TyKind::List(element), nullable: false } => element,

@@ -22,6 +22,7 @@ mod expr;
 mod ops;
 mod pattern;
 mod stmt;
+mod tables;
 mod types;
 
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
@@ -122,6 +123,7 @@ pub fn lower(
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::default(),
         function_values: HashMap::default(),
+        tables: HashMap::default(),
         appends: Vec::new(),
         calls: Vec::new(),
         pending: Vec::new(),
@@ -169,6 +171,8 @@ struct Lowerer<'a> {
     wrappers: HashMap<FunId, FuncId>,
     /// The globals that hold the closures of top-level functions, so that a function is identical to itself.
     function_values: HashMap<FunId, GlobalId>,
+    /// The globals with the lists of literals that are only read.
+    tables: HashMap<ExprId, GlobalId>,
     /// Where lists may grow in place, and where functions are called: places in the text, ascending.
     appends: Vec<u32>,
     calls: Vec<u32>,
@@ -193,6 +197,7 @@ impl<'a> Lowerer<'a> {
         self.declare_globals();
         self.declare_function_values();
         self.find_constants();
+        self.find_tables();
         self.find_assignments_in_expressions();
         self.find_appends();
         self.find_extended();
