@@ -15,6 +15,15 @@ use crate::infer::{CallKind, Ty, TyId, TyKind};
 use crate::resolve::{Resolved, StructId};
 use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
 
+/// What a partial application waits to call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Awaited {
+    /// A function of the program.
+    Function(FunId),
+    /// The value of a function type.
+    Value(TyId),
+}
+
 /// What converting a value between two types may do.
 fn conversion_flags(cx: &Lowerer<'_>, from: TyId, to: TyId) -> u8 {
     if from == to {
@@ -129,17 +138,11 @@ impl Body<'_, '_> {
                 }
                 None => self.undefined(&args),
             },
-            CallKind::Partial(fun) => {
-                let function = match self.cx.program[callee].kind {
-                    ExprKind::Name(_) => self.callee_of(fun, callee),
-                    _ => self.expr(callee, None),
-                };
-                self.partial_call(function, &args, ty)
-            }
+            CallKind::Partial(fun) => self.partial_known(fun, callee, &args, ty),
             CallKind::Closure { bind, ty: fun_ty, partial } => {
                 let function = self.callee_value(bind, callee);
                 if partial {
-                    return self.partial_call(function, &args, ty);
+                    return self.partial_closure(function, fun_ty, &args, ty);
                 }
                 self.call_closure(function, fun_ty, &args, dst, ty, id)
             }
@@ -168,20 +171,6 @@ impl Body<'_, '_> {
         let of = self.cx.resolution.fun(method).method_of.unwrap_or(StructId(0));
         let ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false }).unwrap_or(TyId::ANY);
         Val { reg, ty, temp: false }
-    }
-
-    /// The function that a name holds, where it is known which one.
-    fn callee_of(&mut self, fun: FunId, callee: ExprId) -> Val {
-        if !self.cx.function(fun).environment {
-            return self.closure(fun, None);
-        }
-        match self.variable_of(fun, callee) {
-            Some(bind) => {
-                let ty = self.cx.types.bind(bind);
-                self.variable(bind, ty, None)
-            }
-            None => self.expr(callee, None),
-        }
     }
 
     /// The variable among the candidates of a called name that holds this function.
@@ -433,22 +422,140 @@ impl Body<'_, '_> {
 
     // ---- Partial application ----
 
-    fn partial_call(&mut self, function: Val, args: &[ExprId], ty: TyId) -> Val {
-        let values: Vec<Val> = args
+    /// A known function with too few arguments.
+    fn partial_known(&mut self, fun: FunId, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
+        let declared = self.cx.function(fun);
+        let function = declared.environment.then(|| self.closure_of(fun, callee));
+        let node = self.cx.program[fun];
+        let types: Vec<TyId> = self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
+        let result = self.cx.types.result(fun);
+        self.waiting(Awaited::Function(fun), function, &types, result, args, ty)
+    }
+
+    /// A function value of known type with too few arguments.
+    fn partial_closure(&mut self, function: Val, fun_ty: TyId, args: &[ExprId], ty: TyId) -> Val {
+        let TyKind::Fun(params, result) = self.kind(fun_ty) else { return function };
+        let cell = CellType { nullable: false, ..self.cx.cell(fun_ty) };
+        let function =
+            if self.fb.cell_type(function.reg) == cell { function } else { self.narrow(function, cell) };
+        let function = if self.cx.reassigned_in_expr { self.copy_cell(function, cell) } else { function };
+        let types = self.cx.types.params(params).to_vec();
+        self.waiting(Awaited::Value(fun_ty), Some(function), &types, result, args, ty)
+    }
+
+    /// A closure that waits for the rest of the arguments: it captures the given ones, as the parameters have them, and
+    /// behind its function's own closure, if that has one.
+    fn waiting(
+        &mut self,
+        awaited: Awaited,
+        function: Option<Val>,
+        types: &[TyId],
+        result: TyId,
+        args: &[ExprId],
+        ty: TyId,
+    ) -> Val {
+        let given: Vec<Val> = args
             .iter()
-            .map(|&arg| {
-                let val = self.expr_as(arg, TyId::ANY);
+            .zip(types)
+            .map(|(&arg, &ty)| {
+                let val = self.expr_as(arg, ty);
                 self.owned(val)
             })
             .collect();
-        let waiting = self.partial_vals(function, &values);
-        for val in values {
+        // Values first, window last: boxing may collect.
+        let function_cell = function.map(|val| self.fb.cell_type(val.reg));
+        let mut captures: Vec<Val> = function.into_iter().collect();
+        for val in given {
+            captures.push(match self.cx.value(val.ty) {
+                ValueType::Cell(_) => val,
+                raw => {
+                    let cell = self.cx.cell(val.ty);
+                    let reg = self.fb.cell(cell);
+                    self.box_raw(raw, reg, val.reg);
+                    self.done(val);
+                    Val { reg, ty: val.ty, temp: true }
+                }
+            });
+        }
+        for (slot, val) in FunctionBuilder::cell_arguments(captures.len()).into_iter().zip(&captures) {
+            self.fb.cell_move(slot, val.reg);
+        }
+        for val in captures {
             self.done(val);
         }
-        if !matches!(self.kind(ty), TyKind::Fun(..)) {
-            return waiting;
+        let id = self.waiting_function(awaited, function_cell, args.len(), types, result);
+        let signature = self.cx.module.module.functions[id.index()].signature;
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, id);
+        match self.cx.value(ty) {
+            ValueType::Cell(wanted) if wanted == cell => Val { reg, ty, temp: true },
+            _ => self.widen(reg),
         }
-        self.typed_partial(waiting, ty)
+    }
+
+    /// The function of closures that wait for all but the first `count` arguments. With `function`, the first capture is
+    /// the closure to call.
+    fn waiting_function(
+        &mut self,
+        awaited: Awaited,
+        function: Option<CellType>,
+        count: usize,
+        types: &[TyId],
+        result: TyId,
+    ) -> FuncId {
+        if let Some(&id) = self.cx.waiting.get(&(awaited, count)) {
+            return id;
+        }
+        let rest: Vec<ValueType> = types[count..].iter().map(|&ty| self.cx.value(ty)).collect();
+        let result_value = self.cx.result(result);
+        let signature = self.cx.module.signature(&rest, result_value);
+        let mut captures: Vec<CellType> = function.into_iter().collect();
+        captures.extend(types[..count].iter().map(|&ty| self.cx.cell(ty)));
+        let id = self.cx.module.declare("partial", signature, Some(captures.clone()));
+        self.cx.waiting.insert((awaited, count), id);
+        let fb = self.cx.module.define(id);
+        let mut body = Body::bare(self.cx, fb, result);
+        let mut captured = Vec::with_capacity(captures.len());
+        for (index, &cell) in captures.iter().enumerate() {
+            let reg = body.fb.cell(cell);
+            body.fb.capture_get(reg, index as u16);
+            captured.push(reg);
+        }
+        let mut arguments = Vec::with_capacity(types.len());
+        for (&reg, &ty) in captured[captures.len() - count..].iter().zip(types) {
+            let reg = match body.cx.value(ty) {
+                ValueType::Cell(_) => reg,
+                raw => {
+                    let value = body.fb.value(raw);
+                    body.unbox_raw(raw, value, reg);
+                    value
+                }
+            };
+            arguments.push(Argument::Val(Val { reg, ty, temp: false }));
+        }
+        for (index, &ty) in types[count..].iter().enumerate() {
+            arguments.push(Argument::Val(Val { reg: body.fb.param(index), ty, temp: false }));
+        }
+        body.fill_window(&arguments, types, function.is_some());
+        if let Awaited::Function(fun) = awaited {
+            body.span(body.cx.program[fun].span);
+        }
+        // No tail call: what an optimized function leaves by one goes on below it.
+        let val = match awaited {
+            Awaited::Function(fun) if function.is_none() => {
+                let callee = body.cx.function(fun).id;
+                body.emit_direct_call(callee, result, None)
+            }
+            _ => body.emit_closure_call(captured[0], result, None),
+        };
+        if result == TyId::NULL {
+            body.fb.return_void();
+        } else {
+            body.return_val(val);
+        }
+        body.fb.finish(&mut body.cx.module);
+        id
     }
 
     /// A function value that waits for more arguments, from registers with `any`.
@@ -493,44 +600,6 @@ impl Body<'_, '_> {
             self.fb.list_cell_push(list, val.reg);
         }
         list
-    }
-
-    /// A closure of a function type that passes its arguments on to a function value of type `any`.
-    fn typed_partial(&mut self, waiting: Val, ty: TyId) -> Val {
-        let TyKind::Fun(params, result) = self.kind(ty) else { return waiting };
-        let cell = CellType { nullable: false, ..self.cx.cell(ty) };
-        let HeapType::Closure(signature) = self.cx.module.module.types[cell.id] else { return waiting };
-        let id = self.cx.module.declare("partial", signature, Some(vec![ANY]));
-        let fb = self.cx.module.define(id);
-        let types = self.cx.types.params(params).to_vec();
-        Body::adapter(self.cx, fb, &types, result);
-        let slot = FunctionBuilder::cell_arguments(1)[0];
-        self.fb.cell_move(slot, waiting.reg);
-        self.done(waiting);
-        let reg = self.fb.cell(cell);
-        self.fb.closure_new(reg, id);
-        Val { reg, ty, temp: true }
-    }
-
-    /// The body of a closure that calls its only capture with its parameters.
-    fn adapter(cx: &mut Lowerer<'_>, fb: FunctionBuilder, types: &[TyId], result: TyId) {
-        let mut body = Body::bare(cx, fb, result);
-        let callee = body.fb.cell(ANY);
-        body.fb.capture_get(callee, 0);
-        let arguments: Vec<Argument> = types
-            .iter()
-            .enumerate()
-            .map(|(i, &ty)| Argument::Val(Val { reg: body.fb.param(i), ty, temp: false }))
-            .collect();
-        body.fill_window(&arguments, &vec![TyId::ANY; types.len()], false);
-        let val = body.emit_dynamic_call(callee, types.len());
-        if result == TyId::NULL {
-            body.fb.return_void();
-        } else {
-            let val = body.convert(val, result);
-            body.return_val(val);
-        }
-        body.fb.finish(&mut body.cx.module);
     }
 
     // ---- Methods on values of unknown type ----

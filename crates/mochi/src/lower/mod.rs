@@ -122,6 +122,7 @@ pub fn lower(
         growing: HashSet::default(),
         functions: vec![None; program.funs.len()],
         wrappers: HashMap::default(),
+        waiting: HashMap::default(),
         function_values: HashMap::default(),
         tables: HashMap::default(),
         appends: Vec::new(),
@@ -169,6 +170,8 @@ struct Lowerer<'a> {
     functions: Vec<Option<Declared>>,
     /// Closures without captures that call a top-level function.
     wrappers: HashMap<FunId, FuncId>,
+    /// The functions of closures that wait for arguments, by what they call and how many are given.
+    waiting: HashMap<(call::Awaited, usize), FuncId>,
     /// The globals that hold the closures of top-level functions, so that a function is identical to itself.
     function_values: HashMap<FunId, GlobalId>,
     /// The globals with the lists of literals that are only read.
