@@ -87,6 +87,22 @@ impl Body<'_, '_> {
             ExprKind::Binary { op, left, right, .. } if compares(op) => {
                 self.jump_compare(cond, op, left, right, sense, target, back);
             }
+            ExprKind::Binary { op: BinaryOp::In, left, right, .. } if !back => {
+                let Some(items) = self.constants(right, self.expr_ty(left)) else {
+                    let val = self.expr(cond, None);
+                    return self.jump_on(val, sense, target, back);
+                };
+                let val = self.expr(left, None);
+                let found = if sense { target } else { self.fb.label() };
+                for item in items {
+                    self.jump_equal(val, item, found);
+                }
+                if !sense {
+                    self.fb.jump(target);
+                    self.fb.bind(found);
+                }
+                self.done(val);
+            }
             _ => {
                 let val = self.expr(cond, None);
                 self.jump_on(val, sense, target, back);

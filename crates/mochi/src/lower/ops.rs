@@ -1,6 +1,6 @@
 //! Binary operators.
 
-use upshift_bytecode::builder::Reg;
+use upshift_bytecode::builder::{Label, Reg};
 use upshift_bytecode::{ANY, HeapType, Immediate, ValueType};
 
 use super::POLICY;
@@ -96,6 +96,11 @@ impl Body<'_, '_> {
         };
         if let Some(val) = self.with_immediate(left, link, dst) {
             return val;
+        }
+        if link.op == BinaryOp::In
+            && let Some(items) = self.constants(link.right, left.ty)
+        {
+            return self.one_of(left, &items);
         }
         let right = self.expr(link.right, None);
         self.span(self.cx.program[link.expr].span);
@@ -359,6 +364,59 @@ impl Body<'_, '_> {
         self.done(left);
         self.done(right);
         result
+    }
+
+    /// The elements of a list that is written out, if there are few, all constants, and of the type of what is looked for.
+    pub fn constants(&self, list: ExprId, ty: TyId) -> Option<Vec<ExprId>> {
+        const MOST: usize = 16;
+        let ExprKind::List(items) = self.cx.program[list].kind else { return None };
+        let items = &self.cx.program[items];
+        let constant = |&item: &ExprId| {
+            let literal = match self.cx.kind(item) {
+                ExprKind::Unary { op: UnaryOp::Neg, operand } => {
+                    matches!(self.cx.program[operand].kind, ExprKind::Int(_) | ExprKind::Float(_))
+                }
+                kind => {
+                    matches!(
+                        kind,
+                        ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_)
+                    )
+                }
+            };
+            literal && self.expr_ty(item) == ty
+        };
+        let scalar = matches!(ty, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
+        let same = self.kind(self.expr_ty(list)) == TyKind::List(ty);
+        (scalar && same && (1..=MOST).contains(&items.len()) && items.iter().all(constant))
+            .then(|| items.to_vec())
+    }
+
+    /// Whether a value equals one of these constants. Frees it.
+    fn one_of(&mut self, val: Val, items: &[ExprId]) -> Val {
+        let result = self.target(TyId::BOOL, None);
+        let end = self.fb.label();
+        self.fb.int_const(result.reg, 1);
+        for &item in items {
+            self.jump_equal(val, item, end);
+        }
+        self.fb.int_const(result.reg, 0);
+        self.fb.bind(end);
+        self.done(val);
+        result
+    }
+
+    /// Jumps if a value equals a constant of its type.
+    pub fn jump_equal(&mut self, val: Val, constant: ExprId, target: Label) {
+        if let (TyId::INT, Some(value)) = (val.ty, self.small_int(constant)) {
+            return self.fb.int_eq_imm_branch(val.reg, value, target);
+        }
+        let other = self.expr(constant, None);
+        match val.ty {
+            TyId::FLOAT => self.fb.float_eq_branch(val.reg, other.reg, target),
+            TyId::STRING => self.fb.string_eq_branch(val.reg, other.reg, target),
+            _ => self.fb.int_eq_branch(val.reg, other.reg, target),
+        }
+        self.done(other);
     }
 
     /// `left in right`
