@@ -127,7 +127,12 @@ pub fn reduce<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
             for i in at..end {
                 let item = {
                     let ctx = &*ctx;
-                    ctx.get(list).as_list().and_then(|l| l.get(i)).map(|item| ctx.root(item))
+                    let item = ctx.get(list).as_list().and_then(|l| l.get(i));
+                    // The function may append to what it gets.
+                    if let Some(inner) = item.and_then(|item| item.as_list()) {
+                        ctx.list_share(inner);
+                    }
+                    item.map(|item| ctx.root(item))
                 };
                 let Some(item) = item else { break };
                 result = call(ctx, function, &[result, item])?;

@@ -818,6 +818,11 @@ impl Body<'_, '_> {
                 self.done(b);
                 return result;
             }
+            (Builtin::Reduce, &[list, function, first]) => {
+                if let Some(val) = self.reduce(id, [list, function, first], ty) {
+                    return val;
+                }
+            }
             (Builtin::Keys | Builtin::Values, &[map]) => {
                 let map_ty = self.ty(self.expr_ty(map));
                 if let (TyKind::Map(..), false) = (map_ty.kind, map_ty.nullable)
@@ -836,6 +841,51 @@ impl Body<'_, '_> {
         }
         self.span(self.cx.program[id].span);
         self.host_typed(&format!("mochi.{}", builtin.name()), &values, ty)
+    }
+
+    /// `reduce(list, function, first)` as a loop, where the list is one and the function takes two arguments.
+    fn reduce(&mut self, id: ExprId, [list, function, first]: [ExprId; 3], ty: TyId) -> Option<Val> {
+        let Ty { kind: TyKind::List(element), nullable: false } = self.ty(self.expr_ty(list)) else {
+            return None;
+        };
+        let fun_ty = self.expr_ty(function);
+        let Ty { kind: TyKind::Fun(params, result), nullable: false } = self.ty(fun_ty) else { return None };
+        let types = self.cx.types.params(params).to_vec();
+        if types.len() != 2 {
+            return None;
+        }
+        let list = self.expr(list, None);
+        let list = self.stable(list);
+        let function = self.expr(function, None);
+        let cell = self.cx.cell(fun_ty);
+        let function =
+            if self.fb.cell_type(function.reg) == cell { function } else { self.narrow(function, cell) };
+        let function = if self.cx.reassigned_in_expr { self.copy_cell(function, cell) } else { function };
+        let sum = self.target(ty, None);
+        self.expr_into(first, ty, sum.reg);
+        self.span(self.cx.program[id].span);
+        let (counter, limit) = (self.fb.int(), self.fb.int());
+        let (head, done) = (self.fb.label(), self.fb.label());
+        self.fb.int_const(counter, 0);
+        self.fb.list_len(limit, list.reg);
+        self.fb.int_le_branch(limit, counter, done);
+        self.fb.begin_loop(head);
+        let item = self.target(element, None);
+        self.list_get(item.reg, list.reg, counter, element);
+        if self.may_be_list(element) {
+            self.fb.list_share(item.reg);
+        }
+        let arguments = [Argument::Val(Val { temp: false, ..sum }), Argument::Val(item)];
+        self.fill_window(&arguments, &types, true);
+        let val = self.emit_closure_call(function.reg, result, None);
+        self.convert_into(val, ty, sum.reg);
+        self.fb.int_for_loop(counter, limit, head);
+        self.fb.bind(done);
+        self.fb.free(counter);
+        self.fb.free(limit);
+        self.done(function);
+        self.done(list);
+        Some(sum)
     }
 
     /// Keys or values of a typed map by the op, where the op makes the very list type that is wanted.
