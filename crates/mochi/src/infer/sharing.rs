@@ -24,7 +24,9 @@
 //!   then owns the list, as it owns one that is marked.
 //! * `let xs = p; p = append(xs, v)` and `var xs = p; xs = append(xs, v); p = xs`, where `p` is a field or element that names the
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
-//! * `xs = xs[:n]` and its like are appends in all of the above: they cut in place what an append would extend.
+//!   So does `var xs = append(p, v); p = xs`.
+//! * `xs = xs[:n]` and its like are appends in all of the above: they cut in place what an append would extend. So is
+//!   `xs = xs + [a, b]`. `append(p ?? [], v)` appends to `p`, and `xs = if c then append(xs, a) else append(xs, b)` to `xs`.
 //! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
 //!   element by a builtin (`first`, `reduce`), here.
 //! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
@@ -32,7 +34,7 @@
 
 mod lifetimes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{CallKind, TyId, TyKind, Types};
 use crate::builtins::{Builtin, Retains};
@@ -104,8 +106,14 @@ struct Walker<'a> {
     lent: HashMap<BindId, ExprId>,
     /// Slices that replace the list they are of, with their one bound that is no number: `xs = xs[:n]`.
     cuts: HashMap<ExprId, ExprId>,
+    /// Sums that replace the list that they begin with, with their parts: `xs = xs + [a, b]`.
+    sums: HashMap<ExprId, (ExprId, ExprId)>,
+    /// Variables that are declared with an append to a place and then stored in that place.
+    taken: HashSet<BindId>,
     /// The append whose list stands for what the place refers to that its result replaces.
     continued: Option<ExprId>,
+    /// Values of conditional assignments that are what the target holds already.
+    unchanged: HashSet<ExprId>,
 }
 
 /// Fills in what [`Types`] says about sharing.
@@ -120,7 +128,7 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
     let mut from_places = vec![false; count];
     for stmt in &program.stmts {
         if let StmtKind::Let { bind, value: Some(value) } = stmt.kind
-            && matches!(program[value].kind, ExprKind::Field { .. } | ExprKind::Index { .. })
+            && is_part(program, place_of(program, value))
         {
             from_places[resolution.slot(bind).index()] = true;
         }
@@ -142,9 +150,13 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         test_start: 0,
         lent: HashMap::new(),
         cuts: HashMap::new(),
+        sums: HashMap::new(),
+        taken: HashSet::new(),
         continued: None,
+        unchanged: HashSet::new(),
     };
     walker.find_cuts();
+    walker.find_taken();
     walker.find_danger();
     walker.find_effects();
     walker.find_lifetimes();
@@ -154,24 +166,68 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
 
 impl Walker<'_> {
     /// Slices that may cut in place where an append in place would be allowed: of a list, with bounds that are ints, of
-    /// which at most one is not written out.
+    /// which at most one is not written out. Likewise sums that may append in place.
     fn find_cuts(&mut self) {
+        const MOST: usize = 8;
         let program = self.program;
         for stmt in &program.stmts {
-            if let StmtKind::Assign { target, value } = stmt.kind
-                && let ExprKind::Slice { base, start, end, step: None } = program[value].kind
-                && self.same_place(target, base)
-            {
-                let list = self.types.get(self.types.expr(base));
-                let bounds = || [start, end].into_iter().flatten();
-                let ints = bounds().all(|bound| self.types.expr(bound) == TyId::INT);
-                let mut computed = bounds().filter(|&bound| !matches!(program[bound].kind, ExprKind::Int(_)));
-                let bound = computed.next().or(start).or(end);
-                if let (TyKind::List(_), false, true, None, Some(bound)) =
-                    (list.kind, list.nullable, ints, computed.next(), bound)
-                {
-                    self.cuts.insert(value, bound);
+            let StmtKind::Assign { target, value } = stmt.kind else { continue };
+            for value in leaves(program, value) {
+                match program[value].kind {
+                    ExprKind::Slice { base, start, end, step: None } if self.same_place(target, base) => {
+                        let list = self.types.get(self.types.expr(base));
+                        let bounds = || [start, end].into_iter().flatten();
+                        let ints = bounds().all(|bound| self.types.expr(bound) == TyId::INT);
+                        let mut computed =
+                            bounds().filter(|&bound| !matches!(program[bound].kind, ExprKind::Int(_)));
+                        let bound = computed.next().or(start).or(end);
+                        if let (TyKind::List(_), false, true, None, Some(bound)) =
+                            (list.kind, list.nullable, ints, computed.next(), bound)
+                        {
+                            self.cuts.insert(value, bound);
+                        }
+                    }
+                    ExprKind::Binary { op: BinaryOp::Add, left, right, .. }
+                        if let ExprKind::List(items) = program[right].kind =>
+                    {
+                        let ty = self.types.expr(value);
+                        let list = self.types.get(ty);
+                        let same = [left, right].iter().all(|&part| self.types.expr(part) == ty);
+                        let few = (1..=MOST).contains(&items.len());
+                        if same
+                            && few
+                            && matches!(list.kind, TyKind::List(_))
+                            && !list.nullable
+                            && self.same_place(target, left)
+                        {
+                            self.sums.insert(value, (left, right));
+                        }
+                    }
+                    _ => {}
                 }
+            }
+        }
+    }
+
+    /// Variables like `a` in `var a = append(q.items, v); q.items = a`.
+    fn find_taken(&mut self) {
+        let program = self.program;
+        let mut places = HashMap::new();
+        for stmt in &program.stmts {
+            if let StmtKind::Let { bind, value: Some(value) } = stmt.kind
+                && let Some((list, _)) = self.append(value)
+                && is_part(program, list)
+            {
+                places.insert(self.resolution.slot(bind), list);
+            }
+        }
+        for stmt in &program.stmts {
+            if let StmtKind::Assign { target, value } = stmt.kind
+                && let Some(bind) = self.variable(value)
+                && places.get(&bind).is_some_and(|&place| self.same_place(target, place))
+            {
+                self.taken.insert(bind);
+                self.from_places[bind.index()] = true;
             }
         }
     }
@@ -263,10 +319,17 @@ impl Walker<'_> {
 
     /// Whether a statement may append in place to something other than a register, or to what a variable was read from.
     fn appends_elsewhere(&self, stmt: StmtKind) -> bool {
-        let StmtKind::Assign { target, value } = stmt else { return false };
-        let Some((list, _)) = self.append(value) else { return false };
-        self.register(target).is_none() && self.same_place(target, list)
-            || self.variable(list).is_some_and(|bind| self.from_places[bind.index()])
+        match stmt {
+            StmtKind::Let { bind, value: Some(value) } => {
+                self.taken.contains(&self.resolution.slot(bind)) && self.append(value).is_some()
+            }
+            StmtKind::Assign { target, value } => leaves(self.program, value).into_iter().any(|value| {
+                let Some((list, _)) = self.append(value) else { return false };
+                self.register(target).is_none() && self.same_place(target, list)
+                    || self.variable(list).is_some_and(|bind| self.from_places[bind.index()])
+            }),
+            _ => false,
+        }
     }
 
     fn find_lifetimes(&mut self) {
@@ -275,8 +338,12 @@ impl Walker<'_> {
         let appends = appends
             .map(|stmt| {
                 let StmtKind::Assign { value, .. } = stmt.kind else { return (stmt.span.start, None) };
-                let list = self.append(value).and_then(|(list, _)| self.variable(list));
-                (stmt.span.start, list)
+                let mut lists = leaves(program, value)
+                    .into_iter()
+                    .filter_map(|value| self.append(value))
+                    .map(|(list, _)| self.variable(list));
+                let first = lists.next().flatten();
+                (stmt.span.start, first.filter(|_| lists.all(|list| list == first)))
             })
             .collect();
         self.lifetimes =
@@ -316,11 +383,14 @@ impl Walker<'_> {
     fn append(&self, id: ExprId) -> Option<(ExprId, ExprId)> {
         let args = match self.program[id].kind {
             ExprKind::Call { args, .. } => args,
+            ExprKind::Binary { .. } => return self.sums.get(&id).copied(),
             ExprKind::Slice { base, .. } => return Some((base, *self.cuts.get(&id)?)),
             _ => return None,
         };
         match (self.types.call(id), &self.program[args]) {
-            (CallKind::Builtin(Builtin::Append | Builtin::Push), &[list, item]) => Some((list, item)),
+            (CallKind::Builtin(Builtin::Append | Builtin::Push), &[list, item]) => {
+                Some((place_of(self.program, list), item))
+            }
             _ => None,
         }
     }
@@ -426,6 +496,11 @@ impl Walker<'_> {
         let variable = self.variable(id);
         match how {
             Use::Look => {}
+            Use::Store if self.unchanged.contains(&id) => {
+                if let Some(bind) = variable {
+                    self.keeps(bind);
+                }
+            }
             Use::Keep | Use::Store => {
                 if let Some(bind) = variable {
                     self.keeps(bind);
@@ -496,9 +571,18 @@ impl Walker<'_> {
         if !self.own(bind) {
             return self.store(value);
         }
-        let place = matches!(program[value].kind, ExprKind::Field { .. } | ExprKind::Index { .. });
-        if place && self.is_taken(&program[block.stmts][index + 1..], bind, value) {
+        let from = place_of(program, value);
+        let place = is_part(program, from);
+        let following = &program[block.stmts][index + 1..];
+        if place && self.is_taken(following, bind, from, false) {
             return self.look(value);
+        }
+        if self.taken.contains(&bind)
+            && let Some((list, item)) = self.append(value)
+            && self.effect(item) == 0
+            && self.is_taken(following, bind, list, true)
+        {
+            self.types.in_place[value.index()] = true;
         }
         let region = self.lifetimes.region(program, block, index, bind);
         // A register may hand its list to others, which append to it as to their own.
@@ -510,45 +594,75 @@ impl Walker<'_> {
             };
         self.borrows[bind.index()] = info.assignments == 0 && !hazard;
         if self.borrows[bind.index()] && place {
-            self.lent.insert(bind, value);
+            self.lent.insert(bind, from);
         }
         self.expr(value, Use::Lend(bind), 0);
     }
 
-    /// Whether a variable that was read from a place is appended to, and then stored in the place, before anything else
-    /// can look at the place.
-    fn is_taken(&self, following: &[StmtId], bind: BindId, place: ExprId) -> bool {
+    /// Whether a variable that was read from a place is appended to, if it is not `appended` to yet, and then stored in the
+    /// place, before anything else can look at the place.
+    fn is_taken(&self, following: &[StmtId], bind: BindId, place: ExprId, mut appended: bool) -> bool {
         let program = self.program;
         let is_variable = |id: ExprId| self.variable(id) == Some(bind);
-        let mut appended = false;
         for &stmt in following {
-            let StmtKind::Assign { target, value } = program[stmt].kind else { return false };
+            let (target, value) = match program[stmt].kind {
+                StmtKind::Assign { target, value } => (target, value),
+                // What changes nothing may come first, and may fail.
+                StmtKind::Let { bind: other, value: Some(value) } if !appended && self.is_quiet(value) => {
+                    let other = self.resolution.slot(other);
+                    if other == bind || self.lifetimes.count_in(other, program[place].span) != 0 {
+                        return false;
+                    }
+                    continue;
+                }
+                _ => return false,
+            };
             if is_variable(target) {
                 let Some((_, item)) = self.append_to(target, value) else { return false };
                 // An item that fails must leave the place as it was; one that is evaluated first can't change it.
                 let simple = match program[item].kind {
                     ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
                     ExprKind::Name(_) => self.register(item).is_some_and(|other| other != bind),
-                    _ => {
-                        !appended
-                            && self.effect(item) == 0
-                            && self.lifetimes.count_in(bind, program[item].span) == 0
-                    }
+                    _ => !appended && self.effect(item) == 0,
                 };
                 if !simple {
                     return false;
                 }
                 appended = true;
             } else {
+                // Nothing between changes a variable other than `bind`, so what names the same place is the same place.
                 let span = program[stmt].span;
                 return appended
                     && is_variable(value)
-                    && self.stays(target, place)
+                    && is_part(program, place)
+                    && self.same_place(target, place)
                     && self.lifetimes.count_in(bind, span) == 1
                     && !self.lifetimes.used_from(bind, span.end);
             }
         }
         false
+    }
+
+    /// Whether evaluating an expression changes nothing and calls nothing of the program; only plain forms are looked at.
+    fn is_quiet(&self, id: ExprId) -> bool {
+        fn plain(program: &Program, id: ExprId, depth: usize) -> bool {
+            let plain = |id: ExprId| depth > 0 && plain(program, id, depth - 1);
+            match program[id].kind {
+                ExprKind::Int(_)
+                | ExprKind::Float(_)
+                | ExprKind::Bool(_)
+                | ExprKind::Str(_)
+                | ExprKind::None
+                | ExprKind::Name(_) => true,
+                ExprKind::Field { base, .. } => plain(base),
+                ExprKind::Index { base, index, .. } => plain(base) && plain(index),
+                ExprKind::Unary { operand, .. } => plain(operand),
+                ExprKind::Binary { left, right, .. } => plain(left) && plain(right),
+                ExprKind::Call { args, .. } => program[args].iter().all(|&arg| plain(arg)),
+                _ => false,
+            }
+        }
+        self.effect(id) == 0 && plain(self.program, id, 8)
     }
 
     fn look(&mut self, id: ExprId) {
@@ -710,13 +824,23 @@ impl Walker<'_> {
             ExprKind::Field { base, .. } => self.expr(base, Use::Look, self.effect(value)),
             _ => self.look(target),
         }
+        let safe = |found: u8| match self.register(target) {
+            Some(_) => found & effect::STATEMENTS == 0,
+            None => found & effect::DANGER == 0 && (found & effect::CALLS == 0 || self.is_stable(target)),
+        };
         if let Some((_, item)) = self.append_to(target, value) {
-            let found = self.effect(item);
-            let safe = match self.register(target) {
-                Some(_) => found & effect::STATEMENTS == 0,
-                None => found & effect::DANGER == 0 && (found & effect::CALLS == 0 || self.is_stable(target)),
-            };
-            self.types.in_place[value.index()] = safe;
+            self.types.in_place[value.index()] = safe(self.effect(item));
+        } else if matches!(self.program[value].kind, ExprKind::If { .. }) {
+            // The conditions are evaluated after the target's object and before the appends.
+            if safe(self.effect(value)) {
+                for value in leaves(self.program, value) {
+                    if self.append_to(target, value).is_some() {
+                        self.types.in_place[value.index()] = true;
+                    } else if self.register(target).is_some() && self.same_place(target, value) {
+                        self.unchanged.insert(value);
+                    }
+                }
+            }
         } else if let Some((list, item)) = self.append(value)
             && let Some(bind) = self.variable(list)
             && self.lent.get(&bind).is_some_and(|&place| self.stays(target, place))
@@ -838,6 +962,14 @@ impl Walker<'_> {
     }
 
     fn spine(&mut self, id: ExprId, how: Use, later: u8) {
+        if let (true, Some(&(list, right))) = (self.types.in_place[id.index()], self.sums.get(&id)) {
+            if let Some(bind) = self.variable(list) {
+                self.keeps(bind);
+            }
+            self.look(list);
+            let ExprKind::List(items) = self.program[right].kind else { return };
+            return self.keep_all(&self.program[items]);
+        }
         let spine = self.program.binary_spine(id);
         let passes = |op: BinaryOp| matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce);
         for (at, link) in spine.links.iter().enumerate() {
@@ -878,11 +1010,12 @@ impl Walker<'_> {
             CallKind::Builtin(builtin @ (Builtin::Append | Builtin::Push)) => {
                 let _ = builtin;
                 if let [list, item, ..] = *args {
-                    if let Some(bind) = self.variable(list)
+                    let place = place_of(program, list);
+                    if let Some(bind) = self.variable(place)
                         && self.continued.take() != Some(id)
                     {
                         self.keeps(bind);
-                        if self.hands_over(list).is_some() && self.effect(item) & effect::STATEMENTS == 0 {
+                        if self.hands_over(place).is_some() && self.effect(item) & effect::STATEMENTS == 0 {
                             self.types.in_place[id.index()] = true;
                         }
                     }
@@ -972,6 +1105,37 @@ impl Walker<'_> {
         }
         self.types.borrowed = self.borrows;
     }
+}
+
+/// The place in `place ?? []`; any other expression is itself.
+fn place_of(program: &Program, id: ExprId) -> ExprId {
+    match program[id].kind {
+        ExprKind::Binary { op: BinaryOp::Coalesce, left, right, .. } if matches!(program[right].kind, ExprKind::List(items) if items.is_empty()) => {
+            left
+        }
+        _ => id,
+    }
+}
+
+/// Whether an expression names a field or an element.
+fn is_part(program: &Program, id: ExprId) -> bool {
+    matches!(program[id].kind, ExprKind::Field { .. } | ExprKind::Index { .. })
+}
+
+/// The values that `if` chooses from, or the expression itself.
+fn leaves(program: &Program, id: ExprId) -> Vec<ExprId> {
+    let mut found = Vec::new();
+    let mut todo = vec![id];
+    while let Some(id) = todo.pop() {
+        match program[id].kind {
+            ExprKind::If { choices, otherwise } => {
+                todo.extend(program[choices].iter().map(|choice| choice.value));
+                todo.extend(otherwise);
+            }
+            _ => found.push(id),
+        }
+    }
+    found
 }
 
 /// The function that each node belongs to; the number of functions stands for the main function.

@@ -939,12 +939,7 @@ impl Body<'_, '_> {
                 self.span(self.cx.program[id].span);
                 let result = self.target(ty, dst.filter(|_| in_place));
                 if in_place {
-                    match self.cx.value(element) {
-                        ValueType::Int => self.fb.list_int_append(result.reg, target.reg, val.reg),
-                        ValueType::Float => self.fb.list_float_append(result.reg, target.reg, val.reg),
-                        ValueType::Bool => self.fb.list_bool_append(result.reg, target.reg, val.reg),
-                        ValueType::Cell(_) => self.fb.list_cell_append(result.reg, target.reg, val.reg),
-                    }
+                    self.list_append(result.reg, target.reg, val.reg, element);
                 } else {
                     self.fb.list_copy(result.reg, target.reg, 1);
                     self.share_elements(result);

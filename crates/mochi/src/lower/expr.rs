@@ -594,6 +594,16 @@ impl Body<'_, '_> {
         }
     }
 
+    /// dst = list with a value behind it; in place where the list is not shared.
+    pub fn list_append(&mut self, dst: Reg, list: Reg, value: Reg, element: TyId) {
+        match self.cx.value(element) {
+            ValueType::Int => self.fb.list_int_append(dst, list, value),
+            ValueType::Float => self.fb.list_float_append(dst, list, value),
+            ValueType::Bool => self.fb.list_bool_append(dst, list, value),
+            ValueType::Cell(_) => self.fb.list_cell_append(dst, list, value),
+        }
+    }
+
     /// list = an empty list of a list type.
     pub fn new_list(&mut self, list: Reg, ty: TyId, capacity: usize) {
         let capacity32 = u32::try_from(capacity).unwrap_or(u32::MAX);

@@ -12,6 +12,13 @@ use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp
 impl Body<'_, '_> {
     /// A chain of binary operators, from its innermost operand outwards, without recursion along the chain.
     pub fn binary(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
+        if self.cx.types.in_place(id)
+            && let ExprKind::Binary { left, right, .. } = self.cx.program[id].kind
+            && let ExprKind::List(items) = self.cx.program[right].kind
+        {
+            let items = self.cx.program[items].to_vec();
+            return self.append_all(id, left, &items, dst);
+        }
         let spine = self.cx.program.binary_spine(id);
         let mut left = self.expr(spine.first, None);
         // Three strings and more are put together in one that grows.
@@ -32,6 +39,28 @@ impl Body<'_, '_> {
             left = self.convert(left, ty);
         }
         left
+    }
+
+    /// `xs = xs + [a, b]`, in place where nothing else refers to the list. All operands are of one list type.
+    fn append_all(&mut self, id: ExprId, list: ExprId, items: &[ExprId], dst: Option<Reg>) -> Val {
+        let target = self.expr(list, None);
+        let target = self.stable(target);
+        let TyKind::List(element) = self.kind(target.ty) else { return target };
+        let mut values = Vec::with_capacity(items.len());
+        for &item in items {
+            let val = self.expr_as(item, element);
+            values.push(self.stable(val));
+        }
+        self.span(self.cx.program[id].span);
+        let result = self.target(target.ty, dst);
+        let mut from = target.reg;
+        for val in values {
+            self.list_append(result.reg, from, val.reg, element);
+            self.done(val);
+            from = result.reg;
+        }
+        self.done(target);
+        result
     }
 
     /// A string with others behind it. Frees it.

@@ -51,7 +51,7 @@ impl Lifetimes {
                         growth.push(at);
                     }
                 }
-                ExprKind::Slice { .. } if grows(id) => growth.push(at),
+                ExprKind::Slice { .. } | ExprKind::Binary { .. } if grows(id) => growth.push(at),
                 _ => {}
             }
         }
