@@ -4,7 +4,7 @@
 //! reuses it, so an argument may be evaluated straight into its slot only if nothing behind it calls, and for cells, if nothing
 //! behind it collects; others wait in temporaries and are moved when all are done.
 
-use upshift_bytecode::builder::{FunctionBuilder, Reg};
+use upshift_bytecode::builder::{FunctionBuilder, Label, Reg};
 use upshift_bytecode::{ANY, Bank, CellType, FuncId, HeapType, ValueType};
 
 use super::body::{Body, Val};
@@ -717,6 +717,20 @@ impl Body<'_, '_> {
                     self.done(val);
                     return result;
                 }
+                if let (TyKind::List(_), Some(present), TyId::INT) =
+                    (kind, self.cx.types.without_null(val.ty), ty)
+                {
+                    // None has no elements.
+                    let result = self.target(TyId::INT, None);
+                    let end = self.fb.label();
+                    self.fb.int_const(result.reg, 0);
+                    let list = self.unless_none(val, present, end);
+                    self.fb.list_len(result.reg, list.reg);
+                    self.fb.bind(end);
+                    self.done(list);
+                    self.done(val);
+                    return result;
+                }
                 return self.host_typed("mochi.len", &[val], ty);
             }
             (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::INT => {
@@ -1036,6 +1050,15 @@ impl Body<'_, '_> {
             self.done(val);
         }
         best
+    }
+
+    /// The value in a register of its type without none, or a jump. The value's own register stays.
+    pub fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
+        self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, none);
+        let narrow = self.target(present, None);
+        let cell = self.cx.cell(present);
+        self.fb.cell_cast(narrow.reg, val.reg, cell);
+        narrow
     }
 
     /// The list, or a new empty one in place of none.

@@ -491,6 +491,30 @@ impl Body<'_, '_> {
                 self.done(key);
                 val
             }
+            TyKind::List(element)
+                if nullable
+                    && key.ty == TyId::INT
+                    && self.is_nullable(ty)
+                    && (self.kind(ty), self.kind(element)) != (TyKind::Null, TyKind::Null)
+                    && self.cx.types.without_null(ty) == self.cx.types.without_null(element)
+                    && let Some(present) = self.cx.types.without_null(object.ty) =>
+            {
+                // An element of none is none.
+                let result = self.target(ty, None);
+                let (none, end) = (self.fb.label(), self.fb.label());
+                let list = self.unless_none(object, present, none);
+                let val = self.target(element, None);
+                self.list_get(val.reg, list.reg, key.reg, element);
+                self.convert_into(val, ty, result.reg);
+                self.fb.jump(end);
+                self.fb.bind(none);
+                self.fb.load_nil(result.reg);
+                self.fb.bind(end);
+                for v in [object, key, list] {
+                    self.done(v);
+                }
+                result
+            }
             TyKind::String if !nullable && key.ty == TyId::INT => {
                 let val = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
                 self.fb.string_get_rel(val.reg, object.reg, key.reg);
@@ -632,7 +656,12 @@ impl Body<'_, '_> {
         let Ty { kind, nullable } = self.ty(object.ty);
         let ints = parts[..2].iter().flatten().all(|&p| self.expr_ty(p) == TyId::INT);
         let typed = !nullable && ints && matches!(kind, TyKind::List(_) | TyKind::String);
-        let object = if typed { object } else { self.any(object) };
+        let present = match kind {
+            TyKind::List(_) if nullable && ints && object.ty == ty => self.cx.types.without_null(ty),
+            _ => None,
+        };
+        let object = if typed || present.is_some() { object } else { self.any(object) };
+        let typed = typed || present.is_some();
         let from = match parts[0] {
             Some(part) => self.slice_bound(part, typed),
             None => self.slice_default(0, typed),
@@ -645,6 +674,24 @@ impl Body<'_, '_> {
         };
         if let Some(step) = parts[2] {
             self.effect(step);
+        }
+        if let Some(present) = present {
+            // A part of none is none.
+            let result = self.target(ty, None);
+            let (none, end) = (self.fb.label(), self.fb.label());
+            let list = self.unless_none(object, present, none);
+            let made = self.target(present, None);
+            self.fb.list_slice(made.reg, list.reg, from.reg, to.reg);
+            self.share_elements(made);
+            self.fb.cell_move(result.reg, made.reg);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            self.fb.load_nil(result.reg);
+            self.fb.bind(end);
+            for v in [object, from, to, list, made] {
+                self.done(v);
+            }
+            return result;
         }
         if typed
             && let TyKind::List(element) = kind
