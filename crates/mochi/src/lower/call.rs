@@ -466,6 +466,10 @@ impl Body<'_, '_> {
         let function_cell = function.map(|val| self.fb.cell_type(val.reg));
         let mut captures: Vec<Val> = function.into_iter().collect();
         for val in given {
+            // Each call passes it on.
+            if self.may_be_list(val.ty) {
+                self.fb.list_share(val.reg);
+            }
             captures.push(match self.cx.value(val.ty) {
                 ValueType::Cell(_) => val,
                 raw => {
