@@ -605,18 +605,10 @@ impl Walker<'_> {
         let program = self.program;
         let is_variable = |id: ExprId| self.variable(id) == Some(bind);
         for &stmt in following {
-            let (target, value) = match program[stmt].kind {
-                StmtKind::Assign { target, value } => (target, value),
-                // What changes nothing may come first, and may fail.
-                StmtKind::Let { bind: other, value: Some(value) } if !appended && self.is_quiet(value) => {
-                    let other = self.resolution.slot(other);
-                    if other == bind || self.lifetimes.count_in(other, program[place].span) != 0 {
-                        return false;
-                    }
-                    continue;
-                }
-                _ => return false,
-            };
+            if !appended && self.is_prelude(stmt, bind, place) {
+                continue;
+            }
+            let StmtKind::Assign { target, value } = program[stmt].kind else { return false };
             if is_variable(target) {
                 let Some((_, item)) = self.append_to(target, value) else { return false };
                 // An item that fails must leave the place as it was; one that is evaluated first can't change it.
@@ -641,6 +633,43 @@ impl Walker<'_> {
             }
         }
         false
+    }
+
+    /// Whether a statement changes neither a place nor the variable that was read from it, and makes no reference to the list
+    /// that is not looked after elsewhere. It may fail, or leave.
+    fn is_prelude(&self, stmt: StmtId, bind: BindId, place: ExprId) -> bool {
+        let program = self.program;
+        match program[stmt].kind {
+            StmtKind::Let { bind: other, value: Some(value) } => {
+                let other = self.resolution.slot(other);
+                self.is_quiet(value)
+                    && other != bind
+                    && self.lifetimes.count_in(other, program[place].span) == 0
+            }
+            StmtKind::Expr(value) => self.is_quiet(value),
+            // A list that is returned gets no mark, so the variable must not be.
+            StmtKind::If { branches, otherwise: None } => program[branches].iter().all(|branch| {
+                let leaves = |&stmt: &StmtId| match program[stmt].kind {
+                    StmtKind::Return(value) => value.is_none_or(|value| self.is_quiet(value)),
+                    StmtKind::Break | StmtKind::Continue => true,
+                    _ => false,
+                };
+                self.is_quiet(branch.cond)
+                    && self.lifetimes.count_in(bind, branch.body.span) == 0
+                    && program[branch.body.stmts].iter().all(leaves)
+            }),
+            // An element, which shows in the place too. The place leads through no list.
+            StmtKind::Assign { target, value } => match (program[target].kind, program[place].kind) {
+                (ExprKind::Index { base, index, .. }, ExprKind::Field { base: object, .. }) => {
+                    self.variable(base) == Some(bind)
+                        && self.variable(object).is_some()
+                        && self.is_quiet(index)
+                        && self.is_quiet(value)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// Whether evaluating an expression changes nothing and calls nothing of the program; only plain forms are looked at.
