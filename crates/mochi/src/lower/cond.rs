@@ -88,20 +88,20 @@ impl Body<'_, '_> {
                 self.jump_compare(cond, op, left, right, sense, target, back);
             }
             ExprKind::Binary { op: BinaryOp::In, left, right, .. } if !back => {
-                let Some(items) = self.constants(right, self.expr_ty(left)) else {
+                let Some((items, element)) = self.constants(right, self.expr_ty(left)) else {
                     let val = self.expr(cond, None);
                     return self.jump_on(val, sense, target, back);
                 };
                 let val = self.expr(left, None);
-                let found = if sense { target } else { self.fb.label() };
-                for item in items {
-                    self.jump_equal(val, item, found);
-                }
+                let (found, other) =
+                    if sense { (target, self.fb.label()) } else { (self.fb.label(), target) };
+                self.jump_one_of(val, &items, element, found, other);
                 if !sense {
                     self.fb.jump(target);
                     self.fb.bind(found);
+                } else {
+                    self.fb.bind(other);
                 }
-                self.done(val);
             }
             _ => {
                 let val = self.expr(cond, None);

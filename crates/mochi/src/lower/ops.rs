@@ -127,9 +127,9 @@ impl Body<'_, '_> {
             return val;
         }
         if link.op == BinaryOp::In
-            && let Some(items) = self.constants(link.right, left.ty)
+            && let Some((items, element)) = self.constants(link.right, left.ty)
         {
-            return self.one_of(left, &items);
+            return self.one_of(left, &items, element);
         }
         let right = self.expr(link.right, None);
         self.span(self.cx.program[link.expr].span);
@@ -395,10 +395,15 @@ impl Body<'_, '_> {
         result
     }
 
-    /// The elements of a list that is written out, if there are few, all constants, and of the type of what is looked for.
-    pub fn constants(&self, list: ExprId, ty: TyId) -> Option<Vec<ExprId>> {
+    /// The elements of a list that is written out, if there are few, all constants of one type, and what is looked for may be
+    /// of that type, which is the second result.
+    pub fn constants(&self, list: ExprId, ty: TyId) -> Option<(Vec<ExprId>, TyId)> {
         const MOST: usize = 16;
-        let ExprKind::List(items) = self.cx.program[list].kind else { return None };
+        let (ExprKind::List(items), TyKind::List(element)) =
+            (self.cx.program[list].kind, self.kind(self.expr_ty(list)))
+        else {
+            return None;
+        };
         let items = &self.cx.program[items];
         let constant = |&item: &ExprId| {
             let literal = match self.cx.kind(item) {
@@ -412,30 +417,54 @@ impl Body<'_, '_> {
                     )
                 }
             };
-            literal && self.expr_ty(item) == ty
+            literal && self.expr_ty(item) == element
         };
-        let scalar = matches!(ty, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
-        let same = self.kind(self.expr_ty(list)) == TyKind::List(ty);
-        (scalar && same && (1..=MOST).contains(&items.len()) && items.iter().all(constant))
-            .then(|| items.to_vec())
+        let scalar = matches!(element, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
+        let possible = ty == TyId::ANY || self.kind(ty) == self.kind(element);
+        (scalar && possible && (1..=MOST).contains(&items.len()) && items.iter().all(constant))
+            .then(|| (items.to_vec(), element))
     }
 
     /// Whether a value equals one of these constants. Frees it.
-    fn one_of(&mut self, val: Val, items: &[ExprId]) -> Val {
+    fn one_of(&mut self, val: Val, items: &[ExprId], element: TyId) -> Val {
         let result = self.target(TyId::BOOL, None);
-        let end = self.fb.label();
-        self.fb.int_const(result.reg, 1);
-        for &item in items {
-            self.jump_equal(val, item, end);
-        }
+        let (found, end) = (self.fb.label(), self.fb.label());
         self.fb.int_const(result.reg, 0);
+        self.jump_one_of(val, items, element, found, end);
+        self.fb.jump(end);
+        self.fb.bind(found);
+        self.fb.int_const(result.reg, 1);
         self.fb.bind(end);
-        self.done(val);
         result
     }
 
+    /// Jumps to `found` if a value equals one of these constants of a type. A value of another type jumps to `other`, one that
+    /// equals none falls through or does so too. Frees it.
+    pub fn jump_one_of(&mut self, val: Val, items: &[ExprId], element: TyId, found: Label, other: Label) {
+        let of_type = if val.ty == element {
+            Val { temp: false, ..val }
+        } else {
+            let cell = self.cx.cell(element);
+            let flag = self.fb.int();
+            self.fb.cell_test(flag, val.reg, cell);
+            self.fb.unless_branch(flag, other);
+            self.fb.free(flag);
+            let of_type = self.target(element, None);
+            match self.cx.value(element) {
+                ValueType::Cell(cell) => self.fb.cell_cast(of_type.reg, val.reg, cell),
+                raw => self.unbox_raw(raw, of_type.reg, val.reg),
+            }
+            of_type
+        };
+        for &item in items {
+            self.jump_equal(of_type, item, found);
+        }
+        self.done(of_type);
+        self.done(val);
+    }
+
     /// Jumps if a value equals a constant of its type.
-    pub fn jump_equal(&mut self, val: Val, constant: ExprId, target: Label) {
+    fn jump_equal(&mut self, val: Val, constant: ExprId, target: Label) {
         if let (TyId::INT, Some(value)) = (val.ty, self.small_int(constant)) {
             return self.fb.int_eq_imm_branch(val.reg, value, target);
         }
