@@ -69,6 +69,12 @@ enum TextInner<'h> {
     Long(&'h str, usize),
 }
 
+/// The hash that a string with this text has.
+#[inline]
+pub fn text_hash(text: &str) -> u32 {
+    crate::string::hash_of_bytes(text.as_bytes())
+}
+
 impl<'h> Text<'h> {
     /// The number of characters, which strings know.
     #[inline]
@@ -187,6 +193,21 @@ impl<'h> Val<'h> {
         let (text, scalars) =
             unsafe { (crate::string::object_text(self.value.as_ptr()), crate::string::len(self.value)) };
         Some(Text(TextInner::Long(text, scalars)))
+    }
+
+    /// The hash of a string's bytes, which long strings keep: the one of [`text_hash`]. `None` for other values.
+    #[inline]
+    pub fn text_hash(self) -> Option<u32> {
+        // SAFETY: a string, whose object, if any, is live.
+        self.value.is_string().then(|| unsafe { crate::string::hash_of(self.value) })
+    }
+
+    /// Whether two strings have the same text; `None` where one is no string.
+    #[inline]
+    pub fn same_text(self, other: Val<'_>) -> Option<bool> {
+        let strings = self.value.is_string() && other.value.is_string();
+        // SAFETY: two strings, whose objects, if any, are live.
+        strings.then(|| unsafe { crate::string::equal(self.value, other.value) })
     }
 
     /// The kind and text of an interned name.
@@ -340,6 +361,17 @@ impl<'h> ListView<'h> {
         self.storage == Storage::Cell && unsafe { (*self.list()).header.meta } <= crate::check::ANY_CODE
     }
 
+    /// Where in `from..to` a string with the same text comes first; no other elements equal a string.
+    pub fn find_text(self, from: usize, to: usize, text: Val<'_>) -> Option<usize> {
+        if self.storage != Storage::Cell || !text.value.is_string() {
+            return None;
+        }
+        let cells = self.data::<Value>().get(from..to.min(self.len()))?;
+        // SAFETY: live strings, where both are strings at all.
+        let same = |cell: &Cell<Value>| unsafe { crate::string::is_text(cell.get(), text.value) };
+        cells.iter().position(same).map(|at| from + at)
+    }
+
     /// All elements in order.
     pub fn iter(self) -> impl Iterator<Item = Val<'h>> {
         (0..).map_while(move |i| self.get(i))
@@ -400,6 +432,29 @@ impl<'h> MapView<'h> {
     pub fn order_policy(self) -> OrderPolicy {
         // SAFETY: a live map.
         unsafe { crate::map::order_policy(self.val.value.as_ptr()) }
+    }
+
+    /// Whether the map was marked with [`HostContext::map_mark`].
+    pub fn is_marked(self) -> bool {
+        // SAFETY: a live map.
+        unsafe { crate::map::is_marked(self.val.value.as_ptr()) }
+    }
+
+    /// The entries in the order of their insertion. Nothing is sorted for it; ints beyond 48 bits are boxed, as in [`ListView::get`].
+    pub fn inserted(self) -> impl Iterator<Item = (Val<'h>, Val<'h>)> {
+        let map = self.val.value.as_ptr::<object::MapObject>();
+        // SAFETY: a live map.
+        let used = unsafe { (*map).used as usize };
+        (0..used).filter_map(move |entry| {
+            // SAFETY: a live map, which nothing removes entries from while the view is used; entries below `used` are initialised.
+            unsafe {
+                let value = crate::map::value_at(map, entry);
+                let heap = self.val.instance().heap_shared();
+                let live = entry < (*map).used as usize && value != Value::TOMBSTONE;
+                let mut key = || crate::map::key_at(heap, map, entry).unwrap_or(Value::NIL);
+                live.then(|| (self.val.with(key()), self.val.with(value)))
+            }
+        })
     }
 
     /// The value at a string key (also where keys are compared by value or text).
@@ -1039,6 +1094,19 @@ impl HostContext<'_> {
         Ok(self.wrap(crate::string::part_of(self.heap(), part, text.is_ascii())?))
     }
 
+    /// The characters `from..to` of a string, clamped to what there is; negative positions count from the end.
+    ///
+    /// # Errors
+    /// type-mismatch for what is no string; memory-limit.
+    #[inline]
+    pub fn string_slice(&self, text: Val<'_>, from: i64, to: i64) -> Result<Val<'_>, Trap> {
+        if !text.value.is_string() {
+            return Err(Trap::new(TrapCode::TypeMismatch, "only strings have characters"));
+        }
+        // SAFETY: a string with a live object of this heap.
+        Ok(self.wrap(unsafe { crate::string::slice(self.heap(), text.value, from, to) }?))
+    }
+
     /// Parts of a text, by byte offsets, as a list of strings with room for so many. Where the call's result is such a list, it has
     /// its type from the start.
     ///
@@ -1115,6 +1183,14 @@ impl HostContext<'_> {
             // SAFETY: a live list of ints of this heap.
             unsafe { crate::list::push(self.heap(), list.value.as_ptr(), item) }?;
         }
+        Ok(list)
+    }
+
+    /// A list of these raw ints.
+    pub fn new_list_of_ints(&self, items: &[i64]) -> Result<Val<'_>, Trap> {
+        let list = self.new_list(Storage::Int, items.len())?;
+        // SAFETY: a live list of ints of this heap.
+        unsafe { crate::list::extend_from_slice(self.heap(), list.value.as_ptr(), items) }?;
         Ok(list)
     }
 
@@ -1204,6 +1280,38 @@ impl HostContext<'_> {
         Ok(self.object(unsafe { crate::list::cut(self.heap(), list.list(), from, to) }?))
     }
 
+    /// A new list of the elements of lists that store the same, one list after the other.
+    ///
+    /// # Errors
+    /// type-mismatch where one stores something else; memory-limit.
+    pub fn list_concat(&self, lists: &[ListView<'_>]) -> Result<Val<'_>, Trap> {
+        let storage = lists.first().map_or(Storage::Cell, |list| list.storage);
+        if lists.iter().any(|list| list.storage != storage) {
+            return Err(Trap::new(TrapCode::TypeMismatch, "lists of other storage"));
+        }
+        let new = self.new_list(storage, lists.iter().map(|list| list.len()).sum())?;
+        for list in lists {
+            // SAFETY: live lists of this heap of one storage, and the new one is none of the others.
+            unsafe { crate::list::extend(self.heap(), new.value.as_ptr(), list.list()) }?;
+        }
+        Ok(new)
+    }
+
+    /// A new list of the elements at these positions of a list, in their order; positions behind its end are left out.
+    ///
+    /// # Errors
+    /// memory-limit.
+    pub fn list_pick(
+        &self,
+        list: ListView<'_>,
+        positions: impl ExactSizeIterator<Item = usize>,
+    ) -> Result<Val<'_>, Trap> {
+        let new = self.new_list(list.storage, positions.len())?;
+        // SAFETY: live lists of this heap of one storage, and the new one has room from the start.
+        unsafe { crate::list::extend_picked(self.heap(), new.value.as_ptr(), list.list(), positions) }?;
+        Ok(new)
+    }
+
     /// Whether the list is marked as shared: then appending copies.
     pub fn list_is_shared(&self, list: ListView<'_>) -> bool {
         // SAFETY: a live list.
@@ -1227,6 +1335,12 @@ impl HostContext<'_> {
         // SAFETY: both are live maps of the same policies.
         unsafe { (*new.value.as_object_unchecked()).meta = (*map.val.value.as_object_unchecked()).meta };
         Ok(new)
+    }
+
+    /// Marks a map, for good: what that means is the language's affair.
+    pub fn map_mark(&self, map: MapView<'_>) {
+        // SAFETY: a live map.
+        unsafe { crate::map::mark(map.val.value.as_ptr()) }
     }
 
     /// The value at a key; `None` where it is absent.

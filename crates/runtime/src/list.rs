@@ -435,6 +435,89 @@ unsafe fn join(
     }
 }
 
+/// Appends ints.
+///
+/// # Safety
+/// `list` points to a live list of ints of the heap; the slice is apart from it.
+pub unsafe fn extend_from_slice(heap: &mut Heap, list: *mut List, items: &[i64]) -> Result<(), OutOfMemory> {
+    // SAFETY: by the contract; there is room for all of them.
+    unsafe {
+        debug_assert_eq!((*list).header.kind, ObjectKind::ListInt as u8);
+        reserve(heap, list, items.len())?;
+        let end = Buffer::data::<i64>((*list).buffer).add((*list).len);
+        ptr::copy_nonoverlapping(items.as_ptr(), end, items.len());
+        (*list).len += items.len();
+        Ok(())
+    }
+}
+
+/// Appends the elements of another list.
+///
+/// # Safety
+/// Both point to live lists of the heap of one storage kind.
+pub unsafe fn extend(heap: &mut Heap, list: *mut List, other: *mut List) -> Result<(), OutOfMemory> {
+    // SAFETY: by the contract; there is room for all of them.
+    unsafe {
+        debug_assert_eq!((*list).header.kind, (*other).header.kind);
+        let (len, more) = ((*list).len, (*other).len);
+        reserve(heap, list, more)?;
+        let kind = (*list).header.object_kind();
+        let element = element_size(kind);
+        ptr::copy_nonoverlapping(
+            Buffer::data::<u8>((*other).buffer),
+            Buffer::data::<u8>((*list).buffer).add(len * element),
+            more * element,
+        );
+        (*list).len = len + more;
+        if kind == ObjectKind::ListCell {
+            heap.write_barrier_range((*list).buffer, len, more);
+        }
+        Ok(())
+    }
+}
+
+/// Appends elements of another list by position, those of positions that it has.
+///
+/// # Safety
+/// Both point to live lists of the heap of one storage kind, and are not the same.
+pub unsafe fn extend_picked(
+    heap: &mut Heap,
+    list: *mut List,
+    other: *mut List,
+    positions: impl ExactSizeIterator<Item = usize>,
+) -> Result<(), OutOfMemory> {
+    unsafe fn pick<T: Copy>(
+        list: *mut List,
+        other: *mut List,
+        positions: impl ExactSizeIterator<Item = usize>,
+    ) {
+        // SAFETY: the caller's contract and `reserve`: so many more elements have room, and positions are checked.
+        unsafe {
+            let room = positions.len();
+            let (from, to) = (Buffer::data::<T>((*other).buffer), Buffer::data::<T>((*list).buffer));
+            for at in positions.take(room).filter(|&at| at < (*other).len) {
+                to.add((*list).len).write(*from.add(at));
+                (*list).len += 1;
+            }
+        }
+    }
+    // SAFETY: by the contract; the kind decides the size of elements.
+    unsafe {
+        debug_assert_eq!((*list).header.kind, (*other).header.kind);
+        let len = (*list).len;
+        reserve(heap, list, positions.len())?;
+        match (*list).header.object_kind() {
+            ObjectKind::ListBool => pick::<u8>(list, other, positions),
+            ObjectKind::ListCell => {
+                pick::<u64>(list, other, positions);
+                heap.write_barrier_range((*list).buffer, len, (*list).len - len);
+            }
+            _ => pick::<u64>(list, other, positions),
+        }
+        Ok(())
+    }
+}
+
 /// Element `i` of a list of any kind as a value; `None` where there is none.
 ///
 /// # Safety

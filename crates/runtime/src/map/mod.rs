@@ -46,6 +46,9 @@ const TEXTS: u16 = 16;
 /// The bit of maps whose keys are their positions: see `ints.rs`.
 pub const DENSE: u16 = 32;
 
+/// The bit that a language marks maps with, for its own ends.
+const MARKED: u16 = 64;
+
 /// What a search by key found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Find {
@@ -122,6 +125,24 @@ fn stride_of(bits: u16) -> usize {
 pub unsafe fn len(map: *mut MapObject) -> usize {
     // SAFETY: by the contract.
     unsafe { (*map).len as usize }
+}
+
+/// Whether the language has marked the map.
+///
+/// # Safety
+/// `map` points to a live map.
+pub unsafe fn is_marked(map: *mut MapObject) -> bool {
+    // SAFETY: by the contract.
+    unsafe { (*map).header.bits & MARKED != 0 }
+}
+
+/// Marks the map, for good.
+///
+/// # Safety
+/// `map` points to a live map.
+pub unsafe fn mark(map: *mut MapObject) {
+    // SAFETY: by the contract.
+    unsafe { (*map).header.bits |= MARKED }
 }
 
 /// Calls `f` for the values in the order of insertion, until it says no; whether it never did.
