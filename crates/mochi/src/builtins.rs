@@ -349,6 +349,8 @@ builtins! {
     Distinct "distinct" [LIST_T] => LIST_T, strict_arity: Some(1), retains: Retains::Elements;
     /// The elements of a list in the order of their keys, which are in another list. Only plans of queries call it.
     SortBy "sort by" [LIST_T, ANY] => LIST_T, predeclared: false, retains: Retains::Elements;
+    /// A row of several variables, a map of their values, which has their fields too. Only plans of queries call it.
+    Row "row of" [ANY] => ANY, predeclared: false, retains: Retains::Arguments;
     /// As `append`.
     Push "push" [LIST_T, T] => LIST_T, strict_arity: Some(2), retains: Retains::Arguments;
     /// The elements of a list or group as a new list.

@@ -7,11 +7,11 @@
 use std::ops::Range;
 
 use upshift_bytecode::{KeyPolicy, TrapCode};
-use upshift_runtime::host::{HostContext, ListView, MapView, Storage, Text, Val};
+use upshift_runtime::host::{Args, HostContext, ListView, MapView, Ret, Storage, Text, Val};
 use upshift_runtime::trap::Trap;
 
 use super::format::{self, NAME_FIELD};
-use super::work::{COPIED, Work, steps};
+use super::work::{COPIED, PORTION, Work, steps};
 use super::{compare, kind_name, lists, mismatch};
 
 /// Elements of lists that store them raw in a step of the work.
@@ -184,9 +184,43 @@ pub fn field_get<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, name: &str) -> R
     }
     if let Some(map) = object.as_map() {
         let key = ctx.string(name)?;
-        return Ok(map_get(ctx, map, key)?.unwrap_or(ctx.nil()));
+        return Ok(match map_get(ctx, map, key)? {
+            Some(val) => val,
+            None if map.is_marked() => field_of_row(ctx, map, key, name)?,
+            None => ctx.nil(),
+        });
     }
     Err(mismatch(format!("{} has no field {name}", kind_name(object))))
+}
+
+/// A field of the variables of a row: that of the first one that has it.
+fn field_of_row<'h>(
+    ctx: &'h HostContext<'_>,
+    row: MapView<'h>,
+    key: Val<'h>,
+    name: &str,
+) -> Result<Val<'h>, Trap> {
+    for (_, variable) in row.inserted() {
+        let found = match (variable.as_record(), variable.as_map()) {
+            (Some(record), _) => record.get_named(name),
+            (_, Some(map)) => map_get(ctx, map, key)?,
+            _ => None,
+        };
+        if let Some(val) = found {
+            return Ok(val);
+        }
+    }
+    Ok(ctx.nil())
+}
+
+/// `row of(map)`: the map of a row's variables, by which their fields are found too.
+pub fn row<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    let val = args.val(ctx, 0)?;
+    if let Some(map) = val.as_map() {
+        ctx.map_mark(map);
+    }
+    Ok(val.into())
 }
 
 /// `object.name = value`
@@ -330,6 +364,16 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
             return Ok(found.is_some());
         }
         let mut work = Work::default();
+        if item.as_str().is_some() {
+            for from in (0..list.len()).step_by(PORTION) {
+                let found = list.find_text(from, from + PORTION, item);
+                work.steps(ctx, found.map_or(PORTION.min(list.len() - from), |at| at - from))?;
+                if found.is_some() {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        }
         for element in list.iter() {
             if compare::same(ctx, &mut work, element, item)? {
                 return Ok(true);

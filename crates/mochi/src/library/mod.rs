@@ -100,6 +100,7 @@ fn implementation(builtin: Builtin) -> Host {
         Builtin::Round => numeric::round,
         Builtin::Pow => numeric::pow,
         Builtin::Distinct => lists::distinct,
+        Builtin::Row => access::row,
         Builtin::SortBy => lists::sort_by,
         Builtin::Collect => lists::collect,
         Builtin::Range => lists::range,

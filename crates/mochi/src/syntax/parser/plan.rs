@@ -351,7 +351,8 @@ impl Planner<'_> {
                     })
                     .collect();
                 let entries = self.ast.add_list(entries);
-                self.expr(ExprKind::Map(entries))
+                let variables = self.expr(ExprKind::Map(entries));
+                self.call(Builtin::Row, &[variables])
             }
         };
         let (target, list, new) =
