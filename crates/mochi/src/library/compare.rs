@@ -1,4 +1,4 @@
-//! Equality, order and hashes of values, and what is built on them: membership and set operators.
+//! Equality and order of values. Sets are built on it in `sets.rs`.
 //!
 //! Equality is structural and deep. It works off a list of pairs that have yet to be compared; once that has gone on for a
 //! while, pairs that were seen are not looked at again, which ends the comparison of cyclic values (two values are equal
@@ -7,13 +7,13 @@
 use std::cell::Cell;
 use std::cmp::Ordering;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use upshift_bytecode::Kind;
-use upshift_runtime::host::{HostContext, ListView, MapView, Val};
+use upshift_runtime::host::{HostContext, MapView, Val};
 use upshift_runtime::trap::Trap;
 
 use super::number::{Number, compare_short};
-use super::work::{COPIED, PORTION, WRITTEN, Work};
+use super::work::{COPIED, PORTION, Work};
 use super::{access, format, kind_name, mismatch};
 
 /// Elements of lists that store them raw in a step of the work: they are compared by the vector.
@@ -45,8 +45,9 @@ pub fn equal_counted<'h>(
     const UNNOTED: usize = 2000;
     let mut count = 0;
     let mut seen = FxHashSet::default();
-    let mut pairs = vec![(a, b)];
-    while let Some((a, b)) = pairs.pop() {
+    let mut pairs = Vec::new();
+    let mut next = Some((a, b));
+    while let Some((a, b)) = next.take().or_else(|| pairs.pop()) {
         count += 1;
         if count > UNNOTED && !seen.insert((a.address(), b.address())) {
             continue;
@@ -78,6 +79,12 @@ fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
         // A NaN does not equal itself.
         return Some(a.as_float().is_none_or(|x| !x.is_nan()));
     }
+    if let (Some(a), Some(b)) = (a.as_int(), b.as_int()) {
+        return Some(a == b);
+    }
+    if let Some(same) = a.same_text(b) {
+        return Some(same);
+    }
     match (a.kind(), b.kind()) {
         (Kind::Int | Kind::Float | Kind::Bytes, Kind::Int | Kind::Float | Kind::Bytes) => {
             if let Some(order) = compare_short(a, b) {
@@ -86,7 +93,6 @@ fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
             let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) else { return Some(false) };
             Some(a.compare(&b) == Some(Ordering::Equal))
         }
-        (Kind::String, Kind::String) => Some(*a.as_str()? == *b.as_str()?),
         (Kind::List, Kind::List) | (Kind::Map, Kind::Map) | (Kind::Record, Kind::Record) => None,
         _ => Some(false),
     }
@@ -177,8 +183,7 @@ fn equal_maps<'h>(
         return Ok(false);
     }
     work.steps(ctx, a.len())?;
-    let (keys, values) = ctx.map_entries(a)?;
-    for (key, value) in keys.iter().zip(values.iter()) {
+    for (key, value) in a.inserted() {
         match access::map_get(ctx, b, key)? {
             Some(other) if part(work, value, other)? => {}
             _ => return Ok(false),
@@ -323,132 +328,4 @@ pub fn same<'h>(ctx: &'h HostContext<'_>, work: &mut Work, a: Val<'h>, b: Val<'h
         return Ok(false);
     }
     equal_counted(ctx, work, a, b)
-}
-
-/// A hash that equal values share. Looks at the beginning of containers only.
-pub fn hash(val: Val<'_>) -> u64 {
-    /// So many parts are looked at.
-    const PARTS: usize = 32;
-    let mut h = Hasher(0x9E37_79B9_7F4A_7C15);
-    let mut todo = vec![val];
-    let mut parts = 0;
-    while let Some(val) = todo.pop() {
-        parts += 1;
-        if parts > PARTS {
-            break;
-        }
-        h.word(match val.kind() {
-            // Numbers are equal across kinds.
-            Kind::Int | Kind::Float | Kind::Bytes => 1,
-            kind => 2 + kind as u64,
-        });
-        if let Some(number) = Number::of(val) {
-            // -0.0 equals 0.0.
-            h.word((number.to_float() + 0.0).to_bits());
-        } else if let Some(text) = val.as_str() {
-            h.bytes(text.as_bytes());
-        } else if let Some(b) = val.as_bool() {
-            h.word(u64::from(b));
-        } else if let Some(list) = val.as_list() {
-            h.word(list.len() as u64);
-            todo.extend((0..list.len().min(8)).rev().filter_map(|i| list.get(i)));
-        } else if let Some(map) = val.as_map() {
-            h.word(map.len() as u64);
-        } else if let Some(record) = val.as_record() {
-            h.bytes(record.name().as_bytes());
-            // Records of one name may have their fields in another order in another module.
-            if record.len() == 1 {
-                todo.extend(record.get(0));
-            }
-        } else if let Some(address) = val.address() {
-            // Functions are compared by identity, and nothing moves while host code runs.
-            h.word(address as u64);
-        }
-    }
-    h.0
-}
-
-struct Hasher(u64);
-
-impl Hasher {
-    fn word(&mut self, word: u64) {
-        let product = u128::from(self.0 ^ word) * 0xD1B5_4A32_D192_ED03;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.word(bytes.len() as u64);
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.word(u64::from_le_bytes(word));
-        }
-    }
-}
-
-/// Values without repetitions, in the order of their first appearance.
-#[derive(Default)]
-pub struct Distinct<'h> {
-    items: Vec<Val<'h>>,
-    buckets: FxHashMap<u64, Vec<u32>>,
-    work: Work,
-}
-
-/// The steps of a look into a table of values.
-const LOOKUP: usize = 4;
-
-impl<'h> Distinct<'h> {
-    /// Adds a value unless an equal one is there; says whether it was added.
-    ///
-    /// # Errors
-    /// memory-limit.
-    pub fn add(&mut self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
-        let hash = hash(val);
-        if self.find(ctx, hash, val)? {
-            return Ok(false);
-        }
-        self.buckets.entry(hash).or_default().push(self.items.len() as u32);
-        self.items.push(val);
-        Ok(true)
-    }
-
-    /// Whether an equal value is there.
-    ///
-    /// # Errors
-    /// memory-limit.
-    pub fn contains(&mut self, ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<bool, Trap> {
-        self.find(ctx, hash(val), val)
-    }
-
-    fn find(&mut self, ctx: &'h HostContext<'_>, hash: u64, val: Val<'h>) -> Result<bool, Trap> {
-        self.work.steps(ctx, LOOKUP + val.as_str().map_or(0, |text| text.len() / WRITTEN))?;
-        for &i in self.buckets.get(&hash).into_iter().flatten() {
-            if equal_counted(ctx, &mut self.work, self.items[i as usize], val)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The values.
-    pub fn into_items(self) -> Vec<Val<'h>> {
-        self.items
-    }
-}
-
-/// The distinct values of lists, in order.
-///
-/// # Errors
-/// memory-limit.
-pub fn distinct<'h>(
-    ctx: &'h HostContext<'_>,
-    lists: impl IntoIterator<Item = ListView<'h>>,
-) -> Result<Distinct<'h>, Trap> {
-    let mut items = Distinct::default();
-    for list in lists {
-        for item in list.iter() {
-            items.add(ctx, item)?;
-        }
-    }
-    Ok(items)
 }

@@ -3,15 +3,12 @@
 //! A result has the storage that the call's result type asks for; where the type is `any`, that of the list it was made
 //! from. Lists that end up in a second list are marked as shared, so that appending to them copies.
 
-use std::cell::Cell;
-use std::cmp::Ordering;
-
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{Args, HostContext, ListView, Ret, Storage, Val};
 use upshift_runtime::trap::Trap;
 
 use super::work::{self, Work};
-use super::{access, compare, kind_name, mismatch};
+use super::{access, kind_name, mismatch};
 
 /// Elements in a step of the work where they are copied as they are.
 const RAW: usize = 8;
@@ -101,14 +98,11 @@ fn push(ctx: &HostContext<'_>, list: ListView<'_>, item: Val<'_>) -> Result<(), 
     }
 }
 
-/// Whether a copy of the list's own representation is what the call returns.
-fn keeps_type(ctx: &HostContext<'_>, args: Option<Args<'_>>, list: ListView<'_>) -> bool {
+/// Whether a copy of the list's own representation is what the call returns; `typed` says that the list has its declared type.
+fn keeps_type(ctx: &HostContext<'_>, typed: bool, list: ListView<'_>) -> bool {
     match ctx.result_storage() {
         None => true,
-        Some(Storage::Cell) => {
-            list.storage() == Storage::Cell
-                && (list.holds_any() || args.is_some_and(|args| args.ty(0) == ctx.result_type()))
-        }
+        Some(Storage::Cell) => list.storage() == Storage::Cell && (list.holds_any() || typed),
         Some(storage) => storage == list.storage(),
     }
 }
@@ -123,12 +117,35 @@ pub fn part<'h>(
     from: usize,
     to: usize,
 ) -> Result<Val<'h>, Trap> {
-    if !keeps_type(ctx, None, list) {
+    if !keeps_type(ctx, false, list) {
         let items: Vec<Val<'h>> = (from..to).filter_map(|i| list.get(i)).collect();
         return result_list(ctx, Some(list), &items);
     }
     work::steps(ctx, to.saturating_sub(from) / RAW)?;
     let made = ctx.list_slice(list, from, to)?;
+    if let Some(made) = made.as_list() {
+        share_elements(made, ctx);
+    }
+    Ok(made)
+}
+
+/// Elements of a list, argument `i`, as the call's result.
+///
+/// # Errors
+/// As [`result_list`].
+pub fn picked<'h>(
+    ctx: &'h HostContext<'_>,
+    args: Args<'_>,
+    i: usize,
+    list: ListView<'h>,
+    places: &[usize],
+) -> Result<Val<'h>, Trap> {
+    if !keeps_type(ctx, args.ty(i) == ctx.result_type(), list) {
+        let items: Vec<Val<'h>> = places.iter().filter_map(|&at| list.get(at)).collect();
+        return result_list(ctx, Some(list), &items);
+    }
+    work::steps(ctx, places.len() / RAW)?;
+    let made = ctx.list_pick(list, places.iter().copied())?;
     if let Some(made) = made.as_list() {
         share_elements(made, ctx);
     }
@@ -142,7 +159,7 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
     let Some(list) = list_arg(ctx, args, 0, "append")? else {
         return Ok(result_list(ctx, None, &[value])?.into());
     };
-    if keeps_type(ctx, Some(args), list) {
+    if keeps_type(ctx, args.ty(0) == ctx.result_type(), list) {
         work::steps(ctx, list.len() / RAW)?;
         let made = ctx.list_slice(list, 0, list.len())?;
         if let Some(copy) = made.as_list()
@@ -186,8 +203,24 @@ pub fn concat<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
     for i in 0..args.len() {
         lists.extend(list_arg(ctx, args, i, "concat")?);
     }
+    let typed = (0..args.len()).all(|i| args.ty(i) == ctx.result_type());
+    Ok(joined(ctx, typed, &lists)?.into())
+}
+
+/// The elements of lists, one after the other, as the call's result; `typed` says that the lists have its declared type.
+fn joined<'h>(ctx: &'h HostContext<'_>, typed: bool, lists: &[ListView<'h>]) -> Result<Val<'h>, Trap> {
+    let size = lists.iter().map(|list| list.len()).sum::<usize>();
+    let keep = |list: &ListView<'_>| list.storage() == lists[0].storage() && keeps_type(ctx, typed, *list);
+    if !lists.is_empty() && lists.iter().all(keep) {
+        work::steps(ctx, size / RAW)?;
+        let made = ctx.list_concat(lists)?;
+        if let Some(made) = made.as_list() {
+            share_elements(made, ctx);
+        }
+        return Ok(made);
+    }
     let items: Vec<Val<'h>> = lists.iter().flat_map(|l| l.iter()).collect();
-    Ok(result_list(ctx, lists.first().copied(), &items)?.into())
+    result_list(ctx, lists.first().copied(), &items)
 }
 
 /// `a + b` for two lists, one of which may be of another representation.
@@ -195,130 +228,7 @@ pub fn concat<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
 /// # Errors
 /// memory-limit.
 pub fn add<'h>(ctx: &'h HostContext<'_>, a: ListView<'h>, b: ListView<'h>) -> Result<Val<'h>, Trap> {
-    let items: Vec<Val<'h>> = a.iter().chain(b.iter()).collect();
-    result_list(ctx, Some(a), &items)
-}
-
-/// `distinct(list)`
-pub fn distinct<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let list = list_arg(ctx, args, 0, "distinct")?;
-    let items = compare::distinct(ctx, list)?.into_items();
-    Ok(result_list(ctx, list, &items)?.into())
-}
-
-/// The steps of sorting so many keys that are compared in one.
-fn sort_steps(len: usize) -> usize {
-    len.saturating_mul(len.max(1).ilog2() as usize)
-}
-
-/// Sorts, equal ones as they were, by an order that may fail. (The standard library's sorts want an answer of each comparison.)
-///
-/// # Errors
-/// The first one of `order`.
-fn merge_sort<T: Copy>(
-    items: &mut [T],
-    mut order: impl FnMut(&T, &T) -> Result<Ordering, Trap>,
-) -> Result<(), Trap> {
-    /// Runs of so many are sorted by insertion.
-    const RUN: usize = 8;
-    for run in items.chunks_mut(RUN) {
-        for i in 1..run.len() {
-            let item = run[i];
-            let mut at = i;
-            while at > 0 && order(&run[at - 1], &item)?.is_gt() {
-                run[at] = run[at - 1];
-                at -= 1;
-            }
-            run[at] = item;
-        }
-    }
-    let mut left = Vec::new();
-    let mut size = RUN;
-    while size < items.len() {
-        for pair in items.chunks_mut(2 * size) {
-            // What is in order already, as most of some texts is, stays where it is.
-            if pair.len() <= size || order(&pair[size - 1], &pair[size])?.is_le() {
-                continue;
-            }
-            left.clear();
-            left.extend_from_slice(&pair[..size]);
-            let (mut from_left, mut from_right) = (0, size);
-            while from_left < left.len() && from_right < pair.len() {
-                // Behind what was taken from the left, as many places are free as were taken.
-                let to = from_left + from_right - size;
-                if order(&left[from_left], &pair[from_right])?.is_le() {
-                    pair[to] = left[from_left];
-                    from_left += 1;
-                } else {
-                    pair[to] = pair[from_right];
-                    from_right += 1;
-                }
-            }
-            let to = from_left + from_right - size;
-            pair[to..to + left.len() - from_left].copy_from_slice(&left[from_left..]);
-        }
-        size *= 2;
-    }
-    Ok(())
-}
-
-/// `sort by` of a query: the elements of a list in the order of their keys, those with equal keys as they were.
-pub fn sort_by<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let list = list_arg(ctx, args, 0, "sort by")?;
-    let Some(keys) = list_arg(ctx, args, 1, "sort by")? else {
-        return Ok(args.val(ctx, 0)?.into());
-    };
-    let mut items: Vec<Val<'h>> = list.iter().flat_map(|l| l.iter()).collect();
-    if let Some(keys) = keys.ints() {
-        let mut order: Vec<(i64, Val<'h>)> = keys.iter().map(Cell::get).zip(items).collect();
-        work::steps(ctx, sort_steps(order.len()))?;
-        order.sort_by_key(|&(key, _)| key);
-        items = order.into_iter().map(|(_, item)| item).collect();
-    } else {
-        let mut order: Vec<(Val<'h>, Val<'h>)> = keys.iter().zip(items).collect();
-        let mut work = Work::default();
-        merge_sort(&mut order, |a, b| compare::key_order(ctx, &mut work, a.0, b.0))?;
-        items = order.into_iter().map(|(_, item)| item).collect();
-    }
-    Ok(result_list(ctx, list, &items)?.into())
-}
-
-/// `a union b`
-pub fn union<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let (a, b) = (list_arg(ctx, args, 0, "union")?, list_arg(ctx, args, 1, "union")?);
-    let items = compare::distinct(ctx, a.into_iter().chain(b))?.into_items();
-    Ok(result_list(ctx, a.or(b), &items)?.into())
-}
-
-/// `a except b`: the elements of `a` that are not in `b`.
-pub fn except<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let (a, b) = (list_arg(ctx, args, 0, "except")?, list_arg(ctx, args, 1, "except")?);
-    let mut others = compare::distinct(ctx, b)?;
-    let mut items = Vec::new();
-    for item in a.iter().flat_map(|a| a.iter()) {
-        if !others.contains(ctx, item)? {
-            items.push(item);
-        }
-    }
-    Ok(result_list(ctx, a, &items)?.into())
-}
-
-/// `a intersect b`: the elements of `b` that occur in `a`, once each.
-pub fn intersect<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let (a, b) = (list_arg(ctx, args, 0, "intersect")?, list_arg(ctx, args, 1, "intersect")?);
-    let mut left = compare::distinct(ctx, a)?;
-    let mut items = compare::Distinct::default();
-    for item in b.iter().flat_map(|b| b.iter()) {
-        if left.contains(ctx, item)? {
-            items.add(ctx, item)?;
-        }
-    }
-    Ok(result_list(ctx, b, &items.into_items())?.into())
+    joined(ctx, false, &[a, b])
 }
 
 /// `collect(list)`
@@ -392,7 +302,7 @@ pub fn keys_of<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<Val<'h>, Tr
         work::steps(ctx, map.len())?;
         let keys = ctx.map_keys(map)?;
         return match keys.as_list() {
-            Some(list) if !keeps_type(ctx, None, list) => {
+            Some(list) if !keeps_type(ctx, false, list) => {
                 result_list(ctx, Some(list), &list.iter().collect::<Vec<_>>())
             }
             _ => Ok(keys),

@@ -19,6 +19,8 @@ mod format;
 mod lists;
 mod number;
 mod numeric;
+mod sets;
+mod sort;
 mod system;
 mod text;
 mod work;
@@ -99,9 +101,9 @@ fn implementation(builtin: Builtin) -> Host {
         Builtin::Reverse => lists::reverse,
         Builtin::Round => numeric::round,
         Builtin::Pow => numeric::pow,
-        Builtin::Distinct => lists::distinct,
+        Builtin::Distinct => sets::distinct,
         Builtin::Row => access::row,
-        Builtin::SortBy => lists::sort_by,
+        Builtin::SortBy => sort::sort_by,
         Builtin::Collect => lists::collect,
         Builtin::Range => lists::range,
         Builtin::Reduce => call::reduce,
@@ -137,7 +139,7 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.op.hash", |ctx, args| {
         let ctx: &HostContext<'_> = ctx;
         // Hashes stay inline as cells.
-        Ok(Ret::Int((compare::hash(args.val(ctx, 0)?) >> 32) as i64))
+        Ok(Ret::Int((sets::hash(ctx, args.val(ctx, 0)?)? >> 32) as i64))
     }),
     ("mochi.op.text", text::str),
     ("mochi.op.index_get", |ctx, args| {
@@ -173,10 +175,10 @@ const OPERATORS: &[(&str, Host)] = &[
         let ctx: &HostContext<'_> = ctx;
         Ok(access::iterate(ctx, args.val(ctx, 0)?)?.into())
     }),
-    ("mochi.op.union", lists::union),
+    ("mochi.op.union", sets::union),
     ("mochi.op.union_all", lists::concat),
-    ("mochi.op.except", lists::except),
-    ("mochi.op.intersect", lists::intersect),
+    ("mochi.op.except", sets::except),
+    ("mochi.op.intersect", sets::intersect),
     ("mochi.partial", call::partial),
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
