@@ -101,6 +101,9 @@ pub mod string_bits {
     pub const APPENDED: u16 = 2;
     /// One register refers to it, and `string.append` extends it in place: see [`crate::string`].
     pub const EXTENSIBLE: u16 = 4;
+    /// Beside [`BUFFERED`]: the bytes are a part of those of a large object, which never moves and stands behind the payload. What stands
+    /// for the buffer's address is that of a buffer whose bytes would begin where these do.
+    pub const SLICE: u16 = 8;
 }
 
 /// The bits of [`Header::bits`] of lists.
@@ -154,7 +157,7 @@ pub struct WideInt {
 /// Text of more than 5 bytes. `meta` is the number of scalars; the text is ASCII where that is the number of bytes.
 ///
 /// The bytes follow at [`StringObject::PAYLOAD`], or (`BUFFERED`) the address of a [`StringBuffer`] does, whose first
-/// `len` bytes they are.
+/// `len` bytes they are. See [`string_bits::SLICE`] for parts of long texts.
 #[derive(Debug)]
 #[repr(C)]
 pub struct StringObject {

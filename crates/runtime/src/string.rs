@@ -9,6 +9,10 @@
 //! room; extending a string that ends where its buffer is used up to, and fits, writes behind it and shares the buffer.
 //! All strings of a buffer begin at its start, and no byte that a string reaches is ever changed.
 //!
+//! **Slices of long text are parts of it**: a slice that is a good part of a large object, which does not move, refers to that instead of
+//! copying ([`string_bits::SLICE`]). So a loop that takes off one character after the other is linear, and no slice keeps alive
+//! much more than it needs. Whole words are read from texts that are shorter than any slice.
+//!
 //! **Extensible strings** (the term is SpiderMonkey's) are the one exception from "immutable": what `string.append` makes stays in one
 //! register, which only `string.append`, `string.share` and `string.len` read, so the next append writes behind it without a new object. Sharing
 //! makes it an ordinary string for good. See `append.rs`.
@@ -21,7 +25,7 @@ pub use append::{append, append_quick, share};
 
 use crate::hash;
 use crate::heap::{Heap, OutOfMemory};
-use crate::object::{Header, ObjectKind, StringBuffer, StringObject, string_bits};
+use crate::object::{Header, ObjectKind, StringBuffer, StringObject, gc, string_bits};
 use crate::value::{SHORT_MAX, Value};
 
 /// The longest result of a concatenation that is always held in one object.
@@ -32,6 +36,10 @@ const LEN_MAX: usize = i32::MAX as usize;
 const STEP: usize = 64;
 /// Shorter strings are read from their start.
 const INDEX_MIN: usize = 128;
+/// Shorter parts of texts are copied: more than what is read by words.
+const SLICE_MIN: usize = 512;
+/// A slice is at least one in so many bytes of what it keeps alive.
+const SLICE_SHARE: usize = 4;
 
 /// The bytes of a string.
 ///
@@ -245,6 +253,10 @@ pub unsafe fn concat_quick(heap: &mut Heap, a: Value, b: Value) -> Option<Value>
         let len = a_len + b_len;
         let scalars = (*object).header.meta as usize + b_scalars;
         if bits & string_bits::BUFFERED != 0 {
+            // A slice has no buffer that it could grow in, nor are there whole words behind it.
+            if bits & string_bits::SLICE != 0 || b_len >= SLICE_MIN {
+                return None;
+            }
             let buffer = (*payload(object).cast::<Value>()).as_ptr::<StringBuffer>();
             let used = (*buffer).used as usize;
             if used != a_len || ((*buffer).capacity as usize - used) < b_len + SLACK {
@@ -333,6 +345,8 @@ unsafe fn concat_slow(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutO
         let len = a_bytes.len() + b_bytes.len();
         let scalars = self::len(a) + self::len(b);
         let header = if a.is_short_string() { 0 } else { (*a.as_ptr::<Header>()).bits };
+        // A slice is extended as a text with its own bytes is.
+        let header = if header & string_bits::SLICE != 0 { 0 } else { header };
         if header & string_bits::BUFFERED != 0 {
             let buffer = (*payload(a.as_ptr()).cast::<Value>()).as_ptr::<StringBuffer>();
             let used = (*buffer).used as usize;
@@ -482,7 +496,57 @@ pub unsafe fn slice(heap: &mut Heap, s: Value, from: i64, to: i64) -> Result<Val
             let start = heap.byte_offset(s, from);
             (start, if to - from < STEP { skip(text, start, to - from) } else { heap.byte_offset(s, to) })
         };
+        if end - start >= SLICE_MIN
+            && let Some(slice) = new_slice(heap, s, start, end, to - from)?
+        {
+            return Ok(slice);
+        }
         from_counted(heap, &text[start..end], to - from)
+    }
+}
+
+/// The bytes `start..end` of a string, which are so many scalars, without copying them; `None` where they are to be copied: what would
+/// be kept alive for them may move or is too much.
+///
+/// # Safety
+/// `s` is a string with a live object of the heap, and not extensible; the bytes are whole scalars of it, at least [`SLICE_MIN`].
+#[cold]
+unsafe fn new_slice(
+    heap: &mut Heap,
+    s: Value,
+    start: usize,
+    end: usize,
+    scalars: usize,
+) -> Result<Option<Value>, OutOfMemory> {
+    // SAFETY: by the contract; a large object stays where it is as long as it lives, and the new one keeps it alive.
+    unsafe {
+        let object = s.as_ptr::<StringObject>();
+        let words = payload(object).cast::<Value>();
+        let (whole, size) = match (*object).header.bits & (string_bits::BUFFERED | string_bits::SLICE) {
+            0 => (s, (*object).len),
+            string_bits::BUFFERED => (*words, (*(*words).as_ptr::<StringBuffer>()).capacity),
+            _ => {
+                let whole = *words.add(1);
+                if whole.is_object_of(ObjectKind::StringBuffer) {
+                    (whole, (*whole.as_ptr::<StringBuffer>()).capacity)
+                } else {
+                    (whole, (*whole.as_ptr::<StringObject>()).len)
+                }
+            }
+        };
+        if (*whole.as_ptr::<Header>()).gc & gc::LARGE == 0 || (size as usize) > (end - start) * SLICE_SHARE {
+            return Ok(None);
+        }
+        let first = object_bytes(object).as_ptr().add(start);
+        let bits = string_bits::BUFFERED | string_bits::SLICE;
+        let slice = heap.alloc(ObjectKind::String, bits, scalars as u32, StringObject::PAYLOAD + 16)?;
+        let slice = slice.cast::<StringObject>();
+        (*slice).len = (end - start) as u32;
+        (*slice).hash = 0;
+        let words = payload(slice).cast::<u64>();
+        words.write(first.addr() as u64 - StringBuffer::DATA as u64);
+        words.add(1).cast::<Value>().write(whole);
+        Ok(Some(Value::object(slice)))
     }
 }
 

@@ -172,6 +172,65 @@ proptest! {
     }
 
     #[test]
+    fn slices_of_long_strings_match_std(
+        texts in proptest::collection::vec("[a-c]{900,1100}|[a-cäß日🦀]{400,600}|[a-d]{0,9}", 2..5),
+        ops in proptest::collection::vec((0..8u8, 0..5usize, 0..5usize, 0..1000usize, 0..1000usize), 1..60),
+        stress in any::<bool>(),
+    ) {
+        let mut heap = heap(stress);
+        let mut roots: Vec<Value> = Vec::new();
+        let mut model: Vec<String> = texts.iter().map(|text| text.repeat(9)).collect();
+        for text in &model {
+            roots.push(string::from_str(&mut heap, text).unwrap());
+        }
+        for (op, a, b, x, y) in ops {
+            safepoint(&mut heap, &mut roots);
+            let (a, b) = (a % model.len(), b % model.len());
+            unsafe {
+                match op {
+                    // Mostly little is taken off.
+                    0..=3 => {
+                        let count = model[a].chars().count();
+                        let divisor = if op == 0 { 1000 } else { 20_000 };
+                        let (from, to) = (count * x / divisor, count - count * y / divisor);
+                        let to = to.max(from);
+                        roots[b] = string::slice(&mut heap, roots[a], from as i64, to as i64).unwrap();
+                        model[b] = model[a].chars().skip(from).take(to - from).collect();
+                    }
+                    4 => {
+                        roots[a] = string::concat(&mut heap, roots[a], roots[b]).unwrap();
+                        model[a] = model[a].clone() + &model[b];
+                    }
+                    5 => {
+                        let longer = string::append(&mut heap, roots[a], roots[b]).unwrap();
+                        roots[a] = string::share(longer);
+                        model[a] = model[a].clone() + &model[b];
+                    }
+                    6 => {
+                        prop_assert_eq!(string::compare(roots[a], roots[b]), model[a].cmp(&model[b]));
+                        prop_assert_eq!(string::equal(roots[a], roots[b]), model[a] == model[b]);
+                        prop_assert_eq!(string::is_text(roots[a], roots[b]), model[a] == model[b]);
+                        prop_assert_eq!(string::hash_of(roots[a]), string::hash_of_bytes(model[a].as_bytes()));
+                    }
+                    _ => {
+                        let i = model[a].chars().count() * x / 1000;
+                        let expected = model[a].chars().nth(i).map(|c| c.to_string());
+                        prop_assert_eq!(string::get(&mut heap, roots[a], i as i64).map(|v| text_of(&v)), expected);
+                    }
+                }
+                if model[a].len() > 60_000 {
+                    roots[a] = string::from_str(&mut heap, &texts[a]).unwrap();
+                    model[a] = texts[a].clone();
+                }
+                for (v, m) in roots.iter().zip(&model) {
+                    prop_assert_eq!(string::text(v), m);
+                    prop_assert_eq!(string::len(*v), m.chars().count());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn int_lists_match_vec(ops in list_ops(), stress in any::<bool>()) {
         check_list::<i64>(&ops, stress, |i| i, |heap, l, i, v| unsafe { let _ = heap; list::set_raw(l, i, v) })?;
     }

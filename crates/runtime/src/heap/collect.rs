@@ -116,7 +116,9 @@ unsafe fn cells(shapes: &ShapeTable, object: *mut Header) -> Cells {
             }
             ObjectKind::String => {
                 let buffered = usize::from((*object).bits & string_bits::BUFFERED);
-                Cells { first: at(StringObject::PAYLOAD), count: buffered, stride: 1 }
+                // What a slice is a part of.
+                let behind = if (*object).bits & string_bits::SLICE != 0 { 8 } else { 0 };
+                Cells { first: at(StringObject::PAYLOAD + behind), count: buffered, stride: 1 }
             }
             ObjectKind::Map => Cells { first: at(24), count: 2, stride: 1 },
             ObjectKind::Closure => {
@@ -189,8 +191,12 @@ unsafe fn size(shapes: &ShapeTable, object: *mut Header) -> usize {
             ObjectKind::Free | ObjectKind::Forwarded | ObjectKind::WideInt => 16,
             ObjectKind::RefInt | ObjectKind::RefFloat | ObjectKind::RefCell => 16,
             ObjectKind::String => {
-                let inline = (*object).bits & string_bits::BUFFERED == 0;
-                StringObject::PAYLOAD + if inline { (*object.cast::<StringObject>()).len as usize } else { 8 }
+                let behind = match (*object).bits & (string_bits::BUFFERED | string_bits::SLICE) {
+                    0 => (*object.cast::<StringObject>()).len as usize,
+                    string_bits::BUFFERED => 8,
+                    _ => 16,
+                };
+                StringObject::PAYLOAD + behind
             }
             ObjectKind::StringBuffer => {
                 StringBuffer::DATA + (*object.cast::<StringBuffer>()).capacity as usize

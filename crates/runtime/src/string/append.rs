@@ -160,7 +160,8 @@ unsafe fn grow(
             return None;
         }
         let view = (BITS | string_bits::BUFFERED, StringObject::PAYLOAD + 8);
-        if bits & (string_bits::BUFFERED | string_bits::EXTENSIBLE) == string_bits::BUFFERED {
+        let view_of_buffer = string_bits::BUFFERED | string_bits::EXTENSIBLE | string_bits::SLICE;
+        if bits & view_of_buffer == string_bits::BUFFERED {
             let buffer = (*payload(a.as_ptr()).cast::<Value>()).as_ptr::<StringBuffer>();
             let room = ((*buffer).capacity as usize).saturating_sub(SLACK);
             if (*buffer).used as usize == a_len && len <= room {
