@@ -25,6 +25,16 @@ enum AnyText<'h> {
     Made(String),
 }
 
+impl AnyText<'_> {
+    /// The number of characters.
+    fn char_count(&self) -> usize {
+        match self {
+            AnyText::Held(text) => text.char_count(),
+            AnyText::Made(text) => text.chars().count(),
+        }
+    }
+}
+
 impl Deref for AnyText<'_> {
     type Target = str;
 
@@ -85,9 +95,9 @@ pub fn str<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, 
 /// `substring(s, from, to)`, `substr`
 pub fn substring<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    let text = text_arg(ctx, args, 0, "substring")?;
+    text_arg(ctx, args, 0, "substring")?;
     let (from, to) = (int_arg(ctx, args, 1, "substring")?, int_arg(ctx, args, 2, "substring")?);
-    Ok(access::slice_text(ctx, text, Some(from), Some(to))?.into())
+    Ok(access::slice_text(ctx, args.val(ctx, 0)?, Some(from), Some(to))?.into())
 }
 
 /// `lower(x)`
@@ -226,6 +236,9 @@ pub fn pad_start<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret
     Ok(pad_vals(ctx, args.val(ctx, 0)?, args.val(ctx, 1)?, pad)?.into())
 }
 
+/// So many characters of padding are not made in the guest's memory first.
+const SHORT_PADDING: i64 = 64;
+
 /// The text of a value, with repetitions of `pad` before it so that it has `width` characters.
 ///
 /// # Errors
@@ -239,17 +252,23 @@ pub fn pad_vals<'h>(
     let Some(width) = width.as_int() else {
         return Err(mismatch(format!("padStart: the width is {}, not int", kind_name(width))));
     };
-    let text = format::text(ctx, val)?;
+    let text = text_of(ctx, val)?;
     let pad = match pad {
-        Some(pad) => format::text(ctx, pad)?,
-        None => " ".to_string(),
+        Some(pad) => text_of(ctx, pad)?,
+        None => AnyText::Made(" ".to_string()),
     };
-    let missing = width.saturating_sub_unsigned(text.chars().count() as u64);
+    let missing = width.saturating_sub_unsigned(text.char_count() as u64);
     if missing <= 0 || pad.is_empty() {
-        return ctx.string(&text);
+        return if val.as_str().is_some() { Ok(val) } else { ctx.string(&text) };
+    }
+    if missing <= SHORT_PADDING {
+        let mut padded = String::with_capacity(missing as usize * size_of::<char>() + text.len());
+        padded.extend(pad.chars().cycle().take(missing as usize));
+        padded.push_str(&text);
+        return ctx.string(&padded);
     }
     // The padding is made in the guest's memory, so its limit holds.
-    let size = pad.chars().count() as i64;
+    let size = pad.char_count() as i64;
     let whole = repeated(ctx, ctx.string(&pad)?, missing / size)?;
     let rest: String = pad.chars().take((missing % size) as usize).chain(text.chars()).collect();
     ctx.concat(whole, ctx.string(&rest)?)

@@ -737,6 +737,20 @@ impl Body<'_, '_> {
                 }
                 return self.host_typed("mochi.len", &[val], ty);
             }
+            (Builtin::Concat, &[left, right])
+                if self.expr_ty(left) == ty && self.expr_ty(right) == ty && self.is_list(ty) =>
+            {
+                // As `left + right`.
+                let first = self.operand(left, right);
+                let second = self.expr(right, None);
+                self.span(self.cx.program[id].span);
+                let val = self.target(ty, None);
+                self.fb.list_concat(val.reg, first.reg, second.reg);
+                self.share_elements(val);
+                self.done(first);
+                self.done(second);
+                return val;
+            }
             (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::INT => {
                 let val = self.expr(arg, None);
                 let result = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
