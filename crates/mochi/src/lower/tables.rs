@@ -65,7 +65,7 @@ impl Lowerer<'_> {
                 && info.assignments == 0
                 && info.storage != Storage::Global
                 && self.types.bind(slot) == self.types.expr(value);
-            if fits && named.get(&slot).is_some() && named.get(&slot) == read.get(&slot) {
+            if fits && read.contains_key(&slot) && named.get(&slot) == read.get(&slot) {
                 found.push(value);
             }
         }
