@@ -101,6 +101,9 @@ pub mod string_bits {
     pub const APPENDED: u16 = 2;
     /// One register refers to it, and `string.append` extends it in place: see [`crate::string`].
     pub const EXTENSIBLE: u16 = 4;
+    /// Of a string: it came from a concatenation whose second part was the longer one, and when it is put behind another once more, room
+    /// before it is worth having. Of a buffer: it has that room, before `used`, and its strings are slices that go to its end.
+    pub const PREPENDED: u16 = 16;
     /// Beside [`BUFFERED`]: the bytes are a part of those of a large object, which never moves and stands behind the payload. What stands
     /// for the buffer's address is that of a buffer whose bytes would begin where these do.
     pub const SLICE: u16 = 8;
@@ -183,7 +186,8 @@ pub struct StringBuffer {
     pub header: Header,
     /// Room for so many bytes.
     pub capacity: u32,
-    /// The end of the longest string in it; [`StringBuffer::TAKEN`] while an extensible string grows in it.
+    /// The end of the longest string in it; [`StringBuffer::TAKEN`] while an extensible string grows in it. Where there is room before
+    /// strings ([`string_bits::PREPENDED`]), the start of the longest.
     pub used: u32,
 }
 

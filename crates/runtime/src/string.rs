@@ -11,7 +11,8 @@
 //!
 //! **Slices of long text are parts of it**: a slice that is a good part of a large object, which does not move, refers to that instead of
 //! copying ([`string_bits::SLICE`]). So a loop that takes off one character after the other is linear, and no slice keeps alive
-//! much more than it needs. Whole words are read from texts that are shorter than any slice.
+//! much more than it needs. Putting a text before a long one again and again is linear, too: then buffers have room before their strings,
+//! which are slices to the end. Whole words are read from texts that are shorter than any slice.
 //!
 //! **Extensible strings** (the term is SpiderMonkey's) are the one exception from "immutable": what `string.append` makes stays in one
 //! register, which only `string.append`, `string.share` and `string.len` read, so the next append writes behind it without a new object. Sharing
@@ -24,7 +25,7 @@ use std::ptr;
 pub use append::{append, append_quick, share};
 
 use crate::hash;
-use crate::heap::{Heap, OutOfMemory};
+use crate::heap::{Heap, LARGE_OBJECT, OutOfMemory};
 use crate::object::{Header, ObjectKind, StringBuffer, StringObject, gc, string_bits};
 use crate::value::{SHORT_MAX, Value};
 
@@ -358,8 +359,13 @@ unsafe fn concat_slow(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutO
                 return Ok(object);
             }
         }
+        let longer = !b.is_short_string() && b_bytes.len() > a_bytes.len() && len > LARGE_OBJECT;
+        if longer && let Some(joined) = prepend(heap, a_bytes, b, scalars)? {
+            return Ok(joined);
+        }
         if len <= INLINE_MAX || header == 0 {
-            let object = new_inline(heap, len, scalars, string_bits::APPENDED)?;
+            let bits = string_bits::APPENDED | if longer { string_bits::PREPENDED } else { 0 };
+            let object = new_inline(heap, len, scalars, bits)?;
             copy_bytes(a_bytes, payload(object));
             copy_bytes(b_bytes, payload(object).add(a_bytes.len()));
             return Ok(Value::object(object));
@@ -376,6 +382,58 @@ unsafe fn concat_slow(heap: &mut Heap, a: Value, b: Value) -> Result<Value, OutO
         copy_bytes(a_bytes, start);
         copy_bytes(b_bytes, start.add(a_bytes.len()));
         new_view(heap, buffer, len, scalars)
+    }
+}
+
+/// A text followed by a long string that was put behind others before: written into the room before the string, or into a new buffer that
+/// has such room. `None` for other strings.
+///
+/// # Safety
+/// `b` is a string with a live object of the heap, both together are more than [`LARGE_OBJECT`], and have so many scalars.
+unsafe fn prepend(heap: &mut Heap, a: &[u8], b: Value, scalars: usize) -> Result<Option<Value>, OutOfMemory> {
+    // SAFETY: by the contract; large objects do not move, and nothing reaches the bytes before the first of the strings in a buffer.
+    unsafe {
+        let object = b.as_ptr::<StringObject>();
+        let (bits, bytes) = ((*object).header.bits, object_bytes(object));
+        let len = a.len() + bytes.len();
+        let new_slice_of = |heap: &mut Heap, buffer: *mut StringBuffer, at: usize| {
+            (*buffer).used = at as u32;
+            let first = buffer.addr() + StringBuffer::DATA + at;
+            slice_at(heap, Value::object(buffer), first, len, scalars).map(Some)
+        };
+        if bits & string_bits::SLICE != 0 {
+            let whole = *payload(object).cast::<Value>().add(1);
+            let buffer = whole.as_ptr::<StringBuffer>();
+            let start = bytes.as_ptr().addr() - buffer.addr() - StringBuffer::DATA;
+            // A slice of another string, or one that another text was put before already.
+            if !whole.is_object_of(ObjectKind::StringBuffer)
+                || (*buffer).header.bits & string_bits::PREPENDED == 0
+                || start != (*buffer).used as usize
+                || start + bytes.len() != (*buffer).capacity as usize
+            {
+                return Ok(None);
+            }
+            if start >= a.len() {
+                let at = start - a.len();
+                copy_bytes(a, buffer.cast::<u8>().add(StringBuffer::DATA + at));
+                return new_slice_of(heap, buffer, at);
+            }
+        } else if bits & string_bits::PREPENDED == 0 {
+            return Ok(None);
+        }
+        let capacity = (2 * len).next_multiple_of(8);
+        if capacity > LEN_MAX {
+            return Ok(None);
+        }
+        let size = StringBuffer::DATA + capacity;
+        let buffer = heap.alloc(ObjectKind::StringBuffer, string_bits::PREPENDED, 0, size)?;
+        let buffer = buffer.cast::<StringBuffer>();
+        (*buffer).capacity = capacity as u32;
+        let at = capacity - len;
+        let to = buffer.cast::<u8>().add(StringBuffer::DATA + at);
+        copy_bytes(a, to);
+        copy_bytes(bytes, to.add(a.len()));
+        new_slice_of(heap, buffer, at)
     }
 }
 
@@ -537,17 +595,34 @@ unsafe fn new_slice(
         if (*whole.as_ptr::<Header>()).gc & gc::LARGE == 0 || (size as usize) > (end - start) * SLICE_SHARE {
             return Ok(None);
         }
-        let first = object_bytes(object).as_ptr().add(start);
-        let bits = string_bits::BUFFERED | string_bits::SLICE;
-        let slice = heap.alloc(ObjectKind::String, bits, scalars as u32, StringObject::PAYLOAD + 16)?;
-        let slice = slice.cast::<StringObject>();
-        (*slice).len = (end - start) as u32;
+        let first = object_bytes(object).as_ptr().addr() + start;
+        slice_at(heap, whole, first, end - start, scalars).map(Some)
+    }
+}
+
+/// A string of `len` bytes from an address on, which are in a large object.
+///
+/// # Safety
+/// `whole` is that object, alive in the heap; the bytes are whole scalars, so many.
+unsafe fn slice_at(
+    heap: &mut Heap,
+    whole: Value,
+    first: usize,
+    len: usize,
+    scalars: usize,
+) -> Result<Value, OutOfMemory> {
+    let bits = string_bits::BUFFERED | string_bits::SLICE;
+    let slice = heap.alloc(ObjectKind::String, bits, scalars as u32, StringObject::PAYLOAD + 16)?;
+    let slice = slice.cast::<StringObject>();
+    // SAFETY: allocated with this layout.
+    unsafe {
+        (*slice).len = len as u32;
         (*slice).hash = 0;
         let words = payload(slice).cast::<u64>();
-        words.write(first.addr() as u64 - StringBuffer::DATA as u64);
+        words.write((first - StringBuffer::DATA) as u64);
         words.add(1).cast::<Value>().write(whole);
-        Ok(Some(Value::object(slice)))
     }
+    Ok(Value::object(slice))
 }
 
 /// As [`slice`], where the text is ASCII, the slice is small and the nursery has room for it; else `None`, and nothing is done.

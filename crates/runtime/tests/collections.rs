@@ -174,7 +174,7 @@ proptest! {
     #[test]
     fn slices_of_long_strings_match_std(
         texts in proptest::collection::vec("[a-c]{900,1100}|[a-cäß日🦀]{400,600}|[a-d]{0,9}", 2..5),
-        ops in proptest::collection::vec((0..8u8, 0..5usize, 0..5usize, 0..1000usize, 0..1000usize), 1..60),
+        ops in proptest::collection::vec((0..12u8, 0..5usize, 0..5usize, 0..1000usize, 0..1000usize), 1..60),
         stress in any::<bool>(),
     ) {
         let mut heap = heap(stress);
@@ -211,6 +211,16 @@ proptest! {
                         prop_assert_eq!(string::equal(roots[a], roots[b]), model[a] == model[b]);
                         prop_assert_eq!(string::is_text(roots[a], roots[b]), model[a] == model[b]);
                         prop_assert_eq!(string::hash_of(roots[a]), string::hash_of_bytes(model[a].as_bytes()));
+                    }
+                    7 => {
+                        roots[b] = roots[a];
+                        model[b] = model[a].clone();
+                    }
+                    8..=10 => {
+                        let before = "z\u{df}0123456789".repeat(x % 40);
+                        let part = string::from_str(&mut heap, &before).unwrap();
+                        roots[a] = string::concat(&mut heap, part, roots[a]).unwrap();
+                        model[a] = before + &model[a];
                     }
                     _ => {
                         let i = model[a].chars().count() * x / 1000;
