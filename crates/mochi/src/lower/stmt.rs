@@ -12,7 +12,7 @@ use crate::syntax::ast::{
 };
 
 impl<'l, 'a> Body<'l, 'a> {
-    /// A function without a source function: adapters.
+    /// A function without a source function: one that waits for arguments.
     pub fn bare(cx: &'l mut Lowerer<'a>, fb: FunctionBuilder, result: TyId) -> Body<'l, 'a> {
         let mut body = Body::new(cx, fb, None, result);
         body.result = result;
