@@ -1537,7 +1537,7 @@ impl<'a> Generator<'a> {
                 self.solver.flow(result, acc);
                 acc
             }
-            Builtin::Eval => ANY,
+            Builtin::Eval | Builtin::Row => ANY,
             _ => {
                 debug_assert!(info.reads_only(), "{} needs a rule of its own", info.name);
                 self.plain(info.result)

@@ -7,7 +7,7 @@ use upshift_runtime::feedback::Feedback;
 use upshift_runtime::object::{ObjectKind, gc};
 use upshift_runtime::value::{self, Value};
 
-use crate::harness::{Bits, CONTEXT, Exit, FEEDBACK, Holes, Machine, Place, layout};
+use crate::harness::{Bits, CONTEXT, Code, Exit, FEEDBACK, Holes, Machine, Place, layout};
 use crate::memory::{A, B, D, FLOATS, INTS, L, OBJECT, cells, element, header, list};
 
 /// The families that are tested here.
@@ -15,7 +15,9 @@ pub fn names() -> Vec<&'static str> {
     let names = "BOX_INT BOX_BOOL BOX_FLOAT UNBOX_INT UNBOX_BOOL UNBOX_FLOAT UNBOX_NUMBER CELL_ADD CELL_ADD_P \
         CELL_SUB CELL_SUB_P CELL_MUL CELL_MUL_P CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K \
         CELL_NE_K CELL_INDEX_GET CELL_FIELD_GET CHECK_RESULTS IS_BRANCH IS_HOLE_BRANCH IS_NOT_BRANCH \
-        IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD CELL_CALL";
+        IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD CELL_CALL CAST_KIND CAST_KIND_N CAST_SHAPES \
+        CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N TEST_KIND TEST_KIND_N TEST_SHAPES \
+        TEST_SHAPES_N TEST_STRING TEST_STRING_N";
     names.split_ascii_whitespace().collect()
 }
 
@@ -459,4 +461,88 @@ fn dynamic_calls() {
         }
     }
     m.covered("CELL_CALL", 4);
+}
+
+/// What a type is told by, its two holes, and whether an object of a kind and with such an upper half of its header is of it.
+struct Told {
+    name: &'static str,
+    casts: [Family<0>; 2],
+    tests: Option<[Family<1>; 2]>,
+    holes: [i32; 2],
+    object: fn(ObjectKind, u32) -> bool,
+}
+
+#[test]
+fn types_are_told() {
+    const META: u32 = 1000;
+    let told = [
+        Told {
+            name: "KIND",
+            casts: [family::CAST_KIND, family::CAST_KIND_N],
+            tests: Some([family::TEST_KIND, family::TEST_KIND_N]),
+            holes: [ObjectKind::ListInt as i32, 0],
+            object: |kind, _| kind == ObjectKind::ListInt,
+        },
+        Told {
+            name: "SHAPES",
+            casts: [family::CAST_SHAPES, family::CAST_SHAPES_N],
+            tests: Some([family::TEST_SHAPES, family::TEST_SHAPES_N]),
+            holes: [META as i32, 2],
+            object: |kind, meta| kind == ObjectKind::Record && (META..=META + 2).contains(&meta),
+        },
+        Told {
+            name: "STRING",
+            casts: [family::CAST_STRING, family::CAST_STRING_N],
+            tests: Some([family::TEST_STRING, family::TEST_STRING_N]),
+            holes: [0, 0],
+            object: |kind, _| kind == ObjectKind::String,
+        },
+        Told {
+            name: "ELEMENTS",
+            casts: [family::CAST_ELEMENTS, family::CAST_ELEMENTS_N],
+            tests: None,
+            holes: [META as i32, 0],
+            object: |kind, meta| kind == ObjectKind::ListCell && meta == META,
+        },
+    ];
+    let kinds = [ObjectKind::ListInt, ObjectKind::ListCell, ObjectKind::Record, ObjectKind::String];
+    let metas = [0, META - 1, META, META + 2, META + 3, u32::MAX];
+    let mut m = Machine::new();
+    let object = m.address(OBJECT);
+    for t in told {
+        for nullable in [false, true] {
+            let suffix = if nullable { "_N" } else { "" };
+            let holes = Holes::slots([D, A, D]).with(2, t.holes[0]).with(3, t.holes[1]);
+            let cast = m.place(t.casts[usize::from(nullable)].at([]), &holes);
+            let tests: Vec<Stencil> =
+                t.tests.iter().flat_map(|f| (0..6).map(|d| f[usize::from(nullable)].at([d]))).collect();
+            let tests: Vec<Code> = tests.into_iter().map(|s| m.place(s, &holes)).collect();
+            for (kind, meta) in kinds.iter().flat_map(|&k| metas.map(|meta| (k, meta))) {
+                header(&mut m, OBJECT, kind, gc::OLD, 0);
+                m.base.set(Place::Memory(OBJECT + layout("HEADER_META"), 4), u64::from(meta));
+                let inline = cells(&m).into_iter().filter(|&c| !Value::from_bits(c).is_object());
+                for cell in inline.chain([object]).collect::<Vec<u64>>() {
+                    let v = Value::from_bits(cell);
+                    let short = t.name == "STRING" && !v.is_object() && v.is_string();
+                    let is =
+                        (nullable && v == Value::NIL) || short || (v.is_object() && (t.object)(kind, meta));
+                    let inputs = [(Place::Slot(A), cell)];
+                    let what = || format!("{}{suffix} of {cell:#x}, {kind:?} {meta}", t.name);
+                    if is {
+                        m.check(cast, &inputs, Exit::Next, &[(Place::Slot(D), Bits::Are(cell))], what);
+                    } else {
+                        m.check(cast, &inputs, Exit::Cold, &[], what);
+                    }
+                    for (d, &test) in tests.iter().enumerate() {
+                        let writes = [(Place::Int(d), Bits::Are(u64::from(is)))];
+                        m.check(test, &inputs, Exit::Next, &writes, what);
+                    }
+                }
+            }
+            m.covered(&format!("CAST_{}{suffix}", t.name), 1);
+            if t.tests.is_some() {
+                m.covered(&format!("TEST_{}{suffix}", t.name), 6);
+            }
+        }
+    }
 }
