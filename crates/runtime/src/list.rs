@@ -278,7 +278,8 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
     }
 }
 
-/// The list with a value at its end: the list itself where it is not marked shared, else a new one.
+/// The list with a value at its end: the list itself where it is not marked shared, else a new one. Then both lists have the
+/// elements, and those that are lists are marked.
 ///
 /// # Safety
 /// As for [`push`].
@@ -290,7 +291,14 @@ pub unsafe fn append<T: Element>(
 ) -> Result<*mut List, OutOfMemory> {
     // SAFETY: by the contract.
     unsafe {
-        let list = if is_shared(list) { copy(heap, list, 1)? } else { list };
+        let list = if is_shared(list) {
+            if T::LIST as u8 == ObjectKind::ListCell as u8 {
+                slice_of::<Value>(list).iter().copied().for_each(share_value);
+            }
+            copy(heap, list, 1)?
+        } else {
+            list
+        };
         push(heap, list, value)?;
         Ok(list)
     }
