@@ -13,8 +13,7 @@
 //!   nothing (`slots.rs`).
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
-//!   the next line, and so does a long one. The same few instructions took up to a sixth longer across lines, and an interpreter's loop
-//!   of 600 bytes a tenth.
+//!   the next line. The same few instructions took up to a sixth longer across lines.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
 //! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is.
@@ -517,11 +516,8 @@ fn place(base: u32, items: &[Item<'_>], pads: &[u8]) -> Vec<u32> {
 
 /// What processors load instructions by; functions begin at a multiple.
 const LINE: u32 = 64;
-/// Loops beyond this size begin at a line in any case: what they cost depends on how their branches lie in lines, which is then the same
-/// wherever the loop stands.
-const MANY: u32 = 256;
-/// And beyond this size they are left where they are.
-const ALIGNED: u32 = 4096;
+/// Loops beyond this size are left where they are.
+const ALIGNED: u32 = 256;
 
 /// Chooses how many bytes stand before loops without inner ones so that they lie in as few lines as they may; whether there are any.
 fn align(items: &[Item<'_>], branches: &[(usize, usize)], places: &[u32], pads: &mut [u8]) -> bool {
@@ -545,8 +541,7 @@ fn align(items: &[Item<'_>], branches: &[(usize, usize)], places: &[u32], pads: 
             continue;
         }
         let (start, size) = (places[to] + more, size(to, at));
-        let fewer = (start % LINE + size).div_ceil(LINE) > size.div_ceil(LINE);
-        if fewer || (size > MANY && start % LINE != 0) {
+        if (start % LINE + size).div_ceil(LINE) > size.div_ceil(LINE) {
             let pad = LINE - start % LINE;
             pads[to] = pad as u8;
             more += pad;

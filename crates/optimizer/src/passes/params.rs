@@ -21,6 +21,7 @@ use cranelift_entity::{EntityRef, SecondaryMap};
 use super::Replacements;
 use crate::cfg::{Analyses, Cfg};
 use crate::ir::{Block, Def, Function, InstData, Op, Target, Type, Value};
+use crate::ops::OpInfo;
 
 /// How often the parts are repeated.
 const ROUNDS: usize = 6;
@@ -191,28 +192,32 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
     Some(0)
 }
 
-/// Whether a condition comes of what memory holds behind one of the values that it would choose between: in the object that a cell
-/// is, or at the position that an int is. Where such a value goes round in a loop (`if len(t) > 1000 { t = "" }`,
-/// `if xs[i] < xs[least] { least = i }`), a choice would make each turn wait for that load before the next one can begin, where a branch
-/// is foreseen. Of several values that differ together, as the ends in a binary search, it is not.
+/// Whether a value that goes round in a loop would be chosen or replaced by what memory holds behind it: in the object that a cell is,
+/// or at the position that an int is (`if len(t) > 1000 { t = "" }`, `if xs[i] < xs[least] { least = i }`). A choice would make each
+/// turn wait for that load before the next one can begin, where a branch is foreseen. It is not where several values differ together,
+/// as the ends in a binary search, nor where the other value follows from this one, as the place of a child in a heap does.
 fn follows(func: &Function, cond: Value, pairs: &[(Value, Value)]) -> bool {
     let mut differ = pairs.iter().filter(|(x, y)| x != y);
     let one = differ.clone().count() == 1;
+    let goes_round = |v: Value| matches!(func.values[v].def, Def::Param(block, _) if block != func.entry());
+    let holds = |kept: Value, other: Value| {
+        let loads = |info: &OpInfo| info.loads || info.site || info.string;
+        goes_round(kept) && comes_of(func, cond, kept, loads) && !comes_of(func, other, kept, |_| true)
+    };
     differ.any(|&(x, y)| match func.ty(x) {
-        Type::Cell => asks_of(func, cond, [x, y]),
-        Type::Int => one && asks_of(func, cond, [x, y]),
+        Type::Cell => holds(x, y) || holds(y, x),
+        Type::Int => one && (holds(x, y) || holds(y, x)),
         Type::Float | Type::Ptr => false,
     })
 }
 
-/// Whether a value comes of a load from one of two cells, or at one of two positions.
-fn asks_of(func: &Function, value: Value, of: [Value; 2]) -> bool {
+/// Whether a value comes of an instruction of some kind that has another value as operand.
+fn comes_of(func: &Function, value: Value, of: Value, is: impl Fn(&OpInfo) -> bool) -> bool {
     let mut work = vec![value];
     let mut seen = 0;
     while let Some(value) = work.pop() {
         let Some(data) = func.def(value) else { continue };
-        let info = data.op.info();
-        if (info.loads || info.site || info.string) && data.args.iter().any(|a| of.contains(a)) {
+        if is(data.op.info()) && data.args.contains(&of) {
             return true;
         }
         seen += 1;
