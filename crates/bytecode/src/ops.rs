@@ -290,7 +290,7 @@ macro_rules! for_each_op {
             ListCellSet list_cell_set "list.cell.set" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListCellSetRel list_cell_set_rel "list.cell.set_rel" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "as set; a negative i counts from the end";
             ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "appends value to l in place";
-            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list, and lists in it are marked";
 
             // Maps: the key policy and the order are part of the map; values are cells.
             MapNew map_new "map.new" [dst: DefCell, ty: Type] [ALLOC TRAP] "dst = an empty map of the map type";
