@@ -163,9 +163,9 @@ fn calls_by_the_library() {
 
 #[test]
 fn sets_and_order() {
-    // Lists that begin alike have one hash, so each is compared with all before it.
+    // Each is hashed by all its parts.
     let alike = "fun all(): list<list<int>> {\n  var xs: list<list<int>> = []\n\
-        for i in 0..200 { xs = append(xs, [0, 0, 0, 0, 0, 0, 0, 0, i]) }\n  return xs\n}\nlet a = all()\nlet b = all()\n";
+        for i in 0..5000 { xs = append(xs, [0, 0, 0, 0, 0, 0, 0, 0, i]) }\n  return xs\n}\nlet a = all()\nlet b = all()\n";
     for operator in ["union", "except", "intersect"] {
         charges(&format!("{alike}let t = now()\nlet c = a {operator} b // HERE"));
     }
@@ -188,7 +188,7 @@ fn sets_and_order() {
 fn functions_on_lists_and_texts() {
     let texts = "fun all(): list<string> {\n  var xs: list<string> = []\n  for i in 0..30000 { xs = append(xs, str(i)) }\n\
         return xs\n}\nlet xs = all()\n";
-    for call in ["join(xs, \", \")", "reverse(xs)", "concat(xs, xs)", "distinct(xs)", "max(xs)"] {
+    for call in ["join(xs, \", \")", "reverse(xs)", "distinct(xs)", "max(xs)"] {
         charges(&format!("{texts}let t = now()\nlet r = {call} // HERE"));
     }
     let text = "let s = repeat(\"ab \", 200000)\n";
