@@ -1188,10 +1188,7 @@ impl HostContext<'_> {
 
     /// A list of these raw ints.
     pub fn new_list_of_ints(&self, items: &[i64]) -> Result<Val<'_>, Trap> {
-        let list = self.new_list(Storage::Int, items.len())?;
-        // SAFETY: a live list of ints of this heap.
-        unsafe { crate::list::extend_from_slice(self.heap(), list.value.as_ptr(), items) }?;
-        Ok(list)
+        Ok(self.object(crate::list::from_slice(self.heap(), items)?))
     }
 
     /// A list of raw floats.

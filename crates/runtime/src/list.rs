@@ -443,22 +443,6 @@ unsafe fn join(
     }
 }
 
-/// Appends ints.
-///
-/// # Safety
-/// `list` points to a live list of ints of the heap; the slice is apart from it.
-pub unsafe fn extend_from_slice(heap: &mut Heap, list: *mut List, items: &[i64]) -> Result<(), OutOfMemory> {
-    // SAFETY: by the contract; there is room for all of them.
-    unsafe {
-        debug_assert_eq!((*list).header.kind, ObjectKind::ListInt as u8);
-        reserve(heap, list, items.len())?;
-        let end = Buffer::data::<i64>((*list).buffer).add((*list).len);
-        ptr::copy_nonoverlapping(items.as_ptr(), end, items.len());
-        (*list).len += items.len();
-        Ok(())
-    }
-}
-
 /// Appends the elements of another list.
 ///
 /// # Safety

@@ -1070,8 +1070,20 @@ impl Body<'_, '_> {
         best
     }
 
+    /// A cell that is none where a value is, else what `give` puts there of the value without none.
+    pub fn or_none(&mut self, val: Val, present: TyId, result: Reg, give: impl FnOnce(&mut Self, Reg)) {
+        let (none, end) = (self.fb.label(), self.fb.label());
+        let given = self.unless_none(val, present, none);
+        give(self, given.reg);
+        self.done(given);
+        self.fb.jump(end);
+        self.fb.bind(none);
+        self.fb.load_nil(result);
+        self.fb.bind(end);
+    }
+
     /// The value in a register of its type without none, or a jump. The value's own register stays.
-    pub fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
+    fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
         self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, none);
         let narrow = self.target(present, None);
         let cell = self.cx.cell(present);

@@ -501,18 +501,13 @@ impl Body<'_, '_> {
             {
                 // An element of none is none.
                 let result = self.target(ty, None);
-                let (none, end) = (self.fb.label(), self.fb.label());
-                let list = self.unless_none(object, present, none);
-                let val = self.target(element, None);
-                self.list_get(val.reg, list.reg, key.reg, element);
-                self.convert_into(val, ty, result.reg);
-                self.fb.jump(end);
-                self.fb.bind(none);
-                self.fb.load_nil(result.reg);
-                self.fb.bind(end);
-                for v in [object, key, list] {
-                    self.done(v);
-                }
+                self.or_none(object, present, result.reg, |b, list| {
+                    let val = b.target(element, None);
+                    b.list_get(val.reg, list, key.reg, element);
+                    b.convert_into(val, ty, result.reg);
+                });
+                self.done(object);
+                self.done(key);
                 result
             }
             TyKind::String if !nullable && key.ty == TyId::INT => {
@@ -678,17 +673,14 @@ impl Body<'_, '_> {
         if let Some(present) = present {
             // A part of none is none.
             let result = self.target(ty, None);
-            let (none, end) = (self.fb.label(), self.fb.label());
-            let list = self.unless_none(object, present, none);
-            let made = self.target(present, None);
-            self.fb.list_slice(made.reg, list.reg, from.reg, to.reg);
-            self.share_elements(made);
-            self.fb.cell_move(result.reg, made.reg);
-            self.fb.jump(end);
-            self.fb.bind(none);
-            self.fb.load_nil(result.reg);
-            self.fb.bind(end);
-            for v in [object, from, to, list, made] {
+            self.or_none(object, present, result.reg, |b, list| {
+                let made = b.target(present, None);
+                b.fb.list_slice(made.reg, list, from.reg, to.reg);
+                b.share_elements(made);
+                b.fb.cell_move(result.reg, made.reg);
+                b.done(made);
+            });
+            for v in [object, from, to] {
                 self.done(v);
             }
             return result;
@@ -778,6 +770,11 @@ impl Body<'_, '_> {
             self.fb.global_cell_get(reg, global);
             return Val { reg, ty, temp: true };
         }
+        self.new_list_of(id, items, ty)
+    }
+
+    /// A new list of a literal's elements.
+    pub fn new_list_of(&mut self, id: ExprId, items: List<ExprId>, ty: TyId) -> Val {
         let items: Vec<ExprId> = self.cx.program[items].to_vec();
         let element = match self.ty(ty) {
             Ty { kind: TyKind::List(element), nullable: false } => element,

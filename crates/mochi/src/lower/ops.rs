@@ -9,6 +9,9 @@ use crate::infer::{Ty, TyId, TyKind};
 use crate::resolve::Resolved;
 use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp};
 
+/// `in` compares with up to so many constants one by one, instead of making a list of them.
+pub const COMPARED: usize = 16;
+
 impl Body<'_, '_> {
     /// A chain of binary operators, from its innermost operand outwards, without recursion along the chain.
     pub fn binary(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
@@ -398,30 +401,17 @@ impl Body<'_, '_> {
     /// The elements of a list that is written out, if there are few, all constants of one type, and what is looked for may be
     /// of that type, which is the second result.
     pub fn constants(&self, list: ExprId, ty: TyId) -> Option<(Vec<ExprId>, TyId)> {
-        const MOST: usize = 16;
         let (ExprKind::List(items), TyKind::List(element)) =
             (self.cx.program[list].kind, self.kind(self.expr_ty(list)))
         else {
             return None;
         };
         let items = &self.cx.program[items];
-        let constant = |&item: &ExprId| {
-            let literal = match self.cx.kind(item) {
-                ExprKind::Unary { op: UnaryOp::Neg, operand } => {
-                    matches!(self.cx.program[operand].kind, ExprKind::Int(_) | ExprKind::Float(_))
-                }
-                kind => {
-                    matches!(
-                        kind,
-                        ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_)
-                    )
-                }
-            };
-            literal && self.expr_ty(item) == element
-        };
+        let constant =
+            |&item: &ExprId| self.cx.constant_type(item).is_some() && self.expr_ty(item) == element;
         let scalar = matches!(element, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
         let possible = ty == TyId::ANY || self.kind(ty) == self.kind(element);
-        (scalar && possible && (1..=MOST).contains(&items.len()) && items.iter().all(constant))
+        (scalar && possible && (1..=COMPARED).contains(&items.len()) && items.iter().all(constant))
             .then(|| (items.to_vec(), element))
     }
 

@@ -9,6 +9,7 @@ use upshift_bytecode::ValueType;
 
 use super::Lowerer;
 use super::body::Body;
+use super::ops::COMPARED;
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
 use crate::resolve::Storage;
@@ -40,7 +41,11 @@ impl Lowerer<'_> {
             }
             match self.program[id].kind {
                 ExprKind::Index { base, .. } if !targets.contains(&id) => found.push(base),
-                ExprKind::Binary { op: BinaryOp::In, right, .. } => found.push(right),
+                // Few elements are compared one by one.
+                ExprKind::Binary { op: BinaryOp::In, right, .. } => match self.program[right].kind {
+                    ExprKind::List(items) if items.len() <= COMPARED => {}
+                    _ => found.push(right),
+                },
                 ExprKind::Call { args, .. } if self.types.call(id) == CallKind::Builtin(Builtin::Len) => {
                     found.extend(self.program[args].iter().copied());
                 }
@@ -84,6 +89,22 @@ impl Lowerer<'_> {
         }
     }
 
+    /// The type of a constant: of a literal, one with a sign, or the name of one.
+    pub(super) fn constant_type(&self, id: ExprId) -> Option<TyId> {
+        match self.kind(id) {
+            ExprKind::Unary { op: UnaryOp::Neg, operand } => match self.kind(operand) {
+                ExprKind::Int(_) => Some(TyId::INT),
+                ExprKind::Float(_) => Some(TyId::FLOAT),
+                _ => None,
+            },
+            ExprKind::Int(_) => Some(TyId::INT),
+            ExprKind::Float(_) => Some(TyId::FLOAT),
+            ExprKind::Bool(_) => Some(TyId::BOOL),
+            ExprKind::Str(_) => Some(TyId::STRING),
+            _ => None,
+        }
+    }
+
     /// How many constants a list literal has, of the type of its elements, if it has nothing else.
     fn constants_in(&self, id: ExprId) -> Option<usize> {
         let ExprKind::List(items) = self.program[id].kind else { return None };
@@ -94,17 +115,8 @@ impl Lowerer<'_> {
             return None;
         }
         let constant = |&item: &ExprId| {
-            let kind = match self.kind(item) {
-                ExprKind::Unary { op: UnaryOp::Neg, operand } => self.kind(operand),
-                kind => kind,
-            };
-            match kind {
-                ExprKind::Int(_) => matches!(element, TyId::INT | TyId::FLOAT),
-                ExprKind::Float(_) => element == TyId::FLOAT,
-                ExprKind::Bool(_) => element == TyId::BOOL,
-                ExprKind::Str(_) => element == TyId::STRING,
-                _ => false,
-            }
+            let ty = self.constant_type(item);
+            ty == Some(element) || (ty, element) == (Some(TyId::INT), TyId::FLOAT)
         };
         let items = &self.program[items];
         (!items.is_empty() && items.iter().all(constant)).then_some(items.len())
@@ -114,13 +126,13 @@ impl Lowerer<'_> {
 impl Body<'_, '_> {
     /// Makes the tables.
     pub(super) fn start_tables(&mut self) {
-        let mut tables: Vec<_> = self.cx.tables.drain().collect();
+        let mut tables: Vec<_> = self.cx.tables.iter().map(|(&id, &global)| (id, global)).collect();
         tables.sort_unstable();
-        for &(id, global) in &tables {
-            let list = self.expr(id, None);
+        for (id, global) in tables {
+            let ExprKind::List(items) = self.cx.program[id].kind else { continue };
+            let list = self.new_list_of(id, items, self.expr_ty(id));
             self.fb.global_cell_set(list.reg, global);
             self.done(list);
         }
-        self.cx.tables.extend(tables);
     }
 }

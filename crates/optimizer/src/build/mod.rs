@@ -283,7 +283,6 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         filling: HashMap::new(),
     };
     let mut region = None;
-    let mut assumed = Vec::new();
     let first = match extent {
         None => {
             let environment = guest.meta.environment.then(|| (guest.meta.layout.first_cell(), Type::Cell));
@@ -312,9 +311,6 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
                 };
                 b.env.set(slot, Some(value));
             }
-            if options.speculate && !facts.failed(index, l.header + 1) {
-                assumed = divisors(guest.code, l);
-            }
             b.func.osr = Some(l.header + 1);
             l.header + 1
         }
@@ -340,8 +336,8 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
     b.live = flow.blocks[block].live.clone();
     let state = b.state(&frame);
     b.push(InstData::new(Op::Stack, &[]).state(state));
-    for slot in assumed {
-        b.assume_divisor(&frame, slot);
+    if b.func.osr.is_some() && options.speculate && !facts.failed(index, first) {
+        b.assume_divisors(&frame);
     }
     b.body(&mut frame, block);
     // Leaf functions need no room.
@@ -418,14 +414,18 @@ impl<'a> Builder<'a> {
         result.unwrap_or(Value::from_u32_checked(0))
     }
 
-    /// Takes a divisor for the number that the frame had, and leaves where it is another one.
-    fn assume_divisor(&mut self, frame: &Frame<'a>, slot: u32) {
-        let Some(number) = self.facts.divisor(slot) else { return };
-        let Some(value) = self.env.get(slot).filter(|&v| self.func.int_const(v).is_none()) else { return };
-        let known = self.iconst(number);
-        let same = self.icmp(crate::ir::Cond::Eq, value, known);
-        self.guard(frame, same, Reason::Divisor);
-        self.env.set(slot, Some(known));
+    /// Takes divisors for the numbers that the frame had, and leaves where one is another.
+    fn assume_divisors(&mut self, frame: &Frame<'a>) {
+        let divisors = |(slot, value): (u32, Option<Value>)| Some((slot, value?, self.facts.divisor(slot)?));
+        let divisors: Vec<(u32, Value, i64)> = self.env.iter().filter_map(divisors).collect();
+        for (slot, value, number) in divisors {
+            if self.func.int_const(value).is_none() {
+                let known = self.iconst(number);
+                let same = self.icmp(crate::ir::Cond::Eq, value, known);
+                self.guard(frame, same, Reason::Divisor);
+                self.env.set(slot, Some(known));
+            }
+        }
     }
 
     fn iconst(&mut self, value: i64) -> Value {

@@ -90,45 +90,48 @@ impl Lowering<'_, '_> {
 
     /// A quotient that wraps: what comes first may be the remainder, which is 0 where the minimum is divided by -1.
     fn quotient(&mut self, a: clif::Value, b: clif::Value) -> clif::Value {
-        let (short, long, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let (minus, other) = (self.b.create_block(), self.b.create_block());
-        let result = self.b.append_block_param(done, types::I64);
-        let both = self.b.ins().bor(a, b);
-        let high = self.b.ins().ushr_imm_u(both, 32);
-        self.b.ins().brif(high, long, &[], short, &[]);
-        self.b.switch_to_block(short);
-        let (low, by) = (self.b.ins().ireduce(types::I32, a), self.b.ins().ireduce(types::I32, b));
-        let v = self.b.ins().udiv(low, by);
-        let v = self.b.ins().uextend(types::I64, v);
-        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
-        self.b.switch_to_block(long);
-        let is_minus = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
-        self.b.ins().brif(is_minus, minus, &[], other, &[]);
-        self.b.switch_to_block(minus);
-        let v = self.b.ins().ineg(a);
-        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
-        self.b.switch_to_block(other);
-        let v = self.b.ins().sdiv(a, b);
-        self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
-        self.b.switch_to_block(done);
-        result
+        self.by_halves(a, b, false, |l| {
+            let (minus, other, done) = (l.b.create_block(), l.b.create_block(), l.b.create_block());
+            let result = l.b.append_block_param(done, types::I64);
+            let is_minus = l.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
+            l.b.ins().brif(is_minus, minus, &[], other, &[]);
+            l.b.switch_to_block(minus);
+            let v = l.b.ins().ineg(a);
+            l.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+            l.b.switch_to_block(other);
+            let v = l.b.ins().sdiv(a, b);
+            l.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
+            l.b.switch_to_block(done);
+            result
+        })
     }
 
-    /// A quotient or remainder by what is not known before. Where both are below 2^32 and not negative, as most are, processors
-    /// divide the halves in less time than the whole: LLVM calls it a bypass of slow division.
+    /// A quotient or remainder by what is not known before.
     pub(super) fn divide(&mut self, a: clif::Value, b: clif::Value, rest: bool) -> clif::Value {
-        let (short, long, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.by_halves(a, b, rest, |l| if rest { l.b.ins().srem(a, b) } else { l.b.ins().sdiv(a, b) })
+    }
+
+    /// A quotient or remainder. Where both operands are below 2^32 and not negative, as most are, processors divide the halves in
+    /// less time than the whole: LLVM calls it a bypass of slow division. `long` divides others.
+    fn by_halves(
+        &mut self,
+        a: clif::Value,
+        b: clif::Value,
+        rest: bool,
+        long: impl FnOnce(&mut Self) -> clif::Value,
+    ) -> clif::Value {
+        let (halves, wholes, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
         let result = self.b.append_block_param(done, types::I64);
         let both = self.b.ins().bor(a, b);
         let high = self.b.ins().ushr_imm_u(both, 32);
-        self.b.ins().brif(high, long, &[], short, &[]);
-        self.b.switch_to_block(short);
+        self.b.ins().brif(high, wholes, &[], halves, &[]);
+        self.b.switch_to_block(halves);
         let (low, by) = (self.b.ins().ireduce(types::I32, a), self.b.ins().ireduce(types::I32, b));
         let v = if rest { self.b.ins().urem(low, by) } else { self.b.ins().udiv(low, by) };
         let v = self.b.ins().uextend(types::I64, v);
         self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
-        self.b.switch_to_block(long);
-        let v = if rest { self.b.ins().srem(a, b) } else { self.b.ins().sdiv(a, b) };
+        self.b.switch_to_block(wholes);
+        let v = long(self);
         self.b.ins().jump(done, &[clif::BlockArg::Value(v)]);
         self.b.switch_to_block(done);
         result

@@ -136,12 +136,12 @@ fn arms(func: &mut Function) -> usize {
             _ => continue,
         };
         let ends = [0, 1].map(|t| to[t].unwrap_or(targets[t]));
-        let differ = || ends[0].args.iter().zip(&ends[1].args).filter(|(x, y)| x != y).map(|(&x, _)| x);
-        if !(1..=CHOICES).contains(&differ().count()) || differ().any(|v| func.ty(v) != Type::Int) {
-            continue;
-        }
-        let pairs: Vec<_> = ends[0].args.iter().copied().zip(ends[1].args.iter().copied()).collect();
-        if follows(func, func.insts[inst].args[0], &pairs) {
+        let pairs = ends[0].args.iter().copied().zip(ends[1].args.iter().copied());
+        let differ: Vec<(Value, Value)> = pairs.filter(|(x, y)| x != y).collect();
+        if !(1..=CHOICES).contains(&differ.len())
+            || differ.iter().any(|&(x, _)| func.ty(x) != Type::Int)
+            || follows(func, func.insts[inst].args[0], &differ)
+        {
             continue;
         }
         let (targets, to) = (targets.map(|t| t.block), to.map(|t| t.cloned()));
@@ -173,9 +173,9 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
     let pairs = data.targets[0].args.iter().zip(&data.targets[1].args).enumerate();
     let differ: Vec<(usize, Value, Value)> =
         pairs.filter(|(_, (x, y))| x != y).map(|(i, (&x, &y))| (i, x, y)).collect();
-    let no_choice = |&(_, x, _): &(usize, Value, Value)| func.ty(x) == Type::Ptr;
-    let pairs: Vec<_> = differ.iter().map(|&(_, x, y)| (x, y)).collect();
-    if differ.len() > CHOICES || differ.iter().any(no_choice) || follows(func, cond, &pairs) {
+    let both: Vec<(Value, Value)> = differ.iter().map(|&(_, x, y)| (x, y)).collect();
+    let pointer = both.iter().any(|&(x, _)| func.ty(x) == Type::Ptr);
+    if both.len() > CHOICES || pointer || follows(func, cond, &both) {
         return None;
     }
     for (i, x, y) in differ {
@@ -196,17 +196,15 @@ fn choices(func: &mut Function, block: Block) -> Option<usize> {
 /// or at the position that an int is (`if len(t) > 1000 { t = "" }`, `if xs[i] < xs[least] { least = i }`). A choice would make each
 /// turn wait for that load before the next one can begin, where a branch is foreseen. It is not where several values differ together,
 /// as the ends in a binary search, nor where the other value follows from this one, as the place of a child in a heap does.
-fn follows(func: &Function, cond: Value, pairs: &[(Value, Value)]) -> bool {
-    let mut differ = pairs.iter().filter(|(x, y)| x != y);
-    let one = differ.clone().count() == 1;
+fn follows(func: &Function, cond: Value, differ: &[(Value, Value)]) -> bool {
     let goes_round = |v: Value| matches!(func.values[v].def, Def::Param(block, _) if block != func.entry());
     let holds = |kept: Value, other: Value| {
         let loads = |info: &OpInfo| info.loads || info.site || info.string;
         goes_round(kept) && comes_of(func, cond, kept, loads) && !comes_of(func, other, kept, |_| true)
     };
-    differ.any(|&(x, y)| match func.ty(x) {
+    differ.iter().any(|&(x, y)| match func.ty(x) {
         Type::Cell => holds(x, y) || holds(y, x),
-        Type::Int => one && (holds(x, y) || holds(y, x)),
+        Type::Int => differ.len() == 1 && (holds(x, y) || holds(y, x)),
         Type::Float | Type::Ptr => false,
     })
 }

@@ -621,7 +621,7 @@ impl Heap {
         if young >= self.sizing.size() / 2 {
             self.sizing.collected(young, survived);
         }
-        let kept = OVERDRAWN + 1 - self.spares.len().min(OVERDRAWN + 1);
+        let kept = (OVERDRAWN + 1).saturating_sub(self.spares.len());
         self.spares.extend(self.overflow.drain(..).take(kept));
         self.top = self.nursery.base();
         self.region_start = self.top;

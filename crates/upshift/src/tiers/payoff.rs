@@ -71,7 +71,7 @@ pub fn estimate(
 }
 
 /// A guest function with its code.
-fn function(instance: &Instance, index: u32) -> Option<(&FunctionMeta, &[Word])> {
+pub(super) fn function(instance: &Instance, index: u32) -> Option<(&FunctionMeta, &[Word])> {
     let module = instance.module_of(index)?;
     let meta = module.function(index).filter(|m| m.host.is_none())?;
     Some((meta, &module.code[meta.start as usize..][..meta.len as usize]))
@@ -170,7 +170,7 @@ fn savings(op: Op) -> f32 {
         _ if op.info().operands.iter().any(|o| o.kind == OperandKind::Feedback) => 12.0,
         _ if effects.has(Effects::CALL) => 6.0,
         _ if effects.has(Effects::ALLOC) && (effects.has(Effects::NEW) || effects.has(Effects::OWN)) => 1.0,
-        _ if asks(op) > 1.0 => asks(op),
+        _ if let Some(saved) = asks(op) => saved,
         _ if effects.has(Effects::ALLOC) => 3.0,
         _ => 1.0,
     }
@@ -178,15 +178,15 @@ fn savings(op: Op) -> f32 {
 
 /// What an instruction on a string or a map, for which baseline code calls a routine, saves by what it works on: for maps the search
 /// for the key is inline, and done once for several questions.
-fn asks(op: Op) -> f32 {
-    let each = op.info().operands.iter().filter_map(|o| o.kind.register()).map(|r| match r.2 {
-        Constraint::MapString => 8.0,
-        Constraint::MapInt => 5.0,
-        Constraint::String => 4.0,
-        Constraint::MapCell => 3.0,
-        _ => 1.0,
+fn asks(op: Op) -> Option<f32> {
+    let each = op.info().operands.iter().filter_map(|o| match o.kind.register()?.2 {
+        Constraint::MapString => Some(8.0),
+        Constraint::MapInt => Some(5.0),
+        Constraint::String => Some(4.0),
+        Constraint::MapCell => Some(3.0),
+        _ => None,
     });
-    each.fold(1.0, f32::max)
+    each.reduce(f32::max)
 }
 
 #[cfg(test)]

@@ -411,12 +411,11 @@ impl Driver {
         header: u32,
         fp: *const u64,
     ) -> HashMap<u32, i64> {
-        let Some(outline) = self.optimized.outline(instance, index) else { return HashMap::new() };
-        let (Some(of), Some(module)) = (outline.at(header), instance.module_of(index)) else {
+        let outline = self.optimized.outline(instance, index);
+        let (Some(outline), Some((_, code))) = (outline, payoff::function(instance, index)) else {
             return HashMap::new();
         };
-        let Some(meta) = module.function(index) else { return HashMap::new() };
-        let code = &module.code[meta.start as usize..];
+        let Some(of) = outline.at(header) else { return HashMap::new() };
         // SAFETY: slots of the frame.
         let number = |slot: u32| (slot, unsafe { *fp.add(slot as usize) } as i64);
         divisors(code, of).into_iter().map(number).collect()
