@@ -12,10 +12,14 @@
 //! program's thread instead of wall time, since the machine is used by others too. Time that the compiler's thread takes is not
 //! in it.
 //!
+//! With `--control` the kernels' C programs run beside them ([`control`]): code that cannot change, whose curves show what the
+//! machine does.
+//!
 //! Nothing here asserts on time.
 
 mod change_points;
 mod classify;
+mod control;
 mod report;
 
 use std::error::Error;
@@ -41,6 +45,7 @@ Options
   --processes N     processes for each kernel; default 10
   --iterations N    iterations in each process; default 1000
   --tier TIER       interp, baseline, optimized or auto (default)
+  --control         the kernels in C too, compiled by gcc -O2: what the machine does to code that cannot change
   --wall            the time of the clock instead of the processor time of the program's thread
   --bin PATH        the `upshift` to measure; default: build target/release/upshift
   --no-build        do not build, take target/release/upshift as it is
@@ -54,12 +59,24 @@ struct Options {
     iterations: usize,
     tier: String,
     wall: bool,
+    control: bool,
+}
+
+/// A kernel with little to do in each iteration.
+struct Small {
+    kernel: String,
+    /// The program in Mochi.
+    text: String,
+    /// What stands in the C program once, and what makes it small in its place.
+    in_c: (String, String),
 }
 
 /// A kernel and what its processes did.
 struct Measured {
     kernel: String,
     curves: Vec<Curve>,
+    /// Those of the C program; none without `--control`.
+    control: Vec<Curve>,
 }
 
 impl Measured {
@@ -75,7 +92,7 @@ impl Measured {
 
     /// How many processes have a verdict.
     fn count(&self, verdict: Verdict) -> usize {
-        self.curves.iter().filter(|curve| curve.verdict == verdict).count()
+        count(&self.curves, verdict)
     }
 
     /// The median over processes of something of their curves; `None` where none has it.
@@ -83,6 +100,11 @@ impl Measured {
         let all: Vec<f64> = self.curves.iter().filter_map(of).collect();
         crate::bench::report::median(&all)
     }
+}
+
+/// How many curves have a verdict.
+fn count(curves: &[Curve], verdict: Verdict) -> usize {
+    curves.iter().filter(|curve| curve.verdict == verdict).count()
 }
 
 /// Runs the subcommand on the rest of the arguments.
@@ -93,6 +115,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
         iterations: 1000,
         tier: "auto".to_owned(),
         wall: false,
+        control: false,
     };
     let mut bin: Option<PathBuf> = None;
     let mut build = true;
@@ -103,6 +126,7 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
             Long("iterations") => options.iterations = parser.value()?.parse::<usize>()?.max(classify::LEAST),
             Long("tier") => options.tier = parser.value()?.string()?,
             Long("wall") => options.wall = true,
+            Long("control") => options.control = true,
             Long("bin") => bin = Some(PathBuf::from(parser.value()?)),
             Long("no-build") => build = false,
             Short('h') | Long("help") => {
@@ -120,34 +144,48 @@ pub fn run(parser: &mut lexopt::Parser) -> Outcome {
     let binary = upshift_binary(bin, build)?;
     let folder = root().join("target/bench/warmup");
     fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut measured = Vec::new();
+    for one in &small {
+        let path = folder.join(format!("{}.mochi", one.kernel));
+        fs::write(&path, &one.text).map_err(|e| format!("{}: {e}", path.display()))?;
+        let control = if options.control { Some(control::compile(&kernels, one, &folder)?) } else { None };
+        let of = Measured { kernel: one.kernel.clone(), curves: Vec::new(), control: Vec::new() };
+        measured.push((of, path, control));
+    }
     let progress = Progress::new(small.len() * options.processes);
-    let mut curves: Vec<Vec<Curve>> = small.iter().map(|_| Vec::new()).collect();
     // Kernels take turns, so that a machine that changes its speed does not meet one of them alone.
     for process in 0..options.processes {
-        for ((kernel, text), curves) in small.iter().zip(&mut curves) {
-            progress.step(kernel, &format!("process {}", process + 1));
-            let path = folder.join(format!("{kernel}.mochi"));
-            fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
-            let times = times(&binary, &path, &options).map_err(|e| format!("{kernel}: {e}"))?;
-            curves.push(Curve::of(times));
+        for (of, path, control) in &mut measured {
+            progress.step(&of.kernel, &format!("process {}", process + 1));
+            let failed = |e| format!("{}: {e}", of.kernel);
+            let mut command = Command::new(&binary);
+            command.args(["run", "--quiet", "--tier", &options.tier, "--iterations"]);
+            command.arg(options.iterations.to_string()).arg(&*path);
+            of.curves.push(Curve::of(times(&mut command, &options).map_err(failed)?));
+            if let Some(control) = control {
+                let mut command = Command::new(&*control);
+                command.arg(options.iterations.to_string());
+                of.control.push(Curve::of(times(&mut command, &options).map_err(failed)?));
+            }
         }
     }
-    let names = small.into_iter().map(|(kernel, _)| kernel);
-    let measured: Vec<Measured> =
-        names.zip(curves).map(|(kernel, curves)| Measured { kernel, curves }).collect();
+    let measured: Vec<Measured> = measured.into_iter().map(|(of, ..)| of).collect();
     progress.finish();
     report::write(&measured, &options, &crate::bench::reports(!options.filters.is_empty())?)?;
     Ok(true)
 }
 
-/// The kernels that are selected, made small: name and text.
-fn small(kernels: &Path, filters: &[String]) -> Result<Vec<(String, String)>, Box<dyn Error>> {
+/// The kernels that are selected, made small.
+fn small(kernels: &Path, filters: &[String]) -> Result<Vec<Small>, Box<dyn Error>> {
     let list = kernels.join("small.tsv");
     let lines = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let mut all = Vec::new();
     for line in lines.lines().filter(|line| !line.starts_with('#')) {
-        let [kernel, large, small] = line.split('\t').collect::<Vec<_>>()[..] else {
-            return Err(format!("{}: not three columns: {line}", list.display()).into());
+        let columns: Vec<&str> = line.split('\t').collect();
+        let (kernel, large, less, in_c) = match columns[..] {
+            [kernel, large, less] => (kernel, large, less, (large, less)),
+            [kernel, large, less, large_in_c, less_in_c] => (kernel, large, less, (large_in_c, less_in_c)),
+            _ => return Err(format!("{}: neither three columns nor five: {line}", list.display()).into()),
         };
         if !filters.is_empty() && !filters.iter().any(|filter| kernel.contains(filter.as_str())) {
             continue;
@@ -157,17 +195,18 @@ fn small(kernels: &Path, filters: &[String]) -> Result<Vec<(String, String)>, Bo
         if text.matches(large).count() != 1 {
             return Err(format!("{}: `{large}` must be there once", path.display()).into());
         }
-        all.push((kernel.to_owned(), text.replace(large, small)));
+        all.push(Small {
+            kernel: kernel.to_owned(),
+            text: text.replace(large, less),
+            in_c: (in_c.0.to_owned(), in_c.1.to_owned()),
+        });
     }
     Ok(all)
 }
 
 /// Runs one process; gives the times of its iterations in seconds.
-fn times(binary: &Path, program: &Path, options: &Options) -> Result<Vec<f64>, Box<dyn Error>> {
-    let mut command = Command::new(binary);
-    command.args(["run", "--quiet", "--tier", &options.tier, "--iterations"]);
-    command.arg(options.iterations.to_string()).arg(program);
-    let run = child::run(&mut command)?.checked()?;
+fn times(command: &mut Command, options: &Options) -> Result<Vec<f64>, Box<dyn Error>> {
+    let run = child::run(command)?.checked()?;
     let which = if options.wall { "wall" } else { "cpu" };
     let times = numbers(&run.stdout, which).ok_or("the times are not what was expected")?;
     if times.len() != options.iterations {
@@ -203,6 +242,6 @@ mod tests {
         let folders = fs::read_dir(&kernels).unwrap().flatten().filter(|entry| entry.path().is_dir());
         let mut names: Vec<_> = folders.map(|f| f.file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(small.into_iter().map(|(kernel, _)| kernel).collect::<Vec<_>>(), names);
+        assert_eq!(small.into_iter().map(|one| one.kernel).collect::<Vec<_>>(), names);
     }
 }

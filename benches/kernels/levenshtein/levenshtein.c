@@ -55,8 +55,7 @@ static int64_t distance(const char *s, const char *t) {
 }
 
 int main(void) {
-  char *s = random_text(12000, 1);
-  char *t = random_text(12800, 2);
+  char *s = random_text(12000, 1), *t = random_text(12800, 2);
   printf("%" PRId64 "\n", distance(s, t));
   free(s);
   free(t);

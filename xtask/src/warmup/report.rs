@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::classify::{Curve, Verdict};
-use super::{Measured, Options};
+use super::{Measured, Options, count};
 use crate::bench::json::Json;
 use crate::bench::page::{escaped, table, with_style};
 use crate::bench::report::{self, markdown_table, print_table};
@@ -38,7 +38,7 @@ fn share(count: usize, of: usize) -> String {
     if count == 0 { "-".to_owned() } else { format!("{:.0} %", 100.0 * count as f64 / of.max(1) as f64) }
 }
 
-/// The table: headings, kernels, and all processes together.
+/// The table: headings, kernels, all processes together, and those of the control.
 fn rows(measured: &[Measured]) -> Vec<Vec<String>> {
     let mut head = vec!["kernel".to_owned()];
     head.extend(Verdict::ALL.iter().map(|verdict| verdict.name().to_owned()));
@@ -60,6 +60,14 @@ fn rows(measured: &[Measured]) -> Vec<Vec<String>> {
     all.extend(Verdict::ALL.iter().map(|&v| share(measured.iter().map(|one| one.count(v)).sum(), processes)));
     all.extend(["", "", "", ""].map(str::to_owned));
     rows.push(all);
+    let controls: usize = measured.iter().map(|one| one.control.len()).sum();
+    if controls > 0 {
+        let of = |v| share(measured.iter().map(|one| count(&one.control, v)).sum(), controls);
+        let mut row = vec!["all in C".to_owned()];
+        row.extend(Verdict::ALL.iter().map(|&v| of(v)));
+        row.extend(["", "", "", ""].map(str::to_owned));
+        rows.push(row);
+    }
     rows
 }
 
@@ -82,6 +90,7 @@ fn json(measured: &[Measured], options: &Options) -> Json {
             ("verdicts".into(), Json::Object(counts.collect())),
             ("together".into(), curve(&one.together())),
             ("processes".into(), Json::List(one.curves.iter().map(curve).collect())),
+            ("control".into(), Json::List(one.control.iter().map(curve).collect())),
         ])
     };
     Json::Object(vec![
@@ -183,16 +192,31 @@ mod tests {
     fn the_table_has_a_row_for_each_kernel_and_one_for_all() {
         let curve = |first: f64| Curve::of([vec![first], vec![0.001; 99]].concat());
         let measured = [
-            Measured { kernel: "a".into(), curves: vec![curve(0.01), curve(0.001)] },
-            Measured { kernel: "b<".into(), curves: vec![curve(0.01), curve(0.01)] },
+            Measured {
+                kernel: "a".into(),
+                curves: vec![curve(0.01), curve(0.001)],
+                control: vec![curve(0.001)],
+            },
+            Measured {
+                kernel: "b<".into(),
+                curves: vec![curve(0.01), curve(0.01)],
+                control: vec![curve(0.01)],
+            },
         ];
         let rows = rows(&measured);
-        assert_eq!(rows.len(), 4);
+        assert_eq!(rows.len(), 5);
         assert_eq!(rows[1], ["a", "50 %", "50 %", "-", "-", "warm-up", "1.00 ms", "5.50 ms", "5.00 ms"]);
         assert_eq!(rows[2], ["b<", "-", "100 %", "-", "-", "warm-up", "1.00 ms", "10.0 ms", "10.0 ms"]);
         assert_eq!(rows[3][..5], ["all", "25 %", "75 %", "-", "-"]);
-        let options =
-            Options { filters: Vec::new(), processes: 2, iterations: 100, tier: "auto".into(), wall: false };
+        assert_eq!(rows[4][..5], ["all in C", "50 %", "50 %", "-", "-"]);
+        let options = Options {
+            filters: Vec::new(),
+            processes: 2,
+            iterations: 100,
+            tier: "auto".into(),
+            wall: false,
+            control: true,
+        };
         let page = page(&measured, &options, &rows);
         assert_eq!((page.matches("<svg ").count(), page.matches("<polyline ").count()), (2, 6));
         assert!(page.contains("<h2>b&lt;</h2>"));
