@@ -339,6 +339,9 @@ impl<'a> Run<'a, '_, '_> {
             Some(Helper::AffineRest) => {
                 return Some(Some(affine_rest(int(0), int(1), int(2), int(3), int(4), int(5)) as u64));
             }
+            Some(Helper::AffinePair) => {
+                return Some(Some(affine_pair(int(0), int(1), int(2), int(3), int(4), int(5)) as u64));
+            }
             _ => {}
         }
         let site = func.sites.get(inst.site.expand()?)?;

@@ -224,4 +224,7 @@ helpers! {
     /// What an int is after turns that each multiply it, add what grows by a step, and take the remainder: int, factor, modulus, turns,
     /// what is added first, step.
     AffineRest affine_rest [int, int, int, int, int, int] -> int nothing false false;
+    /// Likewise of two ints that update each other, packed: they, the factors for one and for the other, what is added first, steps, and
+    /// the turns with the modulus.
+    AffinePair affine_pair [int, int, int, int, int, int] -> int nothing false false;
 }

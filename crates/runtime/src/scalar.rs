@@ -241,6 +241,46 @@ pub fn affine_rest(x: i64, factor: i64, modulus: i64, turns: i64, added: i64, st
     rest(rest(all.x * x) + rest(all.added * added) + rest(all.step * step)) as i64
 }
 
+/// Two numbers below 2^32 in one int, the first in its upper half: how [`affine_pair`] takes and gives them.
+pub fn pack(first: u32, second: u32) -> i64 {
+    (u64::from(first) << 32 | u64::from(second)) as i64
+}
+
+/// What two ints `x` and `y` are after turns that each make `(x * xx + y * xy + added + step * t) % modulus` of `x` and likewise of
+/// `y`, both from what they were before, `t` being 0, 1, 2, ..., in as many steps as the number of turns has bits: a turn is a linear
+/// map of `x`, `y`, `t` and 1, and the map of twice as many turns is its square.
+///
+/// All arguments are packed ([`pack`]): `x` and `y`, the factors in the sum for `x`, those in that for `y`, what is added to each,
+/// the steps, and the number of turns with the modulus, which is at most 2^31. So are `x` and `y` as they are then.
+pub fn affine_pair(state: i64, for_x: i64, for_y: i64, added: i64, step: i64, turns: i64) -> i64 {
+    let unpack = |both: i64| [both as u64 >> 32, both as u64 & 0xFFFF_FFFF];
+    let [mut turns, modulus] = unpack(turns);
+    if turns == 0 || modulus == 0 {
+        return state;
+    }
+    let rest = |n: u64| n % modulus;
+    let dot = |a: [u64; 2], b: [u64; 2]| rest(rest(a[0] * b[0]) + rest(a[1] * b[1]));
+    // What x and y are times each column; then times t; and 1. And how much t grows.
+    let mut of = [unpack(for_x).map(rest), unpack(for_y).map(rest)];
+    let (mut step, mut added, mut grows) = (unpack(step).map(rest), unpack(added).map(rest), rest(1));
+    let (mut now, mut t) = (unpack(state).map(rest), 0);
+    loop {
+        let column = |i: usize| [of[0][i], of[1][i]];
+        if turns & 1 != 0 {
+            now = [0, 1].map(|i| rest(dot(of[i], now) + rest(step[i] * t) + added[i]));
+            t = rest(t + grows);
+        }
+        turns >>= 1;
+        if turns == 0 {
+            return pack(now[0] as u32, now[1] as u32);
+        }
+        let squared = [0, 1].map(|i| [0, 1].map(|j| dot(of[i], column(j))));
+        added = [0, 1].map(|i| rest(dot(of[i], added) + rest(step[i] * grows) + added[i]));
+        step = [0, 1].map(|i| rest(dot(of[i], step) + step[i]));
+        (of, grows) = (squared, rest(2 * grows));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +306,41 @@ mod tests {
         }
         // Fermat: the factor's powers come round.
         assert_eq!(affine_rest(42, 16_807, (1 << 31) - 1, ((1 << 31) - 2) * 1000 + 1, 0, 0), 42 * 16_807);
+    }
+
+    #[test]
+    fn two_values_that_update_each_other_are_each_turn_once() {
+        for modulus in [1_u32, 2, 3, 10, 1_000_007, i32::MAX as u32, 1 << 31] {
+            for (x, y, for_x, for_y, added, step) in [
+                (0, 1, [0, 1], [1, 1], [0, 0], [0, 0]),
+                (1, 0, [1, 1], [1, 0], [5, 0], [0, 3]),
+                (7, 9, [16_807, 3], [0, 48_271], [1, 2], [3, 4]),
+                (u32::MAX, 12, [u32::MAX, 1 << 31], [9, u32::MAX], [u32::MAX, 0], [1, u32::MAX]),
+            ] {
+                let both = |[a, b]: [u32; 2]| pack(a, b);
+                let m = u128::from(modulus);
+                let mut now = [u128::from(x), u128::from(y)];
+                for turns in 0..70_u32 {
+                    let then = affine_pair(
+                        pack(x, y),
+                        both(for_x),
+                        both(for_y),
+                        both(added),
+                        both(step),
+                        pack(turns, modulus),
+                    );
+                    assert_eq!(then, pack(now[0] as u32, now[1] as u32), "{turns} turns modulo {modulus}");
+                    now = [(for_x, 0), (for_y, 1)].map(|(by, i)| {
+                        let [a, b] = by.map(u128::from);
+                        let more = u128::from(added[i]) + u128::from(step[i]) * u128::from(turns);
+                        (now[0] * a + now[1] * b + more) % m
+                    });
+                }
+            }
+        }
+        // Fibonacci numbers modulo 10 come round after 60.
+        let fibonacci = |turns| affine_pair(pack(0, 1), pack(0, 1), pack(1, 1), 0, 0, pack(turns, 10));
+        assert_eq!(fibonacci(60 * 70_000_000 + 7), pack(3, 1));
     }
 
     #[test]

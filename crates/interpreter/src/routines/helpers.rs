@@ -151,4 +151,8 @@ helpers! {
     affine_rest(x: i64, factor: i64, modulus: i64, turns: i64, added: i64, step: i64) -> i64 {
         scalar::affine_rest(x, factor, modulus, turns, added, step)
     }
+    /// Likewise of two ints that update each other.
+    affine_pair(state: i64, for_x: i64, for_y: i64, added: i64, step: i64, turns: i64) -> i64 {
+        scalar::affine_pair(state, for_x, for_y, added, step, turns)
+    }
 }

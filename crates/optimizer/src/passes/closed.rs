@@ -6,6 +6,7 @@
 //! chains, and a parameter to which each turn adds a chain is one (Bachmann, Wang and Zima, "Chains of Recurrences", ISSAC 1994; LLVM's
 //! scalar evolution). A sum that is reduced modulo something in each turn is the sum reduced once, where nothing is negative; where
 //! it is multiplied too, as generators of random numbers do, many turns are one affine map, found by squaring ([`Helper::AffineRest`]).
+//! So they are where two values update each other ([`Helper::AffinePair`]), as Fibonacci numbers modulo something do.
 //!
 //! Before such a loop stands code that counts how often the way back will be taken, skips as many turns as can be skipped, and enters
 //! a copy of the loop with the parameters of the turn that is then due: all that is computed by the last turn, or used behind the loop, comes
@@ -43,6 +44,8 @@ const EMITTED: usize = 240;
 const FEW: i64 = 24;
 /// And where maps are squared, which takes about as long as so many turns.
 const FEW_MAPS: i64 = 200;
+/// And where such maps are of two values.
+const FEW_PAIRS: i64 = 600;
 /// How often turns are skipped before the rest is done, since skipping is not interrupted.
 const STRIPS: i64 = 1 << 16;
 /// The largest modulus: the product of two rests fits.
@@ -164,11 +167,18 @@ use Coefficient::Constant;
 /// A polynomial in the turn: coefficients of the binomials of the turn over 0, 1, 2, ...
 type Chain = SmallVec<[Coefficient; DEGREE + 1]>;
 
-/// An affine map of a parameter: what it is multiplied by, and what is added.
+/// An affine map of one or two parameters: what each is multiplied by, and what is added.
 #[derive(Clone, Debug)]
 struct Affine {
-    factor: Coefficient,
+    factors: SmallVec<[Coefficient; 2]>,
     added: Chain,
+}
+
+impl Affine {
+    /// Whether it only adds to its one parameter.
+    fn adds(&self) -> bool {
+        self.factors[..] == [Constant(1)]
+    }
 }
 
 /// A step of such a map's computation.
@@ -187,10 +197,36 @@ struct Reduced {
     modulus: Coefficient,
 }
 
-impl Reduced {
-    /// Whether it is no sum, but a product too.
-    fn multiplies(&self) -> bool {
-        self.map.factor != Constant(1)
+/// Two parameters that update each other, both reduced by the same: one may be a copy of the other.
+#[derive(Clone, Debug)]
+struct Pair {
+    /// Which parameters of the header.
+    places: [usize; 2],
+    maps: [Affine; 2],
+    steps: Vec<Step>,
+    modulus: Coefficient,
+}
+
+/// What parameters of a turn a value is looked for as a map of, and what was found.
+struct Search<'s> {
+    params: &'s [Value],
+    /// Remainders by it are left out.
+    modulus: Option<Coefficient>,
+    /// What the maps that were found are made of, with the values on the way.
+    steps: Vec<(Value, Step)>,
+    known: HashMap<Value, Option<Affine>>,
+}
+
+impl<'s> Search<'s> {
+    fn new(params: &'s [Value], modulus: Option<Coefficient>) -> Search<'s> {
+        Search { params, modulus, steps: Vec::new(), known: HashMap::new() }
+    }
+
+    /// The parameter itself.
+    fn itself(&self, value: Value) -> Option<Affine> {
+        let place = self.params.iter().position(|&p| p == value)?;
+        let factors = (0..self.params.len()).map(|i| Constant(i64::from(i == place))).collect();
+        Some(Affine { factors, added: smallvec![Constant(0)] })
     }
 }
 
@@ -199,6 +235,8 @@ impl Reduced {
 enum Parameter {
     Chain(Chain),
     Reduced(Reduced),
+    /// One of the pair.
+    Paired,
 }
 
 /// Computes chains where the parameters of the header are certain values, by instructions that are in no block yet.
@@ -354,7 +392,7 @@ impl<'a> Chains<'a> {
             Def::Param(block, i) if block == self.shape.header => {
                 return match self.parameter(i as usize)? {
                     Parameter::Chain(chain) => Some(chain),
-                    Parameter::Reduced(_) => None,
+                    Parameter::Reduced(_) | Parameter::Paired => None,
                 };
             }
             Def::Param(..) => return None,
@@ -408,62 +446,75 @@ impl<'a> Chains<'a> {
         Some(product)
     }
 
-    /// The map that makes a value of a parameter; remainders by the modulus are left out. Steps count only where there is one.
-    fn map(
-        &mut self,
-        param: Value,
-        value: Value,
-        modulus: Option<Coefficient>,
-        steps: &mut Vec<(Value, Step)>,
-    ) -> Option<Affine> {
-        if value == param {
-            return Some(Affine { factor: Constant(1), added: smallvec![Constant(0)] });
+    /// The map that makes a value of parameters, if it is one and not the same in all turns.
+    fn map(&mut self, search: &mut Search<'_>, value: Value) -> Option<Affine> {
+        if let Some(itself) = search.itself(value) {
+            return Some(itself);
         }
         if !self.inside(value) || self.depth > DEPTH {
             return None;
         }
+        if let Some(known) = search.known.get(&value) {
+            return known.clone();
+        }
+        self.depth += 1;
+        let map = self.find_map(search, value);
+        self.depth -= 1;
+        search.known.insert(value, map.clone());
+        map
+    }
+
+    fn find_map(&mut self, search: &mut Search<'_>, value: Value) -> Option<Affine> {
         if let Some((inner, by)) = self.remainder(value) {
-            return if Some(by) == modulus { self.map(param, inner, modulus, steps) } else { None };
+            return if Some(by) == search.modulus { self.map(search, inner) } else { None };
         }
         let data = self.func.def(value)?;
         let (op, a, b) = (data.op, *data.args.first()?, *data.args.get(1)?);
         let (op, commutes) = match op {
             Op::Iadd | Op::IaddExit => (Op::Iadd, true),
             // What is reduced may not become negative.
-            Op::Isub | Op::IsubExit if modulus.is_none() => (Op::Isub, false),
+            Op::Isub | Op::IsubExit if search.modulus.is_none() => (Op::Isub, false),
             Op::Imul | Op::ImulExit => (Op::Imul, true),
             Op::Ishl => (Op::Ishl, false),
             _ => return None,
         };
-        self.depth += 1;
-        let found = match self.map(param, a, modulus, steps) {
-            Some(map) => Some((map, b)),
-            None if commutes && a != b => self.map(param, b, modulus, steps).map(|map| (map, a)),
-            None => None,
+        let x = self.map(search, a);
+        let y = if commutes { self.map(search, b) } else { None };
+        let (Affine { mut factors, added }, other) = match (x, y) {
+            (Some(x), Some(y)) => {
+                if op != Op::Iadd {
+                    return None;
+                }
+                let mut factors = x.factors;
+                for (factor, more) in factors.iter_mut().zip(y.factors) {
+                    *factor = self.arithmetic(op, *factor, more)?;
+                }
+                search.steps.push((value, Step::Add(smallvec![Constant(0)])));
+                return Some(Affine { factors, added: self.termwise(op, &x.added, &y.added)? });
+            }
+            (Some(x), None) => (x, b),
+            (None, Some(y)) => (y, a),
+            (None, None) => return None,
         };
-        self.depth -= 1;
-        let (Affine { factor, added }, other) = found?;
         let times = match op {
             Op::Ishl => Some(Constant(1 << self.func.int_const(other).filter(|by| (0..62).contains(by))?)),
             Op::Imul => match self.chain(other)?[..] {
                 [by] => Some(by),
                 _ => return None,
             },
-            // Twice the same.
-            Op::Iadd if a == b => Some(Constant(2)),
             _ => None,
         };
         if let Some(by) = times {
-            steps.push((value, Step::Multiply(by)));
-            return Some(Affine {
-                factor: self.arithmetic(Op::Imul, factor, by)?,
-                added: self.product(&added, &smallvec![by])?,
-            });
+            search.steps.push((value, Step::Multiply(by)));
+            for factor in &mut factors {
+                *factor = self.arithmetic(Op::Imul, *factor, by)?;
+            }
+            return Some(Affine { factors, added: self.product(&added, &smallvec![by])? });
         }
         let piece = self.chain(other)?;
         let added = self.termwise(op, &added, &piece)?;
-        steps.push((value, Step::Add(piece)));
-        Some(Affine { factor, added })
+        search.steps.push((value, Step::Add(piece)));
+        Some(Affine { factors, added })
     }
 
     /// What a remainder is of, and by what; nothing if that changes from turn to turn.
@@ -492,36 +543,83 @@ impl<'a> Chains<'a> {
         if self.func.ty(param) != Type::Int {
             return None;
         }
-        let mut steps = Vec::new();
+        let params = [param];
         if let Some((value, modulus)) = self.remainder(next) {
-            let map = self.map(param, value, Some(modulus), &mut steps)?;
-            let reduced = Reduced { map, steps: steps.iter().map(|s| s.1.clone()).collect(), modulus };
-            let degree = if reduced.multiplies() { MAP_DEGREE } else { DEGREE };
-            if reduced.map.added.len() > degree {
+            let mut search = Search::new(&params, Some(modulus));
+            let map = self.map(&mut search, value)?;
+            if map.added.len() > if map.adds() { DEGREE } else { MAP_DEGREE } {
                 return None;
             }
-            self.partial.extend(steps.iter().map(|s| s.0));
-            return Some(Parameter::Reduced(reduced));
+            let steps = self.went_by(search);
+            return Some(Parameter::Reduced(Reduced { map, steps, modulus }));
         }
-        let Affine { factor, added } = self.map(param, next, None, &mut steps)?;
-        if factor != Constant(1) || added.len() > DEGREE {
+        let map = self.map(&mut Search::new(&params, None), next)?;
+        if !map.adds() || map.added.len() > DEGREE {
             return None;
         }
-        Some(Parameter::Chain(std::iter::once(base).chain(added).collect()))
+        Some(Parameter::Chain(std::iter::once(base).chain(map.added).collect()))
+    }
+
+    /// Two parameters of the header as a pair.
+    fn pair(&mut self, places: [usize; 2]) -> Option<Pair> {
+        let params = places.map(|i| self.func.blocks[self.shape.header].params[i]);
+        if params.iter().any(|&p| self.func.ty(p) != Type::Int) {
+            return None;
+        }
+        let nexts = places.map(|i| self.shape.next[i]);
+        let moduli = nexts.map(|next| self.remainder(next).map(|r| r.1));
+        let modulus = moduli[0].or(moduli[1])?;
+        if moduli.iter().flatten().any(|&m| m != modulus) {
+            return None;
+        }
+        let mut search = Search::new(&params, Some(modulus));
+        let mut map = |next: Value| match self.remainder(next) {
+            Some((value, _)) => self.map(&mut search, value),
+            // What is not reduced is as it was.
+            None => search.itself(next),
+        };
+        let maps = [map(nexts[0])?, map(nexts[1])?];
+        if maps.iter().any(|map| map.added.len() > MAP_DEGREE) {
+            return None;
+        }
+        let steps = self.went_by(search);
+        Some(Pair { places, maps, steps, modulus })
+    }
+
+    /// The steps of what was found. The values on the way are partial.
+    fn went_by(&mut self, search: Search<'_>) -> Vec<Step> {
+        let (values, steps): (Vec<Value>, Vec<Step>) = search.steps.into_iter().unzip();
+        self.partial.extend(values);
+        steps
     }
 
     /// All parameters, and what is asked of the instructions: all that may leave are chains, or partial sums.
-    fn all(&mut self) -> Option<Vec<Parameter>> {
+    fn all(&mut self) -> Option<(Vec<Parameter>, Option<Pair>)> {
         let count = self.shape.next.len();
-        let mut parameters = Vec::with_capacity(count);
+        let mut parameters: Vec<Option<Parameter>> = Vec::with_capacity(count);
         for i in 0..count {
             let param = self.func.blocks[self.shape.header].params[i];
             let parameter = match self.chain(param) {
-                Some(chain) => Parameter::Chain(chain),
-                None => self.parameter(i)?,
+                Some(chain) => Some(Parameter::Chain(chain)),
+                None => self.parameter(i),
             };
             parameters.push(parameter);
         }
+        // What is nothing by itself may be together with another.
+        let mut open = (0..count).filter(|&i| parameters[i].is_none());
+        let pair = match (open.next(), open.next(), open.next()) {
+            (None, ..) => None,
+            (Some(a), Some(b), None) => Some(self.pair([a, b])?),
+            (Some(a), None, _) => {
+                let reduced = |i: &usize| matches!(parameters[*i], Some(Parameter::Reduced(_)));
+                Some((0..count).filter(reduced).find_map(|b| self.pair([a, b]))?)
+            }
+            _ => return None,
+        };
+        for place in pair.iter().flat_map(|pair| pair.places) {
+            parameters[place] = Some(Parameter::Paired);
+        }
+        let parameters = parameters.into_iter().collect::<Option<Vec<_>>>()?;
         for &inst in &self.shape.insts {
             let data = &self.func.insts[inst];
             if data.op.info().leaves
@@ -531,7 +629,7 @@ impl<'a> Chains<'a> {
                 self.chain(value)?;
             }
         }
-        Some(parameters)
+        Some((parameters, pair))
     }
 
     /// How many further turns there are.
@@ -606,10 +704,77 @@ impl<'a> Chains<'a> {
     fn mapped(&mut self, reduced: &Reduced, first: Value, turns: Value) -> Value {
         let added = |i: usize| reduced.map.added.get(i).copied().unwrap_or(Constant(0));
         let [factor, modulus, constant, step] =
-            [reduced.map.factor, reduced.modulus, added(0), added(1)].map(|c| self.value(c));
+            [reduced.map.factors[0], reduced.modulus, added(0), added(1)].map(|c| self.value(c));
         let site = self.func.sites.push(Helper::AffineRest.site());
         let args = [first, factor, modulus, turns, constant, step];
         self.def(InstData::new(Op::Helper, &args).imm(Helper::AffineRest as i64).site(site))
+    }
+
+    /// What a pair is after some turns.
+    fn mapped_pair(&mut self, pair: &Pair, first: [Value; 2], turns: Value) -> [Value; 2] {
+        let [x, y] = &pair.maps;
+        let added = |map: &Affine, i: usize| map.added.get(i).copied().unwrap_or(Constant(0));
+        let rows = [
+            [x.factors[0], x.factors[1]],
+            [y.factors[0], y.factors[1]],
+            [added(x, 0), added(y, 0)],
+            [added(x, 1), added(y, 1)],
+        ];
+        let mut args = vec![self.pack(first)];
+        for row in rows {
+            let row = row.map(|c| self.rest(c, pair.modulus));
+            args.push(self.pack(row));
+        }
+        let modulus = self.value(pair.modulus);
+        args.push(self.pack([turns, modulus]));
+        let site = self.func.sites.push(Helper::AffinePair.site());
+        let both = self.def(InstData::new(Op::Helper, &args).imm(Helper::AffinePair as i64).site(site));
+        let half = self.iconst(32);
+        let second = self.iconst(0xFFFF_FFFF);
+        [self.op(Op::IshrU, both, half), self.op(Op::Iand, both, second)]
+    }
+
+    /// Two ints below 2^32 in one.
+    fn pack(&mut self, [first, second]: [Value; 2]) -> Value {
+        let half = self.iconst(32);
+        let first = self.op(Op::Ishl, first, half);
+        self.op(Op::Ior, first, second)
+    }
+
+    /// A coefficient that is not negative as something below 2^32 that is the same modulo something that is at most 2^31.
+    fn rest(&mut self, c: Coefficient, modulus: Coefficient) -> Value {
+        let value = self.value(c);
+        match c {
+            Constant(0..MODULUS) => value,
+            _ => {
+                let modulus = self.value(modulus);
+                self.op(Op::Irem, value, modulus)
+            }
+        }
+    }
+
+    /// Notes as conditions that nothing is negative in what is reduced, and no factor 0, so that nothing on the way is more than
+    /// the whole, and that the modulus is one.
+    fn reducible(&mut self, steps: &[Step], first: &[Value], modulus: Coefficient) -> Option<()> {
+        for step in steps {
+            match step {
+                Step::Add(piece) => piece.iter().try_for_each(|&c| self.require(Cond::Ge, c, 0))?,
+                Step::Multiply(by) => self.require(Cond::Gt, *by, 0)?,
+            }
+        }
+        first.iter().try_for_each(|&v| self.require(Cond::Ge, Coefficient::Value(v), 0))?;
+        self.require(Cond::Gt, modulus, 0)?;
+        self.require(Cond::Le, modulus, MODULUS)
+    }
+
+    /// Notes as a condition that a map of what is at most this fits, with all that is added in so many turns.
+    fn bound_map(&mut self, map: &Affine, most: Coefficient, binomials: &[Value]) -> Option<()> {
+        let mut sum = map.added.clone();
+        for &factor in &map.factors {
+            let from = self.arithmetic(Op::Imul, factor, most)?;
+            sum[0] = self.arithmetic(Op::Iadd, sum[0], from)?;
+        }
+        self.bound(&sum, binomials)
     }
 
     /// Notes as a condition that the sum of the terms' magnitudes fits, and so the chain in each of the turns.
@@ -659,29 +824,36 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
 
     // What parameters and values are, seen from the turn that is due.
     let mut chains = Chains::new(func, loops, shape, &base);
-    let parameters = chains.all()?;
+    let (parameters, pair) = chains.all()?;
     let degree = |p: &Parameter| match p {
         Parameter::Chain(chain) => chain.len() - 1,
         Parameter::Reduced(reduced) => reduced.map.added.len(),
+        // The number of turns is one of two in an int.
+        Parameter::Paired => 2,
     };
-    let maps = parameters.iter().any(|p| matches!(p, Parameter::Reduced(r) if r.multiplies()));
-    let few = if maps { FEW_MAPS } else { FEW };
+    let maps = parameters.iter().any(|p| matches!(p, Parameter::Reduced(r) if !r.map.adds()));
+    let few = match &pair {
+        Some(_) => FEW_PAIRS,
+        None if maps => FEW_MAPS,
+        None => FEW,
+    };
     let fits = chains.fits.clone();
     let degree = parameters.iter().map(degree).chain(fits.iter().map(|c| c.len() - 1)).max()?.max(1);
     let at_once = chains.iconst(*TURNS.get(degree)?);
     let at_once = chains.op(Op::Imin, left, at_once);
     for (parameter, &first) in parameters.iter().zip(&base) {
-        // Nothing is negative in what is reduced, and no factor 0, so nothing on the way is more than the whole.
         if let Parameter::Reduced(reduced) = parameter {
-            for step in &reduced.steps {
-                match step {
-                    Step::Add(piece) => piece.iter().try_for_each(|&c| chains.require(Cond::Ge, c, 0))?,
-                    Step::Multiply(by) => chains.require(Cond::Gt, *by, 0)?,
-                }
-            }
-            chains.require(Cond::Ge, Coefficient::Value(first), 0)?;
-            chains.require(Cond::Gt, reduced.modulus, 0)?;
-            chains.require(Cond::Le, reduced.modulus, MODULUS)?;
+            chains.reducible(&reduced.steps, &[first], reduced.modulus)?;
+        }
+    }
+    if let Some(pair) = &pair {
+        let first = pair.places.map(|i| base[i]);
+        chains.reducible(&pair.steps, &first, pair.modulus)?;
+        let modulus = chains.value(pair.modulus);
+        for first in first {
+            // So that a copy is reduced, too.
+            let less = chains.def(InstData::new(Op::Icmp, &[first, modulus]).imm(Cond::Lt as i64));
+            chains.holds.push(less);
         }
     }
     let exact = chains.condition();
@@ -695,12 +867,12 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     for (parameter, &first) in parameters.iter().zip(&base) {
         if let Parameter::Reduced(reduced) = parameter {
             // The largest: of the first value or a rest, and what is added last.
-            let mut most = reduced.map.added.clone();
             let from = chains.arithmetic(Op::Iadd, Coefficient::Value(first), reduced.modulus)?;
-            let from = chains.arithmetic(Op::Imul, reduced.map.factor, from)?;
-            most[0] = chains.arithmetic(Op::Iadd, most[0], from)?;
-            chains.bound(&most, &binomials)?;
+            chains.bound_map(&reduced.map, from, &binomials)?;
         }
+    }
+    for map in pair.iter().flat_map(|pair| &pair.maps) {
+        chains.bound_map(map, pair.as_ref()?.modulus, &binomials)?;
     }
     let fit = chains.condition();
     let at_check = std::mem::take(&mut chains.emitted);
@@ -717,12 +889,18 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     let skipped = InstData::new(Op::Helper, &[tried, units]).imm(Helper::SkipTurns as i64).site(site);
     let skipped = chains.def(skipped);
     let binomials = chains.binomials(skipped, degree);
+    let paired = pair.as_ref().map(|pair| {
+        let then = chains.mapped_pair(pair, pair.places.map(|i| base[i]), skipped);
+        pair.places.into_iter().zip(then)
+    });
+    let paired: HashMap<usize, Value> = paired.into_iter().flatten().collect();
     let mut then = Vec::with_capacity(base.len());
-    for (parameter, &first) in parameters.iter().zip(&base) {
+    for (i, (parameter, &first)) in parameters.iter().zip(&base).enumerate() {
         let value = match parameter {
+            Parameter::Paired => *paired.get(&i)?,
             Parameter::Chain(chain) if chain.len() == 1 => first,
             Parameter::Chain(chain) => chains.after(chain, &binomials),
-            Parameter::Reduced(reduced) if reduced.multiplies() => chains.mapped(reduced, first, skipped),
+            Parameter::Reduced(reduced) if !reduced.map.adds() => chains.mapped(reduced, first, skipped),
             Parameter::Reduced(reduced) => {
                 let modulus = chains.value(reduced.modulus);
                 let mut sum = chains.op(Op::Irem, first, modulus);

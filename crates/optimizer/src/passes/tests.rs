@@ -908,9 +908,10 @@ fn random_loops_do_the_same_after_passes() {
 }
 
 /// A loop whose values are polynomials in the turn, as text: a counter, parameters to which sums and products of what is there
-/// are added, some of them reduced.
+/// are added, some of them reduced, or two that update each other.
 fn closed_loop(random: &mut Random) -> String {
     let count = 2 + random.below(3);
+    let pairs = random.one_in(3);
     let step = random.pick(&[1, 1, 1, -1, 2, 3, -5]);
     let cond = random.pick(if step > 0 { &["lt", "le", "ne"] } else { &["gt", "ge", "ne"] });
     // v0 to v4 are given; v10 is the counter, v11 and on what is summed.
@@ -918,7 +919,10 @@ fn closed_loop(random: &mut Random) -> String {
     let mut known = vec![10, 20, 0, 1, 41, 42];
     let mut next = 200;
     let mut args = vec!["v20".to_owned()];
-    for i in 0..count {
+    // The last two: sums of both, times something, and of what is known, reduced by the same; or one is a copy of the other.
+    let alone = if pairs { count - 2 } else { count };
+    let both = [11 + alone, 12 + alone];
+    for i in 0..alone {
         let mut term = random.pick(&known);
         for _ in 0..random.below(3) {
             let op = random.pick(&["iadd_exit", "isub_exit", "imul_exit", "iadd", "imul"]);
@@ -949,6 +953,37 @@ fn closed_loop(random: &mut Random) -> String {
         }
         args.push(format!("v{next}"));
         next += 1;
+    }
+    if pairs {
+        let by = random.pick(&[4, 43, 43]);
+        let copies = random.one_in(3);
+        let mut made = both.to_vec();
+        for i in 0..2 {
+            if copies && i == 0 {
+                args.push(format!("v{}", both[1]));
+                continue;
+            }
+            let mut sum = random.pick(&made);
+            for _ in 0..1 + random.below(4) {
+                let other = random.pick(&made);
+                body += &match random.below(6) {
+                    0 => format!("    v{next} = imul_exit v{sum}, v44 overflow state0\n"),
+                    1 => format!("    v{next} = irem v{sum}, v{by}\n"),
+                    2 => {
+                        format!("    v{next} = iadd_exit v{sum}, v{} overflow state0\n", random.pick(&known))
+                    }
+                    3 => format!("    v{next} = iadd v{sum}, v{other}\n"),
+                    _ => format!("    v{next} = iadd_exit v{other}, v{sum} overflow state0\n"),
+                };
+                sum = next;
+                next += 1;
+            }
+            body += &format!("    v{next} = irem v{sum}, v{by}\n");
+            // The second may be made of the first as it is in the next turn.
+            made.push(next);
+            args.push(format!("v{next}"));
+            next += 1;
+        }
     }
     let params: Vec<String> = (0..=count).map(|i| format!("v{}: int", 10 + i)).collect();
     let slots: Vec<String> = (0..=count).map(|i| format!("{i}: v{}", 10 + i)).collect();
@@ -986,7 +1021,7 @@ fn closed_loop(random: &mut Random) -> String {
 #[test]
 fn turns_that_are_skipped_do_the_same() {
     let (first, count) = (number("LOOP_FIRST", 0), number("LOOP_SEEDS", 1_000));
-    let (mut closed, mut maps, mut ends) = (0, 0, 0);
+    let (mut closed, mut maps, mut pairs, mut ends) = (0, 0, 0, 0);
     for seed in first..first + count {
         let mut random = Random(seed << 8);
         let text = closed_loop(&mut random);
@@ -997,6 +1032,7 @@ fn turns_that_are_skipped_do_the_same() {
             passes::run_named(&mut skipping, "closed") && skipping.layout.len() > func.layout.len(),
         );
         maps += u64::from(print(&skipping).contains("affine_rest"));
+        pairs += u64::from(print(&skipping).contains("affine_pair"));
         verify(&skipping).unwrap_or_else(|e| panic!("seed {seed}: {e}\n{}", print(&skipping)));
         let mut all = func.clone();
         passes::optimize(&mut all);
@@ -1031,4 +1067,5 @@ fn turns_that_are_skipped_do_the_same() {
     }
     assert!(closed > count * 3 / 10 && ends > count * 3 / 2, "{closed} loops skip turns, {ends} runs ended");
     assert!(maps > count / 20, "{maps} loops have maps that are squared");
+    assert!(pairs > count / 20, "{pairs} loops have pairs");
 }
