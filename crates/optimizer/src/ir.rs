@@ -517,6 +517,9 @@ pub enum RoutineKind {
     Switch,
     /// A call whose callee takes the root's frame over, header and all. Only a return of its result follows.
     Tail,
+    /// Likewise, and the callee returns to where the root would have: a jump, since it may hand the frame on in turn. Where it has no
+    /// optimized code the root leaves at the state, before the charge in front.
+    Jump,
 }
 
 /// A call, a routine or an allocation with its slow path.

@@ -189,6 +189,7 @@ impl RoutineKind {
         (RoutineKind::Call, "call"),
         (RoutineKind::Switch, "switch"),
         (RoutineKind::Tail, "tail"),
+        (RoutineKind::Jump, "jump"),
     ];
 
     fn name(self) -> &'static str {

@@ -9,6 +9,7 @@ use common::{function, sums};
 use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{ANY, FuncId, HeapType, Module, NumberPolicy, TrapCode};
+use upshift::tiers::measure::{Force, force};
 use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
 
 fn config() -> Config {
@@ -703,7 +704,11 @@ fn tail_calls_become_loops() {
             interpreter.tier = Tier::Interpreter;
             let want = run(interpreter, name, n, fuel);
             let [all, functions, _] = forced(Tier::Optimized);
-            for config in [all, functions, hot()] {
+            // Not built in, partners jump to each other.
+            let mut apart = hot();
+            apart.tiers.inline_callee = 0;
+            let apart = (name == "ping").then_some(apart);
+            for config in [all, functions, hot()].into_iter().chain(apart) {
                 let (result, left, before, after) = run(config, name, n, fuel);
                 assert_eq!((&result, left), (&want.0, want.1), "{name} {n} {fuel}");
                 assert!(before.optimized > 0, "{name} {before:?}");
@@ -712,6 +717,48 @@ fn tail_calls_become_loops() {
             }
         }
     }
+}
+
+#[test]
+fn jumps_of_tail_calls_take_no_native_stack_and_return_to_their_caller() {
+    let mut config = hot();
+    config.tiers.inline_callee = 0;
+    let module = from_file("tail-calls.txt");
+    let engine = Engine::new(config);
+    let module = engine.load(&module).expect("it loads");
+    let limits = Limits::default().stack(64 << 10);
+    let mut i = engine.instantiate(&module, Grants::none(), limits).expect("an instance");
+    let both = i.function::<(i64,), i64>("both").expect("the function");
+    for _ in 0..100 {
+        assert_eq!(i.call(&both, (10,)).expect("no trap"), 1055);
+    }
+    for name in ["both", "ping", "pong"] {
+        assert!(optimized(&i, name, false) > 0, "{name} {:?}", i.tier_counters());
+    }
+    let before = i.tier_counters();
+    assert_eq!(i.call(&both, (3_000_000,)).expect("no trap"), 4_500_001_501_000);
+    let after = i.tier_counters();
+    assert!(after.left - before.left <= 1 && after.entered - before.entered <= 2, "{before:?} {after:?}");
+    // Where the other has no optimized code, the driver goes on with it, and each unit is charged once.
+    let mut config = hot();
+    config.tiers.inline_callee = 0;
+    (config.tiers.baseline_heat, config.tiers.optimize_heat) = (u32::MAX, u32::MAX);
+    let mut i = instance(&from_file("tail-calls.txt"), config);
+    assert!(force(&mut i, "ping", Force::Optimized));
+    assert_eq!((optimized(&i, "ping", false), optimized(&i, "pong", false)), (1, 0));
+    let fuel_after = |i: &mut Instance| {
+        let [ping, pong] =
+            ["ping", "pong"].map(|name| i.function::<(i64, i64), i64>(name).expect("the function"));
+        i.set_fuel(Some(1_000));
+        assert_eq!(i.call(&pong, (100, 0)).expect("no trap"), -5_050);
+        let between = i.fuel();
+        assert_eq!(i.call(&ping, (101, 0)).expect("no trap"), -5_151);
+        (between, i.fuel())
+    };
+    let mut interpreter = hot();
+    interpreter.tier = Tier::Interpreter;
+    let mut interpreted = instance(&from_file("tail-calls.txt"), interpreter);
+    assert_eq!(fuel_after(&mut i), fuel_after(&mut interpreted));
 }
 
 #[test]

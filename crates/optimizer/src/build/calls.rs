@@ -236,8 +236,7 @@ impl<'a> Builder<'a> {
             || frame.region.is_none() && frame.guest.meta.layout.header() == callee.meta.layout.header();
         let inlined = if fits { self.inlinable(frame, callee, index) } else { Err(Inlining::Foreign) };
         self.note_call(frame, Some(index), inlined.as_ref().map_or_else(|e| *e, |_| Inlining::Done));
-        // Nor may others move it on.
-        let stays = fits && !callee.meta.hands_over && callee.meta.result == frame.guest.meta.result;
+        let replaces = fits && callee.meta.result == frame.guest.meta.result;
         match (inlined, frame.parent) {
             (Ok(flow), _) => {
                 self.room_for(frame, callee);
@@ -245,7 +244,12 @@ impl<'a> Builder<'a> {
                 self.replace(frame, callee, index, flow, args);
             }
             (Err(_), Some(parent)) => self.hand_over(frame, RoutineKind::Call, parent, callee, index, &args),
-            (Err(_), None) if stays => {
+            // Others could move the header on, for which whoever went into the root looks, unless they are jumped to.
+            (Err(_), None) if replaces && callee.meta.hands_over => {
+                let state = self.state(frame);
+                self.hand_over(frame, RoutineKind::Jump, state, callee, index, &args);
+            }
+            (Err(_), None) if replaces => {
                 // Nothing of the frame is left.
                 let state = self.state_at(frame, self.word, std::iter::empty());
                 self.hand_over(frame, RoutineKind::Tail, state, callee, index, &args);

@@ -12,9 +12,9 @@ use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
 
 use super::code::Stub;
-use super::{BODY, CALL, Held, Lowering, OWN, POLL, clif_type, trusted};
+use super::{BODY, CALL, Held, JUMPS, Lowering, OWN, POLL, clif_type, trusted};
 use crate::helper::{Helper, Param};
-use crate::ir::{Inst, Op, Reason, RoutineKind, State, Type};
+use crate::ir::{Inst, Op, Reason, RoutineKind, SiteData, State, Type};
 
 impl Lowering<'_, '_> {
     pub(super) fn call_helper(&mut self, helper: Helper, args: &[clif::Value]) -> Option<clif::Value> {
@@ -167,6 +167,9 @@ impl Lowering<'_, '_> {
         let data = &func.insts[inst];
         let (Some(site), Some(state)) = (data.site.expand(), data.state.expand()) else { return None };
         let site = &func.sites[site];
+        if site.kind == RoutineKind::Jump {
+            return self.jump(inst, state, site);
+        }
         let tail = site.kind == RoutineKind::Tail;
         let st = &func.states[state];
         let base = if tail { 0 } else { self.end_of(st) };
@@ -246,6 +249,42 @@ impl Lowering<'_, '_> {
             self.held.set(site.header + 1, Held::Link(link));
         }
         value
+    }
+
+    /// A tail call that is a jump. Cranelift has those in a convention of their own only, so this is a call that never comes back: what
+    /// makes the code shorter afterwards makes it give up the native frame and jump (`tidy.rs`).
+    fn jump(&mut self, inst: Inst, state: State, site: &SiteData) -> Option<clif::Value> {
+        let func = self.func;
+        let args: Vec<clif::Value> = func.insts[inst].args.iter().map(|&v| self.value(v)).collect();
+        let mut types = vec![Type::Int; 2];
+        types.extend(func.insts[inst].args.iter().map(|&v| func.ty(v)));
+        let returns: Vec<Type> = site.result.into_iter().collect();
+        let table = self.load64(self.ctx, offset_of!(Context, fast));
+        let fast = self.load64(table, site.callee as usize * 8);
+        let (quick, slow, behind) = (self.b.create_block(), self.cold_block(), self.b.create_block());
+        self.b.ins().brif(fast, quick, &[], slow, &[]);
+
+        // The driver does the instruction again, and charges for it.
+        self.b.switch_to_block(slow);
+        let kept = self.begin_cold();
+        let budget = self.budget();
+        let back = self.b.ins().iadd_imm_s(budget, 1);
+        self.set_budget(back);
+        let written = self.written(state);
+        self.leave_at(state, Reason::Region, &written);
+        self.end_cold(kept);
+
+        self.b.switch_to_block(quick);
+        let signature = self.signature(&types, &returns, BODY);
+        let all: Vec<clif::Value> = [self.ctx, self.fp].into_iter().chain(args).collect();
+        self.b.ins().call_indirect(signature, fast, &all);
+        self.b.ins().trap(JUMPS);
+        // Nothing leads here, where the result is returned.
+        self.b.switch_to_block(behind);
+        site.result.map(|ty| match ty {
+            Type::Float => self.b.ins().f64const(0.0),
+            _ => self.iconst(0),
+        })
     }
 
     /// Runs the interpreter's routine for the state's instruction.

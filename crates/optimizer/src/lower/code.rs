@@ -6,7 +6,8 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 
-use super::{Body, CODE, Exit, Kind, OWN, STUBS, body};
+use super::tidy::Marks;
+use super::{Body, CODE, Exit, JUMPS, Kind, OWN, STUBS, body};
 use crate::build::Facts;
 use crate::ir::{Function, Reason, Type};
 
@@ -246,7 +247,14 @@ impl Compiler {
             debug_assert!(false, "the first stack slot stands at {start:?}");
             return Err("the native frame does not begin with the first stack slot".into());
         }
-        let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &relocated, &keeping);
+        let mut jumps: Vec<u32> =
+            compiled.buffer.traps().iter().filter(|t| t.code == JUMPS).map(|t| t.offset).collect();
+        jumps.sort_unstable();
+        let marks = Marks { relocated: &relocated, keeping: &keeping, jumps: &jumps };
+        let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &marks);
+        if tidied.as_ref().map_or(0, |t| t.jumps) != jumps.len() {
+            return Err("a tail call that is no jump".into());
+        }
         machine.text = match &mut tidied {
             Some(tidied) => std::mem::take(&mut tidied.text),
             None => compiled.code_buffer().to_vec(),

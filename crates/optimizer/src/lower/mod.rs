@@ -237,6 +237,9 @@ const CALL: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv:
 /// What bodies are called by: they keep no registers, so a call on a way that ends soon saves none.
 const BODY: cranelift_codegen::isa::CallConv = cranelift_codegen::isa::CallConv::Winch;
 
+/// Stands behind a call that becomes a jump.
+const JUMPS: clif::TrapCode = clif::TrapCode::unwrap_user(2);
+
 /// What building a body gives: exits; positions in the bytecode, function and word; what counters count.
 type Body = (Vec<Exit>, Vec<(u32, u32)>, Vec<(Reason, u32, u32)>);
 

@@ -183,6 +183,7 @@ pub(super) fn run(items: &mut [Item<'_>], targets: &[u32], info: &mut Instructio
 
 #[cfg(test)]
 mod tests {
+    use super::super::tidy::Marks;
     use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     use crate::lower::tidy;
@@ -196,7 +197,7 @@ mod tests {
         // mov [rsp+8], rax; mov rcx, [rsp+8]; mov rax, [rsp+8]; mov [rsp+8], rcx; add [rdx], rcx; ret
         let mut text = vec![0x48, 0x89, 0x44, 0x24, 8, 0x48, 0x8B, 0x4C, 0x24, 8, 0x48, 0x8B, 0x44, 0x24, 8];
         text.extend([0x48, 0x89, 0x4C, 0x24, 8, 0x48, 0x01, 0x0A, 0xC3]);
-        let tidied = tidy::run(&text, &[0], &[], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Mov, Mnemonic::Add, Mnemonic::Ret]);
         // The second is mov rcx, rax.
         assert_eq!(tidied.text[5..8], [0x48, 0x89, 0xC1]);
@@ -207,7 +208,7 @@ mod tests {
         // mov [rsp+8], rbx; call rax; mov rbx, [rsp+8]; jmp -7 (to the load)
         let mut text = vec![0x48, 0x89, 0x5C, 0x24, 8, 0xFF, 0xD0, 0x48, 0x8B, 0x5C, 0x24, 8];
         text.extend([0xE9, 0xF6, 0xFF, 0xFF, 0xFF]);
-        let tidied = tidy::run(&text, &[0, 7], &[], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0, 7], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Mov, Mnemonic::Jmp]);
         assert_eq!(tidied.text[12..], [0xEB, 0xF9]);
     }
@@ -219,12 +220,12 @@ mod tests {
             0x48, 0x8B, 0x4C, 0x24, 8, 0x48, 0x01, 0xC8, 0x48, 0x89, 0x4C, 0x24, 8, 0x0F, 0x88, 0xED, 0xFF,
             0xFF, 0xFF, 0xC3,
         ];
-        let tidied = tidy::run(&text, &[0, 19], &[], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0, 19], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Add, Mnemonic::Js, Mnemonic::Ret]);
         // Where the register changes in between (add rcx, rax), the store stays.
         let mut other = text.to_vec();
         other[5..8].copy_from_slice(&[0x48, 0x01, 0xC1]);
-        let tidied = tidy::run(&other, &[0, 19], &[], &[]).unwrap();
+        let tidied = tidy::run(&other, &[0, 19], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text).len(), 5);
     }
 
@@ -232,9 +233,10 @@ mod tests {
     fn a_call_that_keeps_registers_keeps_what_is_known() {
         // mov [rsp+8], rbx; call +0; mov rbx, [rsp+8]; ret
         let text = [0x48, 0x89, 0x5C, 0x24, 8, 0xE8, 0, 0, 0, 0, 0x48, 0x8B, 0x5C, 0x24, 8, 0xC3];
-        let tidied = tidy::run(&text, &[0], &[6], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0], &Marks { relocated: &[6], ..Marks::default() }).unwrap();
         assert_eq!(mnemonics(&tidied.text).len(), 4);
-        let tidied = tidy::run(&text, &[0], &[6], &[6]).unwrap();
+        let tidied =
+            tidy::run(&text, &[0], &Marks { relocated: &[6], keeping: &[6], ..Marks::default() }).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Ret]);
     }
 }

@@ -14,6 +14,7 @@
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
 //!   the next line. The same few instructions took up to a sixth longer across lines.
+//! * **Tail calls.** A call that is marked gives up the frame and jumps.
 //! * **Sizes.** Immediates and distances of branches that fit a byte take a byte.
 //!
 //! Relocations and source positions move along, by [`Tidied::place`]. Code that cannot be followed stays as it is.
@@ -31,8 +32,21 @@ use super::slots::slot_move;
 pub(super) struct Tidied {
     /// The code, and behind it the constants that it refers to.
     pub text: Vec<u8>,
+    /// How many calls became jumps.
+    pub jumps: usize,
     /// Where each instruction stood and stands, in order.
     places: Vec<(u32, u32)>,
+}
+
+/// What is known of places in the code, each in order.
+#[derive(Default)]
+pub(super) struct Marks<'m> {
+    /// The offsets of relocations.
+    pub relocated: &'m [u32],
+    /// Those of calls that keep all registers and write to no slot.
+    pub keeping: &'m [u32],
+    /// Those of what stands behind calls that are to be jumps.
+    pub jumps: &'m [u32],
 }
 
 impl Tidied {
@@ -125,10 +139,9 @@ impl Item<'_> {
 /// Constants are aligned to this, as Cranelift does.
 const ALIGN: i64 = 16;
 
-/// Makes code shorter whose basic blocks begin at `starts`; `relocated` are the offsets of relocations, in order, `keeping` those of calls
-/// that keep all registers and write to no slot. `None` where it cannot be followed.
-pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32], keeping: &[u32]) -> Option<Tidied> {
-    let (mut items, end) = decode(text, starts, relocated, keeping)?;
+/// Makes code shorter whose basic blocks begin at `starts`. `None` where it cannot be followed.
+pub(super) fn run(text: &[u8], starts: &[u32], marks: &Marks<'_>) -> Option<Tidied> {
+    let (mut items, end) = decode(text, starts, marks)?;
     let mut targets: Vec<u32> = items.iter().filter(|i| i.is_branch()).filter_map(|i| i.refers).collect();
     targets.extend(items.iter().flat_map(|i| &i.table));
     targets.sort_unstable();
@@ -159,24 +172,21 @@ pub(super) fn run(text: &[u8], starts: &[u32], relocated: &[u32], keeping: &[u32
             items[at].drop();
         }
     }
+    let framed = super::wrap::frame(&items).is_some();
     super::wrap::run(&mut items, &targets);
+    let jumps = if framed { jumps(&mut items, marks.jumps) } else { 0 };
     items.iter_mut().for_each(immediate);
-    Some(layout(text, items, end as usize))
+    Some(Tidied { jumps, ..layout(text, items, end as usize) })
 }
 
 /// The instructions, and where they end.
-fn decode<'a>(
-    text: &'a [u8],
-    starts: &[u32],
-    relocated: &[u32],
-    keeping: &[u32],
-) -> Option<(Vec<Item<'a>>, u32)> {
+fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<Item<'a>>, u32)> {
     // Instructions have four to five bytes.
     let mut items: Vec<Item<'_>> = Vec::with_capacity(text.len() / 4);
     // What makes the frame stands before the first block.
     let starts: Vec<u32> = std::iter::once(0).chain(starts.iter().skip(1).copied()).collect();
     let mut end = 0;
-    let mut relocated = relocated.iter().copied().peekable();
+    let mut relocated = marks.relocated.iter().copied().peekable();
     for (i, &start) in starts.iter().enumerate() {
         if start != end {
             return None;
@@ -220,7 +230,7 @@ fn decode<'a>(
                 short: false,
                 table: Vec::new(),
                 relocated: is_relocated,
-                keeps: is_relocated && keeping.iter().any(|k| (at..next).contains(k)),
+                keeps: is_relocated && marks.keeping.iter().any(|k| (at..next).contains(k)),
             });
             end = next;
             if inst.flow_control() == FlowControl::IndirectBranch {
@@ -426,6 +436,35 @@ fn backwards(items: &mut [Item<'_>]) {
             (branch.refers, jump.refers) = (Some(back), Some(out));
         }
     }
+}
+
+/// Makes jumps of calls through a register behind which a mark stands, in a function that has made its frame with `rbp`; gives how
+/// many. Arguments are in registers, and bodies keep none for their callers, so nothing of the frame is needed.
+fn jumps(items: &mut [Item<'_>], marks: &[u32]) -> usize {
+    let mut count = 0;
+    let mut call = None;
+    for at in 0..items.len() {
+        if items[at].bytes.is_empty() {
+            continue;
+        }
+        if let Some(call) = call
+            && items[at].inst.code() == Code::Ud2
+            && marks.binary_search(&items[at].start).is_ok()
+        {
+            let item: &mut Item<'_> = &mut items[call];
+            let register = item.inst.op0_register().number() as u8;
+            // leave
+            item.replace(vec![0xC9]);
+            let jump = [0xFF, 0xE0 | register & 7];
+            items[at].replace(if register < 8 { jump.to_vec() } else { [&[0x41], &jump[..]].concat() });
+            count += 1;
+        }
+        let through = items[at].inst.code() == Code::Call_rm64
+            && items[at].inst.op0_kind() == OpKind::Register
+            && !matches!(items[at].inst.op0_register(), Register::RSP | Register::RBP);
+        call = through.then_some(at);
+    }
+    count
 }
 
 /// Whether it copies the second register to the first.
@@ -664,7 +703,7 @@ fn layout(text: &[u8], mut items: Vec<Item<'_>>, end: usize) -> Tidied {
     let stood = starts.iter().filter(|s| s.0 < INSERTED);
     let stood = stood.map(|&(start, i)| (start, if i < copies + copied { base } else { places[i] }));
     let places = stood.chain([(end as u32, constants as u32)]).collect();
-    Tidied { text: out, places }
+    Tidied { text: out, jumps: 0, places }
 }
 
 #[cfg(test)]
@@ -680,7 +719,7 @@ mod tests {
         // add rax, rcx; seto cl; test cl, cl; jne +1; ret; ret
         let text =
             [0x48, 0x01, 0xC8, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 0x01, 0x00, 0x00, 0x00, 0xC3, 0xC3];
-        let tidied = run(&text, &[0, 14, 15], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 14, 15], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jo, Mnemonic::Ret, Mnemonic::Ret]);
         // jo in its short form, to the second ret.
         assert_eq!(tidied.text[3..5], [0x70, 1]);
@@ -688,10 +727,29 @@ mod tests {
     }
 
     #[test]
+    fn marked_calls_are_jumps() {
+        // push rbp; mov rbp, rsp; call rax; ud2; call r9; ud2
+        let text = [0x55, 0x48, 0x89, 0xE5, 0xFF, 0xD0, 0x0F, 0x0B, 0x41, 0xFF, 0xD1, 0x0F, 0x0B];
+        let of = |text: &[u8], jumps: &[u32]| {
+            let tidied = run(text, &[0, 8], &Marks { jumps, ..Marks::default() }).unwrap();
+            (tidied.jumps, mnemonics(&tidied.text))
+        };
+        use Mnemonic::{Call, Jmp, Leave, Mov, Push, Ud2};
+        assert_eq!(of(&text, &[6, 11]), (2, vec![Push, Mov, Leave, Jmp, Leave, Jmp]));
+        assert_eq!(of(&text, &[11]), (1, vec![Push, Mov, Call, Ud2, Leave, Jmp]));
+        // Another frame than that, or a call of something in memory: no jump.
+        let mut other = text;
+        other[3] = 0xEC;
+        assert_eq!(of(&other, &[6, 11]).0, 0);
+        let text = [0x55, 0x48, 0x89, 0xE5, 0xFF, 0x10, 0x0F, 0x0B, 0xC3];
+        assert_eq!(of(&text, &[6]).0, 0);
+    }
+
+    #[test]
     fn another_register_stays() {
         // seto cl; test dl, dl; jne +0; ret
         let text = [0x0F, 0x90, 0xC1, 0x84, 0xD2, 0x0F, 0x85, 0, 0, 0, 0, 0xC3];
-        let tidied = run(&text, &[0, 11], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 11], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Seto, Mnemonic::Test, Mnemonic::Jne, Mnemonic::Ret]);
     }
 
@@ -702,7 +760,7 @@ mod tests {
         text.extend([0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 1, 0, 0, 0, 0xC3, 0xC3]);
         text.resize(32, 0);
         let of = |constant: i64| [text.clone(), constant.to_le_bytes().to_vec()].concat();
-        let tidied = |text: &[u8]| run(text, &[0, 21, 22], &[], &[]).unwrap().text;
+        let tidied = |text: &[u8]| run(text, &[0, 21, 22], &Marks::default()).unwrap().text;
         // imul rax, r10, 3; jo +1
         assert_eq!(tidied(&of(3))[..6], [0x49, 0x6B, 0xC2, 3, 0x70, 1]);
         assert_eq!(tidied(&of(-1000))[..9], [0x49, 0x69, 0xC2, 0x18, 0xFC, 0xFF, 0xFF, 0x70, 1]);
@@ -713,10 +771,10 @@ mod tests {
         // imul rcx, checked and as the upper half
         let mut text =
             vec![0x48, 0xF7, 0xE9, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F, 0x85, 1, 0, 0, 0, 0xC3, 0xC3];
-        let checked = run(&text, &[0, 14, 15], &[], &[]).unwrap().text;
+        let checked = run(&text, &[0, 14, 15], &Marks::default()).unwrap().text;
         assert_eq!(checked[..6], [0x48, 0x0F, 0xAF, 0xC1, 0x70, 1]);
         text.splice(3..8, [0x48, 0x85, 0xD2]);
-        let upper = run(&text, &[0, 12, 13], &[], &[]).unwrap().text;
+        let upper = run(&text, &[0, 12, 13], &Marks::default()).unwrap().text;
         assert_eq!(upper[..3], [0x48, 0xF7, 0xE9]);
     }
 
@@ -726,12 +784,12 @@ mod tests {
         let mut text = vec![0x4C, 0x89, 0xF8, 0x48, 0x81, 0xC0, 0xFF, 0xFF, 0xFF, 0xFF, 0x49, 0x89, 0xC7];
         text.extend([0x48, 0x31, 0xDB, 0x48, 0x81, 0xF8, 0xFF, 0xFF, 0xFF, 0x7F]);
         text.extend([0x0F, 0x87, 1, 0, 0, 0, 0xC3, 0xC3]);
-        let tidied = run(&text, &[0, 29, 30], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 29, 30], &Marks::default()).unwrap();
         let expected = [Mnemonic::Xor, Mnemonic::Sub, Mnemonic::Js, Mnemonic::Ret, Mnemonic::Ret];
         assert_eq!(mnemonics(&tidied.text), expected);
         // With the copy read in between, nothing is changed.
         text[13..16].copy_from_slice(&[0x48, 0x89, 0xC3]);
-        let tidied = run(&text, &[0, 29, 30], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 29, 30], &Marks::default()).unwrap();
         assert!(mnemonics(&tidied.text).contains(&Mnemonic::Cmp));
     }
 
@@ -739,13 +797,13 @@ mod tests {
     fn ways_back_are_taken_at_once() {
         // add rax, rcx; js +5 (to the ret); jmp -14 (to the start); ret
         let text = [0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3];
-        let tidied = run(&text, &[0, 14], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 14], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Add, Mnemonic::Jns, Mnemonic::Jmp, Mnemonic::Ret]);
         assert_eq!(tidied.text[3..7], [0x79, 0xFB, 0xEB, 0]);
         // A jump that others come to keeps its way: js to it first.
         let mut text = vec![0x0F, 0x88, 9, 0, 0, 0];
         text.extend([0x48, 0x01, 0xC8, 0x0F, 0x88, 5, 0, 0, 0, 0xE9, 0xF2, 0xFF, 0xFF, 0xFF, 0xC3]);
-        let tidied = run(&text, &[0, 6, 15, 20], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 6, 15, 20], &Marks::default()).unwrap();
         let expected = [Mnemonic::Js, Mnemonic::Add, Mnemonic::Js, Mnemonic::Jmp, Mnemonic::Ret];
         assert_eq!(mnemonics(&tidied.text), expected);
     }
@@ -755,11 +813,11 @@ mod tests {
         // mov r8, [rsp+16]; mov r8, [rsp+16]; lea rax, [r8-1]; ret, with a way to the second load
         let mut text = vec![0x4C, 0x8B, 0x44, 0x24, 16, 0x4C, 0x8B, 0x44, 0x24, 16, 0x49, 0x8D, 0x40, 0xFF];
         text.extend([0xE9, 0xF2, 0xFF, 0xFF, 0xFF]);
-        let tidied = run(&text, &[0, 5], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 5], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Lea, Mnemonic::Jmp]);
         // A copy of what was loaded keeps the load: mov r8, [rsp+16]; mov rcx, [rsp+16]; mov r8, rax; ret
         let text = [0x4C, 0x8B, 0x44, 0x24, 16, 0x48, 0x8B, 0x4C, 0x24, 16, 0x49, 0x89, 0xC0, 0xC3];
-        let tidied = run(&text, &[0], &[], &[]).unwrap();
+        let tidied = run(&text, &[0], &Marks::default()).unwrap();
         assert_eq!(mnemonics(&tidied.text).len(), 4);
     }
 
@@ -770,7 +828,7 @@ mod tests {
         text.extend([0x48, 0x81, 0xC1, 1, 0, 0, 0, 0x48, 0x81, 0xC2, 1, 0, 0, 0, 0xC3]);
         text.resize(32, 0xCC);
         text.extend(1.5f64.to_le_bytes());
-        let tidied = run(&text, &[0], &[], &[]).unwrap();
+        let tidied = run(&text, &[0], &Marks::default()).unwrap();
         let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
         let at = inst.ip_rel_memory_address() as usize;
         assert_eq!(tidied.text[at..at + 8], 1.5f64.to_le_bytes());
@@ -782,11 +840,11 @@ mod tests {
         // 60 bytes of nop; add rax, rcx; jns -9 (to the add); ret
         let mut text = vec![0x90; 60];
         text.extend([0x48, 0x01, 0xC8, 0x0F, 0x89, 0xF7, 0xFF, 0xFF, 0xFF, 0xC3]);
-        let tidied = run(&text, &[0, 60, 69], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 60, 69], &Marks::default()).unwrap();
         assert_eq!(tidied.text[60..], [0x0F, 0x1F, 0x40, 0x00, 0x48, 0x01, 0xC8, 0x79, 0xFB, 0xC3]);
         assert_eq!(tidied.place(60), 64);
         // One byte earlier it lies in a line as it is.
-        let tidied = run(&text[1..], &[0, 59, 68], &[], &[]).unwrap();
+        let tidied = run(&text[1..], &[0, 59, 68], &Marks::default()).unwrap();
         assert_eq!(tidied.text.len(), 59 + 6);
     }
 
@@ -796,7 +854,7 @@ mod tests {
         let mut text = vec![0x90; 60];
         text.extend([0x48, 0x01, 0xC8, 0x0F, 0x88, 1, 0, 0, 0, 0xC3, 0x48, 0x01, 0xD0]);
         text.extend([0xE9, 0xEE, 0xFF, 0xFF, 0xFF]);
-        let tidied = run(&text, &[0, 60, 69, 70], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 60, 69, 70], &Marks::default()).unwrap();
         assert_eq!(tidied.place(60), 60);
         assert_eq!(tidied.text[60..], [0x48, 0x01, 0xC8, 0x78, 1, 0xC3, 0x48, 0x01, 0xD0, 0xEB, 0xF5]);
     }
@@ -806,12 +864,12 @@ mod tests {
         // lea rax, [rip+9] (the table); add rax, 1 (with four bytes); jmp rax; the table: to both rets, which follow
         let mut text = vec![0x48, 0x8D, 0x05, 9, 0, 0, 0, 0x48, 0x81, 0xC0, 1, 0, 0, 0, 0xFF, 0xE0];
         text.extend([8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
-        let tidied = run(&text, &[0, 24, 25], &[], &[]).unwrap();
+        let tidied = run(&text, &[0, 24, 25], &Marks::default()).unwrap();
         let inst = Decoder::new(64, &tidied.text, DecoderOptions::NONE).decode();
         let table = inst.ip_rel_memory_address() as usize;
         assert_eq!(table, 13);
         assert_eq!(tidied.text[table..], [8, 0, 0, 0, 9, 0, 0, 0, 0xC3, 0xC3]);
         // Without a following block the length of the table is not known.
-        assert!(run(&text[..24], &[0], &[], &[]).is_none());
+        assert!(run(&text[..24], &[0], &Marks::default()).is_none());
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn run(items: &mut Vec<Item<'_>>, targets: &[u32]) {
 }
 
 /// The number of items that make the frame.
-fn frame(items: &[Item<'_>]) -> Option<usize> {
+pub(super) fn frame(items: &[Item<'_>]) -> Option<usize> {
     let [push, copy] = items.first_chunk::<2>()?;
     let is_frame = push.inst.code() == Code::Push_r64
         && push.inst.op0_register() == Register::RBP
@@ -235,6 +235,7 @@ fn overwrite(spills: &mut [Spill], register: Register) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tidy::Marks;
     use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     use crate::lower::tidy;
@@ -254,7 +255,7 @@ mod tests {
         text.extend([
             0xFF, 0xD0, 0x48, 0x8B, 0x74, 0x24, 8, 0x48, 0x83, 0xC4, 16, 0x48, 0x89, 0xEC, 0x5D, 0xC3,
         ]);
-        let tidied = tidy::run(&text, &[0, 23, 35], &[], &[]).unwrap();
+        let tidied = tidy::run(&text, &[0, 23, 35], &Marks::default()).unwrap();
         use Mnemonic::*;
         let leaf = [Cmp, Jge, Mov, Ret];
         let rest = [Push, Mov, Sub, Mov, Call, Mov, Add, Mov, Pop, Ret];
