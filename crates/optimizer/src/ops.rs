@@ -180,8 +180,8 @@ ops! {
     Isub "isub" [int, int] -> int {pure cheap} "a - b modulo 2^64";
     Imul "imul" [int, int] -> int {pure} "a * b modulo 2^64";
     Imulh "imulh" [int, int] -> int {pure} "the upper 64 bits of the signed product a * b";
-    Idiv "idiv" [int, int] -> int {fixed} "a / b towards zero; b is not 0, and not -1 where a is the minimum";
-    Irem "irem" [int, int] -> int {fixed} "a - b * (a / b); b is not 0; minimum % -1 = 0";
+    Idiv "idiv" [int, int] -> int {fixed} "a / b towards zero; b is not 0, and not -1 where a is the minimum; the immediate is 1 where a is not negative";
+    Irem "irem" [int, int] -> int {fixed} "a - b * (a / b); b is not 0; minimum % -1 = 0; the immediate is 1 where a is not negative";
     Iand "iand" [int, int] -> int {pure cheap} "a & b";
     Ior "ior" [int, int] -> int {pure cheap} "a | b";
     Ixor "ixor" [int, int] -> int {pure cheap} "a ^ b";

@@ -97,6 +97,8 @@ pub(crate) enum Meaning {
     Header,
     /// A place in the code: `code fn 3 word 17`.
     Place,
+    /// 1 where the first operand is known not to be negative wherever the result is used, behind the operands: `irem v0, v1 natural`.
+    Natural,
     /// The number of a switch's cases, which stand with their targets.
     Cases,
 }
@@ -116,12 +118,11 @@ pub(crate) fn meaning(op: Op) -> Meaning {
         Op::Alloc | Op::Make | Op::Virtual => Meaning::Header,
         Op::Code => Meaning::Place,
         Op::Switch => Meaning::Cases,
+        Op::Idiv | Op::Irem => Meaning::Natural,
         Op::Iadd
         | Op::Isub
         | Op::Imul
         | Op::Imulh
-        | Op::Idiv
-        | Op::Irem
         | Op::Iand
         | Op::Ior
         | Op::Ixor
@@ -383,6 +384,11 @@ impl Printer<'_> {
             Meaning::Reason => match reason {
                 Some(reason) => write!(behind, " {}", reason.name())?,
                 None => bare = true,
+            },
+            Meaning::Natural => match imm {
+                0 => {}
+                1 => behind.push_str(" natural"),
+                _ => bare = true,
             },
             Meaning::Offset | Meaning::Element => match (&data.args[..], meaning(data.op)) {
                 ([base, index, others @ ..], Meaning::Element) => {

@@ -340,6 +340,8 @@ impl Verifier<'_> {
                 }
                 Some(_) => Ok(()),
             },
+            Meaning::Natural if number > 1 => fail("is neither 0 nor 1"),
+            Meaning::Natural => Ok(()),
             Meaning::Reason if number >= Reason::ALL.len() => fail("is no reason"),
             Meaning::Reason => Ok(()),
             // Machine instructions have so many bits for it.

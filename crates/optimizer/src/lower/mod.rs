@@ -202,6 +202,8 @@ struct Lowering<'a, 'f> {
     positions: Vec<(u32, u32)>,
     /// Quotients and remainders of the same operands in one block.
     paired: EntitySet<Inst>,
+    /// The remainders that are only compared with 0, which are not computed.
+    tested: EntitySet<Inst>,
     /// Both, of the operands that the block has divided.
     divided: Vec<((Value, Value), (clif::Value, clif::Value))>,
 }
@@ -308,9 +310,12 @@ fn body(
         calling: EntitySet::new(),
         reading: false,
         positions: Vec::new(),
-        paired: rest::paired(func),
+        paired: EntitySet::new(),
+        tested: EntitySet::new(),
         divided: Vec::new(),
     };
+    l.paired = rest::paired(func);
+    l.tested = rest::tested(func, &l.paired);
     for (place, v) in l.constants.iter_mut().zip(CONSTANTS) {
         *place = Some(l.b.ins().iconst(types::I64, v));
     }
@@ -541,12 +546,23 @@ impl Lowering<'_, '_> {
         if !compares || data.args.iter().any(|&v| self.vars[v].is_some()) {
             return None;
         }
-        let (a, b) = (self.value(data.args[0]), self.value(data.args[1]));
         let cond = data.cond().negated();
-        Some(match data.op {
-            Op::Icmp => self.b.ins().icmp(int_cc(cond), a, b),
-            _ => self.b.ins().fcmp(float_cc(cond), a, b),
-        })
+        if data.op == Op::Icmp {
+            return Some(self.compare(data, cond));
+        }
+        let (a, b) = (self.value(data.args[0]), self.value(data.args[1]));
+        Some(self.b.ins().fcmp(float_cc(cond), a, b))
+    }
+
+    /// A comparison of ints, by this condition.
+    fn compare(&mut self, data: &InstData, cond: Cond) -> clif::Value {
+        let func = self.func;
+        if let Some((n, d)) = rest::is_test(func, data).and_then(|v| self.tested_remainder(v)) {
+            let n = self.value(n);
+            return self.divides(n, d, cond);
+        }
+        let (a, b) = (self.value(data.args[0]), self.value(data.args[1]));
+        self.b.ins().icmp(int_cc(cond), a, b)
     }
 
     fn iconst(&mut self, v: i64) -> clif::Value {
@@ -830,20 +846,33 @@ impl Lowering<'_, '_> {
             Op::Fconst => Some(self.b.ins().f64const(f64::from_bits(data.imm as u64))),
             Op::Iadd => binary!(iadd),
             Op::Isub => binary!(isub),
-            Op::Imul => binary!(imul),
+            Op::Imul => {
+                let a = self.value(arg(0));
+                Some(match func.int_const(arg(1)).and_then(|c| self.multiple(a, c)) {
+                    Some(product) => product,
+                    None => {
+                        let b = self.value(arg(1));
+                        self.b.ins().imul(a, b)
+                    }
+                })
+            }
             Op::Imulh => binary!(smulhi),
+            Op::Irem if self.tested.contains(inst) => None,
             Op::Idiv | Op::Irem => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
                 let rest = data.op == Op::Irem;
                 let constant = func.int_const(arg(1));
+                let natural = data.imm != 0;
                 Some(if self.paired.contains(inst) {
-                    let (quotient, remainder) = self.divide_both((arg(0), arg(1)), (a, b), constant);
+                    let (quotient, remainder) = self.divide_both((arg(0), arg(1)), (a, b), constant, natural);
                     if rest { remainder } else { quotient }
                 } else {
                     match constant {
                         None => self.divide(a, b, rest),
-                        Some(d) if rest => self.remainder(a, d).unwrap_or_else(|| self.b.ins().srem(a, b)),
-                        Some(_) => self.b.ins().sdiv(a, b),
+                        Some(d) if rest => {
+                            self.remainder(a, d, natural).unwrap_or_else(|| self.b.ins().srem(a, b))
+                        }
+                        Some(d) => self.quotient_by(a, d, natural),
                     }
                 })
             }
@@ -860,13 +889,7 @@ impl Lowering<'_, '_> {
                 let low = self.b.ins().ireduce(types::I32, a);
                 Some(self.b.ins().sextend(types::I64, low))
             }
-            Op::Icmp => {
-                let cc = int_cc(data.cond());
-                boolean!({
-                    let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                    self.b.ins().icmp(cc, a, b)
-                })
-            }
+            Op::Icmp => boolean!(self.compare(data, data.cond())),
             Op::Fcmp => {
                 let cc = float_cc(data.cond());
                 boolean!({

@@ -1,9 +1,14 @@
-//! Quotients and remainders: those by constants made for loops that wait for them, both of one division from one.
+//! Quotients and remainders: those by constants made for loops that wait for them, both of one division from one, and whether there is
+//! a remainder.
 //!
 //! Cranelift divides by a constant with a product's upper half, corrects the quotient by its own sign, and multiplies back; a loop whose
 //! next turn needs the remainder waits for all of it, longer than for the processor's division. Here the correction is taken from the
 //! dividend and given to the remainder instead, beside the products: two steps less to wait for. The numbers are those of Hacker's
-//! Delight (Warren), chapter 10.
+//! Delight (Warren), chapter 10. Where the dividend is known not to be negative there is nothing to correct.
+//!
+//! Whether a constant divides a number is seen without dividing: times the inverse of its odd part modulo 2^64, multiples become
+//! their quotients, which are few, and all others something else (Granlund and Montgomery, "Division by Invariant Integers using
+//! Multiplication", PLDI 1994, section 9).
 
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -11,7 +16,7 @@ use cranelift_codegen::ir::{InstBuilder, types};
 use cranelift_entity::EntitySet;
 
 use super::Lowering;
-use crate::ir::{Function, Inst, Op, Value};
+use crate::ir::{Cond, Def, Function, Inst, InstData, Op, Value};
 
 /// The quotients and remainders of which the same block has the other, too. Powers of two are left out: each is a few instructions then.
 pub(super) fn paired(func: &Function) -> EntitySet<Inst> {
@@ -31,6 +36,51 @@ pub(super) fn paired(func: &Function) -> EntitySet<Inst> {
     paired
 }
 
+/// The remainders by constants that are nothing but compared with 0, and are not one of a pair.
+pub(super) fn tested(func: &Function, paired: &EntitySet<Inst>) -> EntitySet<Inst> {
+    let remainder = |v: Value| match func.values[v].def {
+        Def::Inst(inst) => {
+            let data = &func.insts[inst];
+            let divisor = || func.int_const(data.args[1]).filter(|&d| d >= 3 && d.count_ones() != 1);
+            (data.op == Op::Irem && divisor().is_some() && !paired.contains(inst)).then_some(inst)
+        }
+        Def::Param(..) => None,
+    };
+    let (mut tested, mut otherwise) = (EntitySet::new(), EntitySet::new());
+    for &inst in func.layout.iter().flat_map(|&b| &func.blocks[b].insts) {
+        let data = &func.insts[inst];
+        if let Some(of) = is_test(func, data).and_then(remainder) {
+            tested.insert(of);
+            continue;
+        }
+        let mut uses = |v| otherwise.extend(remainder(v));
+        data.args.iter().chain(data.targets.iter().flat_map(|t| &t.args)).for_each(|&v| uses(v));
+        if let Some(state) = data.state.expand() {
+            func.each_state(state, |data| data.slots.iter().for_each(|&(_, v)| uses(v)));
+        }
+    }
+    otherwise.keys().for_each(|inst| {
+        tested.remove(inst);
+    });
+    tested
+}
+
+/// What an instruction compares with 0 for being equal, or not.
+pub(super) fn is_test(func: &Function, data: &InstData) -> Option<Value> {
+    let equality = data.op == Op::Icmp && matches!(data.cond(), Cond::Eq | Cond::Ne);
+    (equality && func.int_const(data.args[1]) == Some(0)).then(|| data.args[0])
+}
+
+/// For a divisor of at least 3 that is no power of two: what the odd part of it has to be multiplied by for 1 modulo 2^64, how often 2 is
+/// in it, and the largest quotient.
+fn inverse(d: i64) -> (i64, u32, i64) {
+    let twos = d.trailing_zeros();
+    let odd = d >> twos;
+    // Newton: each step doubles how many bits are right, of which there are three at first.
+    let inverse = (0..5).fold(odd, |x, _| x.wrapping_mul(2_i64.wrapping_sub(odd.wrapping_mul(x))));
+    (inverse, twos, i64::MAX / d)
+}
+
 /// For a divisor of at least 3 that is no power of two, `m` and `s` such that `m * n / 2^(64 + s)`, rounded down, is `n / d` rounded down
 /// for all n from 0 up, and one less than `n / d` rounded up for all below.
 fn magic(d: u64) -> (u64, u32) {
@@ -48,9 +98,81 @@ fn magic(d: u64) -> (u64, u32) {
 }
 
 impl Lowering<'_, '_> {
+    /// Dividend and divisor of a remainder that is only compared with 0.
+    pub(super) fn tested_remainder(&self, value: Value) -> Option<(Value, i64)> {
+        let Def::Inst(inst) = self.func.values[value].def else { return None };
+        let args = &self.func.insts[inst].args;
+        let divisor = self.func.int_const(*args.get(1)?)?;
+        self.tested.contains(inst).then(|| (args[0], divisor))
+    }
+
+    /// A product with a constant of two or three instructions that are done sooner than a multiplication (strength reduction): one more
+    /// or less than a power of two, times a power of two where that takes one address.
+    pub(super) fn multiple(&mut self, n: clif::Value, c: i64) -> Option<clif::Value> {
+        let twos = c.trailing_zeros();
+        let odd = c.checked_shr(twos).filter(|&odd| odd >= 3)?;
+        let one = match (odd - 1, odd + 1) {
+            (2 | 4 | 8, _) => {
+                let shifted = self.b.ins().ishl_imm_u(n, i64::from((odd - 1).trailing_zeros()));
+                self.b.ins().iadd(n, shifted)
+            }
+            (less, _) if twos == 0 && less.count_ones() == 1 => {
+                let shifted = self.b.ins().ishl_imm_u(n, i64::from(less.trailing_zeros()));
+                self.b.ins().iadd(n, shifted)
+            }
+            (_, more) if twos == 0 && more.count_ones() == 1 => {
+                let shifted = self.b.ins().ishl_imm_u(n, i64::from(more.trailing_zeros()));
+                self.b.ins().isub(shifted, n)
+            }
+            _ => return None,
+        };
+        Some(if twos == 0 { one } else { self.b.ins().ishl_imm_u(one, i64::from(twos)) })
+    }
+
+    /// Whether a number is a multiple of a constant, as a condition of Cranelift's.
+    pub(super) fn divides(&mut self, n: clif::Value, d: i64, cond: Cond) -> clif::Value {
+        let (inverse, twos, most) = inverse(d);
+        let inverse = self.iconst(inverse);
+        let quotient = self.b.ins().imul(n, inverse);
+        // From the least quotient, which is as far from 0 as the largest.
+        let from = self.iconst(most.wrapping_shl(twos));
+        let mut above = self.b.ins().iadd(quotient, from);
+        if twos != 0 {
+            above = self.b.ins().rotr_imm_u(above, i64::from(twos));
+        }
+        let most = self.iconst(2_i64.wrapping_mul(most));
+        let code = if cond == Cond::Eq { IntCC::UnsignedLessThanOrEqual } else { IntCC::UnsignedGreaterThan };
+        self.b.ins().icmp(code, above, most)
+    }
+
+    /// The quotient of what is not negative by a constant of at least 3 that is no power of two.
+    fn natural_quotient(&mut self, n: clif::Value, d: u64) -> clif::Value {
+        let (m, s) = magic(d);
+        let factor = self.iconst(m as i64);
+        let high = self.b.ins().umulhi(n, factor);
+        self.b.ins().ushr_imm_u(high, i64::from(s))
+    }
+
+    /// The quotient by a constant.
+    pub(super) fn quotient_by(&mut self, n: clif::Value, d: i64, natural: bool) -> clif::Value {
+        match u64::try_from(d) {
+            Ok(d) if natural && d >= 3 && !d.is_power_of_two() => self.natural_quotient(n, d),
+            _ => {
+                let d = self.iconst(d);
+                self.b.ins().sdiv(n, d)
+            }
+        }
+    }
+
     /// The remainder by a constant, which has the dividend's sign; `None` for divisors that Cranelift does as well.
-    pub(super) fn remainder(&mut self, n: clif::Value, d: i64) -> Option<clif::Value> {
+    pub(super) fn remainder(&mut self, n: clif::Value, d: i64, natural: bool) -> Option<clif::Value> {
         let positive = u64::try_from(d).ok().filter(|d| *d >= 3 && !d.is_power_of_two())?;
+        if natural {
+            let quotient = self.natural_quotient(n, positive);
+            let divisor = self.iconst(d);
+            let product = self.b.ins().imul(quotient, divisor);
+            return Some(self.b.ins().isub(n, product));
+        }
         let (m, s) = magic(positive);
         let factor = self.iconst(m as i64);
         let mut high = self.b.ins().smulhi(n, factor);
@@ -74,12 +196,13 @@ impl Lowering<'_, '_> {
         of: (Value, Value),
         (a, b): (clif::Value, clif::Value),
         constant: Option<i64>,
+        natural: bool,
     ) -> (clif::Value, clif::Value) {
         if let Some(&(_, both)) = self.divided.iter().find(|d| d.0 == of) {
             return both;
         }
         let quotient = match constant {
-            Some(_) => self.b.ins().sdiv(a, b),
+            Some(d) => self.quotient_by(a, d, natural),
             None => self.quotient(a, b),
         };
         let product = self.b.ins().imul(quotient, b);
@@ -140,7 +263,7 @@ impl Lowering<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use super::magic;
+    use super::{inverse, magic};
 
     /// As the instructions do it.
     fn remainder(n: i64, d: i64) -> i64 {
@@ -151,6 +274,17 @@ mod tests {
         }
         let less = (n >> 63) & d;
         n.wrapping_sub(less).wrapping_sub((high >> s).wrapping_mul(d))
+    }
+
+    fn natural_quotient(n: i64, d: i64) -> i64 {
+        let (m, s) = magic(d as u64);
+        ((u128::from(n as u64) * u128::from(m)) >> (64 + s)) as i64
+    }
+
+    fn divides(n: i64, d: i64) -> bool {
+        let (inverse, twos, most) = inverse(d);
+        let above = n.wrapping_mul(inverse).wrapping_add(most.wrapping_shl(twos));
+        above.rotate_right(twos) as u64 <= 2 * most as u64
     }
 
     #[test]
@@ -177,6 +311,10 @@ mod tests {
             for n in dividends {
                 for n in [n, n.wrapping_neg()] {
                     assert_eq!(remainder(n, d), n % d, "{n} % {d}");
+                    assert_eq!(divides(n, d), n % d == 0, "{d} | {n}");
+                    if n >= 0 {
+                        assert_eq!(natural_quotient(n, d), n / d, "{n} / {d}");
+                    }
                 }
             }
         }

@@ -538,7 +538,7 @@ impl Parser {
         // Whether an item was read, so that a comma is needed before the next one.
         let mut first = true;
         match meaning {
-            Meaning::Nothing | Meaning::Reason => {}
+            Meaning::Nothing | Meaning::Reason | Meaning::Natural => {}
             Meaning::Int | Meaning::Number | Meaning::Header => data.imm = line.i64()?,
             Meaning::Float => data.imm = line.float()?,
             Meaning::Cell => data.imm = line.cell()?,
@@ -596,6 +596,9 @@ impl Parser {
         }
         if meaning == Meaning::Reason {
             data.imm = line.name(Reason::ALL, Reason::name, "a reason")? as i64;
+        }
+        if meaning == Meaning::Natural {
+            data.imm = i64::from(line.accept_word("natural"));
         }
         Ok(())
     }

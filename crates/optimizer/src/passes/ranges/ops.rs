@@ -259,7 +259,10 @@ impl Pass<'_> {
                 if self.at_most(x, m, -1) {
                     return Some(x);
                 }
-                let k = self.func.int_const(m).filter(|k| k.count_ones() == 1)?;
+                let k = self.func.int_const(m)?;
+                if k.count_ones() != 1 {
+                    return self.natural(inst);
+                }
                 let mask = out.int(self.func, k - 1);
                 self.ranges[mask] = Range::new(k - 1, k - 1);
                 self.instead(inst, Op::Iand, &[x, mask]);
@@ -267,7 +270,10 @@ impl Pass<'_> {
             }
             // x / 2^k = x >> k where x is not negative
             (Op::Idiv, Some(x), Some(m)) if self.range(x).lo >= 0 => {
-                let k = self.func.int_const(m).filter(|&k| k > 0 && k.count_ones() == 1)?;
+                let k = self.func.int_const(m).filter(|&k| k > 0)?;
+                if k.count_ones() != 1 {
+                    return self.natural(inst);
+                }
                 let shift = i64::from(k.trailing_zeros());
                 let shift = out.int(self.func, shift);
                 self.ranges[shift] = Range::new(0, 63);
@@ -282,6 +288,14 @@ impl Pass<'_> {
             }
             _ => None,
         }
+    }
+
+    /// Notes that the dividend is not negative.
+    fn natural(&mut self, inst: Inst) -> Option<Value> {
+        let data = &mut self.func.insts[inst];
+        self.changed += usize::from(data.imm == 0);
+        data.imm = 1;
+        None
     }
 
     pub(super) fn instead(&mut self, inst: Inst, op: Op, args: &[Value]) {
