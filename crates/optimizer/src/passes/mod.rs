@@ -7,7 +7,8 @@
 //! * `fold.rs`: constants and algebraic rules.
 //! * `memory.rs`: which memory may have changed between two instructions; `alias.rs`: which objects are not the same.
 //! * `gvn.rs`: values and loads that were computed before, stores that are known, checks that were made.
-//! * `ranges.rs`: what ints can be, and the checks that go with it; `sums.rs`: branches around checked sums.
+//! * `ranges.rs`: what ints can be, and the checks that go with it; `sums.rs`: branches around checked sums; `counts.rs`: sums that take
+//!   years to overflow.
 //! * `licm.rs`: what does not change in a loop.
 //! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
 //! * `turns.rs`: what a turn of a loop stores in a list and the next one loads.
@@ -25,6 +26,7 @@ mod alias;
 mod carried;
 pub mod closed;
 mod copy;
+pub mod counts;
 pub mod dce;
 pub mod escape;
 pub mod fold;
@@ -83,6 +85,8 @@ passes! {
     RANGES "ranges" ranges::run;
     /// Branches around sums.
     SUMS "sums" sums::run;
+    /// Sums that take years to overflow.
+    COUNTS "counts" counts::run;
     /// What a turn stores and the next one loads.
     TURNS "turns" turns::run;
     /// Blocks in versions by the kinds of cells.
@@ -146,6 +150,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (SUMS, When::Always),
     (PARAMS, When::Always),
     (GVN, When::Always),
+    (COUNTS, When::Always),
     (CLOSED, When::Always),
     (VERSION, When::Also),
     (RANGES, When::Changed),
