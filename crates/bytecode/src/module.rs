@@ -563,7 +563,7 @@ flag_sets! {
         WRAP64 = 1,
         /// int / int truncates; else it leaves the fast path. A zero divisor always leaves.
         INT_DIV = 2,
-        /// Mixed int and float operands are computed as floats; else they leave.
+        /// Mixed int and float operands are computed as floats, and compared by numeric value; else they leave.
         PROMOTE = 3,
         /// An int equals a float of the same numeric value; else they are different.
         NUMERIC_EQUAL = 4,

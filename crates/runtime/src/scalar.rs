@@ -1,6 +1,8 @@
 //! The meaning of scalar ops, as pure functions: interpreter, constant folding and tests name these and nothing else, so
 //! overflow, rounding and shift rules exist once.
 
+use std::cmp::Ordering;
+
 use upshift_bytecode::TrapCode;
 
 /// A result, or the code of the trap.
@@ -202,6 +204,14 @@ pub fn int_from_float(a: f64) -> Checked<i64> {
         Ok(a as i64)
     } else {
         Err(TrapCode::IntegerOverflow)
+    }
+}
+
+/// How an int and a float compare by value, without rounding either; `None` where the float is not a number.
+pub fn int_cmp_float(a: i64, b: f64) -> Option<Ordering> {
+    match int_from_float(b) {
+        Ok(whole) => Some(a.cmp(&whole).then(0.0.partial_cmp(&b.fract())?)),
+        Err(_) => 0.0.partial_cmp(&b),
     }
 }
 

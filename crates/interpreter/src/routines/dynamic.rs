@@ -1,5 +1,7 @@
 //! Dynamic operations on cells: the fast paths that policies allow, and the way to the protocol for everything else.
 
+use std::cmp::Ordering;
+
 use upshift_bytecode::{Kind, NumberPolicy, Protocol, TrapCode, ValueType};
 use upshift_runtime::check::{self, Store};
 use upshift_runtime::context::Status;
@@ -111,8 +113,7 @@ fn equal(policy: P, a: Value, b: Value) -> Option<bool> {
             }
             let (i, x) =
                 if ka == Kind::Int { (a.as_int()?, b.float_of()) } else { (b.as_int()?, a.float_of()) };
-            // By numeric value, so an int that no float equals is equal to none.
-            Some(scalar::int_from_float(x) == Ok(i) && x.trunc() == x)
+            Some(scalar::int_cmp_float(i, x) == Some(Ordering::Equal))
         }
         // SAFETY: both are live strings.
         (Kind::String, Kind::String) => Some(unsafe { string::equal(a, b) }),
@@ -128,10 +129,20 @@ fn is_plain(kind: Kind) -> bool {
 }
 
 fn less(policy: P, a: Value, b: Value, or_equal: bool) -> Option<bool> {
+    let holds = |order: Option<Ordering>| {
+        order.is_some_and(|order| if or_equal { order.is_le() } else { order.is_lt() })
+    };
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
         return Some(if or_equal { x <= y } else { x < y });
     }
-    floats(policy, a, b).map(|(x, y)| if or_equal { x <= y } else { x < y })
+    match (a.as_float(), b.as_float()) {
+        (Some(x), Some(y)) => Some(if or_equal { x <= y } else { x < y }),
+        (Some(x), None) if policy.has(P::PROMOTE) => {
+            Some(holds(scalar::int_cmp_float(b.as_int()?, x).map(Ordering::reverse)))
+        }
+        (None, Some(y)) if policy.has(P::PROMOTE) => Some(holds(scalar::int_cmp_float(a.as_int()?, y))),
+        _ => None,
+    }
 }
 
 unsafe fn feedback_at<'a>(s: Site, site: u32) -> &'a mut Feedback {

@@ -13,6 +13,7 @@ use num_rational::BigRational;
 use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 use upshift_bytecode::TrapCode;
 use upshift_runtime::host::{HostContext, Val};
+use upshift_runtime::scalar::int_cmp_float;
 use upshift_runtime::trap::Trap;
 
 use crate::lower::{BIGINT_KIND, BIGRAT_KIND};
@@ -238,9 +239,8 @@ impl Number {
         match (self, other) {
             (Number::Int(a), Number::Int(b)) => Some(a.cmp(b)),
             (Number::Float(a), Number::Float(b)) => a.partial_cmp(b),
-            // The language computes with both as floats.
-            (Number::Int(a), Number::Float(b)) => (*a as f64).partial_cmp(b),
-            (Number::Float(a), Number::Int(b)) => a.partial_cmp(&(*b as f64)),
+            (Number::Int(a), Number::Float(b)) => int_cmp_float(*a, *b),
+            (Number::Float(a), Number::Int(b)) => int_cmp_float(*b, *a).map(Ordering::reverse),
             (Number::Float(x), big) => {
                 if x.is_finite() {
                     Some(BigRational::from_float(*x)?.cmp(&big.to_rat()?))

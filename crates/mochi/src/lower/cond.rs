@@ -167,7 +167,9 @@ impl Body<'_, '_> {
                 self.done(a);
                 self.done(b);
             }
-            (TyId::FLOAT, TyId::FLOAT) | (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT) => {
+            (TyId::FLOAT | TyId::INT, TyId::FLOAT | TyId::INT)
+                if a.ty == b.ty || self.cx.compares_as_floats(cond) =>
+            {
                 let a = self.convert(a, TyId::FLOAT);
                 let b = self.convert(b, TyId::FLOAT);
                 self.jump_float(op, sense, a.reg, b.reg, target, back);

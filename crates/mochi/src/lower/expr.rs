@@ -56,6 +56,7 @@ fn expression_flags(cx: &Lowerer<'_>, id: ExprId, flags: &[u8]) -> u8 {
                 BinaryOp::Equal | BinaryOp::NotEqual if strings => children,
                 BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce | BinaryOp::In => ALL,
                 BinaryOp::Union | BinaryOp::UnionAll | BinaryOp::Except | BinaryOp::Intersect => ALL,
+                _ if cx.compares_by_value(id) => ALL,
                 _ if scalars => children,
                 _ => ALL,
             }
@@ -842,11 +843,7 @@ impl Body<'_, '_> {
             self.fb.map_new(reg, cell);
             return (reg, Some((key, value)));
         }
-        let cell = self.cell_of(HeapType::Map {
-            key: KeyPolicy::Text,
-            order: upshift_bytecode::OrderPolicy::SortedByText,
-            value: ANY,
-        });
+        let cell = self.any_map();
         let reg = self.fb.cell(cell);
         self.fb.map_new(reg, cell);
         (reg, None)

@@ -1,16 +1,58 @@
 //! Binary operators.
 
 use upshift_bytecode::builder::{Label, Reg};
-use upshift_bytecode::{ANY, HeapType, Immediate, ValueType};
+use upshift_bytecode::{ANY, HeapType, Immediate, KeyPolicy, OrderPolicy, ValueType};
 
+use super::Lowerer;
 use super::POLICY;
 use super::body::{Body, Place, Val};
-use crate::infer::{Ty, TyId, TyKind};
+use crate::builtins::Builtin;
+use crate::infer::{CallKind, Ty, TyId, TyKind};
 use crate::resolve::Resolved;
 use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp};
 
 /// `in` compares with up to so many constants one by one, instead of making a list of them.
 pub const COMPARED: usize = 16;
+
+/// All ints below are floats.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+impl Lowerer<'_> {
+    /// Whether an operator compares an int with a float and both may be compared as floats: one is a constant so small, or a length,
+    /// that nothing that is rounded equals it.
+    pub fn compares_as_floats(&self, id: ExprId) -> bool {
+        self.compared(id).is_some_and(|(a, b)| self.is_small_number(a) || self.is_small_number(b))
+    }
+
+    /// Whether an operator compares an int with a float and may not round.
+    pub fn compares_by_value(&self, id: ExprId) -> bool {
+        self.compared(id).is_some_and(|(a, b)| !self.is_small_number(a) && !self.is_small_number(b))
+    }
+
+    /// The operands of a comparison of an int with a float.
+    fn compared(&self, id: ExprId) -> Option<(ExprId, ExprId)> {
+        let ExprKind::Binary { op, left, right, .. } = self.program[id].kind else { return None };
+        let mixed = matches!(
+            (self.types.expr(left), self.types.expr(right)),
+            (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT)
+        );
+        (compares(op) && mixed).then_some((left, right))
+    }
+
+    fn is_small_number(&self, id: ExprId) -> bool {
+        match self.kind(id) {
+            ExprKind::Int(value) => value.unsigned_abs() < WHOLE as u64,
+            ExprKind::Float(value) => value.abs() < WHOLE,
+            ExprKind::Unary { op: UnaryOp::Neg, operand } => match self.kind(operand) {
+                ExprKind::Int(value) => value.unsigned_abs() < WHOLE as u64,
+                ExprKind::Float(value) => value.abs() < WHOLE,
+                _ => false,
+            },
+            ExprKind::Call { .. } => matches!(self.types.call(id), CallKind::Builtin(Builtin::Len)),
+            _ => false,
+        }
+    }
+}
 
 impl Body<'_, '_> {
     /// A chain of binary operators, from its innermost operand outwards, without recursion along the chain.
@@ -136,6 +178,11 @@ impl Body<'_, '_> {
         }
         let right = self.expr(link.right, None);
         self.span(self.cx.program[link.expr].span);
+        if self.cx.compares_as_floats(link.expr) {
+            let left = self.convert(left, TyId::FLOAT);
+            let right = self.convert(right, TyId::FLOAT);
+            return self.operator(link.op, left, right, ty, dst);
+        }
         self.operator(link.op, left, right, ty, dst)
     }
 
@@ -306,6 +353,9 @@ impl Body<'_, '_> {
         if equality && (left.ty == TyId::NULL || right.ty == TyId::NULL) {
             return self.null_test(op, left, right);
         }
+        if matches!((left.ty, right.ty), (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT)) {
+            return self.compare_by_value(op, left, right);
+        }
         let val = self.target(TyId::BOOL, dst);
         let d = val.reg;
         match (left.ty, right.ty) {
@@ -329,16 +379,8 @@ impl Body<'_, '_> {
                 self.done(left);
                 self.done(right);
             }
-            (TyId::FLOAT, TyId::FLOAT) | (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT) => {
-                let left = self.convert(left, TyId::FLOAT);
-                let right = self.convert(right, TyId::FLOAT);
-                let (a, b) = (left.reg, right.reg);
-                match op {
-                    BinaryOp::Less => self.fb.float_lt(d, a, b),
-                    BinaryOp::LessEqual => self.fb.float_le(d, a, b),
-                    BinaryOp::Equal => self.fb.float_eq(d, a, b),
-                    _ => self.fb.float_ne(d, a, b),
-                }
+            (TyId::FLOAT, TyId::FLOAT) => {
+                self.compare_floats(op, d, left.reg, right.reg);
                 self.done(left);
                 self.done(right);
             }
@@ -360,21 +402,58 @@ impl Body<'_, '_> {
                 self.done(left);
                 self.done(right);
             }
-            _ => {
-                let left = self.boxed(left);
-                let right = self.boxed(right);
-                let site = self.fb.feedback();
-                let (a, b) = (left.reg, right.reg);
-                match op {
-                    BinaryOp::Less => self.fb.cell_lt(d, a, b, POLICY, site),
-                    BinaryOp::LessEqual => self.fb.cell_le(d, a, b, POLICY, site),
-                    BinaryOp::Equal => self.fb.cell_eq(d, a, b, POLICY, site),
-                    _ => self.fb.cell_ne(d, a, b, POLICY, site),
-                }
-                self.done(left);
-                self.done(right);
-            }
+            _ => self.compare_cells(op, d, left, right),
         }
+        val
+    }
+
+    fn compare_floats(&mut self, op: BinaryOp, dst: Reg, a: Reg, b: Reg) {
+        match op {
+            BinaryOp::Less => self.fb.float_lt(dst, a, b),
+            BinaryOp::LessEqual => self.fb.float_le(dst, a, b),
+            BinaryOp::Equal => self.fb.float_eq(dst, a, b),
+            _ => self.fb.float_ne(dst, a, b),
+        }
+    }
+
+    /// Compares as cells. Frees the values.
+    fn compare_cells(&mut self, op: BinaryOp, dst: Reg, left: Val, right: Val) {
+        let left = self.boxed(left);
+        let right = self.boxed(right);
+        let site = self.fb.feedback();
+        let (a, b) = (left.reg, right.reg);
+        match op {
+            BinaryOp::Less => self.fb.cell_lt(dst, a, b, POLICY, site),
+            BinaryOp::LessEqual => self.fb.cell_le(dst, a, b, POLICY, site),
+            BinaryOp::Equal => self.fb.cell_eq(dst, a, b, POLICY, site),
+            _ => self.fb.cell_ne(dst, a, b, POLICY, site),
+        }
+        self.done(left);
+        self.done(right);
+    }
+
+    /// Compares an int with a float by value. Frees them.
+    ///
+    /// Where the int as a float differs from the float, the int does so too, in the same direction, since rounding keeps the
+    /// order. Where it does not, it is what the int is if it is below [`WHOLE`]; beyond, the values are compared without rounding,
+    /// which hardly ever happens, so as cells.
+    fn compare_by_value(&mut self, op: BinaryOp, left: Val, right: Val) -> Val {
+        let (int, other) = if left.ty == TyId::INT { (left, right) } else { (right, left) };
+        let val = self.target(TyId::BOOL, None);
+        let end = self.fb.label();
+        let float = self.fb.float();
+        self.fb.float_from_int(float, int.reg);
+        let (a, b) = if left.ty == TyId::INT { (float, other.reg) } else { (other.reg, float) };
+        self.compare_floats(op, val.reg, a, b);
+        self.fb.float_ne_branch(float, other.reg, end);
+        let limit = self.fb.float();
+        self.fb.load_float(limit, WHOLE * WHOLE);
+        self.fb.float_mul(float, float, float);
+        self.fb.float_lt_branch(float, limit, end);
+        self.fb.free(limit);
+        self.fb.free(float);
+        self.compare_cells(op, val.reg, left, right);
+        self.fb.bind(end);
         val
     }
 
@@ -481,10 +560,10 @@ impl Body<'_, '_> {
             TyKind::Map(key, _) if !nullable => {
                 let result = self.target(TyId::BOOL, None);
                 match (self.cx.key_policy(key), left.ty) {
-                    (upshift_bytecode::KeyPolicy::Int, TyId::INT) => {
+                    (KeyPolicy::Int, TyId::INT) => {
                         self.fb.map_int_has(result.reg, right.reg, left.reg);
                     }
-                    (upshift_bytecode::KeyPolicy::String, TyId::STRING) => {
+                    (KeyPolicy::String, TyId::STRING) => {
                         self.fb.map_string_has(result.reg, right.reg, left.reg);
                     }
                     _ => {
@@ -579,6 +658,10 @@ impl Body<'_, '_> {
     /// The heap type of lists of `any`.
     pub fn any_list(&mut self) -> upshift_bytecode::CellType {
         self.cell_of(HeapType::ListCell(ANY))
+    }
+
+    pub fn any_map(&mut self) -> upshift_bytecode::CellType {
+        self.cell_of(HeapType::Map { key: KeyPolicy::Text, order: OrderPolicy::SortedByText, value: ANY })
     }
 }
 
