@@ -186,7 +186,7 @@ macro_rules! for_each_op {
             CallCInt call_c_int "call.c.int" [dst: DefInt, callee: CFuncId] [CALL] "dst = the C function callee(window); int, pointer or boolean result";
             CallCFloat call_c_float "call.c.float" [dst: DefFloat, callee: CFuncId] [CALL] "dst = the C function callee(window)";
             CallCVoid call_c_void "call.c.void" [callee: CFuncId] [CALL] "the C function callee(window)";
-            CellCall cell_call "cell.call" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc cells of the window); a callee that is no function, or has no answer for so many, goes to the protocol";
+            CellCall cell_call "cell.call" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc cells of the window), ints made floats where parameters are; a callee that is no function, or has no answer for so many or for their types, goes to the protocol";
             CellCallSpread cell_call_spread "cell.call_spread" [dst: DefResults, callee: UseCell, argc: ImmU16, policy: Policy, feedback: Feedback] [CALL] "dst = callee(argc - 1 cells of the window, then the elements of the list that is the last)";
             TailCall tail_call "tail.call" [callee: FuncId] [CALL END] "returns callee(window), reusing the frame";
             TailClosure tail_closure "tail.closure" [callee: UseClosure] [CALL END] "returns callee(window), reusing the frame";

@@ -530,6 +530,30 @@ impl Instance {
         }
     }
 
+    /// The raw word of an argument that comes as a value: as [`Instance::unbox`], and an int becomes a float where the parameter is
+    /// one.
+    #[inline]
+    pub fn argument(&self, ty: ValueType, value: Value) -> Option<u64> {
+        self.unbox(ty, value).or_else(|| {
+            let float = || value.as_int().map(|i| i as f64);
+            match ty {
+                ValueType::Float => float().map(f64::to_bits),
+                ValueType::Cell(cell) if matches!(self.heap_type(cell.id), Some(HeapType::Float)) => {
+                    float().map(|x| Value::float(x).bits())
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// The trap of a call with an argument that its parameter's type does not include; the parameter's position counts from 0.
+    #[cold]
+    pub fn wrong_argument(&self, callee: &FunctionMeta, position: usize, arg: Value) -> Trap {
+        let (name, number, found) = (&callee.name, position + 1, arg.kind().text());
+        let message = format!("{name}: argument {number} is {found}, which its type does not include");
+        Trap::new(TrapCode::TypeMismatch, message)
+    }
+
     /// Whether a value is of a cell type. Lists, maps and boxes of cells that nobody typed yet take the type.
     #[inline]
     pub fn is(&self, value: Value, cell: CellType) -> bool {
@@ -1332,9 +1356,8 @@ impl Instance {
             &mut many
         };
         for (i, (param, &arg)) in meta.params.iter().zip(args).enumerate() {
-            let Some(word) = self.unbox(param.ty, arg) else {
-                let message = format!("{}: argument {} is {}", meta.name, i + 1, arg.kind().text());
-                return Err(Trap::new(TrapCode::TypeMismatch, message));
+            let Some(word) = self.argument(param.ty, arg) else {
+                return Err(self.wrong_argument(meta, i, arg));
             };
             words[i] = word;
         }

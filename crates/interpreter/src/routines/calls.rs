@@ -310,13 +310,10 @@ unsafe fn adapt(s: Site, meta: &FunctionMeta, args: &[Value], out: &mut [u64]) -
     // SAFETY: values are live.
     let instance = unsafe { s.instance() };
     for (i, (param, &arg)) in meta.params.iter().zip(args).enumerate() {
-        match instance.unbox(param.ty, arg) {
+        match instance.argument(param.ty, arg) {
             Some(word) => out[i] = word,
             None => {
-                let found = arg.kind().text();
-                let message =
-                    format!("{}: argument {} is {found}, which its type does not include", meta.name, i + 1);
-                return Err(Trap::new(TrapCode::TypeMismatch, message));
+                return Err(instance.wrong_argument(meta, i, arg));
             }
         }
     }
@@ -374,7 +371,13 @@ unsafe fn call_values(s: Site, callee: Value, args: &[Value], site: u32, mode: M
             &mut many
         };
         let fixed = if meta.rest { arity - 1 } else { arity };
-        attempt!(s, adapt(s, meta, &args[..fixed], words));
+        if let Err(trap) = adapt(s, meta, &args[..fixed], words) {
+            // The language may convert what is not of the parameter's type.
+            if s.instance().protocol(&*s.entry, Protocol::Call).is_null() {
+                return s.trap(trap);
+            }
+            return odd(Protocol::Call);
+        }
         if meta.rest {
             let list = attempt!(s, list::from_slice(&mut s.instance().heap, &args[fixed..]));
             match s.instance().unbox(meta.params[fixed].ty, Value::object(list)) {

@@ -10,7 +10,7 @@ use upshift_runtime::trap::Trap;
 
 use super::format::{self, NAME_FIELD};
 use super::work::{COPIED, PORTION, Work, steps};
-use super::{compare, kind_name, lists, mismatch};
+use super::{cast, compare, kind_name, lists, mismatch};
 
 /// Elements of lists that store them raw in a step of the work.
 const RAW: usize = 8;
@@ -210,20 +210,23 @@ pub fn field_set(ctx: &HostContext<'_>, object: Val<'_>, name: &str, value: Val<
         let Some(i) = record.field_index(name) else {
             return Err(mismatch(format!("{} has no field {name}", record.name())));
         };
-        let number = match (value.as_int(), record.get(i).and_then(Val::as_float)) {
-            (Some(x), Some(_)) => Some(ctx.float(x as f64)),
-            _ => None,
-        };
         return match ctx.record_set(record, i, value) {
-            // A field that is declared float converts.
-            Err(trap) if trap.code() == TrapCode::BadCast => match number {
-                Some(number) => ctx.record_set(record, i, number),
-                None => Err(mismatch(format!(
-                    "field {name} of {} does not hold values of kind {}",
-                    record.name(),
-                    kind_name(value)
-                ))),
-            },
+            // A field that is declared float, bigint or bigrat converts.
+            Err(trap) if trap.code() == TrapCode::BadCast => {
+                let declared = ctx.shape_fields(record.shape_id()).nth(i);
+                let number = match declared {
+                    Some((_, ty)) => cast::widened(ctx, value, ty)?,
+                    None => None,
+                };
+                match number {
+                    Some(number) => ctx.record_set(record, i, number),
+                    None => Err(mismatch(format!(
+                        "field {name} of {} does not hold values of kind {}",
+                        record.name(),
+                        kind_name(value)
+                    ))),
+                }
+            }
             done => done,
         };
     }

@@ -5,7 +5,7 @@ use upshift_bytecode::ValueType;
 use upshift_runtime::host::{Args, HostContext, Ret, Root, Val};
 use upshift_runtime::trap::Trap;
 
-use super::{access, kind_name, lists, mismatch, text};
+use super::{access, cast, kind_name, lists, mismatch, text};
 
 /// The kind of tuples that are function values with some arguments given: the function, then the arguments.
 pub const PARTIAL_KIND: u16 = 1;
@@ -41,7 +41,7 @@ pub fn partial<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
     Ok(new_partial(ctx, callee, given.as_list().iter().flat_map(|l| l.iter()))?.into())
 }
 
-/// Calls a function value; ints become floats where the callee declares float.
+/// Calls a function value; numbers convert where the callee declares float, bigint or bigrat.
 ///
 /// # Errors
 /// What the callee raises; type-mismatch where it is no function.
@@ -51,11 +51,13 @@ pub fn call(ctx: &mut HostContext<'_>, callee: Root, args: &[Root]) -> Result<Ro
         let ctx = &*ctx;
         if let Some(function) = ctx.get(callee).as_function() {
             for (i, &arg) in args.iter().enumerate() {
-                if let (Some(ValueType::Float), Some(x)) = (function.param(i), ctx.get(arg).as_int()) {
+                // The call itself makes floats of ints.
+                let Some(ty @ ValueType::Cell(_)) = function.param(i) else { continue };
+                if let Some(number) = cast::widened(ctx, ctx.get(arg), ty)? {
                     if converted.is_empty() {
                         converted.extend_from_slice(args);
                     }
-                    converted[i] = ctx.root(ctx.float(x as f64));
+                    converted[i] = ctx.root(number);
                 }
             }
         }
@@ -63,20 +65,24 @@ pub fn call(ctx: &mut HostContext<'_>, callee: Root, args: &[Root]) -> Result<Ro
     ctx.call(callee, if converted.is_empty() { args } else { &converted })
 }
 
-/// The protocol's answer to a call of something that is no function: a function that waits for arguments goes on.
+/// The protocol's answer to a call of something that is no function, or not for such arguments: a function that waits for
+/// arguments goes on, and numbers convert.
 pub fn call_other<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let (callee, all) = {
         let ctx = &*ctx;
         let callee = args.val(ctx, 0)?;
-        let Some(tuple) = callee.as_tuple().filter(|t| t.tuple_kind() == PARTIAL_KIND) else {
-            return Err(mismatch(format!("cannot call {}", kind_name(callee))));
-        };
-        let function = ctx.root(tuple.get(0).unwrap_or(ctx.nil()));
-        let given = (1..tuple.len()).filter_map(|i| tuple.get(i));
         let rest = args.val(ctx, 1)?.as_list();
-        let all: Vec<Root> =
-            given.chain(rest.iter().flat_map(|l| l.iter())).map(|val| ctx.root(val)).collect();
-        (function, all)
+        let rest = rest.iter().flat_map(|l| l.iter());
+        if callee.as_function().is_some() {
+            (ctx.root(callee), rest.map(|val| ctx.root(val)).collect::<Vec<Root>>())
+        } else {
+            let Some(tuple) = callee.as_tuple().filter(|t| t.tuple_kind() == PARTIAL_KIND) else {
+                return Err(mismatch(format!("cannot call {}", kind_name(callee))));
+            };
+            let function = ctx.root(tuple.get(0).unwrap_or(ctx.nil()));
+            let given = (1..tuple.len()).filter_map(|i| tuple.get(i));
+            (function, given.chain(rest).map(|val| ctx.root(val)).collect())
+        }
     };
     Ok(Ret::Root(call(ctx, callee, &all)?))
 }

@@ -115,6 +115,22 @@ fn parse_fraction(text: &str) -> Option<BigRational> {
     Some(BigRational::new(digits.parse().ok()?, scale))
 }
 
+/// The number as one of the wider kind that a slot of the type declares; `None` where it is of the kind already, or no number.
+///
+/// # Errors
+/// memory-limit.
+pub fn widened<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, ty: ValueType) -> Result<Option<Val<'h>>, Trap> {
+    let target = Target::Declared(ty);
+    let widens = match target.resolve(ctx)?.1 {
+        Shape::Float | Shape::BigInt => val.as_int().is_some(),
+        Shape::BigRat => {
+            val.as_bytes().is_none_or(|bytes| bytes.0 != BIGRAT_KIND) && Number::of(val).is_some()
+        }
+        _ => false,
+    };
+    Ok(if widens { Some(cast_to(ctx, val, target)?) } else { None })
+}
+
 /// What a value is cast to.
 #[derive(Clone, Copy, Debug)]
 enum Target<'t> {
