@@ -213,7 +213,8 @@ impl Namer<'_> {
                     None => CallKind::DynamicMethod,
                 };
             }
-            Kind::Map => true,
+            // The map may hold a function under the name.
+            Kind::Map => !matches!(self.graph.final_val(val.b).kind, Kind::Fun | Kind::Any),
             Kind::Str => is(&[methods.contains, methods.starts_with, methods.pad_start]),
             Kind::Int | Kind::Float | Kind::BigInt => is(&[methods.pad_start]),
             Kind::List => is(&[methods.contains, methods.join]),

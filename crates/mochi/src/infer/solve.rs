@@ -709,8 +709,21 @@ impl Solver {
                     },
                 }
             }
+            Kind::Map
+                if (is(self.methods.keys) || is(self.methods.values) || is(self.methods.get))
+                    && matches!(self.graph.val(val.b).kind, Kind::Fun | Kind::Any) =>
+            {
+                // The map may hold a function under the name, which goes first.
+                self.escape_value(val);
+                self.graph.read_through_any(name);
+                if self.once(id, ANY_SEEN) {
+                    self.pass_any(args);
+                    self.graph.flow(out, Val::ANY);
+                }
+            }
             Kind::Map if is(self.methods.keys) => {
                 if self.once_for(id, val.a) {
+                    self.graph.watch(val.b, id);
                     let elem = self.node();
                     self.flow(val.a, elem);
                     self.graph.flow(out, Val::list(elem));
@@ -718,6 +731,7 @@ impl Solver {
             }
             Kind::Map if is(self.methods.values) => {
                 if self.once_for(id, val.b) {
+                    self.graph.watch(val.b, id);
                     let elem = self.node();
                     self.flow(val.b, elem);
                     self.graph.flow(out, Val::list(elem));
@@ -725,6 +739,7 @@ impl Solver {
             }
             Kind::Map if is(self.methods.get) => {
                 if self.once_for(id, val.b) {
+                    self.graph.watch(val.b, id);
                     self.flow(val.b, out);
                     match args.clone().nth(1) {
                         Some(default) => self.flow(self.args[default as usize], out),
