@@ -562,7 +562,10 @@ impl Parser<'_> {
         let body = match self.peek() {
             Tok::Arrow => {
                 self.bump();
-                Body::Expr(self.expr()?)
+                match self.peek() {
+                    Tok::OpenBrace if !self.is_map(self.at) => Body::Block(self.block()?),
+                    _ => Body::Expr(self.expr()?),
+                }
             }
             _ => Body::Block(self.block()?),
         };
