@@ -332,13 +332,14 @@ impl<'l, 'a> Body<'l, 'a> {
         }
     }
 
-    /// Globals that functions may read before their declaration has run start as none.
+    /// Globals that functions may read or call before their declaration has run start as none.
     fn start_globals(&mut self) {
         let mut binds: Vec<BindId> = self.cx.globals.keys().copied().collect();
         binds.sort_unstable();
         for bind in binds {
             let ty = self.cx.types.bind(bind);
-            if self.cx.resolution.bind(bind).read_early && self.is_nullable(ty) {
+            let info = self.cx.resolution.bind(bind);
+            if (info.read_early || info.called_early) && self.is_nullable(ty) {
                 let reg = self.reg(ty);
                 self.fb.load_nil(reg);
                 self.store_global(bind, reg);
