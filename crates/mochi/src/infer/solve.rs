@@ -290,7 +290,7 @@ impl Solver {
                 let val = self.graph.val(src).non_null();
                 self.graph.flow(dst, val);
             }
-            Con::Arith { op, left, right, out } => self.arith(op, left, right, out),
+            Con::Arith { op, left, right, out } => self.arith(id, op, left, right, out),
             Con::Number { src, out } => {
                 let val = self.graph.val(src);
                 let result = if val.kind.is_number() || val.kind == Kind::Bottom { val } else { Val::ANY };
@@ -425,7 +425,7 @@ impl Solver {
         self.graph.flow(ANY, val);
     }
 
-    fn arith(&mut self, op: BinaryOp, left: NodeId, right: NodeId, out: NodeId) {
+    fn arith(&mut self, id: ConId, op: BinaryOp, left: NodeId, right: NodeId, out: NodeId) {
         use Kind::*;
         let (a, b) = (self.graph.val(left), self.graph.val(right));
         let null = a.null || b.null;
@@ -437,7 +437,15 @@ impl Solver {
                 }
                 return;
             }
-            (Any, _) | (_, Any) => Any,
+            (Any, _) | (_, Any) => {
+                // A sum of lists holds the elements of both.
+                if let Some(list) = [a, b].into_iter().find(|val| val.kind == List && op == BinaryOp::Add)
+                    && self.once_for(id, list.a)
+                {
+                    self.flow(list.a, ANY);
+                }
+                Any
+            }
             (List, List) if op == BinaryOp::Add => {
                 self.graph.unify(a.a, b.a);
                 return self.graph.flow(out, Val { null, ..a });
