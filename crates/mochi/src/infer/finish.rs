@@ -172,6 +172,9 @@ impl Namer<'_> {
                         CallKind::Partial(fun)
                     }
                     Resolved::Function(fun) => CallKind::Direct(fun),
+                    Resolved::Method(fun) if args < generator.program[fun].params.len() => {
+                        CallKind::PartialMethod(fun)
+                    }
                     Resolved::Method(fun) => CallKind::Sibling(fun),
                     Resolved::Builtin(builtin) => CallKind::Builtin(builtin),
                     Resolved::Variant(ctor) => CallKind::Construct(ctor),
@@ -187,11 +190,11 @@ impl Namer<'_> {
                 }
                 CallKind::Dynamic { bind: None, fallback: Resolved::Undeclared }
             }
-            CallSite::Method { base, name } => self.method(generator, base, name),
+            CallSite::Method { base, name } => self.method(generator, base, name, args),
         }
     }
 
-    fn method(&mut self, generator: &Generator<'_>, base: NodeId, name: Name) -> CallKind {
+    fn method(&mut self, generator: &Generator<'_>, base: NodeId, name: Name, args: usize) -> CallKind {
         let val = self.graph.final_val(base);
         let methods = &generator.solver.methods;
         let is = |known: &[Option<Name>]| known.contains(&Some(name));
@@ -201,14 +204,19 @@ impl Namer<'_> {
             _ => None,
         };
         if let Some(field) = field {
-            return match self.graph.final_val(field).kind {
-                Kind::Fun => CallKind::FieldValue(self.name(field)),
+            let val = self.graph.final_val(field);
+            return match val.kind {
+                Kind::Fun => {
+                    let partial = args < self.graph.sigs[val.a as usize].params.len();
+                    CallKind::Closure { bind: None, ty: self.name(field), partial }
+                }
                 _ => CallKind::DynamicMethod,
             };
         }
         let builtin = match val.kind {
             Kind::Struct => {
                 return match generator.resolution.method(StructId(val.a), name) {
+                    Some(fun) if args < generator.program[fun].params.len() => CallKind::PartialMethod(fun),
                     Some(fun) => CallKind::Method(fun),
                     None => CallKind::DynamicMethod,
                 };

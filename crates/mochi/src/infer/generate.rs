@@ -1284,11 +1284,8 @@ impl<'a> Generator<'a> {
                 self.solver.pass(sig, range, out);
                 let partial = args.len() < self.program[fun].params.len();
                 let kind = match what {
-                    Resolved::Method(_) if !partial => CallKind::Sibling(fun),
-                    Resolved::Method(_) => {
-                        self.escape_sig(sig);
-                        CallKind::Sibling(fun)
-                    }
+                    Resolved::Method(_) if partial => CallKind::PartialMethod(fun),
+                    Resolved::Method(_) => CallKind::Sibling(fun),
                     _ if partial => CallKind::Partial(fun),
                     _ => CallKind::Direct(fun),
                 };

@@ -178,7 +178,8 @@ pub enum CallKind {
     Direct(FunId),
     /// A known function with too few arguments: a closure that waits for the rest.
     Partial(FunId),
-    /// The callee is a function value of known type, the type of the callee expression; for candidates of a name see `bind`.
+    /// The callee is a function value of known type, the type of the callee expression, which may be a field or an entry of a
+    /// map; for candidates of a name see `bind`.
     Closure {
         /// The variable that holds the function, where the callee is a name.
         bind: Option<BindId>,
@@ -198,8 +199,8 @@ pub enum CallKind {
     Method(FunId),
     /// A sibling method inside a method, with the same receiver.
     Sibling(FunId),
-    /// A function-valued field or map entry of known function type, read as the callee expression says.
-    FieldValue(TyId),
+    /// A method, or a sibling inside one, with too few arguments: a closure that waits for the rest and holds the receiver.
+    PartialMethod(FunId),
     /// `base.name(args)` on a base of type `any`: a method, a field that holds a function, or a builtin method.
     DynamicMethod,
     /// A builtin method: `text.contains(x)`.

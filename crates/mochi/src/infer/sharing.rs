@@ -256,10 +256,9 @@ impl Walker<'_> {
                 CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => fun.index(),
                 CallKind::Closure { .. }
                 | CallKind::Dynamic { .. }
-                | CallKind::FieldValue(_)
                 | CallKind::DynamicMethod
                 | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => unknown,
-                CallKind::Partial(fun) => {
+                CallKind::Partial(fun) | CallKind::PartialMethod(fun) => {
                     callers[fun.index()].push(unknown as u32);
                     continue;
                 }
@@ -302,7 +301,6 @@ impl Walker<'_> {
                     }
                     CallKind::Closure { .. }
                     | CallKind::Dynamic { .. }
-                    | CallKind::FieldValue(_)
                     | CallKind::DynamicMethod
                     | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => self.call_effect(unknown),
                     _ => 0,
@@ -1077,7 +1075,7 @@ impl Walker<'_> {
             CallKind::Closure { .. }
             | CallKind::Dynamic { .. }
             | CallKind::Partial(_)
-            | CallKind::FieldValue(_)
+            | CallKind::PartialMethod(_)
             | CallKind::DynamicMethod
             | CallKind::BuiltinMethod
             | CallKind::Extern

@@ -139,15 +139,19 @@ impl Body<'_, '_> {
                 None => self.undefined(&args),
             },
             CallKind::Partial(fun) => self.partial_known(fun, callee, &args, ty),
+            CallKind::PartialMethod(fun) => {
+                let receiver = match (self.cx.program[callee].kind, self.receiver) {
+                    (ExprKind::Field { base, .. }, _) => self.expr(base, None),
+                    (_, Some(reg)) => self.receiver_val(fun, reg),
+                    (_, None) => return self.undefined(&args),
+                };
+                self.partial_method(fun, receiver, &args, ty)
+            }
             CallKind::Closure { bind, ty: fun_ty, partial } => {
                 let function = self.callee_value(bind, callee);
                 if partial {
                     return self.partial_closure(function, fun_ty, &args, ty);
                 }
-                self.call_closure(function, fun_ty, &args, dst, ty, id)
-            }
-            CallKind::FieldValue(fun_ty) => {
-                let function = self.expr(callee, None);
                 self.call_closure(function, fun_ty, &args, dst, ty, id)
             }
             CallKind::Dynamic { bind, fallback } => self.call_dynamic(id, bind, fallback, callee, &args),
@@ -429,7 +433,38 @@ impl Body<'_, '_> {
         let node = self.cx.program[fun];
         let types: Vec<TyId> = self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)).collect();
         let result = self.cx.types.result(fun);
-        self.waiting(Awaited::Function(fun), function, &types, result, args, ty)
+        let given = self.given(args, &types);
+        self.waiting(Awaited::Function(fun), function, &types, result, given, ty)
+    }
+
+    /// A method with too few arguments. The receiver is the first that is given.
+    fn partial_method(&mut self, fun: FunId, receiver: Val, args: &[ExprId], ty: TyId) -> Val {
+        let types = self.method_types(fun);
+        let receiver = if types[0] == TyId::ANY { receiver } else { self.convert(receiver, types[0]) };
+        let mut given = vec![self.owned(receiver)];
+        given.extend(self.given(args, &types[1..]));
+        let result = self.cx.types.result(fun);
+        self.waiting(Awaited::Function(fun), None, &types, result, given, ty)
+    }
+
+    /// The types of a method's receiver and parameters.
+    fn method_types(&self, fun: FunId) -> Vec<TyId> {
+        let of = self.cx.resolution.fun(fun).method_of.unwrap_or(StructId(0));
+        let receiver = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false });
+        let mut types = vec![receiver.unwrap_or(TyId::ANY)];
+        types.extend(self.cx.program[self.cx.program[fun].params].iter().map(|&p| self.cx.types.bind(p)));
+        types
+    }
+
+    /// The first arguments, of these types, for a function that waits for the rest.
+    fn given(&mut self, args: &[ExprId], types: &[TyId]) -> Vec<Val> {
+        let pairs = args.iter().zip(types);
+        pairs
+            .map(|(&arg, &ty)| {
+                let val = self.expr_as(arg, ty);
+                self.owned(val)
+            })
+            .collect()
     }
 
     /// A function value of known type with too few arguments.
@@ -440,7 +475,8 @@ impl Body<'_, '_> {
             if self.fb.cell_type(function.reg) == cell { function } else { self.narrow(function, cell) };
         let function = if self.cx.reassigned_in_expr { self.copy_cell(function, cell) } else { function };
         let types = self.cx.types.params(params).to_vec();
-        self.waiting(Awaited::Value(fun_ty), Some(function), &types, result, args, ty)
+        let given = self.given(args, &types);
+        self.waiting(Awaited::Value(fun_ty), Some(function), &types, result, given, ty)
     }
 
     /// A closure that waits for the rest of the arguments: it captures the given ones, as the parameters have them, and
@@ -451,17 +487,10 @@ impl Body<'_, '_> {
         function: Option<Val>,
         types: &[TyId],
         result: TyId,
-        args: &[ExprId],
+        given: Vec<Val>,
         ty: TyId,
     ) -> Val {
-        let given: Vec<Val> = args
-            .iter()
-            .zip(types)
-            .map(|(&arg, &ty)| {
-                let val = self.expr_as(arg, ty);
-                self.owned(val)
-            })
-            .collect();
+        let count = given.len();
         // Values first, window last: boxing may collect.
         let function_cell = function.map(|val| self.fb.cell_type(val.reg));
         let mut captures: Vec<Val> = function.into_iter().collect();
@@ -487,7 +516,7 @@ impl Body<'_, '_> {
         for val in captures {
             self.done(val);
         }
-        let id = self.waiting_function(awaited, function_cell, args.len(), types, result);
+        let id = self.waiting_function(awaited, function_cell, count, types, result);
         let signature = self.cx.module.module.functions[id.index()].signature;
         let cell = self.cell_of(HeapType::Closure(signature));
         let reg = self.fb.cell(cell);
@@ -537,6 +566,13 @@ impl Body<'_, '_> {
                 }
             };
             arguments.push(Argument::Val(Val { reg, ty, temp: false }));
+        }
+        if let (Awaited::Function(fun), [Argument::Val(receiver), ..]) = (awaited, &mut arguments[..])
+            && let Some(of) = body.cx.resolution.fun(fun).method_of
+            && receiver.ty == TyId::ANY
+        {
+            let cell = body.cell_of(HeapType::Record(body.cx.structs[of.index()]));
+            *receiver = body.narrow(*receiver, cell);
         }
         for (index, &ty) in types[count..].iter().enumerate() {
             arguments.push(Argument::Val(Val { reg: body.fb.param(index), ty, temp: false }));
