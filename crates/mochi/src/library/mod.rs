@@ -35,6 +35,7 @@ use upshift_runtime::trap::Trap;
 use crate::builtins::Builtin;
 use number::{Number, Op};
 
+pub(crate) use call::PARTIAL_KIND;
 pub use system::State;
 
 type Host = for<'h> fn(&'h mut HostContext<'_>, Args<'h>) -> Result<Ret<'h>, Trap>;

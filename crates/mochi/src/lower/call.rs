@@ -12,6 +12,7 @@ use super::expr::{ALLOCS, Argument, BRANCHES, CALLS};
 use super::{Lowerer, POLICY};
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
+use crate::library::PARTIAL_KIND;
 use crate::resolve::{Resolved, StructId};
 use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
 
@@ -362,7 +363,12 @@ impl Body<'_, '_> {
         args: &[ExprId],
     ) -> Val {
         let function = self.callee_value(bind, callee);
-        if !matches!(fallback, Resolved::Function(_) | Resolved::Builtin(_)) {
+        let others = self.other_candidates(bind, callee);
+        let falls_back = matches!(
+            fallback,
+            Resolved::Function(_) | Resolved::Method(_) | Resolved::Builtin(_) | Resolved::Variant(_)
+        );
+        if others.is_empty() && !falls_back {
             return self.call_any(function, args, id);
         }
         // The variable may hold no function; then the name means another one.
@@ -375,28 +381,25 @@ impl Body<'_, '_> {
             })
             .collect();
         let result = self.target(TyId::ANY, None);
-        let (other, end) = (self.fb.label(), self.fb.label());
-        let flag = self.fb.int();
-        let any_function = self.cell_of(HeapType::Function);
-        self.fb.cell_test(flag, function.reg, any_function);
-        self.fb.unless_branch(flag, other);
-        self.fb.free(flag);
-        for (slot, val) in FunctionBuilder::cell_arguments(values.len()).into_iter().zip(&values) {
-            self.fb.cell_move(slot, val.reg);
+        let end = self.fb.label();
+        self.call_if_function(function, &values, result.reg, end);
+        for other in others {
+            let val = self.variable(other, self.cx.types.bind(other), None);
+            let val = self.any(val);
+            self.call_if_function(val, &values, result.reg, end);
+            self.done(val);
         }
-        let called = self.emit_dynamic_call(function.reg, values.len());
-        self.fb.cell_move(result.reg, called.reg);
-        self.done(called);
-        self.fb.jump(end);
-        self.fb.bind(other);
+        self.span(self.cx.program[id].span);
+        let borrowed: Vec<Val> = values.iter().map(|v| Val { temp: false, ..*v }).collect();
         let direct = match fallback {
             Resolved::Function(fun) => self.call_with_any(fun, &values),
+            Resolved::Method(fun) => self.sibling_with_any(fun, &values),
             Resolved::Builtin(builtin) => {
-                let borrowed: Vec<Val> = values.iter().map(|v| Val { temp: false, ..*v }).collect();
-                self.span(self.cx.program[id].span);
                 self.host_typed(&format!("mochi.{}", builtin.name()), &borrowed, TyId::ANY)
             }
-            _ => self.null(None),
+            Resolved::Variant(ctor) => self.construct_of(ctor, &borrowed),
+            // Nothing of the name can be called, which the first variable is an error for.
+            _ => self.call_values(function, &values),
         };
         self.convert_into(direct, TyId::ANY, result.reg);
         self.fb.bind(end);
@@ -405,6 +408,80 @@ impl Body<'_, '_> {
         }
         self.done(function);
         result
+    }
+
+    /// The variables that a called name may mean if one, of type `any`, holds no function: others of type `any`, and then one that
+    /// surely holds a function.
+    fn other_candidates(&self, bind: Option<BindId>, callee: ExprId) -> Vec<BindId> {
+        let mut others = Vec::new();
+        let Some(names) = bind.and_then(|_| self.cx.resolution.callee(callee)) else { return others };
+        let candidates = self.cx.resolution.candidates(names).iter().copied();
+        for other in candidates.skip_while(|&other| Some(other) != bind).skip(1) {
+            match self.ty(self.cx.types.bind(other)).kind {
+                TyKind::Any => others.push(other),
+                TyKind::Fun(..) => {
+                    others.push(other);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        others
+    }
+
+    /// Calls a value of type `any` and goes on at `end`, if it is a function.
+    fn call_if_function(&mut self, function: Val, values: &[Val], result: Reg, end: Label) {
+        let (call, next) = (self.fb.label(), self.fb.label());
+        let flag = self.fb.int();
+        let closure = self.cell_of(HeapType::Function);
+        self.fb.cell_test(flag, function.reg, closure);
+        self.fb.if_branch(flag, call);
+        let waiting = self.cell_of(HeapType::Tuple(PARTIAL_KIND));
+        self.fb.cell_test(flag, function.reg, waiting);
+        self.fb.unless_branch(flag, next);
+        self.fb.free(flag);
+        self.fb.bind(call);
+        let called = self.call_values(function, values);
+        self.fb.cell_move(result, called.reg);
+        self.done(called);
+        self.fb.jump(end);
+        self.fb.bind(next);
+    }
+
+    /// Calls a value of type `any` with values of type `any`, which stay as they are.
+    fn call_values(&mut self, function: Val, values: &[Val]) -> Val {
+        for (slot, val) in FunctionBuilder::cell_arguments(values.len()).into_iter().zip(values) {
+            self.fb.cell_move(slot, val.reg);
+        }
+        self.emit_dynamic_call(function.reg, values.len())
+    }
+
+    /// Calls a sibling method with values of type `any`, which stay as they are.
+    fn sibling_with_any(&mut self, fun: FunId, values: &[Val]) -> Val {
+        let Some(reg) = self.receiver else { return self.null(None) };
+        let this = self.receiver_val(fun, reg);
+        self.method_with_any(fun, this, values)
+    }
+
+    /// Calls a method with values of type `any`, which stay as they are; with too few, it gives a function that waits for the rest.
+    fn method_with_any(&mut self, fun: FunId, this: Val, values: &[Val]) -> Val {
+        let types = self.method_types(fun);
+        let count = types.len() - 1;
+        let borrowed = values.iter().take(count).map(|v| Val { temp: false, ..*v });
+        let result = self.cx.types.result(fun);
+        if values.len() < count {
+            let mut given = vec![this];
+            for (val, &ty) in borrowed.zip(&types[1..]) {
+                let val = self.convert(val, ty);
+                given.push(self.owned(val));
+            }
+            return self.waiting(Awaited::Function(fun), None, &types, result, given, TyId::ANY);
+        }
+        let mut arguments = vec![Argument::Val(this)];
+        arguments.extend(borrowed.map(Argument::Val));
+        self.fill_window(&arguments, &types, false);
+        let declared = self.cx.function(fun);
+        self.emit_direct_call(declared.id, result, None)
     }
 
     /// Calls a function with values of type `any`, which stay as they are.
@@ -668,11 +745,6 @@ impl Body<'_, '_> {
             .filter_map(|of| self.cx.resolution.method(of, name.name).map(|fun| (of, fun)))
             .collect();
         for (of, fun) in methods {
-            let node = self.cx.program[fun];
-            let count = self.cx.program[node.params].len();
-            if values.len() < count {
-                continue;
-            }
             let next = self.fb.label();
             let cell = self.cell_of(HeapType::Record(self.cx.structs[of.index()]));
             let flag = self.fb.int();
@@ -681,15 +753,8 @@ impl Body<'_, '_> {
             self.fb.free(flag);
             let record = self.fb.cell(cell);
             self.fb.cell_cast(record, receiver.reg, cell);
-            let struct_ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false });
-            let mut types = vec![struct_ty.unwrap_or(TyId::ANY)];
-            types.extend(self.cx.program[node.params].iter().map(|&p| self.cx.types.bind(p)));
-            let mut arguments = vec![Argument::Val(Val { reg: record, ty: types[0], temp: true })];
-            arguments.extend(values.iter().take(count).map(|v| Argument::Val(Val { temp: false, ..*v })));
-            self.fill_window(&arguments, &types, false);
-            let declared = self.cx.function(fun);
-            let ty = self.cx.types.result(fun);
-            let val = self.emit_direct_call(declared.id, ty, None);
+            let this = Val { reg: record, ty: self.method_types(fun)[0], temp: true };
+            let val = self.method_with_any(fun, this, &values);
             self.convert_into(val, TyId::ANY, result.reg);
             self.fb.jump(end);
             self.fb.bind(next);

@@ -1033,6 +1033,17 @@ impl Body<'_, '_> {
         self.variant_val(reg, union)
     }
 
+    /// A variant of values that were evaluated, in order.
+    pub fn construct_of(&mut self, ctor: CtorId, values: &[Val]) -> Val {
+        let types = self.cx.types.ctor_fields(ctor).to_vec();
+        let union = self.cx.resolution.ctors[ctor.index()].union;
+        let mut fields: Vec<Option<Val>> = values.iter().take(types.len()).copied().map(Some).collect();
+        fields.resize(types.len(), None);
+        let record = self.cx.ctors[ctor.index()];
+        let reg = self.record(record, &types, Values::Done(fields));
+        self.variant_val(reg, union)
+    }
+
     fn struct_without_values(&mut self, of: StructId) -> Val {
         let types = self.cx.types.fields(of).to_vec();
         let record = self.cx.structs[of.index()];
