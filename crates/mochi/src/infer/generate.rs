@@ -167,6 +167,11 @@ impl<'a> Generator<'a> {
             }
             let (record, field) = match info.source {
                 BindSource::Tree => continue,
+                BindSource::Receiver { of } => {
+                    self.solver.graph.flow(node, Val::of(Kind::Struct, of.0));
+                    self.solver.graph.settle();
+                    continue;
+                }
                 BindSource::MethodField { of, field, .. } | BindSource::UpdateField { of, field, .. } => {
                     (of.0, field)
                 }

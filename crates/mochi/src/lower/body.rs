@@ -5,7 +5,7 @@ use upshift_bytecode::{Bank, CellType, HeapType, HostId, ValueType};
 
 use super::Lowerer;
 use crate::infer::{Ty, TyId, TyKind};
-use crate::resolve::Storage;
+use crate::resolve::{BindSource, Storage};
 use crate::source::Span;
 use crate::syntax::ast::{BindId, Block, Body as FunBody, FunId};
 
@@ -87,7 +87,11 @@ impl<'l, 'a> Body<'l, 'a> {
         body.open_captures(fun);
         let first = usize::from(body.cx.resolution.fun(fun).method_of.is_some());
         if first == 1 {
-            body.receiver = Some(body.fb.param(0));
+            let receiver = body.fb.param(0);
+            body.receiver = Some(receiver);
+            if let Some(bind) = body.cx.resolution.fun(fun).receiver {
+                body.set_place(bind, Place::Register(receiver));
+            }
             body.open_fields(fun);
         }
         for (i, &param) in body.cx.program[node.params].iter().enumerate() {
@@ -124,6 +128,9 @@ impl<'l, 'a> Body<'l, 'a> {
             if self.cx.resolution.bind(bind).storage == Storage::Ref {
                 self.set_place(bind, Place::Boxed(reg));
                 continue;
+            }
+            if matches!(self.cx.resolution.bind(bind).source, BindSource::Receiver { .. }) {
+                self.receiver = Some(reg);
             }
             let ty = self.cx.types.bind(bind);
             match self.cx.value(ty) {

@@ -123,6 +123,11 @@ pub enum BindSource {
         /// Position of the field.
         field: u32,
     },
+    /// The receiver of a method, which inner functions capture that call or name its siblings.
+    Receiver {
+        /// The struct.
+        of: StructId,
+    },
     /// A field of the element, in `update`.
     UpdateField {
         /// The statement.
@@ -176,6 +181,8 @@ pub struct FunInfo {
     pub recursive: bool,
     /// The struct whose method it is.
     pub method_of: Option<StructId>,
+    /// For methods: the variable that stands for the receiver.
+    pub receiver: Option<BindId>,
     /// For methods: the variables of the fields, by position of the field. Those that the body does not use are missing.
     pub field_binds: Vec<Option<BindId>>,
     /// Whether it is declared by a statement of the top level.

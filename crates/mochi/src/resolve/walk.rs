@@ -263,6 +263,39 @@ impl<'p> Walker<'p> {
         bind
     }
 
+    /// The variable of a method's receiver, which has no name.
+    fn receiver(&mut self, of: StructId) -> BindId {
+        let bind = BindId::new(self.out.binds.len());
+        let info = &self.out.structs[of.index()];
+        self.out.binds.push(BindInfo {
+            name: info.name,
+            span: info.span,
+            kind: BindKind::Param,
+            source: BindSource::Receiver { of },
+            ty: None,
+            fun: self.fun,
+            storage: Storage::Register,
+            captured: false,
+            assignments: 0,
+            assigned_inside: false,
+            read_early: false,
+            called_early: false,
+            known_fun: None,
+        });
+        self.is_top.push(false);
+        self.used.push(false);
+        bind
+    }
+
+    /// Notes that the current function uses a method's receiver to get at a sibling.
+    fn touch_receiver(&mut self) {
+        if let Some((_, method)) = self.method
+            && let Some(bind) = self.out.funs[method.index()].receiver
+        {
+            self.touch(bind);
+        }
+    }
+
     fn event(&mut self, event: Event) {
         match self.unit {
             None => self.main_events.push(event),
@@ -384,7 +417,11 @@ impl<'p> Walker<'p> {
                     self.mention(fun, true);
                 }
             }
-            Resolved::Function(fun) | Resolved::Method(fun) => self.mention(fun, true),
+            Resolved::Function(fun) => self.mention(fun, true),
+            Resolved::Method(fun) => {
+                self.touch_receiver();
+                self.mention(fun, true);
+            }
             _ => {}
         }
         resolved
@@ -444,6 +481,9 @@ impl<'p> Walker<'p> {
         }
         if let Resolved::Function(fun) | Resolved::Method(fun) = otherwise {
             self.mention(fun, false);
+        }
+        if matches!(otherwise, Resolved::Method(_)) {
+            self.touch_receiver();
         }
         let variables = (start, self.out.candidates.len() as u32);
         self.out.call_names.push(CallNames { variables, otherwise });
@@ -591,6 +631,7 @@ impl<'p> Walker<'p> {
         let outer = self.method.replace((of, method));
         let outer_fun = self.fun.replace(method);
         let mark = self.open();
+        self.out.funs[method.index()].receiver = Some(self.receiver(of));
         let fields = self.program[self.out.structs[of.index()].fields].iter().enumerate();
         let binds: Vec<BindId> = fields
             .map(|(index, field)| {
