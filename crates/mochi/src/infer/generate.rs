@@ -866,7 +866,11 @@ impl<'a> Generator<'a> {
             && self.solver.graph.is_declared_number(want)
         {
             let val = self.solver.graph.val(want);
-            return self.solver.graph.add_declared(val.non_null());
+            let node = self.solver.graph.add_declared(val.non_null());
+            if val.null {
+                self.solver.graph.declare_null(node);
+            }
+            return node;
         }
         self.solver.node()
     }
