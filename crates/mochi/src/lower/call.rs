@@ -1184,7 +1184,7 @@ impl Body<'_, '_> {
     }
 
     /// The value in a register of its type without none, or a jump. The value's own register stays.
-    fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
+    pub fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
         self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, none);
         let narrow = self.target(present, None);
         let cell = self.cx.cell(present);

@@ -380,6 +380,14 @@ impl Body<'_, '_> {
                 self.for_characters(bind, text, body);
                 self.done(text);
             }
+            TyKind::List(element) if let Some(present) = self.cx.types.without_null(val.ty) => {
+                let end = self.fb.label();
+                let list = self.unless_none(val, present, end);
+                self.for_elements(bind, list, element, body);
+                self.done(list);
+                self.fb.bind(end);
+                self.done(val);
+            }
             TyKind::Null => self.done(val),
             _ => {
                 // The library gives the items as a list of `any`: elements, keys in order, or characters.
