@@ -39,6 +39,9 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         fields: Vec::new(),
         ctor_fields: Vec::new(),
         calls: HashMap::with_capacity(generator.calls.len()),
+        casts: HashMap::new(),
+        declared: HashMap::new(),
+        stores: HashMap::new(),
         borrowed: vec![false; resolution.bind_count()],
         shares: vec![false; generator.program.exprs.len()],
         in_place: vec![false; generator.program.exprs.len()],
@@ -65,6 +68,19 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         })
         .collect::<Vec<_>>();
     let calls: Vec<_> = generator.calls.iter().map(|call| (call.0, namer.call(&generator, call))).collect();
+    let casts: Vec<_> = generator.casts.iter().map(|&(id, node)| (id, namer.name(node))).collect();
+    let mut stores = Vec::new();
+    for &(value, slot) in &generator.stores {
+        let slot_ty = namer.name(slot);
+        if namer.types.get(slot_ty).kind == TyKind::Any {
+            let kind = match generator.numbers[&slot] {
+                Kind::Float => TyKind::Float,
+                Kind::BigInt => TyKind::BigInt,
+                _ => TyKind::BigRat,
+            };
+            stores.push((value, namer.types.intern(Ty { kind, nullable: false })));
+        }
+    }
     let mut types = namer.types;
     types.ctor_fields = records.split_off(resolution.structs.len());
     types.fields = records;
@@ -72,6 +88,12 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
     types.binds = binds;
     types.results = results;
     types.calls.extend(calls);
+    types.casts.extend(casts);
+    let is_any = |id: TyId| types.get(id).kind == TyKind::Any;
+    let binds = generator.declared.iter().filter(|(bind, _)| is_any(types.bind(*bind)));
+    let binds: HashMap<_, _> = binds.copied().collect();
+    types.declared = binds;
+    types.stores.extend(stores);
     explain(&generator, names, &mut types);
     types
 }

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::CallKind;
 use super::facts::{Fact, Facts, Key, Reader};
 use super::graph::{ANY, BOOL, FLOAT, INT, Kind, NOTHING, NULL, NodeId, STR, Val};
 use super::solve::{Con, MethodNames, Solver, Target};
+use super::{CallKind, Declared, DeclaredKind};
 use crate::builtins::{Builtin, Ty as BuiltinTy};
 use crate::resolve::{BindSource, CtorId, Resolution, Resolved, StructId, TypeName};
 use crate::syntax::ast::{
@@ -41,6 +41,13 @@ pub(super) struct Generator<'a> {
     pub results: Vec<NodeId>,
     fun_sigs: Vec<Option<u32>>,
     pub calls: Vec<(ExprId, CallSite, u32)>,
+    /// What variables are declared as.
+    pub declared: Vec<(BindId, Declared)>,
+    /// The slots that annotations declare to hold wider numbers than ints, and what goes there.
+    pub numbers: HashMap<NodeId, Kind>,
+    pub stores: Vec<(ExprId, NodeId)>,
+    /// The declared types of casts to containers, apart from the types of their results.
+    pub casts: Vec<(ExprId, NodeId)>,
     type_params: HashMap<(FunId, Name), NodeId>,
     extern_members: HashMap<(Name, Name), ExternId>,
     struct_nodes: Vec<NodeId>,
@@ -89,6 +96,10 @@ impl<'a> Generator<'a> {
             results: Vec::with_capacity(program.funs.len()),
             fun_sigs: vec![None; program.funs.len()],
             calls: Vec::new(),
+            casts: Vec::new(),
+            declared: Vec::new(),
+            numbers: HashMap::new(),
+            stores: Vec::new(),
             type_params: HashMap::new(),
             extern_members: HashMap::new(),
             struct_nodes: Vec::new(),
@@ -144,7 +155,12 @@ impl<'a> Generator<'a> {
                 self.binds[slot.index()]
             } else {
                 match (info.source, info.ty) {
-                    (BindSource::Tree, Some(ty)) => self.annotation(ty, info.fun),
+                    (BindSource::Tree, Some(ty)) => {
+                        let node = self.annotation(ty, info.fun);
+                        let declared = self.declaration(node).map(|declared| (bind, declared));
+                        self.declared.extend(declared);
+                        node
+                    }
                     _ => self.solver.node(),
                 }
             };
@@ -159,6 +175,8 @@ impl<'a> Generator<'a> {
             {
                 // A global that is declared again: both annotations count.
                 let again = self.annotation(ty, info.fun);
+                let declared = self.declaration(again).map(|declared| (bind, declared));
+                self.declared.extend(declared);
                 self.solver.graph.unify(node, again);
                 self.solver.graph.settle();
             }
@@ -198,6 +216,23 @@ impl<'a> Generator<'a> {
                 self.extern_members.insert((module.name, member.name), ExternId::new(index));
             }
         }
+    }
+
+    /// What an annotation says, by its new node.
+    fn declaration(&mut self, node: NodeId) -> Option<Declared> {
+        let val = self.solver.graph.val(node);
+        let kind = match val.kind {
+            Kind::Int => DeclaredKind::Int,
+            Kind::Float => DeclaredKind::Float,
+            Kind::Bool => DeclaredKind::Bool,
+            Kind::Str => DeclaredKind::String,
+            Kind::BigInt => DeclaredKind::BigInt,
+            Kind::BigRat => DeclaredKind::BigRat,
+            Kind::List => DeclaredKind::List,
+            Kind::Map => DeclaredKind::Map,
+            _ => return None,
+        };
+        Some(Declared { kind, nullable: val.null })
     }
 
     fn is_unit(&self, ty: TypeId) -> bool {
@@ -300,7 +335,13 @@ impl<'a> Generator<'a> {
         };
         match val.kind {
             Kind::Any | Kind::Bottom => self.solver.node_of(val),
-            _ => self.solver.graph.add_declared(val),
+            _ => {
+                let node = self.solver.graph.add_declared(val);
+                if matches!(val.kind, Kind::Float | Kind::BigInt | Kind::BigRat) {
+                    self.numbers.insert(node, val.kind);
+                }
+                node
+            }
         }
     }
 
@@ -337,6 +378,14 @@ impl<'a> Generator<'a> {
         let node = self.expr(value, Some(slot));
         self.solver.graph.at = value.index() as u32;
         self.solver.flow(node, slot);
+        self.stored(value, slot);
+    }
+
+    /// Notes what goes to a slot that is declared to hold wider numbers.
+    fn stored(&mut self, value: ExprId, slot: NodeId) {
+        if self.numbers.contains_key(&slot) {
+            self.stores.push((value, slot));
+        }
     }
 
     fn stmt(&mut self, id: StmtId) -> Flow {
@@ -491,6 +540,9 @@ impl<'a> Generator<'a> {
                 let want = self.inside(base_node);
                 let key = self.expr(index, None);
                 let value_node = self.expr(value, want);
+                if let Some(slot) = want {
+                    self.stored(value, slot);
+                }
                 let name = self.literal_text(index);
                 self.solver.graph.at = value.index() as u32;
                 self.solver.add(Con::StoreIndex { base: base_node, key, value: value_node, name });
@@ -513,6 +565,7 @@ impl<'a> Generator<'a> {
                 let value_node = self.expr(value, want);
                 if let Some(out) = want {
                     self.exprs[target.index()] = out;
+                    self.stored(value, out);
                 }
                 self.solver.graph.at = value.index() as u32;
                 self.solver.add(Con::StoreField { base: base_node, name: name.name, value: value_node });
@@ -757,7 +810,7 @@ impl<'a> Generator<'a> {
                 out
             }
             ExprKind::Call { callee, args } => self.call(id, callee, &program[args], want),
-            ExprKind::Cast { value, ty } => self.cast(value, ty),
+            ExprKind::Cast { value, ty } => self.cast(id, value, ty),
             ExprKind::Unary { op, operand } => {
                 let src = self.expr(operand, None);
                 match op {
@@ -1039,8 +1092,13 @@ impl<'a> Generator<'a> {
         }
     }
 
-    fn cast(&mut self, value: ExprId, ty: TypeId) -> NodeId {
+    fn cast(&mut self, id: ExprId, value: ExprId, ty: TypeId) -> NodeId {
         let dst = self.annotation(ty, self.fun);
+        if matches!(self.solver.graph.val(dst).kind, Kind::List | Kind::Map) {
+            // What the elements are cast to does not depend on what becomes of the slots that they are in.
+            let declared = self.annotation(ty, self.fun);
+            self.casts.push((id, declared));
+        }
         // An empty literal takes the type; elements of others are converted, so they must not be seen under it.
         let empty = match self.program[value].kind {
             ExprKind::List(items) => items.is_empty(),
@@ -1304,6 +1362,9 @@ impl<'a> Generator<'a> {
             Resolved::Variant(ctor) => {
                 let fields = self.ctor_fields(ctor);
                 let range = self.args(args, |_, index| fields.get(index).map(|field| field.1));
+                for (&arg, field) in args.iter().zip(&fields) {
+                    self.stored(arg, field.1);
+                }
                 self.solver.graph.at = id.index() as u32;
                 self.site(id, CallSite::Known(CallKind::Construct(ctor)), args.len());
                 self.construct(ctor, range)
@@ -1420,6 +1481,9 @@ impl<'a> Generator<'a> {
                 let elem =
                     range.clone().next().and_then(|first| self.inside(self.solver.args[first as usize]));
                 let rest = self.args(args.get(1..).unwrap_or(&[]), |_, index| elem.filter(|_| index == 0));
+                if let (Some(&item), Some(elem)) = (args.get(1), elem) {
+                    self.stored(item, elem);
+                }
                 // The first argument was put before those that the second one needed.
                 let nodes: Vec<NodeId> =
                     range.chain(rest).map(|index| self.solver.args[index as usize]).collect();

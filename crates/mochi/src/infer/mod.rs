@@ -245,6 +245,29 @@ pub struct Demotion {
     pub reason: String,
 }
 
+/// What a slot is declared as.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Declared {
+    /// The kind of value; parts of it do not matter.
+    pub kind: DeclaredKind,
+    /// Whether it says that there may be none.
+    pub nullable: bool,
+}
+
+/// The kinds of declarations that a slot keeps to also where it becomes `any`: what it starts with, and which numbers convert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum DeclaredKind {
+    Int,
+    Float,
+    Bool,
+    String,
+    BigInt,
+    BigRat,
+    List,
+    Map,
+}
+
 /// What [`infer`] finds out.
 #[derive(Debug)]
 pub struct Types {
@@ -257,6 +280,9 @@ pub struct Types {
     fields: Vec<Vec<TyId>>,
     ctor_fields: Vec<Vec<TyId>>,
     calls: HashMap<ExprId, CallKind>,
+    casts: HashMap<ExprId, TyId>,
+    declared: HashMap<BindId, Declared>,
+    stores: HashMap<ExprId, TyId>,
     borrowed: Vec<bool>,
     shares: Vec<bool>,
     in_place: Vec<bool>,
@@ -326,6 +352,21 @@ impl Types {
     /// How a call is made, by the id of the call.
     pub fn call(&self, id: ExprId) -> CallKind {
         self.calls.get(&id).copied().unwrap_or(CallKind::Undefined)
+    }
+
+    /// What a variable or parameter is declared as, if it became `any` nevertheless.
+    pub fn declared(&self, id: BindId) -> Option<Declared> {
+        self.declared.get(&id).copied()
+    }
+
+    /// The number that the slot is declared to hold which a value goes to, if the slot became `any` nevertheless.
+    pub fn stored(&self, id: ExprId) -> Option<TyId> {
+        self.stores.get(&id).copied()
+    }
+
+    /// What a cast to a container says, by the id of the cast: its result may be of another type, where uses disagree.
+    pub fn cast(&self, id: ExprId) -> Option<TyId> {
+        self.casts.get(&id).copied()
     }
 
     /// Whether a variable never becomes a second lasting reference to the list it holds.

@@ -1,8 +1,9 @@
 //! Casts, `e as T`.
 //!
 //! The target comes as text that the lowering wrote: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
-//! `a` any, `F` function, `?X` nullable, `[X` list of X, `{KV` map from K (`i`, `s`, `a`) to V, `r<number>;` record and
-//! `u<number>;` union of the module. The fields of records have their types from the record's declaration.
+//! `a` any, `F` function, `?X` nullable, `[X` list of X, `]X` list of X that stores cells, `{KV` map from K (`i`, `s`,
+//! `a`) to V, `r<number>;` record and `u<number>;` union of the module. The fields of records have their types from the
+//! record's declaration.
 //!
 //! Containers are cast by element into new ones, with a stack of our own: what is cast may be nested deeply.
 
@@ -190,6 +191,7 @@ impl<'t> Target<'t> {
                 };
                 Shape::List(storage, Target::Text(rest))
             }
+            Some(b']') => Shape::List(Storage::Cell, Target::Text(rest)),
             Some(b'{') => {
                 let policy = match rest.bytes().next() {
                     Some(b'i') => KeyPolicy::Int,

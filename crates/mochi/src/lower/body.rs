@@ -4,7 +4,7 @@ use upshift_bytecode::builder::{FunctionBuilder, Label, Reg};
 use upshift_bytecode::{Bank, CellType, HeapType, HostId, ValueType};
 
 use super::Lowerer;
-use crate::infer::{Ty, TyId, TyKind};
+use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 use crate::resolve::{BindSource, Storage};
 use crate::source::Span;
 use crate::syntax::ast::{BindId, Block, Body as FunBody, FunId};
@@ -96,6 +96,10 @@ impl<'l, 'a> Body<'l, 'a> {
         }
         for (i, &param) in body.cx.program[node.params].iter().enumerate() {
             let reg = body.fb.param(first + i);
+            let reg = match body.converts(body.cx.types.declared(param)) {
+                Some(number) => body.widened(Val { reg, ty: TyId::ANY, temp: false }, number).reg,
+                None => reg,
+            };
             body.adopt(param, reg);
         }
         match node.body {
@@ -449,6 +453,32 @@ impl<'l, 'a> Body<'l, 'a> {
             _ => self.fb.trap(upshift_bytecode::TrapCode::Uninitialized),
         }
         val
+    }
+
+    /// The value that a variable without initial value holds which is declared so and became `any`.
+    pub fn zero_of(&mut self, declared: Declared) -> Val {
+        let ty = match declared.kind {
+            _ if declared.nullable => TyId::NULL,
+            DeclaredKind::Int => TyId::INT,
+            DeclaredKind::Float => TyId::FLOAT,
+            DeclaredKind::Bool => TyId::BOOL,
+            DeclaredKind::String => TyId::STRING,
+            DeclaredKind::BigInt | DeclaredKind::BigRat => TyId::NULL,
+            DeclaredKind::List => {
+                let cell = self.any_list();
+                let reg = self.fb.cell(cell);
+                self.fb.list_cell_new(reg, 0, cell);
+                return self.widen(reg);
+            }
+            DeclaredKind::Map => {
+                let cell = self.any_map();
+                let reg = self.fb.cell(cell);
+                self.fb.map_new(reg, cell);
+                return self.widen(reg);
+            }
+        };
+        let zero = self.zero(ty, None);
+        self.any(zero)
     }
 
     /// The statements of a block; registers of its variables are free behind it.

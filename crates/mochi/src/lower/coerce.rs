@@ -1,10 +1,11 @@
 //! Values that change their representation: where a value of one static type flows into a slot of another.
 
 use upshift_bytecode::builder::Reg;
-use upshift_bytecode::{Bank, HeapType, Immediate, TrapCode, ValueType};
+use upshift_bytecode::{Bank, CellType, HeapType, Immediate, TrapCode, ValueType};
 
+use super::BIGINT_KIND;
 use super::body::{Body, Val};
-use crate::infer::{Ty, TyId, TyKind};
+use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 
 impl Body<'_, '_> {
     /// The value as one of another type, in any register.
@@ -42,6 +43,11 @@ impl Body<'_, '_> {
         }
         match (from_value, to_value) {
             (ValueType::Cell(a), ValueType::Cell(b)) => {
+                let wide = matches!(target.kind, TyKind::Float | TyKind::BigInt | TyKind::BigRat);
+                if from.kind == TyKind::Any && wide {
+                    self.number_into(val, target.kind, b, to, dst);
+                    return;
+                }
                 let widens = target.kind == TyKind::Any || (a.id == b.id && (b.nullable || !a.nullable));
                 if widens {
                     self.fb.cell_move(dst, val.reg);
@@ -85,6 +91,85 @@ impl Body<'_, '_> {
             // An int that meets a float slot converts (a declared float never holds an int).
             ValueType::Float => self.fb.unbox_number(dst, src),
             ValueType::Cell(_) => self.fb.cell_move(dst, src),
+        }
+    }
+
+    /// A dynamic value into a cell that holds a float, bigint or bigrat: smaller numbers convert, everything else is checked. Frees the value.
+    fn number_into(&mut self, val: Val, target: TyKind, cell: CellType, to: TyId, dst: Reg) {
+        let smaller = Self::smaller(target);
+        let result = self.target(to, dst_if_register(dst));
+        let (convert, end) = (self.fb.label(), self.fb.label());
+        for heap in smaller {
+            let cell = self.cell_of(heap.clone());
+            let flag = self.fb.int();
+            self.fb.cell_test(flag, val.reg, cell);
+            self.fb.if_branch(flag, convert);
+            self.fb.free(flag);
+        }
+        self.fb.cell_cast(result.reg, val.reg, cell);
+        self.fb.jump(end);
+        self.fb.bind(convert);
+        if target == TyKind::Float {
+            let float = self.fb.float();
+            self.fb.unbox_number(float, val.reg);
+            self.fb.box_float(result.reg, float);
+            self.fb.free(float);
+        } else {
+            self.cast_call(val, to, result.reg);
+        }
+        self.fb.bind(end);
+        if result.reg != dst {
+            self.copy(to, dst, result.reg);
+        }
+        self.done(result);
+        self.done(val);
+    }
+
+    /// The wider numbers that a slot is declared to hold, which it converts others to.
+    pub fn converts(&self, declared: Option<Declared>) -> Option<TyId> {
+        let kind = match declared?.kind {
+            DeclaredKind::Float => TyKind::Float,
+            DeclaredKind::BigInt => TyKind::BigInt,
+            DeclaredKind::BigRat => TyKind::BigRat,
+            _ => return None,
+        };
+        self.cx.types.find(Ty { kind, nullable: false })
+    }
+
+    /// A dynamic value, in a register of its own, that goes to a slot which is declared to hold such numbers but became `any`:
+    /// smaller numbers convert, everything else stays. Frees the value.
+    pub fn widened(&mut self, val: Val, number: TyId) -> Val {
+        let val = self.owned(val);
+        let smaller = Self::smaller(self.ty(number).kind);
+        let (convert, end) = (self.fb.label(), self.fb.label());
+        for (i, heap) in smaller.iter().enumerate() {
+            let cell = self.cell_of(heap.clone());
+            let flag = self.fb.int();
+            self.fb.cell_test(flag, val.reg, cell);
+            if i + 1 < smaller.len() {
+                self.fb.if_branch(flag, convert);
+            } else {
+                self.fb.unless_branch(flag, end);
+            }
+            self.fb.free(flag);
+        }
+        self.fb.bind(convert);
+        let wide = self.target(number, None);
+        if number == TyId::FLOAT {
+            self.fb.unbox_number(wide.reg, val.reg);
+        } else {
+            self.cast_call(val, number, wide.reg);
+        }
+        self.convert_into(wide, TyId::ANY, val.reg);
+        self.fb.bind(end);
+        val
+    }
+
+    /// The kinds of numbers that convert to one where it is declared.
+    fn smaller(kind: TyKind) -> &'static [HeapType] {
+        match kind {
+            TyKind::BigRat => &[HeapType::Int, HeapType::Float, HeapType::Bytes(BIGINT_KIND)],
+            _ => &[HeapType::Int],
         }
     }
 
@@ -157,11 +242,16 @@ impl Body<'_, '_> {
 
     /// dst = the value cast by the library. Does not free the value, which is in a cell.
     pub fn cast_call(&mut self, boxed: Val, to: TyId, dst: Reg) {
+        self.cast_call_as(boxed, to, to, dst);
+    }
+
+    /// As [`Body::cast_call`], to a declared type of which the result's type may say less.
+    pub fn cast_call_as(&mut self, boxed: Val, declared: TyId, to: TyId, dst: Reg) {
         let any = ValueType::Cell(upshift_bytecode::ANY);
         let string = ValueType::Cell(self.cell_of(HeapType::String));
         let result = self.cx.value(to);
         let host = self.host("mochi.cast", &[any, string], Some(result));
-        let text = self.cx.descriptor(to);
+        let text = self.cx.descriptor(declared, to);
         let text = self.cx.module.string(&text);
         let slots = upshift_bytecode::builder::FunctionBuilder::cell_arguments(2);
         self.fb.cell_move(slots[0], boxed.reg);

@@ -38,6 +38,9 @@ fn expression_flags(cx: &Lowerer<'_>, id: ExprId, flags: &[u8]) -> u8 {
     let of = |e: ExprId| flags[e.index()];
     let is = |e: ExprId, kind: TyKind| cx.types.get(cx.types.expr(e)) == Ty { kind, nullable: false };
     let number = |e: ExprId| is(e, TyKind::Int) || is(e, TyKind::Float);
+    if cx.types.stored(id).is_some() {
+        return ALL;
+    }
     match cx.kind(id) {
         ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::None => 0,
         ExprKind::Name(_) => match cx.resolution.name(id) {
@@ -159,11 +162,20 @@ impl Body<'_, '_> {
     /// Evaluates an expression and converts it to a type.
     pub fn expr_as(&mut self, id: ExprId, ty: TyId) -> Val {
         let val = self.expr(id, None);
-        self.convert(val, ty)
+        let val = self.convert(val, ty);
+        match self.cx.types.stored(id) {
+            Some(number) if ty == TyId::ANY => self.widened(val, number),
+            _ => val,
+        }
     }
 
     /// Evaluates an expression, converts it to a type and puts it into a register of that type, which no one reads before.
     pub fn expr_into(&mut self, id: ExprId, ty: TyId, dst: Reg) {
+        if ty == TyId::ANY && self.cx.types.stored(id).is_some() {
+            let val = self.expr_as(id, ty);
+            self.copy(ty, dst, val.reg);
+            return self.done(val);
+        }
         if self.expr_ty(id) == ty && self.writes_once(id) {
             let val = self.expr(id, Some(dst));
             if val.reg != dst {
@@ -226,7 +238,7 @@ impl Body<'_, '_> {
             ExprKind::Index { base, index, optional } => self.index(base, index, optional, ty, dst),
             ExprKind::Slice { base, start, end, step } => self.slice(id, base, [start, end, step], ty),
             ExprKind::Call { callee, args } => self.call(id, callee, args, ty, dst),
-            ExprKind::Cast { value, .. } => self.cast(value, ty, dst),
+            ExprKind::Cast { value, .. } => self.cast(id, value, ty, dst),
             ExprKind::Unary { op, operand } => self.unary(op, operand, ty, dst),
             ExprKind::Binary { .. } => self.binary(id, dst),
             ExprKind::If { choices, otherwise } => self.if_value(choices, otherwise, ty),
@@ -1120,10 +1132,19 @@ impl Body<'_, '_> {
         }
     }
 
-    fn cast(&mut self, value: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
+    fn cast(&mut self, id: ExprId, value: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
         let span = self.fb.span();
         let val = self.expr(value, None);
         self.fb.set_span(span);
+        let written_out = matches!(self.cx.program[value].kind, ExprKind::List(_) | ExprKind::Map(_));
+        if let Some(declared) = self.cx.types.cast(id).filter(|&to| to != ty || !written_out) {
+            // A new container, also where nothing in it changes.
+            let boxed = self.boxed(val);
+            let result = self.target(ty, None);
+            self.cast_call_as(boxed, declared, ty, result.reg);
+            self.done(boxed);
+            return result;
+        }
         if val.ty == ty {
             return val;
         }

@@ -75,7 +75,10 @@ impl Body<'_, '_> {
     fn let_statement(&mut self, bind: BindId, value: Option<ExprId>) {
         let ty = self.cx.types.bind(bind);
         let Some(value) = value else {
-            let zero = self.zero(ty, None);
+            let zero = match self.cx.types.declared(bind) {
+                Some(declared) => self.zero_of(declared),
+                None => self.zero(ty, None),
+            };
             return self.declare(bind, zero);
         };
         // A variable of a register that exists already (a redeclaration) may be read by its own value.

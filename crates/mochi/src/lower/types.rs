@@ -121,15 +121,17 @@ impl Lowerer<'_> {
     }
 
     /// The type as the library's `mochi.cast` reads it: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
-    /// `a` any, `?X` nullable, `[X` list, `{KV` map, `r<id>;` record, `u<id>;` union, `F` function.
-    pub(super) fn descriptor(&self, ty: TyId) -> String {
+    /// `a` any, `?X` nullable, `[X` list, `]X` list that stores cells, `{KV` map, `r<id>;` record, `u<id>;` union, `F` function.
+    ///
+    /// What is cast to the type `declared` becomes of the type `ty`, which may say `any` where the other says more.
+    pub(super) fn descriptor(&self, declared: TyId, ty: TyId) -> String {
         let mut text = String::new();
-        self.describe(ty, &mut text);
+        self.describe(declared, ty, &mut text);
         text
     }
 
-    fn describe(&self, id: TyId, text: &mut String) {
-        let ty = self.types.get(id);
+    fn describe(&self, declared: TyId, actual: TyId, text: &mut String) {
+        let ty = self.types.get(declared);
         if ty.nullable && !matches!(ty.kind, TyKind::Any | TyKind::Null) {
             text.push('?');
         }
@@ -142,17 +144,26 @@ impl Lowerer<'_> {
             TyKind::BigInt => text.push('I'),
             TyKind::BigRat => text.push('R'),
             TyKind::List(element) => {
-                text.push('[');
-                self.describe(element, text);
+                let actual = match self.types.get(actual).kind {
+                    TyKind::List(actual) => actual,
+                    _ => element,
+                };
+                let raw = |ty| !matches!(self.value(ty), ValueType::Cell(_));
+                text.push(if raw(element) && !raw(actual) { ']' } else { '[' });
+                self.describe(element, actual, text);
             }
             TyKind::Map(key, value) => {
+                let (key, actual) = match self.types.get(actual).kind {
+                    TyKind::Map(key, actual) => (key, actual),
+                    _ => (key, value),
+                };
                 text.push('{');
                 text.push(match self.key_policy(key) {
                     KeyPolicy::Int => 'i',
                     KeyPolicy::String => 's',
                     KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => 'a',
                 });
-                self.describe(value, text);
+                self.describe(value, actual, text);
             }
             TyKind::Struct(id) => {
                 let _ = write!(text, "r{};", self.structs[id.index()].0);
