@@ -546,6 +546,21 @@ impl Instance {
         })
     }
 
+    /// What messages call a cell type, if one word says it: the name of a record, or of a kind.
+    pub fn type_text(&self, cell: CellType) -> Option<&str> {
+        Some(match self.heap_type(cell.id)? {
+            HeapType::Int => "int",
+            HeapType::Float => "float",
+            HeapType::Bool => "bool",
+            HeapType::String => "string",
+            HeapType::ListInt | HeapType::ListFloat | HeapType::ListBool | HeapType::ListCell(_) => "list",
+            HeapType::Map { .. } => "map",
+            HeapType::Record(shape) => &self.shape(shape.0).name,
+            HeapType::Closure(_) | HeapType::Function => "function",
+            _ => return None,
+        })
+    }
+
     /// The trap of a call with an argument that its parameter's type does not include; the parameter's position counts from 0.
     #[cold]
     pub fn wrong_argument(&self, callee: &FunctionMeta, position: usize, arg: Value) -> Trap {

@@ -20,6 +20,7 @@ use upshift_bytecode::{Effects, Inst, Op, OperandKind, TrapCode, Word};
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::{Frame, FunctionEntry};
 use upshift_runtime::instance::{Instance, Pending};
+use upshift_runtime::linked::type_of_code;
 use upshift_runtime::object::{Header, List, Tuple};
 use upshift_runtime::sampling::Running;
 use upshift_runtime::trap::{Trap, default_message};
@@ -259,7 +260,12 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
             }
             TrapCode::BadCast => {
                 let a = s.cell(slot(named("a")?));
-                Some(format!("a value of kind {} is not of the type that it is cast to", a.kind().text()))
+                let wanted = inst.operands[named("ty")?] as u32;
+                let (wanted, found) = (s.instance().type_text(type_of_code(wanted)), a.kind().text());
+                Some(match wanted {
+                    Some(wanted) if wanted != found => format!("expected {wanted}, found {found}"),
+                    _ => format!("a value of kind {found} is not of the type that it is cast to"),
+                })
             }
             _ => None,
         }
