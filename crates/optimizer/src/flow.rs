@@ -546,13 +546,17 @@ pub struct Extent {
     pub parent: Option<u32>,
 }
 
-/// A number that a slot holds wherever it holds something.
+/// A constant that a slot holds wherever it holds something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Literal {
     /// An int.
     Int(i64),
     /// The bits of a float.
     Float(i64),
+    /// The bits of a cell.
+    Cell(i64),
+    /// One of the instance's constants.
+    Constant(u32),
 }
 
 /// What is read of a function once, in time linear in its size, however many of its loops are compiled.
@@ -633,8 +637,9 @@ impl Outline {
         found
     }
 
-    /// The numbers that raw slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop
-    /// that is compiled alone finds constants in the frame that stood before it in the code.
+    /// The constants that slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop
+    /// that is compiled alone finds constants in the frame that stood before it in the code. (`frame.clear`, which stands at a function's
+    /// start, counts for no value: what reads a slot comes behind a write.)
     pub fn literals(&self, meta: &FunctionMeta, code: &[Word]) -> &HashMap<u32, Literal> {
         self.literals.get_or_init(|| {
             // How often each slot is written, as far as that matters.
@@ -648,6 +653,12 @@ impl Outline {
             for p in &meta.params {
                 write(p.slot, 2);
             }
+            if meta.environment {
+                write(meta.layout.first_cell(), 2);
+            }
+            for handler in &meta.handlers {
+                write(handler.slot.into(), 2);
+            }
             for at in words(code, 0, meta.len) {
                 let Some(inst) = instruction(code, at) else { break };
                 let o = inst.operands;
@@ -656,17 +667,14 @@ impl Outline {
                     Op::IntConst => Some(Literal::Int(o[1])),
                     Op::IntConstWide => literal().map(Literal::Int),
                     Op::FloatConst => literal().map(Literal::Float),
+                    Op::CellConst => literal().map(Literal::Cell),
+                    Op::StringConst | Op::NameConst | Op::RecordConst => Some(Literal::Constant(o[1] as u32)),
                     _ => None,
                 };
                 for (slot, role, _) in registers(&inst) {
                     if role != Role::Use {
                         let first = write(slot, if constant.is_some() { 1 } else { 2 });
                         found.extend(constant.filter(|_| first).map(|constant| (slot, constant)));
-                    }
-                }
-                if inst.op == Op::FrameClear {
-                    for slot in cleared(meta, &inst) {
-                        write(slot, 2);
                     }
                 }
             }

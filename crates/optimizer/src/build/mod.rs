@@ -304,6 +304,8 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
                 let value = match literals.get(&slot) {
                     Some(&Literal::Int(v)) => b.def(InstData::new(Op::Iconst, &[]).imm(v)),
                     Some(&Literal::Float(bits)) => b.def(InstData::new(Op::Fconst, &[]).imm(bits)),
+                    Some(&Literal::Cell(bits)) => b.cconst(Cell::from_bits(bits as u64)),
+                    Some(&Literal::Constant(number)) => b.constant(number),
                     None => {
                         b.func.params.push(slot);
                         b.func.add_param(cur, ty)
@@ -434,6 +436,14 @@ impl<'a> Builder<'a> {
 
     fn fconst(&mut self, value: f64) -> Value {
         self.def(InstData::new(Op::Fconst, &[]).imm(value.to_bits() as i64))
+    }
+
+    /// A constant of the instance: itself, where it is no object.
+    fn constant(&mut self, number: u32) -> Value {
+        match self.facts.constant(number) {
+            Some(cell) => self.cconst(cell),
+            None => self.def(InstData::new(Op::Constant, &[]).imm(number.into())),
+        }
     }
 
     fn cconst(&mut self, value: Cell) -> Value {

@@ -546,10 +546,7 @@ impl<'a> Builder<'a> {
                 self.set(o[0], v);
             }
             Code::StringConst | Code::NameConst | Code::RecordConst => {
-                let v = match self.facts.constant(o[1] as u32) {
-                    Some(cell) => self.cconst(cell),
-                    None => self.def(InstData::new(Op::Constant, &[]).imm(o[1])),
-                };
+                let v = self.constant(o[1] as u32);
                 self.set(o[0], v);
             }
             Code::IntAdd => self.set_ints(inst, Op::Iadd),

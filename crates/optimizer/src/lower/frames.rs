@@ -1,5 +1,6 @@
 //! The interpreter's frames, as code writes them: slots, headers, objects that were not made, and exits.
 
+use std::collections::BTreeMap;
 use std::mem::offset_of;
 
 use cranelift_codegen::ir as clif;
@@ -7,6 +8,7 @@ use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{AliasRegionData, InstBuilder, MemFlagsData, types};
 use cranelift_entity::EntitySet;
 use cranelift_frontend::FunctionBuilder;
+use upshift_bytecode::ops::Role;
 use upshift_runtime::context::Context;
 use upshift_runtime::heap::{HEAP_END, HEAP_TOP};
 use upshift_runtime::object::{Buffer, Header, List, ObjectKind};
@@ -18,13 +20,13 @@ use super::{
     constant, first_of, heap, helper_place, object_size, trusted,
 };
 use crate::cfg::Loop;
-use crate::flow;
+use crate::flow::{self, Literal};
 use crate::helper::Helper;
 use crate::ir::{
     Block, Class, Inst, InstData, LIST_WORDS, Op, Reason, RoutineKind, State, StateData, Type, Value,
     elements_of,
 };
-use crate::slots::SlotMap;
+use crate::slots::{SlotMap, Slots};
 
 /// The regions that Cranelift is told of where context and frame are put away and read again.
 const WRITTEN: (u32, &str) = (1, "context and frame, written");
@@ -46,6 +48,9 @@ impl Lowering<'_, '_> {
         if func.osr.is_some() {
             for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
                 self.held.set(slot, Held::Value(param));
+            }
+            for &(slot, value) in &self.literals {
+                self.held.set(slot, Held::Value(value));
             }
             for i in 0..self.root_cells.len() {
                 let slot = self.root_cells[i];
@@ -667,6 +672,52 @@ impl Lowering<'_, '_> {
         self.root_cells = cells;
     }
 
+    /// The slots that hold a constant since before the loop that is compiled alone, with its value, where states name it: what the
+    /// loop reads and does not write was written before it.
+    fn literals_around(&self) -> Vec<(u32, Value)> {
+        let func = self.func;
+        let (Some(guest), Some(outline)) = (self.facts.function(self.index), self.facts.outline(self.index))
+        else {
+            return Vec::new();
+        };
+        let Some(extent) = func.osr.and_then(|word| outline.at(word - 1)) else { return Vec::new() };
+        let known = outline.literals(guest.meta, guest.code);
+        if known.is_empty() {
+            return Vec::new();
+        }
+        let mut read = Slots::default();
+        let mut written = Slots::default();
+        for at in flow::words(guest.code, extent.header, extent.end + 1) {
+            let Some(inst) = flow::instruction(guest.code, at) else { break };
+            for (slot, role, _) in flow::registers(&inst) {
+                (if role == Role::Use { &mut read } else { &mut written }).insert(slot);
+            }
+        }
+        // Who takes the frame over by a tail call has other things in it.
+        if func.states.values().any(|s| s.base == 0 && s.function != self.index) {
+            return Vec::new();
+        }
+        let mut values: BTreeMap<u32, Option<Value>> = BTreeMap::new();
+        for &(slot, value) in func.states.values().filter(|s| s.base == 0).flat_map(|s| &s.slots) {
+            let Some(&literal) = known.get(&slot).filter(|_| read.contains(slot) && !written.contains(slot))
+            else {
+                continue;
+            };
+            let wanted = match literal {
+                Literal::Int(v) => (Op::Iconst, v),
+                Literal::Float(bits) => (Op::Fconst, bits),
+                Literal::Cell(bits) => (Op::Cconst, bits),
+                Literal::Constant(number) => match self.facts.constant(number) {
+                    Some(cell) => (Op::Cconst, cell.bits() as i64),
+                    None => (Op::Constant, number.into()),
+                },
+            };
+            let value = Some(value).filter(|&v| func.def(v).is_some_and(|def| (def.op, def.imm) == wanted));
+            values.entry(slot).and_modify(|v| *v = v.filter(|_| *v == value)).or_insert(value);
+        }
+        values.into_iter().filter_map(|(slot, value)| Some((slot, value?))).collect()
+    }
+
     /// Finds the parameters of a loop whose slots nothing else is ever stored to.
     pub(super) fn find_unmoved(&mut self) {
         let func = self.func;
@@ -676,6 +727,8 @@ impl Lowering<'_, '_> {
         for (&param, &slot) in func.blocks[func.entry()].params.iter().zip(&func.params) {
             self.unmoved.insert(slot, param);
         }
+        self.literals = self.literals_around();
+        self.unmoved.extend(self.literals.iter().copied());
         for &(slot, value) in func.states.values().flat_map(|s| &s.slots) {
             if self.unmoved.get(&slot).is_some_and(|&v| v != value) {
                 self.unmoved.remove(&slot);

@@ -171,6 +171,8 @@ struct Lowering<'a, 'f> {
     root_cells: Vec<u32>,
     /// Slots that hold what they held when a loop was entered, for as long as it is live.
     unmoved: HashMap<u32, Value>,
+    /// The slots that held a constant when a loop was entered, and its value.
+    literals: Vec<(u32, Value)>,
     /// The instructions before which it is checked that frames have room, if not at the start; and how far frames reach.
     before: Vec<Inst>,
     room: u32,
@@ -294,6 +296,7 @@ fn body(
         own: None,
         root_cells: Vec::new(),
         unmoved: HashMap::new(),
+        literals: Vec::new(),
         before: Vec::new(),
         room: 0,
         collecting: Vec::new(),

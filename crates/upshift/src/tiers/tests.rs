@@ -6,6 +6,7 @@ use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Module, text};
 use upshift_optimizer::build::{self, Facts, LIMIT, Options, Refusal, Start};
 use upshift_optimizer::flow::{self, Flow};
+use upshift_optimizer::ir::Op;
 use upshift_optimizer::slots::Slots;
 
 use super::World;
@@ -246,4 +247,66 @@ fn what_is_used_far_behind_a_loop_is_live() {
         assert_eq!(got, want, "{between}");
         assert!(entered > 0, "{between}");
     }
+}
+
+#[test]
+fn constants_in_front_of_a_loop_alone_are_known_in_it() {
+    let text = r#"
+module "constants"
+type1 = string
+sig0 = (int, int) -> int
+str0 "some text"
+str1 "ab"
+str2 "some other"
+
+fn0 "count" sig0 {  ; (int, int) -> int
+  cells c4: string, c5: string, c6: string
+  raws i7, i8, i9
+  code
+    string.const c4, str0
+    int.const i7, 1
+    int.eq.branch i0, i7, L0
+    string.const c4, str1
+    int.const i7, 2
+    int.eq.branch i0, i7, L0
+    string.const c4, str2
+L0:
+    string.const c5, str0
+    string.const c6, str1
+    int.const i7, 0
+    int.const i8, 0
+    int.move i9, i1
+    int.le.branch i9, i8, L5
+L1:
+    loop_header
+    string.eq.branch c4, c5, L2
+    string.ne.branch c4, c6, L3
+L2:
+    int.add_checked i7, i7, i8
+    jump L4
+L3:
+    int.sub_checked i7, i7, i8
+L4:
+    int.for.loop i8, i9, L1
+L5:
+    return.int i7
+}
+"#;
+    let module = text::parse(text).expect("a module");
+    let world = world(&module);
+    let count = (0..).find(|&f| world.function(f).is_some_and(|g| &*g.meta.name == "count")).expect("count");
+    let header = world.outline(count).expect("the outline").loops[0].header;
+    let func = build::build(&world, count, Start::Loop(header), Options::default()).expect("the loop");
+    // The text, the two sums and the end come from the frame; the two constants do not.
+    assert_eq!(func.params, [4, 7, 8, 9]);
+    let made = |wanted| func.insts.values().filter(|inst| inst.op == wanted).count();
+    assert_eq!(made(Op::Constant) + made(Op::Cconst), 2);
+    // What the loop leaves is what the function gives, whichever code ran.
+    let mut i = instance(&module, eager());
+    let count = i.function::<(i64, i64), i64>("count").expect("the function");
+    for (given, of_one) in [(1, 1), (2, 1), (3, -1)] {
+        let want = of_one * (0..50_000).sum::<i64>();
+        assert_eq!(i.call(&count, (given, 50_000)).expect("no trap"), want, "{given}");
+    }
+    assert!(i.tier_counters().osr_entries > 0);
 }
