@@ -217,6 +217,34 @@ fn phases_and_bytecode_can_be_seen() {
     }
 }
 
+#[test]
+fn records_of_plain_fields_are_compared_without_the_library() {
+    let path = program(
+        "plain",
+        "type P { x: int, y: float, name: string }\n\
+         fun same(a: P, b: P): bool { return a == b }\n\
+         fun find(ps: list<P>, p: P): int {\n  for q in ps { if q == p { return q.x } }\n  return -1\n}\n\
+         let p = P { x: 1, y: 0.5, name: \"a\" }\nprint(same(p, p), find([p], p))",
+    );
+    let path = path.to_str().expect("plain");
+    check(&["run", path], "", 0, "true 1\n", &[]);
+    let calls = |path: &str| {
+        let dump = upshift(&["dump", "--bytecode", path], "");
+        String::from_utf8_lossy(&dump.stdout).matches("cell.eq ").count()
+    };
+    assert_eq!(calls(path), 0);
+    // What may be none, or has parts of its own, is the library's.
+    let path = program(
+        "parts",
+        "type L { next: L?, x: int }\nfun same(a: L, b: L): bool { return a == b }\n\
+         fun both(a: L?, b: L?): bool { return a == b }\n\
+         let l = L { next: none, x: 1 }\nprint(same(l, l), both(l, none))",
+    );
+    let path = path.to_str().expect("plain");
+    check(&["run", path], "", 0, "true false\n", &[]);
+    assert_eq!(calls(path), 2);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_reader_that_goes_away_is_no_crash() {

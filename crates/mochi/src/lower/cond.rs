@@ -156,6 +156,23 @@ impl Body<'_, '_> {
         }
         let b = self.expr(right, None);
         self.span(self.cx.program[cond].span);
+        if equality && let Some(fields) = self.plain_fields(a.ty, b.ty) {
+            if (op == BinaryOp::Equal) != sense && !back {
+                return self.jump_different(a, b, &fields, target);
+            }
+            let (different, end) = (self.fb.label(), self.fb.label());
+            self.jump_different(a, b, &fields, different);
+            if (op == BinaryOp::Equal) == sense {
+                branch!(self, back, jump / jump_loop(target));
+                self.fb.bind(different);
+            } else {
+                self.fb.jump(end);
+                self.fb.bind(different);
+                self.fb.jump_loop(target);
+            }
+            self.fb.bind(end);
+            return;
+        }
         match (a.ty, b.ty) {
             (TyId::INT, TyId::INT) => {
                 self.jump_int(if sense { op } else { negated(op) }, a.reg, b.reg, target, back);

@@ -13,6 +13,8 @@ use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp
 
 /// `in` compares with up to so many constants one by one, instead of making a list of them.
 pub const COMPARED: usize = 16;
+/// Records of up to so many fields are compared field by field in place.
+const PLAIN: usize = 8;
 
 /// All ints below are floats.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
@@ -356,6 +358,16 @@ impl Body<'_, '_> {
         if matches!((left.ty, right.ty), (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT)) {
             return self.compare_by_value(op, left, right);
         }
+        if equality && let Some(fields) = self.plain_fields(left.ty, right.ty) {
+            // Not the destination, which may be a window slot: it is written in one block.
+            let val = self.target(TyId::BOOL, None);
+            let (equal, end) = (i32::from(op == BinaryOp::Equal), self.fb.label());
+            self.fb.int_const(val.reg, 1 - equal);
+            self.jump_different(left, right, &fields, end);
+            self.fb.int_const(val.reg, equal);
+            self.fb.bind(end);
+            return val;
+        }
         let val = self.target(TyId::BOOL, dst);
         let d = val.reg;
         match (left.ty, right.ty) {
@@ -455,6 +467,45 @@ impl Body<'_, '_> {
         self.compare_cells(op, val.reg, left, right);
         self.fb.bind(end);
         val
+    }
+
+    /// The fields of two records of one type, if these are few and all of them numbers, booleans or strings.
+    pub fn plain_fields(&self, a: TyId, b: TyId) -> Option<Vec<TyId>> {
+        let (Ty { kind: TyKind::Struct(of), nullable: false }, true) = (self.ty(a), a == b) else {
+            return None;
+        };
+        let fields = self.cx.types.fields(of);
+        let plain = |ty: &TyId| matches!(*ty, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
+        ((1..=PLAIN).contains(&fields.len()) && fields.iter().all(plain)).then(|| fields.to_vec())
+    }
+
+    /// Jumps if two records differ in one of their fields, whose types these are. Frees them.
+    pub fn jump_different(&mut self, a: Val, b: Val, fields: &[TyId], target: Label) {
+        let equal = self.fb.label();
+        for (i, &ty) in fields.iter().enumerate() {
+            let (x, y) = (self.target(ty, None), self.target(ty, None));
+            self.load_field(x.reg, a.reg, i as u16, ty);
+            self.load_field(y.reg, b.reg, i as u16, ty);
+            match ty {
+                TyId::STRING => self.fb.string_ne_branch(x.reg, y.reg, target),
+                // A record with a NaN in it equals itself.
+                TyId::FLOAT => {
+                    let (next, same) = (self.fb.label(), self.fb.int());
+                    self.fb.float_eq_branch(x.reg, y.reg, next);
+                    self.fb.cell_identical(same, a.reg, b.reg);
+                    self.fb.unless_branch(same, target);
+                    self.fb.jump(equal);
+                    self.fb.bind(next);
+                    self.fb.free(same);
+                }
+                _ => self.fb.int_ne_branch(x.reg, y.reg, target),
+            }
+            self.done(x);
+            self.done(y);
+        }
+        self.fb.bind(equal);
+        self.done(a);
+        self.done(b);
     }
 
     /// Equality with none.
