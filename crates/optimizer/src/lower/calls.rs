@@ -54,6 +54,8 @@ impl Lowering<'_, '_> {
         let data = &self.func.insts[inst];
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         match Helper::ALL[data.imm as usize] {
+            // Where it is rare it is short.
+            helper if self.cold => self.call_helper(helper, &args),
             Helper::StringExtend => self.extend(&args),
             Helper::StringCompare => self.order(&args),
             Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
