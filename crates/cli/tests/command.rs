@@ -218,7 +218,7 @@ fn phases_and_bytecode_can_be_seen() {
 }
 
 #[test]
-fn records_of_plain_fields_are_compared_without_the_library() {
+fn plain_records_and_variants_are_compared_without_the_library() {
     let path = program(
         "plain",
         "type P { x: int, y: float, name: string }\n\
@@ -232,6 +232,15 @@ fn records_of_plain_fields_are_compared_without_the_library() {
         let dump = upshift(&["dump", "--bytecode", path], "");
         String::from_utf8_lossy(&dump.stdout).matches("cell.eq ").count()
     };
+    assert_eq!(calls(path), 0);
+    let path = program(
+        "tags",
+        "type Color = Red | Green\ntype Tok = Num(v: int) | Op(op: string) | End\n\
+         fun red(c: Color): bool { return c == Red }\n\
+         fun same(a: Tok, b: Tok): bool { return a != b }\nprint(red(Green), same(Num(1), Num(2)))",
+    );
+    let path = path.to_str().expect("plain");
+    check(&["run", path], "", 0, "false true\n", &[]);
     assert_eq!(calls(path), 0);
     // What may be none, or has parts of its own, is the library's.
     let path = program(

@@ -156,12 +156,12 @@ impl Body<'_, '_> {
         }
         let b = self.expr(right, None);
         self.span(self.cx.program[cond].span);
-        if equality && let Some(fields) = self.plain_fields(a.ty, b.ty) {
+        if equality && let Some(parts) = self.plain_parts(a.ty, b.ty) {
             if (op == BinaryOp::Equal) != sense && !back {
-                return self.jump_different(a, b, &fields, target);
+                return self.jump_different(a, b, &parts, target);
             }
             let (different, end) = (self.fb.label(), self.fb.label());
-            self.jump_different(a, b, &fields, different);
+            self.jump_different(a, b, &parts, different);
             if (op == BinaryOp::Equal) == sense {
                 branch!(self, back, jump / jump_loop(target));
                 self.fb.bind(different);

@@ -1,7 +1,7 @@
 //! Binary operators.
 
 use upshift_bytecode::builder::{Label, Reg};
-use upshift_bytecode::{ANY, HeapType, Immediate, KeyPolicy, OrderPolicy, ValueType};
+use upshift_bytecode::{ANY, HeapType, Immediate, KeyPolicy, OrderPolicy, RecordId, ValueType};
 
 use super::Lowerer;
 use super::POLICY;
@@ -13,7 +13,7 @@ use crate::syntax::ast::{BinaryLink, BinaryOp, BindId, ExprId, ExprKind, UnaryOp
 
 /// `in` compares with up to so many constants one by one, instead of making a list of them.
 pub const COMPARED: usize = 16;
-/// Records of up to so many fields are compared field by field in place.
+/// Records of up to so many fields are compared field by field in place, and unions of so many variants and fields.
 const PLAIN: usize = 8;
 
 /// All ints below are floats.
@@ -54,6 +54,34 @@ impl Lowerer<'_> {
             _ => false,
         }
     }
+}
+
+/// What two values are compared by in place.
+pub enum Parts {
+    /// The types of a record's fields.
+    Record(Vec<TyId>),
+    /// The tag, then the fields of the variant.
+    Union {
+        /// The variants whose fields are compared so.
+        variants: Vec<Variant>,
+        /// Whether these are all; the library compares others.
+        whole: bool,
+        /// Whether no variant has fields.
+        alike: bool,
+    },
+}
+
+/// A variant of a union.
+pub struct Variant {
+    record: RecordId,
+    tag: i16,
+    fields: Vec<TyId>,
+}
+
+/// The types of fields, if these are few and all of them numbers, booleans or strings.
+fn plain(fields: &[TyId]) -> Option<&[TyId]> {
+    let plain = |ty: &TyId| matches!(*ty, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
+    ((1..=PLAIN).contains(&fields.len()) && fields.iter().all(plain)).then_some(fields)
 }
 
 impl Body<'_, '_> {
@@ -358,12 +386,12 @@ impl Body<'_, '_> {
         if matches!((left.ty, right.ty), (TyId::INT, TyId::FLOAT) | (TyId::FLOAT, TyId::INT)) {
             return self.compare_by_value(op, left, right);
         }
-        if equality && let Some(fields) = self.plain_fields(left.ty, right.ty) {
+        if equality && let Some(parts) = self.plain_parts(left.ty, right.ty) {
             // Not the destination, which may be a window slot: it is written in one block.
             let val = self.target(TyId::BOOL, None);
             let (equal, end) = (i32::from(op == BinaryOp::Equal), self.fb.label());
             self.fb.int_const(val.reg, 1 - equal);
-            self.jump_different(left, right, &fields, end);
+            self.jump_different(left, right, &parts, end);
             self.fb.int_const(val.reg, equal);
             self.fb.bind(end);
             return val;
@@ -469,18 +497,84 @@ impl Body<'_, '_> {
         val
     }
 
-    /// The fields of two records of one type, if these are few and all of them numbers, booleans or strings.
-    pub fn plain_fields(&self, a: TyId, b: TyId) -> Option<Vec<TyId>> {
-        let (Ty { kind: TyKind::Struct(of), nullable: false }, true) = (self.ty(a), a == b) else {
+    /// How two values of one type are compared in place: records whose fields are few and all of them numbers, booleans or strings, and
+    /// unions with such variants, or variants without fields.
+    pub fn plain_parts(&self, a: TyId, b: TyId) -> Option<Parts> {
+        let Ty { kind, nullable: false } = self.ty(a) else { return None };
+        if a != b {
             return None;
+        }
+        match kind {
+            TyKind::Struct(of) => {
+                plain(self.cx.types.fields(of)).map(|fields| Parts::Record(fields.to_vec()))
+            }
+            TyKind::Union(of) => {
+                let ctors = &self.cx.resolution.unions[of.index()].ctors;
+                let variants: Vec<_> = ctors
+                    .iter()
+                    .filter_map(|&ctor| {
+                        let record = self.cx.ctors[ctor.index()];
+                        let tag = i16::try_from(self.cx.module.module.records[record.index()].tag).ok()?;
+                        let fields = self.cx.types.ctor_fields(ctor);
+                        let fields = if fields.is_empty() { fields } else { plain(fields)? };
+                        Some(Variant { record, tag, fields: fields.to_vec() })
+                    })
+                    .collect();
+                let size: usize = variants.iter().map(|variant| 1 + variant.fields.len()).sum();
+                let whole = variants.len() == ctors.len();
+                let alike = whole && variants.iter().all(|variant| variant.fields.is_empty());
+                (!variants.is_empty() && (alike || size <= PLAIN)).then_some(Parts::Union {
+                    variants,
+                    whole,
+                    alike,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Jumps if two values differ, which are compared part by part. Frees them.
+    pub fn jump_different(&mut self, a: Val, b: Val, parts: &Parts, target: Label) {
+        let (variants, whole, alike) = match parts {
+            Parts::Record(fields) => return self.jump_fields(a, b, fields, target),
+            Parts::Union { variants, whole, alike } => (variants, *whole, *alike),
         };
-        let fields = self.cx.types.fields(of);
-        let plain = |ty: &TyId| matches!(*ty, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
-        ((1..=PLAIN).contains(&fields.len()) && fields.iter().all(plain)).then(|| fields.to_vec())
+        let (tag, other, equal) = (self.fb.int(), self.fb.int(), self.fb.label());
+        self.fb.record_tag(tag, a.reg);
+        self.fb.record_tag(other, b.reg);
+        self.fb.int_ne_branch(tag, other, target);
+        for variant in variants.iter().filter(|_| !alike) {
+            if variant.fields.is_empty() {
+                // There is one object of it.
+                self.fb.int_eq_imm_branch(tag, variant.tag, equal);
+                continue;
+            }
+            let next = self.fb.label();
+            self.fb.int_ne_imm_branch(tag, variant.tag, next);
+            let cell = self.cell_of(HeapType::Record(variant.record));
+            let [x, y] = [a, b].map(|val| {
+                let reg = self.fb.cell(cell);
+                self.fb.cell_cast(reg, val.reg, cell);
+                Val { reg, ty: val.ty, temp: true }
+            });
+            self.jump_fields(x, y, &variant.fields, target);
+            self.fb.jump(equal);
+            self.fb.bind(next);
+        }
+        if !whole {
+            let site = self.fb.feedback();
+            self.fb.cell_eq(other, a.reg, b.reg, POLICY, site);
+            self.fb.unless_branch(other, target);
+        }
+        self.fb.bind(equal);
+        self.fb.free(tag);
+        self.fb.free(other);
+        self.done(a);
+        self.done(b);
     }
 
     /// Jumps if two records differ in one of their fields, whose types these are. Frees them.
-    pub fn jump_different(&mut self, a: Val, b: Val, fields: &[TyId], target: Label) {
+    fn jump_fields(&mut self, a: Val, b: Val, fields: &[TyId], target: Label) {
         let equal = self.fb.label();
         for (i, &ty) in fields.iter().enumerate() {
             let (x, y) = (self.target(ty, None), self.target(ty, None));
