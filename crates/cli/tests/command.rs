@@ -218,7 +218,7 @@ fn phases_and_bytecode_can_be_seen() {
 }
 
 #[test]
-fn plain_records_and_variants_are_compared_without_the_library() {
+fn plain_values_are_compared_without_the_library() {
     let path = program(
         "plain",
         "type P { x: int, y: float, name: string }\n\
@@ -241,6 +241,15 @@ fn plain_records_and_variants_are_compared_without_the_library() {
     );
     let path = path.to_str().expect("plain");
     check(&["run", path], "", 0, "false true\n", &[]);
+    assert_eq!(calls(path), 0);
+    let path = program(
+        "written",
+        "fun goal(s: list<int>): bool { return s == [1, 2, 0] }\n\
+         fun row(r: list<string>, p: string): int {\n  if r == [p, p, p] { return 1 }\n  return 0\n}\n\
+         print(goal([1, 2, 0]), row([\"X\", \"X\", \"X\"], \"X\"))",
+    );
+    let path = path.to_str().expect("plain");
+    check(&["run", path], "", 0, "true 1\n", &[]);
     assert_eq!(calls(path), 0);
     // What may be none, or has parts of its own, is the library's.
     let path = program(

@@ -154,24 +154,15 @@ impl Body<'_, '_> {
             self.jump_int_imm(if sense { op } else { negated(op) }, a.reg, value, target, back);
             return self.done(a);
         }
+        if equality && let Some((items, element)) = self.written_out(right, a.ty) {
+            let list = |body: &mut Self, a, different| body.jump_unlike(a, &items, element, different);
+            return self.jump_by_difference(a, (op == BinaryOp::Equal) == sense, target, back, list);
+        }
         let b = self.expr(right, None);
         self.span(self.cx.program[cond].span);
         if equality && let Some(parts) = self.plain_parts(a.ty, b.ty) {
-            if (op == BinaryOp::Equal) != sense && !back {
-                return self.jump_different(a, b, &parts, target);
-            }
-            let (different, end) = (self.fb.label(), self.fb.label());
-            self.jump_different(a, b, &parts, different);
-            if (op == BinaryOp::Equal) == sense {
-                branch!(self, back, jump / jump_loop(target));
-                self.fb.bind(different);
-            } else {
-                self.fb.jump(end);
-                self.fb.bind(different);
-                self.fb.jump_loop(target);
-            }
-            self.fb.bind(end);
-            return;
+            let by_parts = |body: &mut Self, a, different| body.jump_different(a, b, &parts, different);
+            return self.jump_by_difference(a, (op == BinaryOp::Equal) == sense, target, back, by_parts);
         }
         match (a.ty, b.ty) {
             (TyId::INT, TyId::INT) => {
@@ -207,6 +198,31 @@ impl Body<'_, '_> {
                 self.jump_on(val, sense, target, back);
             }
         }
+    }
+
+    /// Jumps if a value is equal to something, or else if it is not, by what jumps if they differ.
+    fn jump_by_difference(
+        &mut self,
+        val: Val,
+        when_equal: bool,
+        target: Label,
+        back: bool,
+        jump_different: impl FnOnce(&mut Self, Val, Label),
+    ) {
+        if !when_equal && !back {
+            return jump_different(self, val, target);
+        }
+        let (different, end) = (self.fb.label(), self.fb.label());
+        jump_different(self, val, different);
+        if when_equal {
+            branch!(self, back, jump / jump_loop(target));
+            self.fb.bind(different);
+        } else {
+            self.fb.jump(end);
+            self.fb.bind(different);
+            self.fb.jump_loop(target);
+        }
+        self.fb.bind(end);
     }
 
     /// Jumps if whether the value is null equals `when_null`. Frees it.

@@ -206,6 +206,18 @@ impl Body<'_, '_> {
         {
             return self.one_of(left, &items, element);
         }
+        if matches!(link.op, BinaryOp::Equal | BinaryOp::NotEqual)
+            && let Some((items, element)) = self.written_out(link.right, left.ty)
+        {
+            // As where parts are compared.
+            let val = self.target(TyId::BOOL, None);
+            let (equal, end) = (i32::from(link.op == BinaryOp::Equal), self.fb.label());
+            self.fb.int_const(val.reg, 1 - equal);
+            self.jump_unlike(left, &items, element, end);
+            self.fb.int_const(val.reg, equal);
+            self.fb.bind(end);
+            return val;
+        }
         let right = self.expr(link.right, None);
         self.span(self.cx.program[link.expr].span);
         if self.cx.compares_as_floats(link.expr) {
@@ -214,6 +226,45 @@ impl Body<'_, '_> {
             return self.operator(link.op, left, right, ty, dst);
         }
         self.operator(link.op, left, right, ty, dst)
+    }
+
+    /// The elements of a list that is written out, if there are few and the list is of a type whose elements are numbers, booleans or
+    /// strings; and that of the elements.
+    pub fn written_out(&self, list: ExprId, ty: TyId) -> Option<(Vec<ExprId>, TyId)> {
+        let (ExprKind::List(items), Ty { kind: TyKind::List(element), nullable: false }) =
+            (self.cx.program[list].kind, self.ty(ty))
+        else {
+            return None;
+        };
+        let items = &self.cx.program[items];
+        let scalar = matches!(element, TyId::INT | TyId::FLOAT | TyId::BOOL | TyId::STRING);
+        (scalar && self.expr_ty(list) == ty && items.len() <= COMPARED).then(|| (items.to_vec(), element))
+    }
+
+    /// Jumps if a list has not these elements. All of them are evaluated first, but no list is made of them. Frees the list.
+    pub fn jump_unlike(&mut self, list: Val, items: &[ExprId], element: TyId, target: Label) {
+        let mut values = Vec::with_capacity(items.len());
+        for &item in items {
+            let val = self.expr_as(item, element);
+            values.push(self.stable(val));
+        }
+        let index = self.fb.int();
+        self.fb.list_len(index, list.reg);
+        self.fb.int_ne_imm_branch(index, items.len() as i16, target);
+        for (i, value) in values.into_iter().enumerate() {
+            let item = self.target(element, None);
+            self.fb.int_const(index, i as i32);
+            self.list_get(item.reg, list.reg, index, element);
+            match element {
+                TyId::FLOAT => self.fb.float_ne_branch(item.reg, value.reg, target),
+                TyId::STRING => self.fb.string_ne_branch(item.reg, value.reg, target),
+                _ => self.fb.int_ne_branch(item.reg, value.reg, target),
+            }
+            self.done(item);
+            self.done(value);
+        }
+        self.fb.free(index);
+        self.done(list);
     }
 
     /// The small constant that an operand is, if it is one.
