@@ -10,9 +10,10 @@ use super::{
     BindInfo, BindSource, CallNames, CtorId, CtorInfo, FunInfo, Resolution, Resolved, Storage, StructId,
     StructInfo, TypeName, UnionId, UnionInfo, UpdateInfo, builtin_names,
 };
+use crate::source::Span;
 use crate::syntax::ast::{
     BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, FunId, FunKind, Ident, ImportId, Interner,
-    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeDeclKind,
+    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeDeclKind, TypeId,
 };
 
 /// Resolves the names of a program. Interns the names of the builtins.
@@ -241,38 +242,25 @@ impl<'p> Walker<'p> {
         }
     }
 
-    fn made_up(&mut self, name: Ident, source: BindSource, ty: crate::syntax::ast::TypeId) -> BindId {
-        let bind = BindId::new(self.out.binds.len());
-        self.out.binds.push(BindInfo {
-            name: name.name,
-            span: name.span,
-            kind: BindKind::Param,
-            source,
-            ty: Some(ty),
-            fun: self.fun,
-            storage: Storage::Register,
-            captured: false,
-            assignments: 0,
-            assigned_inside: false,
-            read_early: false,
-            called_early: false,
-            known_fun: None,
-        });
-        self.is_top.push(false);
-        self.used.push(false);
-        bind
+    fn made_up(&mut self, name: Ident, source: BindSource, ty: TypeId) -> BindId {
+        self.param(name.name, name.span, source, Some(ty))
     }
 
     /// The variable of a method's receiver, which has no name.
     fn receiver(&mut self, of: StructId) -> BindId {
-        let bind = BindId::new(self.out.binds.len());
         let info = &self.out.structs[of.index()];
+        self.param(info.name, info.span, BindSource::Receiver { of }, None)
+    }
+
+    /// A parameter of the current function that no program names.
+    fn param(&mut self, name: Name, span: Span, source: BindSource, ty: Option<TypeId>) -> BindId {
+        let bind = BindId::new(self.out.binds.len());
         self.out.binds.push(BindInfo {
-            name: info.name,
-            span: info.span,
+            name,
+            span,
             kind: BindKind::Param,
-            source: BindSource::Receiver { of },
-            ty: None,
+            source,
+            ty,
             fun: self.fun,
             storage: Storage::Register,
             captured: false,
