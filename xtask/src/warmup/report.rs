@@ -55,19 +55,18 @@ fn rows(measured: &[Measured]) -> Vec<Vec<String>> {
         row.push(time(one.median(|curve| Some(curve.to_speed))));
         rows.push(row);
     }
-    let processes = measured.iter().map(|one| one.curves.len()).sum();
-    let mut all = vec!["all".to_owned()];
-    all.extend(Verdict::ALL.iter().map(|&v| share(measured.iter().map(|one| one.count(v)).sum(), processes)));
-    all.extend(["", "", "", ""].map(str::to_owned));
-    rows.push(all);
-    let controls: usize = measured.iter().map(|one| one.control.len()).sum();
-    if controls > 0 {
-        let of = |v| share(measured.iter().map(|one| count(&one.control, v)).sum(), controls);
-        let mut row = vec!["all in C".to_owned()];
-        row.extend(Verdict::ALL.iter().map(|&v| of(v)));
-        row.extend(["", "", "", ""].map(str::to_owned));
-        rows.push(row);
-    }
+    let mut together = |name: &str, curves: fn(&Measured) -> &[Curve]| {
+        let processes: usize = measured.iter().map(|one| curves(one).len()).sum();
+        if processes > 0 {
+            let of = |v| measured.iter().map(|one| count(curves(one), v)).sum();
+            let mut row = vec![name.to_owned()];
+            row.extend(Verdict::ALL.iter().map(|&v| share(of(v), processes)));
+            row.extend(["", "", "", ""].map(str::to_owned));
+            rows.push(row);
+        }
+    };
+    together("all", |one| &one.curves);
+    together("all in C", |one| &one.control);
     rows
 }
 

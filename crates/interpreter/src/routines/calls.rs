@@ -310,12 +310,8 @@ unsafe fn adapt(s: Site, meta: &FunctionMeta, args: &[Value], out: &mut [u64]) -
     // SAFETY: values are live.
     let instance = unsafe { s.instance() };
     for (i, (param, &arg)) in meta.params.iter().zip(args).enumerate() {
-        match instance.argument(param.ty, arg) {
-            Some(word) => out[i] = word,
-            None => {
-                return Err(instance.wrong_argument(meta, i, arg));
-            }
-        }
+        let word = instance.argument(param.ty, arg);
+        out[i] = word.ok_or_else(|| instance.wrong_argument(meta, i, arg))?;
     }
     Ok(())
 }

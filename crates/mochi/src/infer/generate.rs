@@ -157,8 +157,7 @@ impl<'a> Generator<'a> {
                 match (info.source, info.ty) {
                     (BindSource::Tree, Some(ty)) => {
                         let node = self.annotation(ty, info.fun);
-                        let declared = self.declaration(node).map(|declared| (bind, declared));
-                        self.declared.extend(declared);
+                        self.note_declared(bind, node);
                         node
                     }
                     _ => self.solver.node(),
@@ -175,8 +174,7 @@ impl<'a> Generator<'a> {
             {
                 // A global that is declared again: both annotations count.
                 let again = self.annotation(ty, info.fun);
-                let declared = self.declaration(again).map(|declared| (bind, declared));
-                self.declared.extend(declared);
+                self.note_declared(bind, again);
                 self.solver.graph.unify(node, again);
                 self.solver.graph.settle();
             }
@@ -218,8 +216,8 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// What an annotation says, by its new node.
-    fn declaration(&mut self, node: NodeId) -> Option<Declared> {
+    /// Notes what a variable's annotation says, by its new node.
+    fn note_declared(&mut self, bind: BindId, node: NodeId) {
         let val = self.solver.graph.val(node);
         let kind = match val.kind {
             Kind::Int => DeclaredKind::Int,
@@ -230,9 +228,9 @@ impl<'a> Generator<'a> {
             Kind::BigRat => DeclaredKind::BigRat,
             Kind::List => DeclaredKind::List,
             Kind::Map => DeclaredKind::Map,
-            _ => return None,
+            _ => return,
         };
-        Some(Declared { kind, nullable: val.null })
+        self.declared.push((bind, Declared { kind, nullable: val.null }));
     }
 
     fn is_unit(&self, ty: TypeId) -> bool {

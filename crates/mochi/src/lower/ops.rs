@@ -209,14 +209,8 @@ impl Body<'_, '_> {
         if matches!(link.op, BinaryOp::Equal | BinaryOp::NotEqual)
             && let Some((items, element)) = self.written_out(link.right, left.ty)
         {
-            // As where parts are compared.
-            let val = self.target(TyId::BOOL, None);
-            let (equal, end) = (i32::from(link.op == BinaryOp::Equal), self.fb.label());
-            self.fb.int_const(val.reg, 1 - equal);
-            self.jump_unlike(left, &items, element, end);
-            self.fb.int_const(val.reg, equal);
-            self.fb.bind(end);
-            return val;
+            let list = |body: &mut Self, end| body.jump_unlike(left, &items, element, end);
+            return self.by_difference(link.op, list);
         }
         let right = self.expr(link.right, None);
         self.span(self.cx.program[link.expr].span);
@@ -438,14 +432,7 @@ impl Body<'_, '_> {
             return self.compare_by_value(op, left, right);
         }
         if equality && let Some(parts) = self.plain_parts(left.ty, right.ty) {
-            // Not the destination, which may be a window slot: it is written in one block.
-            let val = self.target(TyId::BOOL, None);
-            let (equal, end) = (i32::from(op == BinaryOp::Equal), self.fb.label());
-            self.fb.int_const(val.reg, 1 - equal);
-            self.jump_different(left, right, &parts, end);
-            self.fb.int_const(val.reg, equal);
-            self.fb.bind(end);
-            return val;
+            return self.by_difference(op, |body, end| body.jump_different(left, right, &parts, end));
         }
         let val = self.target(TyId::BOOL, dst);
         let d = val.reg;
@@ -495,6 +482,18 @@ impl Body<'_, '_> {
             }
             _ => self.compare_cells(op, d, left, right),
         }
+        val
+    }
+
+    /// Whether two things are equal, or else whether they are not, by what jumps if they differ. The value is in a register of its
+    /// own: the destination may be a window slot, which is written in one block.
+    fn by_difference(&mut self, op: BinaryOp, jump_different: impl FnOnce(&mut Self, Label)) -> Val {
+        let val = self.target(TyId::BOOL, None);
+        let (equal, end) = (i32::from(op == BinaryOp::Equal), self.fb.label());
+        self.fb.int_const(val.reg, 1 - equal);
+        jump_different(self, end);
+        self.fb.int_const(val.reg, equal);
+        self.fb.bind(end);
         val
     }
 

@@ -183,9 +183,7 @@ impl Lowering<'_, '_> {
         let args: Vec<clif::Value> = data.args.iter().map(|&v| self.value(v)).collect();
         let result = site.result;
         let closure = data.op == Op::CallClosure;
-        let mut types = vec![Type::Int; 2];
-        types.extend(data.args.iter().map(|&v| func.ty(v)));
-        let returns: Vec<Type> = result.into_iter().collect();
+        let signature = self.signature_of(inst, result);
         let mut all = vec![self.ctx, frame];
         all.extend(&args);
         // What is entered by its own calls would go on being entered after a watch was bumped.
@@ -193,7 +191,6 @@ impl Lowering<'_, '_> {
         let done = self.b.create_block();
         let value = result.map(|ty| self.b.append_block_param(done, clif_type(ty)));
         if own {
-            let signature = self.signature(&types, &returns, BODY);
             let f = match self.own {
                 Some(f) => f,
                 None => {
@@ -223,7 +220,6 @@ impl Lowering<'_, '_> {
             let slow = self.cold_block();
             self.b.ins().brif(fast, quick, &[], slow, &[]);
             self.b.switch_to_block(quick);
-            let signature = self.signature(&types, &returns, BODY);
             let call = self.b.ins().call_indirect(signature, fast, &all);
             let results: Vec<clif::BlockArg> =
                 self.b.inst_results(call).iter().map(|&v| clif::BlockArg::Value(v)).collect();
@@ -253,14 +249,19 @@ impl Lowering<'_, '_> {
         value
     }
 
+    /// The signature of the body that an instruction calls.
+    fn signature_of(&mut self, inst: Inst, result: Option<Type>) -> clif::SigRef {
+        let args = self.func.insts[inst].args.iter().map(|&v| self.func.ty(v));
+        let types: Vec<Type> = [Type::Int; 2].into_iter().chain(args).collect();
+        let returns: Vec<Type> = result.into_iter().collect();
+        self.signature(&types, &returns, BODY)
+    }
+
     /// A tail call that is a jump. Cranelift has those in a convention of their own only, so this is a call that never comes back: what
     /// makes the code shorter afterwards makes it give up the native frame and jump (`tidy.rs`).
     fn jump(&mut self, inst: Inst, state: State, site: &SiteData) -> Option<clif::Value> {
         let func = self.func;
         let args: Vec<clif::Value> = func.insts[inst].args.iter().map(|&v| self.value(v)).collect();
-        let mut types = vec![Type::Int; 2];
-        types.extend(func.insts[inst].args.iter().map(|&v| func.ty(v)));
-        let returns: Vec<Type> = site.result.into_iter().collect();
         let table = self.load64(self.ctx, offset_of!(Context, fast));
         let fast = self.load64(table, site.callee as usize * 8);
         let (quick, slow, behind) = (self.b.create_block(), self.cold_block(), self.b.create_block());
@@ -277,7 +278,7 @@ impl Lowering<'_, '_> {
         self.end_cold(kept);
 
         self.b.switch_to_block(quick);
-        let signature = self.signature(&types, &returns, BODY);
+        let signature = self.signature_of(inst, site.result);
         let all: Vec<clif::Value> = [self.ctx, self.fp].into_iter().chain(args).collect();
         self.b.ins().call_indirect(signature, fast, &all);
         self.b.ins().trap(JUMPS);

@@ -205,7 +205,7 @@ struct Lowering<'a, 'f> {
     /// Quotients and remainders of the same operands in one block.
     paired: EntitySet<Inst>,
     /// The remainders that are only compared with 0, which are not computed.
-    tested: EntitySet<Inst>,
+    tested: EntitySet<Value>,
     /// Both, of the operands that the block has divided.
     divided: Vec<((Value, Value), (clif::Value, clif::Value))>,
 }
@@ -860,7 +860,7 @@ impl Lowering<'_, '_> {
                 })
             }
             Op::Imulh => binary!(smulhi),
-            Op::Irem if self.tested.contains(inst) => None,
+            Op::Irem if result.is_some_and(|r| self.tested.contains(r)) => None,
             Op::Idiv | Op::Irem => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
                 let rest = data.op == Op::Irem;

@@ -16,7 +16,7 @@ use cranelift_codegen::ir::{InstBuilder, types};
 use cranelift_entity::EntitySet;
 
 use super::Lowering;
-use crate::ir::{Cond, Def, Function, Inst, InstData, Op, Value};
+use crate::ir::{Cond, Function, Inst, InstData, Op, Value};
 
 /// The quotients and remainders of which the same block has the other, too. Powers of two are left out: each is a few instructions then.
 pub(super) fn paired(func: &Function) -> EntitySet<Inst> {
@@ -37,31 +37,27 @@ pub(super) fn paired(func: &Function) -> EntitySet<Inst> {
 }
 
 /// The remainders by constants that are nothing but compared with 0, and are not one of a pair.
-pub(super) fn tested(func: &Function, paired: &EntitySet<Inst>) -> EntitySet<Inst> {
-    let remainder = |v: Value| match func.values[v].def {
-        Def::Inst(inst) => {
-            let data = &func.insts[inst];
-            let divisor = || func.int_const(data.args[1]).filter(|&d| d >= 3 && d.count_ones() != 1);
-            (data.op == Op::Irem && divisor().is_some() && !paired.contains(inst)).then_some(inst)
-        }
-        Def::Param(..) => None,
-    };
-    let (mut tested, mut otherwise) = (EntitySet::new(), EntitySet::new());
-    for &inst in func.layout.iter().flat_map(|&b| &func.blocks[b].insts) {
-        let data = &func.insts[inst];
-        if let Some(of) = is_test(func, data).and_then(remainder) {
-            tested.insert(of);
-            continue;
-        }
-        let mut uses = |v| otherwise.extend(remainder(v));
-        data.args.iter().chain(data.targets.iter().flat_map(|t| &t.args)).for_each(|&v| uses(v));
-        if let Some(state) = data.state.expand() {
-            func.each_state(state, |data| data.slots.iter().for_each(|&(_, v)| uses(v)));
-        }
-    }
-    otherwise.keys().for_each(|inst| {
-        tested.remove(inst);
+pub(super) fn tested(func: &Function, paired: &EntitySet<Inst>) -> EntitySet<Value> {
+    let insts = || func.layout.iter().flat_map(|&b| &func.blocks[b].insts).map(|&i| (i, &func.insts[i]));
+    let by_constant = insts().filter(|(inst, data)| {
+        let divisor = || func.int_const(data.args[1]).filter(|&d| d >= 3 && d.count_ones() != 1);
+        data.op == Op::Irem && divisor().is_some() && !paired.contains(*inst)
     });
+    let mut tested: EntitySet<Value> = EntitySet::new();
+    tested.extend(by_constant.filter_map(|(_, data)| data.result.expand()));
+    if tested.is_empty() {
+        return tested;
+    }
+    for (_, data) in insts() {
+        let test = is_test(func, data);
+        let args = data.args.iter().chain(data.targets.iter().flat_map(|t| &t.args));
+        args.filter(|&&v| test != Some(v)).for_each(|&v| {
+            tested.remove(v);
+        });
+    }
+    for &(_, v) in func.states.values().flat_map(|s| &s.slots) {
+        tested.remove(v);
+    }
     tested
 }
 
@@ -100,10 +96,8 @@ fn magic(d: u64) -> (u64, u32) {
 impl Lowering<'_, '_> {
     /// Dividend and divisor of a remainder that is only compared with 0.
     pub(super) fn tested_remainder(&self, value: Value) -> Option<(Value, i64)> {
-        let Def::Inst(inst) = self.func.values[value].def else { return None };
-        let args = &self.func.insts[inst].args;
-        let divisor = self.func.int_const(*args.get(1)?)?;
-        self.tested.contains(inst).then(|| (args[0], divisor))
+        let data = self.func.def(value).filter(|_| self.tested.contains(value))?;
+        Some((data.args[0], self.func.int_const(data.args[1])?))
     }
 
     /// A product with a constant of two or three instructions that are done sooner than a multiplication (strength reduction): one more
@@ -112,15 +106,12 @@ impl Lowering<'_, '_> {
         let twos = c.trailing_zeros();
         let odd = c.checked_shr(twos).filter(|&odd| odd >= 3)?;
         let one = match (odd - 1, odd + 1) {
-            (2 | 4 | 8, _) => {
-                let shifted = self.b.ins().ishl_imm_u(n, i64::from((odd - 1).trailing_zeros()));
-                self.b.ins().iadd(n, shifted)
-            }
-            (less, _) if twos == 0 && less.count_ones() == 1 => {
+            (less, _) if less.count_ones() == 1 && (twos == 0 || less <= 8) => {
                 let shifted = self.b.ins().ishl_imm_u(n, i64::from(less.trailing_zeros()));
                 self.b.ins().iadd(n, shifted)
             }
-            (_, more) if twos == 0 && more.count_ones() == 1 => {
+            // Wraps for the largest.
+            (_, more) if more.count_ones() == 1 && twos == 0 => {
                 let shifted = self.b.ins().ishl_imm_u(n, i64::from(more.trailing_zeros()));
                 self.b.ins().isub(shifted, n)
             }

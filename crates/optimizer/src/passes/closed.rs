@@ -235,8 +235,8 @@ impl<'s> Search<'s> {
 enum Parameter {
     Chain(Chain),
     Reduced(Reduced),
-    /// One of the pair.
-    Paired,
+    /// So many in the pair.
+    Paired(usize),
 }
 
 /// Computes chains where the parameters of the header are certain values, by instructions that are in no block yet.
@@ -392,7 +392,7 @@ impl<'a> Chains<'a> {
             Def::Param(block, i) if block == self.shape.header => {
                 return match self.parameter(i as usize)? {
                     Parameter::Chain(chain) => Some(chain),
-                    Parameter::Reduced(_) | Parameter::Paired => None,
+                    Parameter::Reduced(_) | Parameter::Paired(_) => None,
                 };
             }
             Def::Param(..) => return None,
@@ -616,8 +616,8 @@ impl<'a> Chains<'a> {
             }
             _ => return None,
         };
-        for place in pair.iter().flat_map(|pair| pair.places) {
-            parameters[place] = Some(Parameter::Paired);
+        for (i, place) in pair.iter().flat_map(|pair| pair.places).enumerate() {
+            parameters[place] = Some(Parameter::Paired(i));
         }
         let parameters = parameters.into_iter().collect::<Option<Vec<_>>>()?;
         for &inst in &self.shape.insts {
@@ -829,7 +829,7 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
         Parameter::Chain(chain) => chain.len() - 1,
         Parameter::Reduced(reduced) => reduced.map.added.len(),
         // The number of turns is one of two in an int.
-        Parameter::Paired => 2,
+        Parameter::Paired(_) => 2,
     };
     let maps = parameters.iter().any(|p| matches!(p, Parameter::Reduced(r) if !r.map.adds()));
     let few = match &pair {
@@ -871,8 +871,8 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
             chains.bound_map(&reduced.map, from, &binomials)?;
         }
     }
-    for map in pair.iter().flat_map(|pair| &pair.maps) {
-        chains.bound_map(map, pair.as_ref()?.modulus, &binomials)?;
+    if let Some(pair) = &pair {
+        pair.maps.iter().try_for_each(|map| chains.bound_map(map, pair.modulus, &binomials))?;
     }
     let fit = chains.condition();
     let at_check = std::mem::take(&mut chains.emitted);
@@ -889,15 +889,11 @@ fn skip(func: &mut Function, loops: &Loops, shape: &Shape) -> Option<()> {
     let skipped = InstData::new(Op::Helper, &[tried, units]).imm(Helper::SkipTurns as i64).site(site);
     let skipped = chains.def(skipped);
     let binomials = chains.binomials(skipped, degree);
-    let paired = pair.as_ref().map(|pair| {
-        let then = chains.mapped_pair(pair, pair.places.map(|i| base[i]), skipped);
-        pair.places.into_iter().zip(then)
-    });
-    let paired: HashMap<usize, Value> = paired.into_iter().flatten().collect();
+    let paired = pair.as_ref().map(|pair| chains.mapped_pair(pair, pair.places.map(|i| base[i]), skipped));
     let mut then = Vec::with_capacity(base.len());
-    for (i, (parameter, &first)) in parameters.iter().zip(&base).enumerate() {
+    for (parameter, &first) in parameters.iter().zip(&base) {
         let value = match parameter {
-            Parameter::Paired => *paired.get(&i)?,
+            Parameter::Paired(i) => paired?[*i],
             Parameter::Chain(chain) if chain.len() == 1 => first,
             Parameter::Chain(chain) => chains.after(chain, &binomials),
             Parameter::Reduced(reduced) if !reduced.map.adds() => chains.mapped(reduced, first, skipped),

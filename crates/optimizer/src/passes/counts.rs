@@ -12,14 +12,14 @@
 
 use cranelift_entity::EntitySet;
 
-use super::loaded;
+use super::bounds;
 use crate::cfg::Analyses;
-use crate::ir::{Def, Function, InstData, Op, Type, Value};
+use crate::ir::{Function, InstData, Op, Type, Value};
 
 /// The most that one addition changes.
-const STEP: i64 = 16;
+const STEP: u64 = 16;
 /// Where values may start.
-const NEAR: i64 = 1 << 62;
+const NEAR: u64 = 1 << 62;
 
 /// How often the function is walked before that is given up. Each walk follows a chain of values to its end, up to the way back of a loop.
 const WALKS: usize = 24;
@@ -106,43 +106,31 @@ impl Counts<'_> {
     }
 
     /// The largest magnitude that a value can have, as its definition alone shows.
-    fn most(&self, value: Value) -> i64 {
-        let func = self.func;
-        let Def::Inst(inst) = func.values[value].def else { return i64::MAX };
-        let data = &func.insts[inst];
-        let constant = |i: usize| func.int_const(data.args[i]);
-        let magnitude = |c: i64| c.checked_abs().unwrap_or(i64::MAX);
+    fn most(&self, value: Value) -> u64 {
+        let bounds = bounds(self.func, value).or_else(|| self.wide(value));
+        bounds.map_or(u64::MAX, |(low, high)| low.unsigned_abs().max(high.unsigned_abs()))
+    }
+
+    /// What a value lies between that is smaller than another, which may be anything, or one of two constants.
+    fn wide(&self, value: Value) -> Option<(i64, i64)> {
+        let data = self.func.def(value)?;
+        let constant = |i: usize| self.func.int_const(data.args[i]);
         match data.op {
-            Op::Iconst => magnitude(data.imm),
-            Op::Icmp | Op::Fcmp | Op::IsSmall | Op::IsFloat | Op::IsObject => 1,
-            Op::IaddOverflows | Op::IsubOverflows | Op::ImulOverflows => 1,
-            Op::StringLen | Op::AsciiLen | Op::Iextend32 => 1 << 32,
-            Op::SmallInt => 1 << 47,
-            // Less than the divisor.
-            Op::Irem => constant(1).map_or(i64::MAX, |d| magnitude(d).saturating_sub(1)),
-            Op::Idiv => match constant(1).map(magnitude) {
-                Some(d) if d > 1 => i64::MAX / d + 1,
-                _ => i64::MAX,
-            },
-            // Of what is not negative, all that is left.
-            Op::Iand => (0..2).filter_map(constant).filter(|&c| c >= 0).min().unwrap_or(i64::MAX),
-            Op::IshrS => match constant(1).map(|by| by & 63) {
-                Some(by) if by > 0 => 1 << (63 - by),
-                _ => i64::MAX,
-            },
-            Op::IshrU => match constant(1).map(|by| by & 63) {
-                Some(by) if by > 1 => i64::MAX >> (by - 1),
-                _ => i64::MAX,
-            },
-            Op::SelectInt => match (constant(1), constant(2)) {
-                (Some(a), Some(b)) => magnitude(a).max(magnitude(b)),
-                _ => i64::MAX,
-            },
-            Op::Load | Op::LoadAt => {
-                let most = |(low, high): (i64, i64)| magnitude(low).max(magnitude(high));
-                data.access.and_then(loaded).map_or(i64::MAX, most)
+            Op::Iextend32 => Some((i32::MIN.into(), i32::MAX.into())),
+            Op::Idiv => {
+                let d = constant(1)?.unsigned_abs();
+                let most = i64::MIN.unsigned_abs().checked_div(d).filter(|_| d > 1)? as i64;
+                Some((-most, most))
             }
-            _ => i64::MAX,
+            Op::IshrS => constant(1).map(|by| (i64::MIN >> (by & 63), i64::MAX >> (by & 63))),
+            Op::IshrU => {
+                constant(1).map(|by| by & 63).filter(|&by| by > 0).map(|by| (0, (u64::MAX >> by) as i64))
+            }
+            Op::SelectInt => {
+                let (a, b) = (constant(1)?, constant(2)?);
+                Some((a.min(b), a.max(b)))
+            }
+            _ => None,
         }
     }
 }

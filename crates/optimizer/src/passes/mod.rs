@@ -368,6 +368,27 @@ pub(crate) fn loaded(access: Access) -> Option<(i64, i64)> {
     }
 }
 
+/// What an int lies between, as its definition alone shows.
+pub(crate) fn bounds(func: &Function, value: Value) -> Option<(i64, i64)> {
+    if is_bool(func, value) {
+        return Some((0, 1));
+    }
+    let data = func.def(value)?;
+    let constant = |i: usize| func.int_const(data.args[i]);
+    match data.op {
+        Op::Iconst => Some((data.imm, data.imm)),
+        Op::StringLen | Op::AsciiLen => Some((0, LONGEST)),
+        Op::SmallInt => Some((-(1 << 47), (1 << 47) - 1)),
+        Op::Iand => Some((0, (0..2).filter_map(constant).find(|&c| c >= 0)?)),
+        Op::Irem => {
+            let most = constant(1)?.unsigned_abs().checked_sub(1)?.min(i64::MAX as u64) as i64;
+            Some((-most, most))
+        }
+        Op::Load | Op::LoadAt => data.access.and_then(loaded),
+        _ => None,
+    }
+}
+
 /// Whether a cell may be an object, which the collector moves.
 pub(crate) fn may_be_object(func: &Function, value: Value) -> bool {
     func.ty(value) == Type::Cell && func.def(value).is_none_or(|d| !d.op.info().plain)

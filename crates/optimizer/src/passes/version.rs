@@ -23,9 +23,9 @@ use std::collections::HashMap;
 use cranelift_entity::EntitySet;
 use smallvec::SmallVec;
 
+use super::bounds;
 use super::copy::{close, copy, outside_uses};
 use super::params::{argument, relayout};
-use super::{LONGEST, is_bool, loaded};
 use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
 use crate::ir::{Block, Cond, Def, Function, Inst, InstData, Op, Target, Type, Value};
 
@@ -259,7 +259,7 @@ impl<'a> Planner<'a> {
         }
         tested.sort_unstable();
         for (v, (least, _)) in leaves {
-            if self.fixed(v).is_none() {
+            if bounds(self.func, v).is_none() {
                 let condition = Condition::Within(v, if least == -i128::from(FAR) { FAR } else { NEAR });
                 if !self.conditions.contains(&condition) {
                     self.conditions.push(condition);
@@ -428,37 +428,13 @@ impl<'a> Planner<'a> {
         let known = !self.numbers.contains_key(&Expression::Value(value));
         let e = self.expression(Expression::Value(value))?;
         if known {
-            self.bounds[e as usize] = self.fixed(value).unwrap_or((-i128::from(near), i128::from(near) - 1));
+            let (low, high) = bounds(self.func, value).unwrap_or((-near, near - 1));
+            self.bounds[e as usize] = (low.into(), high.into());
         } else if self.bounds[e as usize].0 == -i128::from(FAR) && near < FAR {
             // Asked for more at another place.
             return None;
         }
         Some(e)
-    }
-
-    /// What a value is between, by its definition alone.
-    fn fixed(&self, value: Value) -> Option<(i128, i128)> {
-        if is_bool(self.func, value) {
-            return Some((0, 1));
-        }
-        let data = self.func.def(value)?;
-        match data.op {
-            Op::Iconst => Some((data.imm.into(), data.imm.into())),
-            Op::StringLen | Op::AsciiLen => Some((0, LONGEST.into())),
-            Op::SmallInt => Some((-(1 << 47), (1 << 47) - 1)),
-            Op::Iand => {
-                let mask = data.args.iter().filter_map(|&a| self.func.int_const(a)).find(|&c| c >= 0)?;
-                Some((0, mask.into()))
-            }
-            Op::Irem => {
-                let most = i128::from(self.func.int_const(data.args[1])?).abs() - 1;
-                (most >= 0).then_some((-most, most))
-            }
-            Op::Load | Op::LoadAt => {
-                data.access.and_then(loaded).map(|(low, high)| (low.into(), high.into()))
-            }
-            _ => None,
-        }
     }
 
     fn same(&self, e: Expr, c: i64) -> bool {
@@ -641,8 +617,8 @@ impl<'a> Planner<'a> {
                 Some((self.min(a.0, b.0)?, self.max(a.1, b.1)?))
             }
             _ => {
-                let (a, b) = self.fixed(value)?;
-                Some((self.constant(a as i64)?, self.constant(b as i64)?))
+                let (a, b) = bounds(self.func, value)?;
+                Some((self.constant(a)?, self.constant(b)?))
             }
         }
     }
