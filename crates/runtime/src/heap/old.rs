@@ -85,6 +85,8 @@ pub(crate) struct OldSpace {
     classes: [Class; CLASSES.len()],
     chunks: Vec<Pages>,
     free_blocks: Vec<*mut Block>,
+    /// How many blocks were in use before recent markings: the most, less a quarter for each since.
+    high: usize,
     /// Bytes of the cells in use (dead ones included until a marking finds them).
     pub(crate) bytes: usize,
     /// Whether freed cells are overwritten.
@@ -105,6 +107,7 @@ impl OldSpace {
             }),
             chunks: Vec::new(),
             free_blocks: Vec::new(),
+            high: 0,
             bytes: 0,
             poison,
         }
@@ -221,6 +224,7 @@ impl OldSpace {
 
     /// After marking: frees blocks without marks, and leaves the others to be swept on demand. Returns the live bytes.
     pub(crate) fn start_sweep(&mut self) -> usize {
+        self.high = self.blocks_in_use().max(self.high - self.high / 4);
         let mut live_bytes = 0;
         for (index, &cell) in CLASSES.iter().enumerate() {
             let class = &mut self.classes[index];
@@ -290,9 +294,15 @@ impl OldSpace {
         }
     }
 
-    /// Unmaps chunks that are entirely free, beyond the reserve.
+    fn blocks_in_use(&self) -> usize {
+        self.chunks.len() * (CHUNK / BLOCK) - self.free_blocks.len()
+    }
+
+    /// Unmaps chunks that are entirely free, beyond the reserve: a fixed one, or as much as was in use lately. A program that makes
+    /// something large again and again would else have the system clear each page of it each time.
     fn release_chunks(&mut self) {
-        if self.free_blocks.len() <= RESERVE {
+        let reserve = RESERVE.max(self.high.saturating_sub(self.blocks_in_use()));
+        if self.free_blocks.len() <= reserve {
             return;
         }
         let mut free = std::mem::take(&mut self.free_blocks);
@@ -301,7 +311,7 @@ impl OldSpace {
         let mut kept = Vec::new();
         for group in free.chunk_by(|a, b| chunk_of(a) == chunk_of(b)) {
             let base = chunk_of(&group[0]);
-            if group.len() == CHUNK / BLOCK && kept.len() >= RESERVE {
+            if group.len() == CHUNK / BLOCK && kept.len() >= reserve {
                 self.chunks.retain(|pages| pages.base().addr() != base);
             } else {
                 kept.extend_from_slice(group);
@@ -310,8 +320,11 @@ impl OldSpace {
         // Free blocks of chunks that stay: their memory goes back, except for the reserve.
         // The lowest addresses are handed out first.
         if !self.poison {
-            for block in kept.iter().rev().skip(RESERVE) {
-                Pages::discard(block.cast(), BLOCK);
+            for &block in kept.iter().rev().skip(reserve) {
+                // SAFETY: a free block of ours, which holds nothing.
+                if unsafe { (*block).cell } == PRESENT {
+                    Pages::discard(block.cast(), BLOCK);
+                }
             }
         }
         self.free_blocks = kept;
