@@ -372,6 +372,49 @@ impl<'h> ListView<'h> {
         cells.iter().position(same).map(|at| from + at)
     }
 
+    /// Where in `from..to` a record comes first that equals this one, or would have to be looked into for that.
+    pub fn find_record(self, from: usize, to: usize, record: RecordView<'_>) -> Option<usize> {
+        if self.storage != Storage::Cell {
+            return None;
+        }
+        let (shape, id, wanted) = (record.shape(), record.shape_id(), record.val.value.as_ptr());
+        let cells = self.data::<Value>().get(from..to.min(self.len()))?;
+        let may_be = |cell: &Cell<Value>| {
+            let cell = cell.get();
+            // SAFETY: an object is a live one, and what is compared are records of one shape.
+            cell.is_object_of(ObjectKind::Record)
+                && unsafe {
+                    cell.bits() == record.val.value.bits()
+                        || (*cell.as_object_unchecked()).meta != id
+                        || equal_fields(shape, cell.as_ptr(), wanted) != Some(false)
+                }
+        };
+        cells.iter().position(may_be).map(|at| from + at)
+    }
+
+    /// How many elements from a position on, at most so many, are in both lists the same cell but no float, or the same small int:
+    /// such are equal whatever equality says of parts of them. Others may be equal, too.
+    pub fn same_from(self, other: ListView<'_>, from: usize, most: usize) -> usize {
+        let to = (from + most).min(self.len()).min(other.len());
+        let part = from.min(to)..to;
+        let common = |cells: &[Cell<Value>], ints: &[Cell<i64>]| {
+            let differ =
+                |(cell, int): (&Cell<Value>, &Cell<i64>)| cell.get().as_small_int() != Some(int.get());
+            cells.iter().zip(ints).position(differ)
+        };
+        let differs = match (self.storage, other.storage) {
+            (Storage::Cell, Storage::Cell) => {
+                let pairs =
+                    self.data::<Value>()[part.clone()].iter().zip(&other.data::<Value>()[part.clone()]);
+                pairs.map(|(a, b)| (a.get(), b.get())).position(|(a, b)| a.bits() != b.bits() || a.is_float())
+            }
+            (Storage::Cell, Storage::Int) => common(&self.data()[part.clone()], &other.data()[part.clone()]),
+            (Storage::Int, Storage::Cell) => common(&other.data()[part.clone()], &self.data()[part.clone()]),
+            _ => Some(0),
+        };
+        differs.unwrap_or(part.len())
+    }
+
     /// All elements in order.
     pub fn iter(self) -> impl Iterator<Item = Val<'h>> {
         (0..).map_while(move |i| self.get(i))
@@ -536,10 +579,68 @@ impl<'h> RecordView<'h> {
         Some(self.val.with(value))
     }
 
+    /// Whether all fields are equal, of two records of one shape, where that follows from what is in the fields and from texts of
+    /// moderate length; `None` where other objects would have to be looked into.
+    #[inline]
+    pub fn equal_fields(self, other: RecordView<'_>) -> Option<bool> {
+        // SAFETY: live records of this shape.
+        unsafe { equal_fields(self.shape(), self.val.value.as_ptr(), other.val.value.as_ptr()) }
+    }
+
     /// A field by name.
     pub fn get_named(self, name: &str) -> Option<Val<'h>> {
         self.get(self.field_index(name)?)
     }
+}
+
+/// See [`RecordView::equal_fields`].
+///
+/// # Safety
+/// Both are live records of the shape.
+unsafe fn equal_fields(
+    shape: &crate::record::Shape,
+    a: *mut object::Record,
+    b: *mut object::Record,
+) -> Option<bool> {
+    let mut all = Some(true);
+    for field in &shape.fields {
+        let slot = field.slot as usize;
+        // SAFETY: by the contract the slot is inside.
+        let (a, b) =
+            unsafe { (*object::Record::field::<u64>(a, slot), *object::Record::field::<u64>(b, slot)) };
+        let equal = match field.ty {
+            ValueType::Int | ValueType::Bool => Some(a == b),
+            ValueType::Float => Some(f64::from_bits(a) == f64::from_bits(b)),
+            ValueType::Cell(_) => equal_cells(Value::from_bits(a), Value::from_bits(b)),
+        };
+        match equal {
+            Some(true) => {}
+            Some(false) => return equal,
+            None => all = None,
+        }
+    }
+    all
+}
+
+/// Whether two valid cells are equal, where that takes no more than a look at them and at texts of moderate length.
+fn equal_cells(a: Value, b: Value) -> Option<bool> {
+    /// So many bytes of text are compared without anybody being asked.
+    const TEXT: usize = 4096;
+    if a.bits() == b.bits() {
+        return Some(a.as_float().is_none_or(|x| !x.is_nan()));
+    }
+    if a.is_string() && b.is_string() {
+        // SAFETY: valid cells of live objects.
+        let (len, other) = unsafe { (crate::string::byte_len(a), crate::string::byte_len(b)) };
+        // SAFETY: likewise.
+        return if len != other {
+            Some(false)
+        } else {
+            (len <= TEXT).then(|| unsafe { crate::string::equal(a, b) })
+        };
+    }
+    let plain = |v: Value| v.is_nil() || v.is_bool() || v.is_small_int();
+    (plain(a) && plain(b) || a.is_nil() || b.is_nil()).then_some(false)
 }
 
 /// A tuple: an object of a front-end kind with a tail of cells.

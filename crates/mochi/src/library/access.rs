@@ -359,6 +359,21 @@ pub fn contains<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, item: Val<'h>) ->
             }
             return Ok(false);
         }
+        if let Some(record) = item.as_record() {
+            let mut from = 0;
+            while from < list.len() {
+                let to = (from + PORTION).min(list.len());
+                let found = list.find_record(from, to, record);
+                work.steps(ctx, found.unwrap_or(to) - from)?;
+                if let Some(element) = found.and_then(|at| list.get(at))
+                    && compare::same(ctx, &mut work, element, item)?
+                {
+                    return Ok(true);
+                }
+                from = found.map_or(to, |at| at + 1);
+            }
+            return Ok(false);
+        }
         for element in list.iter() {
             if compare::same(ctx, &mut work, element, item)? {
                 return Ok(true);

@@ -73,7 +73,8 @@ fn scalar_steps(a: Val<'_>, b: Val<'_>) -> usize {
     }
 }
 
-/// Compares two values of which at least one is no container; `None` for two different containers.
+/// Compares two values of which at least one is no container, or two records whose fields tell it; `None` for other different
+/// containers.
 fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
     if a.identical(b) {
         // A NaN does not equal itself.
@@ -93,7 +94,11 @@ fn equal_scalars(a: Val<'_>, b: Val<'_>) -> Option<bool> {
             let (Some(a), Some(b)) = (Number::of(a), Number::of(b)) else { return Some(false) };
             Some(a.compare(&b) == Some(Ordering::Equal))
         }
-        (Kind::List, Kind::List) | (Kind::Map, Kind::Map) | (Kind::Record, Kind::Record) => None,
+        (Kind::List, Kind::List) | (Kind::Map, Kind::Map) => None,
+        (Kind::Record, Kind::Record) => match (a.as_record(), b.as_record()) {
+            (Some(a), Some(b)) if a.shape_id() == b.shape_id() => a.equal_fields(b),
+            _ => None,
+        },
         _ => Some(false),
     }
 }
@@ -126,10 +131,19 @@ fn equal_parts<'h>(
         if let (Some(a), Some(b)) = (a.bools(), b.bools()) {
             return equal_raw(ctx, work, a, b);
         }
-        for (a, b) in a.iter().zip(b.iter()) {
-            if !part(work, a, b)? {
+        let mut at = 0;
+        while at < a.len() {
+            let same = a.same_from(b, at, PORTION);
+            work.steps(ctx, same)?;
+            at += same;
+            if same == PORTION {
+                continue;
+            }
+            let (Some(x), Some(y)) = (a.get(at), b.get(at)) else { break };
+            if !part(work, x, y)? {
                 return Ok(false);
             }
+            at += 1;
         }
         return Ok(true);
     }
