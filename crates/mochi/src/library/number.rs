@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use num_bigint::BigInt;
+use num_bigint::{BigInt, Sign};
 use num_rational::BigRational;
 use num_traits::{FromPrimitive, Signed, ToPrimitive, Zero};
 use upshift_bytecode::TrapCode;
@@ -61,7 +61,47 @@ impl Op {
 
 /// The bigint in the bytes of a byte object.
 pub fn decode_big(bytes: &[u8]) -> BigInt {
-    BigInt::from_signed_bytes_le(bytes)
+    // Digit by digit: the library goes byte by byte, which takes longer than sums do.
+    let negative = bytes.last().is_some_and(|&b| b > 0x7F);
+    let fill = if negative { u32::MAX } else { 0 };
+    let (words, rest) = bytes.as_chunks::<4>();
+    let mut digits: Vec<u32> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
+    if !rest.is_empty() {
+        let last = rest.iter().rev().fold(fill, |digit, &byte| digit << 8 | u32::from(byte));
+        digits.push(last);
+    }
+    if !negative {
+        return BigInt::from_slice(Sign::Plus, &digits);
+    }
+    let mut carry = true;
+    for digit in &mut digits {
+        (*digit, carry) = (!*digit).overflowing_add(carry.into());
+    }
+    digits.extend(carry.then_some(1));
+    BigInt::from_slice(Sign::Minus, &digits)
+}
+
+/// The bytes of a bigint.
+fn encode_big(big: &BigInt) -> Vec<u8> {
+    let magnitude = big.iter_u64_digits();
+    let mut bytes = Vec::with_capacity(8 * magnitude.len() + 1);
+    let negative = big.sign() == Sign::Minus;
+    let mut carry = true;
+    for digit in magnitude {
+        let mut digit = digit;
+        if negative {
+            (digit, carry) = (!digit).overflowing_add(carry.into());
+        }
+        bytes.extend_from_slice(&digit.to_le_bytes());
+    }
+    let fill = if negative { 0xFF } else { 0 };
+    // As short as possible, with the sign in the highest bit.
+    let kept = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |last| last + 1);
+    bytes.truncate(kept);
+    if bytes.last().map_or(0, |&byte| byte & 0x80) != fill & 0x80 || bytes.is_empty() {
+        bytes.push(fill);
+    }
+    bytes
 }
 
 /// The bigrat in the bytes of a byte object.
@@ -109,10 +149,10 @@ impl Number {
         match self {
             Number::Int(i) => ctx.int(*i),
             Number::Float(x) => Ok(ctx.float(*x)),
-            Number::Big(b) => ctx.new_bytes(BIGINT_KIND, &b.to_signed_bytes_le()),
+            Number::Big(b) => ctx.new_bytes(BIGINT_KIND, &encode_big(b)),
             Number::Rat(r) => {
-                let numer = r.numer().to_signed_bytes_le();
-                let denom = r.denom().to_signed_bytes_le();
+                let numer = encode_big(r.numer());
+                let denom = encode_big(r.denom());
                 let mut bytes = Vec::with_capacity(4 + numer.len() + denom.len());
                 bytes.extend_from_slice(&(numer.len() as u32).to_le_bytes());
                 bytes.extend_from_slice(&numer);
@@ -518,6 +558,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn bigints_have_the_bytes_of_their_twos_complement(bytes: Vec<u8>, shift in 0usize..130) {
+            for big in [BigInt::from_signed_bytes_le(&bytes), BigInt::from(1) << shift] {
+                for big in [&big - 1, -&big, big] {
+                    let bytes = encode_big(&big);
+                    prop_assert_eq!(&bytes, &big.to_signed_bytes_le());
+                    prop_assert_eq!(decode_big(&bytes), big);
+                }
+            }
+            prop_assert_eq!(decode_big(&bytes), BigInt::from_signed_bytes_le(&bytes));
+        }
+
         #[test]
         fn ints_and_bigints_agree(a: i64, b: i64) {
             for op in [Op::Add, Op::Sub, Op::Mul, Op::Div, Op::Rem] {
