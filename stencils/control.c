@@ -280,9 +280,17 @@ ASM(stub_opt_exit,
     "movq %rsi, " TEXT(CTX_FP) "(%r12)\n"
     "movq %rdx, " TEXT(CTX_RESULT) "(%r12)\n"
     LEAVE(STATUS_DEOPT))
-/* Slow paths that keep every register, so that nothing is spilled where they are not taken: context, two arguments, where the
- * function stands in the table of routines (in bytes), a third argument. The first hands the budget over through the context, in
- * r15 as it is, and leaves where the function answers with a status other than 0. */
+/* The same with context and frame at the start of the caller's native frame, behind the return address: the exit. */
+ASM(stub_opt_exit_at,
+    "movq %rdi, %rax\n"
+    "movq 8(%rsp), %r12\n"
+    "movq %r15, %r14\n"
+    "movq 16(%rsp), %rcx\n"
+    "movq %rcx, " TEXT(CTX_FP) "(%r12)\n"
+    "movq %rax, " TEXT(CTX_RESULT) "(%r12)\n"
+    LEAVE(STATUS_DEOPT))
+/* Slow paths that keep every register, so that nothing is spilled where they are not taken. Where a function answers with a status,
+ * they hand the budget over through the context, in r15 as it is, and leave where the status is not 0. */
 #define KEEP                                                                                                           \
     "pushq %rax\npushq %rcx\npushq %rdx\npushq %rsi\npushq %rdi\npushq %r8\npushq %r9\npushq %r10\npushq %r11\n"              \
     "subq $256, %rsp\n"                                                                                                \
@@ -297,33 +305,47 @@ ASM(stub_opt_exit,
     "movups 192(%rsp), %xmm12\nmovups 208(%rsp), %xmm13\nmovups 224(%rsp), %xmm14\nmovups 240(%rsp), %xmm15\n"          \
     "addq $256, %rsp\n"                                                                                                \
     "popq %r11\npopq %r10\npopq %r9\npopq %r8\npopq %rdi\npopq %rsi\npopq %rdx\npopq %rcx\npopq %rax\n"
+/* Calls what stands in the table of routines: context, two arguments, where it stands there (in bytes), a third argument. */
 #define CALL_TABLE "addq " TEXT(CTX_ROUTINES) "(%rdi), %rcx\nmovq %rcx, %rax\nmovq %r8, %rcx\ncall *(%rax)\n"
-ASM(stub_opt_slow,
-    KEEP
-    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"
-    CALL_TABLE
-    "testl %eax, %eax\n"
-    "jne 1f\n" UNKEEP
-    "movq " TEXT(CTX_BUDGET) "(%rdi), %r15\n"
-    "ret\n"
-    "1: movq 288(%rsp), %r12\n"
-    "movq " BUDGET ", %r14\n"
-    "jmp STUB_LEAVE\n")
+/* Calls an instruction's routine: context, frame, the instruction's function (upper half) and word, its frame's distance in slots (all
+ * but 16 bits) and the routine's number. */
+#define CALL_ROUTINE                                                                                                   \
+    "movq %rcx, %rax\nshrq $16, %rax\nleaq (%rsi,%rax,8), %rsi\n"                                                      \
+    "movzwl %cx, %eax\nmovq " TEXT(CTX_ROUTINES) "(%rdi), %rcx\nmovq (%rcx,%rax,8), %rax\n"                            \
+    "movq %rdx, %rcx\nshrq $32, %rcx\nshlq $" TEXT(FUNCTION_SHIFT) ", %rcx\n"                                          \
+    "addq " TEXT(CTX_FUNCTIONS) "(%rdi), %rcx\n"                                                                       \
+    "movl %edx, %edx\nshlq $3, %rdx\naddq " TEXT(FUNCTION_CODE) "(%rcx), %rdx\ncall *%rax\n"
+/* What answers with a status, with its arguments in registers. */
+#define ANSWERS(CALL)                                                                                                  \
+    KEEP                                                                                                               \
+    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n" CALL                                                                     \
+    "testl %eax, %eax\n"                                                                                               \
+    "jne 1f\n" UNKEEP                                                                                                  \
+    "movq " TEXT(CTX_BUDGET) "(%rdi), %r15\n"                                                                          \
+    "ret\n"                                                                                                            \
+    "1: movq 288(%rsp), %r12\n"                                                                                        \
+    "movq " BUDGET ", %r14\n"                                                                                          \
+    "jmp STUB_LEAVE\n"
+ASM(stub_opt_poll, ANSWERS(CALL_TABLE))
+ASM(stub_opt_run, ANSWERS(CALL_ROUTINE))
 ASM(stub_opt_quiet, KEEP CALL_TABLE UNKEEP "ret\n")
-/* The same with context, frame and four arguments at the start of the caller's native frame, behind the return address: arguments in
- * registers would keep a loop from having values there. */
-#define ARGUMENTS                                                                                                      \
-    "movq 376(%rsp), %r8\nmovq 368(%rsp), %rcx\nmovq 360(%rsp), %rdx\nmovq 352(%rsp), %rsi\nmovq 336(%rsp), %rdi\n"
-ASM(stub_opt_slow_at,
-    KEEP ARGUMENTS
-    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n"
-    CALL_TABLE
-    "testl %eax, %eax\n"
-    "jne 1f\n" UNKEEP
-    "movq 8(%rsp), %r15\n"
-    "movq " TEXT(CTX_BUDGET) "(%r15), %r15\n"
-    "ret\n"
-    "1: movq 336(%rsp), %r12\n"
-    "movq " BUDGET ", %r14\n"
-    "jmp STUB_LEAVE\n")
-ASM(stub_opt_quiet_at, KEEP ARGUMENTS CALL_TABLE UNKEEP "ret\n")
+/* The same with context, frame and up to four arguments at the start of the caller's native frame, behind the return address: arguments
+ * in registers would keep a loop from having values there. */
+#define ANSWERS_AT(CALL)                                                                                               \
+    KEEP                                                                                                               \
+    "movq 336(%rsp), %rdi\nmovq 344(%rsp), %rsi\nmovq 352(%rsp), %rdx\nmovq 360(%rsp), %rcx\n"                          \
+    "movq %r15, " TEXT(CTX_BUDGET) "(%rdi)\n" CALL                                                                     \
+    "testl %eax, %eax\n"                                                                                               \
+    "jne 1f\n" UNKEEP                                                                                                  \
+    "movq 8(%rsp), %r15\n"                                                                                             \
+    "movq " TEXT(CTX_BUDGET) "(%r15), %r15\n"                                                                          \
+    "ret\n"                                                                                                            \
+    "1: movq 336(%rsp), %r12\n"                                                                                        \
+    "movq " BUDGET ", %r14\n"                                                                                          \
+    "jmp STUB_LEAVE\n"
+ASM(stub_opt_poll_at, ANSWERS_AT(CALL_TABLE))
+ASM(stub_opt_run_at, ANSWERS_AT(CALL_ROUTINE))
+ASM(stub_opt_quiet_at,
+    KEEP
+    "movq 336(%rsp), %rdi\nmovq 352(%rsp), %rsi\nmovq 360(%rsp), %rdx\nmovq 368(%rsp), %rcx\nmovq 376(%rsp), %r8\n"
+    CALL_TABLE UNKEEP "ret\n")

@@ -352,6 +352,8 @@ CAST(kind, OF_KIND)
 CAST(shapes, OF_SHAPES)
 CAST(string, OF_STRING)
 CAST(elements, OF_ELEMENTS)
+/* What is of the type or nil. */
+PLAIN(cast_present, int64_t c = SLOT(S1); COLD_IF((uint64_t)c == VALUE_NIL); SET_SLOT(S0, c))
 #define TEST(name, is)                                                                                                 \
     D(test_##name, int64_t c = SLOT(S1); v = is(c))                                                                    \
     D(test_##name##_n, int64_t c = SLOT(S1); v = (uint64_t)c == VALUE_NIL || is(c))

@@ -1764,12 +1764,17 @@ impl Compiler<'_> {
     }
 
     fn cell_cast(&mut self) {
-        let Some((one, more, cast, _)) = self.told() else {
+        let (source, code) = (self.b(), self.second().low());
+        let (one, more, cast) = if self.input.meta.holds_or_nil(source.into(), code) {
+            (0, 0, f::CAST_PRESENT)
+        } else if let Some((one, more, cast, _)) = self.told() {
+            (one, more, cast)
+        } else {
             self.routine(Routine::CellCast);
             return;
         };
         let values = Values {
-            s: [i32::from(self.a()) * 8, i32::from(self.b()) * 8, one, more, 0, 0],
+            s: [i32::from(self.a()) * 8, i32::from(source) * 8, one, more, 0, 0],
             ..Values::default()
         };
         self.plain(cast.at([]), &values, Some(Routine::CellCast));

@@ -19,15 +19,23 @@ pub struct Stubs {
     pub leave: u32,
     /// `extern "sysv64" fn(context, frame, exit) -> !`: leaves with the exit as the context's result.
     pub deopt: u32,
-    /// `extern "sysv64" fn(context, argument, argument, routine, argument)`. Calls a function of the context's table, which stands there
-    /// so many bytes from the start, with context and arguments, and leaves where it answers with a status that is not 0. All
-    /// registers but the budget's are kept.
-    pub slow: u32,
-    /// Likewise, without an answer, and without the budget.
+    /// As `deopt` for an exit, with context and frame in the first two words of the caller's native frame.
+    pub deopt_at: u32,
+    /// `extern "sysv64" fn(context, frame, exit, poll)`. Calls a function of the context's table, which stands there so many bytes from
+    /// the start, with the other arguments, and leaves where it answers with a status that is not 0. All registers but the budget's
+    /// are kept.
+    pub poll: u32,
+    /// `extern "sysv64" fn(context, frame, instruction, routine)`. Likewise calls a routine for an instruction: `instruction` is
+    /// its function's number, shifted by 32, and its word, `routine` the distance of its frame from `frame` in slots, shifted by 16,
+    /// and the routine's number.
+    pub run: u32,
+    /// `extern "sysv64" fn(context, argument, argument, helper, argument)`. Likewise as `poll`, without an answer, and without the budget.
     pub quiet: u32,
-    /// As `slow`, with context, something, and the other four in words at the start of the caller's native frame.
-    pub slow_at: u32,
-    /// Likewise as `quiet`.
+    /// As `poll`, with the arguments in the first four words of the caller's native frame.
+    pub poll_at: u32,
+    /// Likewise as `run`.
+    pub run_at: u32,
+    /// As `quiet`, with the context in the first word of the caller's native frame and the other arguments from the third on.
     pub quiet_at: u32,
     places: [u32; 4],
 }
@@ -47,9 +55,12 @@ impl Stubs {
             call: 0,
             leave: 0,
             deopt: 0,
-            slow: 0,
+            deopt_at: 0,
+            poll: 0,
+            run: 0,
             quiet: 0,
-            slow_at: 0,
+            poll_at: 0,
+            run_at: 0,
             quiet_at: 0,
             places: [0; 4],
         };
@@ -74,9 +85,12 @@ impl Stubs {
         stubs.call = add(&mut stubs.text, family::STUB_OPT_CALL.at([]));
         stubs.leave = add(&mut stubs.text, family::STUB_OPT_LEAVE.at([]));
         stubs.deopt = add(&mut stubs.text, family::STUB_OPT_EXIT.at([]));
-        stubs.slow = add(&mut stubs.text, family::STUB_OPT_SLOW.at([]));
+        stubs.deopt_at = add(&mut stubs.text, family::STUB_OPT_EXIT_AT.at([]));
+        stubs.poll = add(&mut stubs.text, family::STUB_OPT_POLL.at([]));
+        stubs.run = add(&mut stubs.text, family::STUB_OPT_RUN.at([]));
         stubs.quiet = add(&mut stubs.text, family::STUB_OPT_QUIET.at([]));
-        stubs.slow_at = add(&mut stubs.text, family::STUB_OPT_SLOW_AT.at([]));
+        stubs.poll_at = add(&mut stubs.text, family::STUB_OPT_POLL_AT.at([]));
+        stubs.run_at = add(&mut stubs.text, family::STUB_OPT_RUN_AT.at([]));
         stubs.quiet_at = add(&mut stubs.text, family::STUB_OPT_QUIET_AT.at([]));
         for (at, kind) in holes {
             let stub = match kind {
@@ -111,14 +125,14 @@ mod tests {
     #[test]
     fn stubs_stand_apart_and_refer_to_each_other() {
         let stubs = Stubs::new();
-        let slow = [stubs.slow, stubs.quiet, stubs.slow_at, stubs.quiet_at];
-        let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt];
+        let slow = [stubs.poll, stubs.run, stubs.quiet, stubs.poll_at, stubs.run_at, stubs.quiet_at];
+        let places = [stubs.enter, stubs.uncompiled, stubs.call, stubs.leave, stubs.deopt, stubs.deopt_at];
         let shared = [Stub::Leave, Stub::Routine, Stub::Exit, Stub::Return].map(|stub| stubs.place(stub));
         let mut all: Vec<u32> = places.into_iter().chain(slow).chain(shared).collect();
         assert!(all.iter().all(|place| place.is_multiple_of(16)));
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), 13);
+        assert_eq!(all.len(), 16);
         // The one that is a jump to the way out and nothing before but moves.
         let leave = &stubs.text[stubs.leave as usize..];
         let moves = [0x49, 0x89, 0xFC, 0x4D, 0x89, 0xFE, 0x89, 0xF0, 0xE9];

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::OnceLock;
 
 use upshift_bytecode::ops::Role;
-use upshift_bytecode::{Bank, CType, CellType, Effects, Handler, Inst, Op, OperandKind, ValueType, Word};
+use upshift_bytecode::{Bank, CType, Effects, Handler, Inst, Op, OperandKind, ValueType, Word};
 use upshift_runtime::linked::{FunctionMeta, Param, switch_table};
 
 use crate::build::Facts;
@@ -203,12 +203,7 @@ pub fn closure_slot(inst: &Inst) -> u32 {
 
 /// The parameters of the closures that a cell slot holds.
 pub fn closure_signature(facts: &dyn Facts, meta: &FunctionMeta, slot: u32) -> Option<Vec<ValueType>> {
-    facts.closure_params(cell_type(meta, slot)?)
-}
-
-/// The declared type of a cell slot; none for those in the spill area and the window.
-pub fn cell_type(meta: &FunctionMeta, slot: u32) -> Option<CellType> {
-    meta.cells.get(slot.checked_sub(meta.layout.first_cell())? as usize).copied()
+    facts.closure_params(meta.cell_type(slot)?)
 }
 
 /// The register operands of an instruction: slot, role, bank. Wide slots included.

@@ -145,6 +145,16 @@ impl FunctionMeta {
         other.or((self.rest && arguments + 1 >= self.params.len()).then_some(self.index))
     }
 
+    /// The type of the cells in a slot of the frame; `None` where it holds none.
+    pub fn cell_type(&self, slot: u32) -> Option<CellType> {
+        self.cells.get(slot.checked_sub(self.layout.first_cell())? as usize).copied()
+    }
+
+    /// Whether a cell in a slot is of the type with a code, or nil, because the slot holds nothing else.
+    pub fn holds_or_nil(&self, slot: u32, code: u32) -> bool {
+        self.cell_type(slot).is_some_and(|own| own.id == type_of_code(code).id)
+    }
+
     /// The source span of a word of the code.
     pub fn span_at(&self, word: u32) -> Option<Span> {
         let i = self.spans.partition_point(|&(at, _)| at <= word);

@@ -12,7 +12,6 @@ use upshift_runtime::value::{TAG_SHIFT, TAG_SHORT_STRING, Value as Cell};
 
 use super::data::{BOOLS, CELLS, FLOATS, INTS};
 use super::{Builder, Frame};
-use crate::flow;
 use crate::helper::Helper;
 use crate::ir::{Block, Class, Cond, InstData, Op, Reason, Type, Value, Width};
 
@@ -122,7 +121,7 @@ impl<'a> Builder<'a> {
 
     /// The tag by which records of a shape are told from all others that a slot may hold, where its type has a tag for each shape.
     pub(super) fn telling_tag(&self, frame: &Frame<'a>, slot: i64, shape: u32) -> Option<i64> {
-        let ty = flow::cell_type(frame.guest.meta, u32::try_from(slot).ok()?)?;
+        let ty = frame.guest.meta.cell_type(u32::try_from(slot).ok()?)?;
         let Some(Test { nullable: false, what: Told::Shapes(shapes) }) = self.facts.test(type_code(ty))
         else {
             return None;

@@ -225,7 +225,7 @@ impl<'a> Builder<'a> {
     pub(super) fn list_cut(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
         let slot = u32::try_from(o[1]).ok();
-        let ty = slot.and_then(|slot| flow::cell_type(frame.guest.meta, slot));
+        let ty = slot.and_then(|slot| frame.guest.meta.cell_type(slot));
         let told = ty.and_then(|ty| self.facts.test(type_code(ty))).map(|t| t.what);
         let raw = matches!(told, Some(Told::Kind(_)));
         let (list, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));

@@ -6,6 +6,7 @@ use upshift_bytecode::ops::Role;
 use upshift_bytecode::{Effects, Immediate, Inst as Bytecode, Op as Code, OperandKind, ValueType};
 use upshift_runtime::check::{Test, Told};
 use upshift_runtime::context::Context;
+use upshift_runtime::linked::type_of_code;
 use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
@@ -778,6 +779,14 @@ impl<'a> Builder<'a> {
             Code::CellCast => {
                 let a = self.cell(o[1]);
                 match self.facts.test(o[2] as u32) {
+                    _ if frame.guest.meta.holds_or_nil(o[1] as u32, o[2] as u32) => {
+                        if !type_of_code(o[2] as u32).nullable {
+                            let nil = self.cconst(Cell::NIL);
+                            let none = self.binary(Op::Same, a, nil);
+                            let some = self.not(none);
+                            self.guard(frame, some, Reason::Mismatch);
+                        }
+                    }
                     Some(Test { nullable: false, what: Told::Shapes(shapes) })
                         if shapes.len() == 1
                             && let Some(tag) = self.telling_tag(frame, o[1], shapes[0]) =>

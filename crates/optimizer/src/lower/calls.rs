@@ -122,9 +122,8 @@ impl Lowering<'_, '_> {
         let kept = self.begin_cold();
         let written = self.written(state);
         let id = self.exit_state(state, Reason::Region, &written);
-        let id = self.iconst(id);
-        let routine = self.iconst(POLL);
-        self.call_keeping(Stub::Poll, [self.fp, id, routine]);
+        let (id, routine) = (self.iconst(id), self.iconst(POLL));
+        self.call_for_state(Stub::Poll, [id, routine]);
         self.end_cold(kept);
         self.b.ins().jump(block, &args);
         if next.is_none() {
@@ -300,7 +299,7 @@ impl Lowering<'_, '_> {
         let calls = site.kind == RoutineKind::Call;
         if !calls {
             if self.cold {
-                self.routine_by(Stub::Slow, state, site.routine);
+                self.routine_rarely(state, site.routine);
             } else {
                 // A call of its own at each site: through one stub for all, `dynamic` took a sixth longer.
                 self.save_budget();
@@ -395,18 +394,12 @@ impl Lowering<'_, '_> {
         self.set_budget(budget);
     }
 
-    /// What a routine takes for the instruction of a state.
-    fn routine_args(&mut self, state: State) -> [clif::Value; 4] {
+    /// Calls a routine for the instruction of a state; gives the status.
+    fn run_routine(&mut self, state: State, routine: u32) -> clif::Value {
         let st = &self.func.states[state];
         let frame = self.address(st.base);
         let pc = self.code_at(st.function, st.word);
-        let entry = self.entry_of(st.function);
-        [self.ctx, frame, pc, entry]
-    }
-
-    /// Calls a routine for the instruction of a state; gives the status.
-    fn run_routine(&mut self, state: State, routine: u32) -> clif::Value {
-        let args = self.routine_args(state);
+        let args = [self.ctx, frame, pc, self.entry_of(st.function)];
         let table = self.load64(self.ctx, offset_of!(Context, routines));
         let address = self.load64(table, routine as usize * 8);
         let mut signature = clif::Signature::new(CALL);
@@ -426,25 +419,40 @@ impl Lowering<'_, '_> {
         self.b.ins().uextend(types::I64, status)
     }
 
-    /// Calls a routine that neither calls nor branches, through a stub that leaves by itself.
-    fn routine_by(&mut self, stub: Stub, state: State, routine: u32) {
-        let [_, frame, pc, entry] = self.routine_args(state);
-        let routine = self.iconst(i64::from(routine) * 8);
-        self.call_keeping(stub, [frame, pc, routine, entry]);
+    /// Calls a routine that neither calls nor branches, through a stub that finds the instruction's address, which takes less code
+    /// here, and leaves by itself.
+    fn routine_rarely(&mut self, state: State, routine: u32) {
+        let st = &self.func.states[state];
+        let instruction = self.iconst(i64::from(st.function) << 32 | i64::from(st.word));
+        let routine = self.iconst(i64::from(st.base) << 16 | i64::from(routine));
+        self.call_for_state(Stub::Run, [instruction, routine]);
     }
 
-    /// Calls a stub that keeps all registers, with the context and these. In a loop they are handed over in memory: in registers they
+    /// Calls a stub that keeps all registers, with context, frame and these. In a loop they are handed over in memory: in registers they
     /// would keep the loop from having values there, since a value has one register all the way through, rare code included.
-    pub(super) fn call_keeping<const N: usize>(&mut self, stub: Stub, arguments: [clif::Value; N]) {
+    fn call_for_state(&mut self, stub: Stub, arguments: [clif::Value; 2]) {
         if self.looping && self.in_memory {
             self.write_arguments(&arguments);
-            let stub = self.stub(if stub == Stub::Quiet { Stub::QuietAt } else { Stub::SlowAt });
+            let stub = self.stub(if stub == Stub::Poll { Stub::PollAt } else { Stub::RunAt });
             self.b.ins().call(stub, &[]);
             return;
         }
-        let all: Vec<clif::Value> = std::iter::once(self.ctx).chain(arguments).collect();
         let stub = self.stub(stub);
-        self.b.ins().call(stub, &all);
+        let [first, second] = arguments;
+        self.b.ins().call(stub, &[self.ctx, self.fp, first, second]);
+    }
+
+    /// Likewise calls a helper with these.
+    pub(super) fn call_quietly(&mut self, arguments: [clif::Value; 4]) {
+        if self.looping && self.in_memory {
+            self.write_arguments(&arguments);
+            let stub = self.stub(Stub::QuietAt);
+            self.b.ins().call(stub, &[]);
+            return;
+        }
+        let stub = self.stub(Stub::Quiet);
+        let [first, second, helper, third] = arguments;
+        self.b.ins().call(stub, &[self.ctx, first, second, helper, third]);
     }
 
     /// The slow path of an allocation: the routine does the instruction, and its result is in the frame.
@@ -456,7 +464,7 @@ impl Lowering<'_, '_> {
         let held = self.held.clone();
         let kept = self.begin_cold();
         self.flush(state, true);
-        self.routine_by(Stub::Slow, state, site.routine);
+        self.routine_rarely(state, site.routine);
         let v = self.b.ins().load(types::I64, trusted(), self.fp, site.slot as i32 * 8);
         self.reload(state, site.slot, false);
         self.end_cold(kept);

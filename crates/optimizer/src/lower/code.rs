@@ -21,14 +21,18 @@ pub enum Stub {
     Leave,
     /// Out, at an exit.
     Exit,
-    /// A slow path that keeps all registers and may leave.
-    Slow,
-    /// The same with one argument less.
+    /// Refills the budget; keeps all registers and may leave.
     Poll,
+    /// Runs an instruction's routine; keeps all registers and may leave.
+    Run,
     /// A slow path that keeps all registers.
     Quiet,
-    /// As `Slow` and `Poll`, with the arguments in memory.
-    SlowAt,
+    /// As `Exit`, with context and frame in memory.
+    ExitAt,
+    /// As `Poll`, with the arguments in memory.
+    PollAt,
+    /// As `Run`, with the arguments in memory.
+    RunAt,
     /// As `Quiet`, with the arguments in memory.
     QuietAt,
 }
@@ -237,10 +241,11 @@ impl Compiler {
             _ => false,
         };
         let relocs = compiled.buffer.relocs();
-        let keep = [Stub::Slow, Stub::Poll, Stub::SlowAt];
+        let keep = [Stub::Poll, Stub::Run, Stub::PollAt, Stub::RunAt];
         let keeping: Vec<u32> = relocs.iter().filter(|r| calls(&r.target, &keep)).map(|r| r.offset).collect();
         // These find their arguments at the start of the frame.
-        let in_memory = relocs.iter().any(|r| calls(&r.target, &[Stub::SlowAt, Stub::QuietAt]));
+        let at = [Stub::ExitAt, Stub::PollAt, Stub::RunAt, Stub::QuietAt];
+        let in_memory = relocs.iter().any(|r| calls(&r.target, &at));
         let first = clif::StackSlot::from_u32(0);
         let start = compiled.buffer.frame_layout().map(|layout| layout.stackslots[first].offset);
         if in_memory && start != Some(0) {
@@ -284,10 +289,12 @@ impl Compiler {
                     0 => Stub::Call,
                     1 => Stub::Leave,
                     2 => Stub::Exit,
-                    3 => Stub::Slow,
-                    4 => Stub::Poll,
+                    3 => Stub::Poll,
+                    4 => Stub::Run,
                     5 => Stub::Quiet,
-                    6 => Stub::SlowAt,
+                    6 => Stub::ExitAt,
+                    7 => Stub::PollAt,
+                    8 => Stub::RunAt,
                     _ => Stub::QuietAt,
                 }),
                 (CODE, Kind::Abs8) => Target::Code(name.index),

@@ -375,7 +375,7 @@ impl Lowering<'_, '_> {
         let size = self.iconst(object_size(data));
         let at = self.b.ins().stack_addr(types::I64, place, 0);
         let helper = self.iconst(helper_place(Helper::Make));
-        self.call_keeping(Stub::Quiet, [header, size, helper, at]);
+        self.call_quietly([header, size, helper, at]);
         self.b.ins().stack_load(types::I64, types::I64, place, 0)
     }
 
@@ -741,9 +741,14 @@ impl Lowering<'_, '_> {
 
     pub(super) fn leave_at(&mut self, state: State, reason: Reason, written: &[(u32, Value)]) {
         let id = self.exit_state(state, reason, written);
-        let stub = self.stub(Stub::Exit);
         let id = self.iconst(id);
-        self.b.ins().call(stub, &[self.ctx, self.fp, id]);
+        if self.looping && self.in_memory {
+            let stub = self.stub(Stub::ExitAt);
+            self.b.ins().call(stub, &[id]);
+        } else {
+            let stub = self.stub(Stub::Exit);
+            self.b.ins().call(stub, &[self.ctx, self.fp, id]);
+        }
         self.b.ins().trap(clif::TrapCode::unwrap_user(1));
     }
 

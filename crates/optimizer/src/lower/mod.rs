@@ -33,7 +33,7 @@ use std::collections::HashMap;
 
 use cranelift_codegen::binemit::Reloc as Kind;
 use cranelift_codegen::ir as clif;
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::condcodes::{CondCode, FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_entity::{EntitySet, SecondaryMap};
@@ -163,7 +163,7 @@ struct Lowering<'a, 'f> {
     held_checks: HashMap<(Reason, u32, u32), u32>,
     index: u32,
     signatures: HashMap<Vec<u8>, clif::SigRef>,
-    stubs: [Option<clif::FuncRef>; 8],
+    stubs: [Option<clif::FuncRef>; 10],
     own: Option<clif::FuncRef>,
     /// [`CONSTANTS`], at the start.
     constants: [Option<clif::Value>; CONSTANTS.len()],
@@ -291,7 +291,7 @@ fn body(
         held_checks: HashMap::new(),
         index,
         signatures: HashMap::new(),
-        stubs: [None; 8],
+        stubs: [None; 10],
         constants: [const { None }; CONSTANTS.len()],
         own: None,
         root_cells: Vec::new(),
@@ -524,6 +524,30 @@ impl Lowering<'_, '_> {
         }
     }
 
+    /// The first float where a comparison of floats holds, else the second. As lanes of vectors, since Cranelift's choice between scalars is
+    /// a branch; where it chooses what it compares that is one instruction.
+    fn choose_float(
+        &mut self,
+        cc: FloatCC,
+        compared: [clif::Value; 2],
+        from: [clif::Value; 2],
+    ) -> clif::Value {
+        let lane = |l: &mut Self, v| l.b.ins().scalar_to_vector(types::F64X2, v);
+        let [x, y] = compared.map(|v| lane(self, v));
+        let [a, b] = from.map(|v| lane(self, v));
+        let (cc, [a, b]) = match cc {
+            FloatCC::UnorderedOrGreaterThan | FloatCC::UnorderedOrGreaterThanOrEqual => {
+                (cc.complement(), [b, a])
+            }
+            _ => (cc, [a, b]),
+        };
+        let mask = self.b.ins().fcmp(cc, x, y);
+        let flags = MemFlagsData::new().with_endianness(clif::Endianness::Little);
+        let mask = self.b.ins().bitcast(types::F64X2, flags, mask);
+        let chosen = self.b.ins().bitselect(mask, a, b);
+        self.b.ins().extractlane(chosen, 0)
+    }
+
     /// Whether a sum, difference or product is no i64, as a value. (Flags are for branches alone: see `flags.rs`.)
     fn overflows(&mut self, op: Op, a: clif::Value, b: clif::Value) -> clif::Value {
         if op == Op::ImulOverflows {
@@ -639,9 +663,10 @@ impl Lowering<'_, '_> {
             Stub::Call => (3, 1, CALL),
             Stub::Leave => (2, 0, keep),
             Stub::Exit => (3, 0, keep),
-            Stub::Poll => (4, 0, keep),
-            Stub::Slow | Stub::Quiet => (5, 0, keep),
-            Stub::SlowAt | Stub::QuietAt => (0, 0, keep),
+            Stub::Poll | Stub::Run => (4, 0, keep),
+            Stub::Quiet => (5, 0, keep),
+            Stub::ExitAt => (1, 0, keep),
+            Stub::PollAt | Stub::RunAt | Stub::QuietAt => (0, 0, keep),
         };
         let mut signature = clif::Signature::new(call);
         signature.params.resize(params, clif::AbiParam::new(types::I64));
@@ -918,6 +943,11 @@ impl Lowering<'_, '_> {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
                 self.overflows(data.op, a, b)
             }),
+            Op::SelectFloat if let Some(compare) = func.def(arg(0)).filter(|d| d.op == Op::Fcmp) => {
+                let compared = [compare.args[0], compare.args[1]].map(|v| self.value(v));
+                let (a, b) = (self.value(arg(1)), self.value(arg(2)));
+                Some(self.choose_float(float_cc(compare.cond()), compared, [a, b]))
+            }
             Op::SelectInt | Op::SelectFloat | Op::SelectCell => {
                 let c = self.condition(arg(0));
                 let (a, b) = (self.value(arg(1)), self.value(arg(2)));
@@ -929,12 +959,8 @@ impl Lowering<'_, '_> {
             Op::Fdiv => binary!(fdiv),
             Op::Fmin | Op::Fmax => {
                 let (a, b) = (self.value(arg(0)), self.value(arg(1)));
-                let c = if data.op == Op::Fmin {
-                    self.b.ins().fcmp(FloatCC::LessThan, b, a)
-                } else {
-                    self.b.ins().fcmp(FloatCC::LessThan, a, b)
-                };
-                Some(self.b.ins().select(c, b, a))
+                let compared = if data.op == Op::Fmin { [b, a] } else { [a, b] };
+                Some(self.choose_float(FloatCC::LessThan, compared, [b, a]))
             }
             Op::Fneg => unary!(fneg),
             Op::Fabs => unary!(fabs),
@@ -1083,7 +1109,7 @@ impl Lowering<'_, '_> {
                     self.unless_old(v, next);
                     let slot = self.b.ins().iadd_imm_s(place, data.imm);
                     let helper = self.iconst(helper_place(helper));
-                    self.call_keeping(Stub::Quiet, [object, slot, helper, slot]);
+                    self.call_quietly([object, slot, helper, slot]);
                     self.end_cold(kept);
                     self.b.ins().jump(next, &[]);
                     self.b.switch_to_block(next);

@@ -114,9 +114,12 @@ impl Memory {
                 OptStub::Call => self.stubs.call,
                 OptStub::Leave => self.stubs.leave,
                 OptStub::Exit => self.stubs.deopt,
-                OptStub::Slow | OptStub::Poll => self.stubs.slow,
+                OptStub::ExitAt => self.stubs.deopt_at,
+                OptStub::Poll => self.stubs.poll,
+                OptStub::PollAt => self.stubs.poll_at,
+                OptStub::Run => self.stubs.run,
+                OptStub::RunAt => self.stubs.run_at,
                 OptStub::Quiet => self.stubs.quiet,
-                OptStub::SlowAt => self.stubs.slow_at,
                 OptStub::QuietAt => self.stubs.quiet_at,
             };
             self.block.offset() + place as usize
@@ -165,6 +168,7 @@ impl Memory {
             failures: 0,
             entered: 0,
             missed: false,
+            hunted: 0,
             left: 0,
             retired: false,
             inlined: done.inlined,
@@ -219,9 +223,12 @@ fn register_stubs(profiler: &Profiler, block: &CodeBlock, stubs: &Stubs) -> Vec<
         ("stub.opt_call", stubs.call, Some(call)),
         ("stub.opt_leave", stubs.leave, None),
         ("stub.opt_exit", stubs.deopt, None),
-        ("stub.opt_slow", stubs.slow, None),
+        ("stub.opt_exit_at", stubs.deopt_at, None),
+        ("stub.opt_poll", stubs.poll, None),
+        ("stub.opt_run", stubs.run, None),
         ("stub.opt_quiet", stubs.quiet, None),
-        ("stub.opt_slow_at", stubs.slow_at, None),
+        ("stub.opt_poll_at", stubs.poll_at, None),
+        ("stub.opt_run_at", stubs.run_at, None),
         ("stub.opt_quiet_at", stubs.quiet_at, None),
     ];
     all.sort_unstable_by_key(|stub| stub.1);

@@ -53,6 +53,12 @@ use crate::explain::journal::Journal;
 /// may be one, too, or the loop around.
 const HUNT: u32 = 64;
 
+/// So many where a loop around has code that was never entered: between the end of the last loop in it and its own next turn.
+const HUNT_FAR: u32 = 4_096;
+
+/// So many in all for one code, beyond the first of each hunt.
+const HUNT_IN_ALL: u32 = 1 << 16;
+
 /// The routines by number, as [`Routine`] has them, then the helpers of optimized code, then its charge.
 struct Table([Helper; Routine::ALL.len() + OptHelper::ALL.len() + 1]);
 
@@ -130,6 +136,8 @@ pub struct Driver {
     chase: u32,
     /// The number of that code.
     chased_code: u32,
+    /// The code of the loop around one that ended, whose turn is waited for.
+    hunted: u32,
     events: Ring,
     counters: Counters,
     optimized: Optimized,
@@ -191,6 +199,7 @@ impl Driver {
             probe: None,
             chase: 0,
             chased_code: 0,
+            hunted: 0,
             events: Ring::default(),
             counters: Counters::default(),
             optimized: Optimized::default(),
@@ -293,6 +302,28 @@ impl Driver {
         }
         let code = self.code.get(entry.index() as usize)?.as_ref()?;
         code.resume(word).map(target)
+    }
+
+    /// How many turns are looked at one by one behind the end of a loop that was compiled alone.
+    fn hunt(&mut self, instance: &Instance, entry: &FunctionEntry, pc: *const Word) -> u32 {
+        let word = (pc as usize).wrapping_sub(entry.code as usize) / size_of::<Word>();
+        let around = |driver: &mut Driver| {
+            let outline = driver.optimized.outline(instance, entry.index())?;
+            let inner = outline.innermost(u32::try_from(word).ok()?)?.header;
+            let headers = [Some(inner), driver.outermost(instance, entry.index(), inner)];
+            headers.into_iter().flatten().find_map(|header| {
+                let number = *driver.optimized.loops.get(&(entry.index(), header + 1))?;
+                let code = driver.optimized.live.get(&number)?;
+                (code.entered == 0 && code.hunted < HUNT_IN_ALL).then_some(number)
+            })
+        };
+        match around(self) {
+            Some(number) => {
+                self.hunted = number;
+                HUNT_FAR
+            }
+            None => HUNT,
+        }
     }
 
     /// The function that an instruction calls, where its number or the closure in the frame says so.
@@ -665,7 +696,7 @@ unsafe fn take_turns(
                         (*instance).safepoint(Frame { fp, entry }, pc, (std::ptr::null_mut(), 0));
                     }
                     if place.reason == Reason::Region {
-                        hunt = HUNT;
+                        hunt = (*driver).hunt(&*instance, &*entry, pc);
                     }
                     interpret = !matches!(place.reason, Reason::Region | Reason::Native);
                     continue;
@@ -700,6 +731,11 @@ unsafe fn take_turns(
             if hunt > 0 {
                 (*instance).end_portion();
                 hunt -= 1;
+                if hunt >= HUNT
+                    && let Some(code) = (*driver).optimized.live.get_mut(&(*driver).hunted)
+                {
+                    code.hunted += 1;
+                }
             }
             let before = (*instance).units();
             (*driver).interprets = true;

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Watched};
@@ -533,6 +534,8 @@ pub struct OptimizedCode {
     pub entered: u32,
     /// Whether its loop was not come to while each unit was a poll: one inside of it turns for long.
     pub missed: bool,
+    /// How many turns of slower code were looked at, beyond the first, to find its loop's behind the end of one inside of it.
+    pub hunted: u32,
     /// How often a loop that was compiled alone was left by its end.
     pub left: u32,
     /// Whether it was given up: frames that are still in it go on, nothing enters it.
@@ -671,11 +674,11 @@ pub struct Optimized {
     /// Results to come.
     pub inbox: Arc<Inbox>,
     /// Code by number.
-    pub live: HashMap<u32, OptimizedCode>,
+    pub live: FxHashMap<u32, OptimizedCode>,
     /// Loops that are compiled alone, by function and the word behind the header.
-    pub loops: HashMap<(u32, u32), u32>,
+    pub loops: FxHashMap<(u32, u32), u32>,
     /// The state of functions that were asked for.
-    pub functions: HashMap<u32, Attempts>,
+    pub functions: FxHashMap<u32, Attempts>,
     /// What calls of closures were seen to call.
     pub callees: Arc<Callees>,
     /// Assumptions that failed.

@@ -16,7 +16,7 @@ pub fn names() -> Vec<&'static str> {
         CELL_SUB CELL_SUB_P CELL_MUL CELL_MUL_P CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K \
         CELL_NE_K CELL_INDEX_GET CELL_FIELD_GET CHECK_RESULTS IS_BRANCH IS_HOLE_BRANCH IS_NOT_BRANCH \
         IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD CELL_CALL CAST_KIND CAST_KIND_N CAST_SHAPES \
-        CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N TEST_KIND TEST_KIND_N TEST_SHAPES \
+        CAST_PRESENT CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N TEST_KIND TEST_KIND_N TEST_SHAPES \
         TEST_SHAPES_N TEST_STRING TEST_STRING_N";
     names.split_ascii_whitespace().collect()
 }
@@ -470,6 +470,23 @@ struct Told {
     tests: Option<[Family<1>; 2]>,
     holes: [i32; 2],
     object: fn(ObjectKind, u32) -> bool,
+}
+
+#[test]
+fn what_is_of_a_type_or_nil_is_told_by_nil() {
+    let mut m = Machine::new();
+    let object = m.address(OBJECT);
+    header(&mut m, OBJECT, ObjectKind::Map, gc::OLD, 0);
+    let cast = m.place(family::CAST_PRESENT.at([]), &Holes::slots([D, A, D]));
+    for cell in cells(&m).into_iter().chain([object]).collect::<Vec<u64>>() {
+        let (exit, writes): (_, &[_]) = if cell == Value::NIL.bits() {
+            (Exit::Cold, &[])
+        } else {
+            (Exit::Next, &[(Place::Slot(D), Bits::Are(cell))])
+        };
+        m.check(cast, &[(Place::Slot(A), cell)], exit, writes, || format!("CAST_PRESENT of {cell:#x}"));
+    }
+    m.covered("CAST_PRESENT", 1);
 }
 
 #[test]
