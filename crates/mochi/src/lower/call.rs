@@ -1025,14 +1025,7 @@ impl Body<'_, '_> {
     fn map_list(&mut self, builtin: Builtin, map: ExprId, ty: TyId) -> Option<Val> {
         let TyKind::Map(key, value) = self.kind(self.expr_ty(map)) else { return None };
         let made = if builtin == Builtin::Keys {
-            match self.cx.key_policy(key) {
-                upshift_bytecode::KeyPolicy::Int => self.cell_of(HeapType::ListInt),
-                upshift_bytecode::KeyPolicy::String => {
-                    let string = self.cell_of(HeapType::String);
-                    self.cell_of(HeapType::ListCell(string))
-                }
-                _ => self.any_list(),
-            }
+            self.key_list(key).0
         } else {
             let element = self.cx.cell(value);
             self.cell_of(HeapType::ListCell(element))
@@ -1050,6 +1043,18 @@ impl Body<'_, '_> {
         }
         self.done(object);
         Some(val)
+    }
+
+    /// The list that the op makes of a map's keys, and the type of its elements.
+    pub fn key_list(&mut self, key: TyId) -> (CellType, TyId) {
+        match self.cx.key_policy(key) {
+            upshift_bytecode::KeyPolicy::Int => (self.cell_of(HeapType::ListInt), TyId::INT),
+            upshift_bytecode::KeyPolicy::String => {
+                let string = self.cell_of(HeapType::String);
+                (self.cell_of(HeapType::ListCell(string)), TyId::STRING)
+            }
+            _ => (self.any_list(), TyId::ANY),
+        }
     }
 
     /// `append(list, value)`: in place where the result replaces the only reference, else a copy.

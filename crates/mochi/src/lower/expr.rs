@@ -450,6 +450,22 @@ impl Body<'_, '_> {
         self.span(self.cx.program[id].span);
         let Ty { kind, nullable } = self.ty(object.ty);
         match kind {
+            TyKind::Struct(of)
+                if nullable
+                    && let Some(index) = self.cx.resolution.field_index(self.cx.program, of, name.name)
+                    && let field_ty = self.cx.types.fields(of)[index]
+                    && let Some(present) = self.part_of_some(object.ty, field_ty, ty) =>
+            {
+                // A field of none is none.
+                let result = self.target(ty, None);
+                self.or_none(object, present, result.reg, |b, record| {
+                    let val = b.target(field_ty, None);
+                    b.load_field(val.reg, record, index as u16, field_ty);
+                    b.convert_into(val, ty, result.reg);
+                });
+                self.done(object);
+                result
+            }
             TyKind::Struct(of) if !nullable => {
                 if let Some(index) = self.cx.resolution.field_index(self.cx.program, of, name.name) {
                     let field_ty = self.cx.types.fields(of)[index];
@@ -504,19 +520,16 @@ impl Body<'_, '_> {
                 self.done(key);
                 val
             }
-            TyKind::List(element)
+            TyKind::List(_) | TyKind::Map(..) | TyKind::String
                 if nullable
-                    && key.ty == TyId::INT
-                    && self.is_nullable(ty)
-                    && (self.kind(ty), self.kind(element)) != (TyKind::Null, TyKind::Null)
-                    && self.cx.types.without_null(ty) == self.cx.types.without_null(element)
-                    && let Some(present) = self.cx.types.without_null(object.ty) =>
+                    && let Some(part) = self.part_by_key(kind, key.ty)
+                    && let Some(present) = self.part_of_some(object.ty, part, ty) =>
             {
                 // An element of none is none.
                 let result = self.target(ty, None);
-                self.or_none(object, present, result.reg, |b, list| {
-                    let val = b.target(element, None);
-                    b.list_get(val.reg, list, key.reg, element);
+                self.or_none(object, present, result.reg, |b, object| {
+                    let object = Val { reg: object, ty: present, temp: false };
+                    let val = b.load_element(object, Val { temp: false, ..key }, ty, None);
                     b.convert_into(val, ty, result.reg);
                 });
                 self.done(object);
@@ -559,6 +572,31 @@ impl Body<'_, '_> {
             }
             _ => self.element_of_any(object, key),
         }
+    }
+
+    /// The type without none of what may be none and has parts of one type, where an expression for such a part is of a type that
+    /// says the same or is none.
+    fn part_of_some(&self, object: TyId, part: TyId, ty: TyId) -> Option<TyId> {
+        let types = &self.cx.types;
+        let same = self.is_nullable(ty)
+            && (self.kind(ty), self.kind(part)) != (TyKind::Null, TyKind::Null)
+            && types.without_null(ty) == types.without_null(part);
+        types.without_null(object).filter(|_| same)
+    }
+
+    /// The type of what a key finds in a container that is there, where there is an op for keys of that type.
+    pub fn part_by_key(&self, container: TyKind, key: TyId) -> Option<TyId> {
+        let (part, wanted) = match container {
+            TyKind::List(element) => (element, TyId::INT),
+            TyKind::String => (TyId::STRING, TyId::INT),
+            TyKind::Map(of, value) => match self.cx.key_policy(of) {
+                KeyPolicy::Int => (value, TyId::INT),
+                KeyPolicy::String => (value, TyId::STRING),
+                _ => return None,
+            },
+            _ => return None,
+        };
+        (key == wanted).then_some(part)
     }
 
     fn element_of_any(&mut self, object: Val, key: Val) -> Val {

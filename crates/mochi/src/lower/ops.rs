@@ -745,6 +745,22 @@ impl Body<'_, '_> {
     fn contains(&mut self, left: Val, right: Val) -> Val {
         let Ty { kind, nullable } = self.ty(right.ty);
         match kind {
+            TyKind::String | TyKind::Map(..)
+                if nullable && let Some(present) = self.cx.types.without_null(right.ty) =>
+            {
+                // Nothing is in none.
+                let result = self.target(TyId::BOOL, None);
+                let end = self.fb.label();
+                self.fb.int_const(result.reg, 0);
+                let given = self.unless_none(right, present, end);
+                let is = self.contains(Val { temp: false, ..left }, given);
+                self.fb.int_move(result.reg, is.reg);
+                self.done(is);
+                self.fb.bind(end);
+                self.done(left);
+                self.done(right);
+                result
+            }
             TyKind::String if !nullable && left.ty == TyId::STRING => {
                 let result = self.target(TyId::BOOL, None);
                 self.fb.string_contains(result.reg, right.reg, left.reg);

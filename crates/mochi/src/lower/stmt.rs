@@ -153,12 +153,36 @@ impl Body<'_, '_> {
                 let val = self.stable(val);
                 let key = self.expr(index, None);
                 self.fb.set_span(span);
-                match self.cx.value(element) {
-                    ValueType::Int => self.fb.list_int_set_rel(object.reg, key.reg, val.reg),
-                    ValueType::Float => self.fb.list_float_set_rel(object.reg, key.reg, val.reg),
-                    ValueType::Bool => self.fb.list_bool_set_rel(object.reg, key.reg, val.reg),
-                    ValueType::Cell(_) => self.fb.list_cell_set_rel(object.reg, key.reg, val.reg),
+                self.list_set(object.reg, key.reg, val.reg, element);
+                for v in [object, val, key] {
+                    self.done(v);
                 }
+            }
+            TyKind::List(_) | TyKind::Map(..)
+                if nullable
+                    && let Some(part) = self.part_by_key(kind, self.expr_ty(index))
+                    && let Some(present) = self.cx.types.without_null(object.ty) =>
+            {
+                let val = self.expr_as(value, part);
+                let val = self.stable(val);
+                let key = self.expr(index, None);
+                self.fb.set_span(span);
+                let (none, end) = (self.fb.label(), self.fb.label());
+                let given = self.unless_none(object, present, none);
+                let [lent_key, lent_val] = [key, val].map(|v| Val { temp: false, ..v });
+                if let TyKind::Map(key_ty, value_ty) = kind {
+                    self.map_store(given.reg, Some((key_ty, value_ty)), lent_key, lent_val);
+                } else {
+                    self.list_set(given.reg, key.reg, val.reg, part);
+                }
+                self.done(given);
+                self.fb.jump(end);
+                self.fb.bind(none);
+                // Says what is wrong.
+                let (key, val) = (self.boxed(key), self.boxed(val));
+                let site = self.fb.feedback();
+                self.fb.cell_index_set(object.reg, key.reg, val.reg, POLICY, site);
+                self.fb.bind(end);
                 for v in [object, val, key] {
                     self.done(v);
                 }
@@ -187,6 +211,15 @@ impl Body<'_, '_> {
         }
     }
 
+    fn list_set(&mut self, list: Reg, index: Reg, value: Reg, element: TyId) {
+        match self.cx.value(element) {
+            ValueType::Int => self.fb.list_int_set_rel(list, index, value),
+            ValueType::Float => self.fb.list_float_set_rel(list, index, value),
+            ValueType::Bool => self.fb.list_bool_set_rel(list, index, value),
+            ValueType::Cell(_) => self.fb.list_cell_set_rel(list, index, value),
+        }
+    }
+
     fn key_fits(&self, map_key: TyId, key: TyId) -> bool {
         match self.cx.key_policy(map_key) {
             upshift_bytecode::KeyPolicy::Int => key == TyId::INT,
@@ -211,10 +244,33 @@ impl Body<'_, '_> {
             self.done(val);
             return;
         }
+        let text = self.cx.names.get(name.name).to_string();
+        if let TyKind::Struct(of) = kind
+            && let Some(index) = self.cx.resolution.field_index(self.cx.program, of, name.name)
+            && let Some(present) = self.cx.types.without_null(object.ty)
+        {
+            let ty = self.cx.types.fields(of)[index];
+            let val = self.expr_as(value, ty);
+            self.fb.set_span(span);
+            let (none, end) = (self.fb.label(), self.fb.label());
+            let given = self.unless_none(object, present, none);
+            self.store_field(given.reg, index as u16, val.reg, ty);
+            self.done(given);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            // Says what is wrong.
+            let val = self.boxed(val);
+            let name = self.cx.module.name(&text, 0);
+            let site = self.fb.feedback();
+            self.fb.cell_field_set(object.reg, val.reg, POLICY, name, site);
+            self.fb.bind(end);
+            self.done(object);
+            self.done(val);
+            return;
+        }
         let object = self.boxed(object);
         let val = self.expr_as(value, TyId::ANY);
         self.fb.set_span(span);
-        let text = self.cx.names.get(name.name).to_string();
         if let (TyKind::Map(key, value_ty), false) = (kind, nullable)
             && self.cx.key_policy(key) == upshift_bytecode::KeyPolicy::String
         {
@@ -388,6 +444,19 @@ impl Body<'_, '_> {
                 let list = self.unless_none(val, present, end);
                 self.for_elements(bind, list, element, body);
                 self.done(list);
+                self.fb.bind(end);
+                self.done(val);
+            }
+            TyKind::Map(key, _) if let Some(present) = self.cx.types.without_null(val.ty) => {
+                let end = self.fb.label();
+                let map =
+                    if nullable { self.unless_none(val, present, end) } else { Val { temp: false, ..val } };
+                let (cell, element) = self.key_list(key);
+                let list = self.fb.cell(cell);
+                self.fb.map_keys(list, map.reg);
+                self.done(map);
+                self.for_elements(bind, Val { reg: list, ty: TyId::ANY, temp: true }, element, body);
+                self.fb.free(list);
                 self.fb.bind(end);
                 self.done(val);
             }
