@@ -1192,6 +1192,8 @@ impl Compiler<'_> {
             Op::StringNe => self.string_equal(f::STRING_NE, Routine::StringNe),
             Op::StringContains => self.routine(Routine::StringContains),
             Op::StringIndexOf => self.routine(Routine::StringIndexOf),
+            Op::ListIntIndexOf => self.routine(Routine::ListIntIndexOf),
+            Op::ListStringIndexOf => self.routine(Routine::ListStringIndexOf),
             Op::StringEqBranch | Op::StringNeBranch => {
                 let (family, routine) = if op == Op::StringEqBranch {
                     (f::STRING_EQ_BRANCH, Routine::StringEqBranch)

@@ -269,6 +269,7 @@ macro_rules! for_each_op {
             ListIntSet list_int_set "list.int.set" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListIntSetRel list_int_set_rel "list.int.set_rel" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
             ListIntPush list_int_push "list.int.push" [l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListIntIndexOf list_int_index_of "list.int.index_of" [dst: DefInt, l: UseListInt, value: UseInt] [READ] "dst = the position of the first element that is the value, or -1";
             ListIntAppend list_int_append "list.int.append" [dst: DefCell, l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
             ListFloatNew list_float_new "list.float.new" [dst: DefListFloat, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListFloatGet list_float_get "list.float.get" [dst: DefFloat, l: UseListFloat, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
@@ -290,6 +291,7 @@ macro_rules! for_each_op {
             ListCellSet list_cell_set "list.cell.set" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListCellSetRel list_cell_set_rel "list.cell.set_rel" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "as set; a negative i counts from the end";
             ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListStringIndexOf list_string_index_of "list.string.index_of" [dst: DefInt, l: UseListCell, text: UseString] [READ] "dst = the position of the first element that is a string with the same text, or -1";
             ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list, and lists in it are marked";
 
             // Maps: the key policy and the order are part of the map; values are cells.

@@ -800,6 +800,7 @@ pub unsafe fn run(
                             Op::ListIntSet => list_set!(i64, int!(w.c())),
                             Op::ListIntSetRel => list_set_rel!(i64, int!(w.c())),
                             Op::ListIntPush => list_push!(i64, int!(w.b()), list_int_push),
+                            Op::ListIntIndexOf => routine!(list_int_index_of, 1),
                             Op::ListIntAppend => list_append!(i64, int!(w.c()), list_int_append),
                             Op::ListFloatNew => routine!(list_float_new, 1),
                             Op::ListFloatGet => list_get!(float, f64, |v| v),
@@ -823,6 +824,7 @@ pub unsafe fn run(
                             Op::ListCellSet => routine!(list_cell_set, 1),
                             Op::ListCellSetRel => routine!(list_cell_set_rel, 1),
                             Op::ListCellPush => routine!(list_cell_push, 1),
+                            Op::ListStringIndexOf => routine!(list_string_index_of, 1),
                             Op::ListCellAppend => routine!(list_cell_append, 1),
 
                             Op::MapNew => routine!(map_new, 1),

@@ -185,6 +185,10 @@ helpers! {
     StringCompare string_compare [context, cell, cell] -> int nothing false true;
     /// Where a string occurs first in another, or -1.
     StringIndexOf string_index_of [context, cell, cell] -> int nothing false true;
+    /// Where an int comes first in a list of ints, or -1.
+    ListIntIndexOf list_int_index_of [context, cell, int] -> int anything false true;
+    /// Where a string comes first in a list of cells, or -1.
+    ListStringIndexOf list_string_index_of [context, cell, cell] -> int anything false true;
     /// The number of bytes.
     StringByteLen string_byte_len [cell] -> int nothing false false;
     /// A scalar by its position, which is in the string.
@@ -205,6 +209,8 @@ helpers! {
     MapIntFind map_int_find [cell, int] -> int maps false false;
     /// The number of a key's entry, or -1.
     MapStringFind map_string_find [cell, cell] -> int maps false false;
+    /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
+    MapTextGet map_text_get [cell, cell] -> cell anything false false;
     /// Whether a cell is true under a mask.
     CellTruthy cell_truthy [cell, int] -> int anything false false;
     /// The number of a cell's kind.

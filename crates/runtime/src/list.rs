@@ -140,6 +140,28 @@ pub unsafe fn len(list: *mut List) -> usize {
     unsafe { (*list).len }
 }
 
+/// The position of the first element that is an int, or -1.
+///
+/// # Safety
+/// `list` points to a live list of ints.
+pub unsafe fn index_of_int(list: *mut List, i: i64) -> i64 {
+    // SAFETY: by the contract; nothing else runs meanwhile.
+    let ints = unsafe { slice_of::<i64>(list) };
+    ints.iter().position(|&x| x == i).map_or(-1, |at| at as i64)
+}
+
+/// The position of the first element that is a string with the same text as another, or -1.
+///
+/// # Safety
+/// `list` points to a live list of cells; `text` is a live string.
+pub unsafe fn index_of_text(list: *mut List, text: Value) -> i64 {
+    // SAFETY: by the contract; nothing else runs meanwhile.
+    unsafe {
+        let cells = slice_of::<Value>(list);
+        cells.iter().position(|&cell| crate::string::is_text(cell, text)).map_or(-1, |at| at as i64)
+    }
+}
+
 /// The elements.
 ///
 /// # Safety

@@ -88,7 +88,7 @@ impl<'m> Pass<'_, 'm> {
                 self.appends(self.operand(0));
                 return Ok(None);
             }
-            Op::ListLen | Op::ListShare => return Ok(None),
+            Op::ListLen | Op::ListShare | Op::ListIntIndexOf | Op::ListStringIndexOf => return Ok(None),
             Op::ListIntNew | Op::ListIntGet | Op::ListIntGetRel | Op::ListIntSet => return Ok(None),
             Op::ListIntSetRel | Op::ListIntPush | Op::ListFloatNew | Op::ListFloatGet => return Ok(None),
             Op::ListFloatGetRel | Op::ListFloatSet | Op::ListFloatSetRel => return Ok(None),

@@ -171,6 +171,7 @@ impl Lower<'_> {
                     0 | 1 => {
                         let d = self.int_dst(d);
                         match relative {
+                            _ if n / 32 % 4 == 3 => self.f.list_int_index_of(d, l, v),
                             true => self.f.list_int_get_rel(d, l, at),
                             false => self.f.list_int_get(d, l, at),
                         }
@@ -217,8 +218,8 @@ impl Lower<'_> {
                     }
                     11 => {
                         let (m, t) = (self.string_map, [self.text, self.other_text][a % 2]);
-                        let d = self.int_dst(d);
-                        self.f.map_string_has(d, m, t);
+                        let (d, l) = (self.int_dst(d), self.cell_list);
+                        choose! { n / 120; self.f.map_string_has(d, m, t), self.f.list_string_index_of(d, l, t) }
                     }
                     9 => {
                         let (c, l) = (self.cell(b), self.cell_list);

@@ -50,6 +50,15 @@ pub unsafe fn passed(ctx: *mut Context, s: Value) {
     unsafe { (*ctx.cast::<Instance>()).passed(string::byte_len(s)) }
 }
 
+/// Notes that a list was searched, which takes as long as the list is.
+///
+/// # Safety
+/// The context is live, and so is the list.
+pub unsafe fn searched(ctx: *mut Context, list: *mut List) {
+    // SAFETY: by the contract; the reference to the instance ends here.
+    unsafe { (*ctx.cast::<Instance>()).passed((*list).len * size_of::<Value>()) }
+}
+
 /// The site has just made an object: stores it under the element type of the object that it came from.
 unsafe fn set_like(s: Site, dst: u16, new: *mut List, from: *mut List) -> Status {
     // SAFETY: live lists of the same storage; copies of elements have the type that the elements had.
@@ -430,6 +439,24 @@ routines! {
         s.safepoint();
         let w = s.word();
         attempt!(s, list::push(&mut s.instance().heap, s.cell(w.a()).as_ptr(), s.cell(w.b())));
+        Status::Continue
+    }
+
+    /// `list.int.index_of`.
+    list_int_index_of |s| {
+        let w = s.word();
+        let list = s.cell(w.b()).as_ptr::<List>();
+        searched(s.ctx, list);
+        s.set_int(w.a(), list::index_of_int(list, s.int(w.c())));
+        Status::Continue
+    }
+
+    /// `list.string.index_of`.
+    list_string_index_of |s| {
+        let w = s.word();
+        let list = s.cell(w.b()).as_ptr::<List>();
+        searched(s.ctx, list);
+        s.set_int(w.a(), list::index_of_text(list, s.cell(w.c())));
         Status::Continue
     }
 

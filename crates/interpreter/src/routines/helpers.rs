@@ -6,6 +6,7 @@ use upshift_runtime::context::Context;
 use upshift_runtime::heap::Heap;
 use upshift_runtime::instance::Instance;
 use upshift_runtime::linked::type_of_code;
+use upshift_runtime::list;
 use upshift_runtime::map;
 use upshift_runtime::object::Buffer;
 use upshift_runtime::scalar;
@@ -93,6 +94,16 @@ helpers! {
         super::passed(ctx, s);
         string::index_of(s, part)
     }
+    /// Where an int comes first in a list of ints, or -1.
+    list_int_index_of(ctx: *mut Context, l: Value, i: i64) -> i64 {
+        super::searched(ctx, l.as_ptr());
+        list::index_of_int(l.as_ptr(), i)
+    }
+    /// Where a string comes first in a list of cells, or -1.
+    list_string_index_of(ctx: *mut Context, l: Value, text: Value) -> i64 {
+        super::searched(ctx, l.as_ptr());
+        list::index_of_text(l.as_ptr(), text)
+    }
     /// The number of bytes.
     string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
     /// A scalar by its position, or -1.
@@ -128,6 +139,8 @@ helpers! {
     map_int_find(m: Value, key: i64) -> i64 { map::int_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
     /// The number of a key's entry, or -1.
     map_string_find(m: Value, key: Value) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
+    /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
+    map_text_get(m: Value, key: Value) -> Value { map::at_text(m.as_ptr(), key).unwrap_or(Value::HOLE) }
 
     /// Whether a cell is true under a mask.
     cell_truthy(a: Value, mask: i64) -> i64 { i64::from(super::truthy(a, TruthMask(mask as u16))) }

@@ -745,7 +745,7 @@ impl Body<'_, '_> {
     fn contains(&mut self, left: Val, right: Val) -> Val {
         let Ty { kind, nullable } = self.ty(right.ty);
         match kind {
-            TyKind::String | TyKind::Map(..)
+            TyKind::String | TyKind::Map(..) | TyKind::List(_)
                 if nullable && let Some(present) = self.cx.types.without_null(right.ty) =>
             {
                 // Nothing is in none.
@@ -784,6 +784,22 @@ impl Body<'_, '_> {
                 }
                 self.done(left);
                 self.done(right);
+                result
+            }
+            TyKind::List(element)
+                if !nullable && element == left.ty && matches!(left.ty, TyId::INT | TyId::STRING) =>
+            {
+                let at = self.target(TyId::INT, None);
+                if left.ty == TyId::INT {
+                    self.fb.list_int_index_of(at.reg, right.reg, left.reg);
+                } else {
+                    self.fb.list_string_index_of(at.reg, right.reg, left.reg);
+                }
+                self.done(left);
+                self.done(right);
+                let result = self.target(TyId::BOOL, None);
+                self.fb.int_ge_imm(result.reg, at.reg, 0);
+                self.done(at);
                 result
             }
             _ => self.host_typed("mochi.op.in", &[left, right], TyId::BOOL),

@@ -900,6 +900,21 @@ impl<'a> Builder<'a> {
             let v = self.list_element(object, key, &mut |c, is| c.guard(frame, is, Reason::Kind));
             return self.set(o[0], v);
         }
+        let (map, text) = (1 << Kind::Map as u16, 1 << Kind::String as u16);
+        let absent_is_nil = NumberPolicy(o[3] as u16).has(NumberPolicy::ABSENT_IS_NIL);
+        if seen.left == map && seen.right == text && seen.flags & SLOW == 0 && absent_is_nil {
+            if self.may_assume(frame) {
+                let v = self.text_entry(object, key, &mut |c, is| c.guard(frame, is, Reason::Kind));
+                return self.set(o[0], v);
+            }
+            let v = self.attempt(
+                Some(Type::Cell),
+                true,
+                |c, fail| Some(c.text_entry(object, key, &mut |c, is| c.require(is, fail))),
+                |c| c.routine(frame, inst, Routine::CellIndexGet),
+            );
+            return self.set_result(o[0], v);
+        }
         if seen.left != 0 && (seen.left & list == 0 || seen.right & INT == 0) {
             self.routine(frame, inst, Routine::CellIndexGet);
             return;
@@ -916,6 +931,19 @@ impl<'a> Builder<'a> {
             |c| c.routine(frame, inst, Routine::CellIndexGet),
         );
         self.set_result(o[0], v);
+    }
+
+    /// What a map that finds keys by text has at a string, or nil; `check` is given what has to hold.
+    fn text_entry(&mut self, object: Value, key: Value, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
+        self.check_kind(object, ObjectKind::Map, check);
+        let is = self.told(key, Told::String, 0);
+        check(self, is);
+        let value = self.helper(Helper::MapTextGet, &[object, key]);
+        let bits = self.unary(Op::Bits, value);
+        let hole = self.iconst(Cell::HOLE.bits() as i64);
+        let is = self.icmp(Cond::Ne, bits, hole);
+        check(self, is);
+        value
     }
 
     /// The element of a list of any kind at a position, which is a small int, as a cell; `check` is given what has to hold.

@@ -49,6 +49,21 @@ impl<'a> Builder<'a> {
         (entries, self.binary(Op::Ishl, entry, one))
     }
 
+    /// The value at a key of a map with keys of one word, or nil.
+    pub(super) fn map_value(&mut self, map: Value, key: Value) -> Value {
+        let (entry, there) = self.find_entry(map, key);
+        self.join(
+            there,
+            Type::Cell,
+            [false, false],
+            |c| {
+                let (entries, at) = c.entry_value(map, entry);
+                Some(c.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8))
+            },
+            |c| Some(c.cconst(Cell::NIL)),
+        )
+    }
+
     pub(super) fn element(&mut self, list: Value, i: Value, e: Elements) -> Value {
         let buffer = self.load(Class::Buffer, Width::Ptr, list, offset_of!(List, buffer));
         self.load_at(e.class, e.width, buffer, i, Buffer::DATA)

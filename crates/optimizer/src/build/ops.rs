@@ -953,6 +953,16 @@ impl<'a> Builder<'a> {
                 let v = self.helper(Helper::StringIndexOf, &[s, part]);
                 self.set(o[0], v);
             }
+            Code::ListIntIndexOf => {
+                let (list, i) = (self.cell(o[1]), self.int(o[2]));
+                let v = self.helper(Helper::ListIntIndexOf, &[list, i]);
+                self.set(o[0], v);
+            }
+            Code::ListStringIndexOf => {
+                let (list, text) = (self.cell(o[1]), self.cell(o[2]));
+                let v = self.helper(Helper::ListStringIndexOf, &[list, text]);
+                self.set(o[0], v);
+            }
             Code::StringCompare => {
                 let (a, b) = (self.cell(o[1]), self.cell(o[2]));
                 let v = self.helper(Helper::StringCompare, &[a, b]);
@@ -1035,17 +1045,7 @@ impl<'a> Builder<'a> {
             Code::MapIntGet | Code::MapStringGet => {
                 let int = inst.op == Code::MapIntGet;
                 let (m, k) = (self.cell(o[1]), if int { self.int(o[2]) } else { self.cell(o[2]) });
-                let (entry, there) = self.find_entry(m, k);
-                let v = self.join(
-                    there,
-                    Type::Cell,
-                    [false, false],
-                    |c| {
-                        let (entries, at) = c.entry_value(m, entry);
-                        Some(c.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8))
-                    },
-                    |c| Some(c.cconst(Cell::NIL)),
-                );
+                let v = self.map_value(m, k);
                 self.set(o[0], v);
             }
             Code::MapIntHas | Code::MapStringHas => {

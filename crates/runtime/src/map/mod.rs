@@ -31,7 +31,7 @@ use crate::value::Value;
 use index::probe;
 use ints::find_int;
 pub use ints::{int_find, int_get, int_known, int_remove, int_set, int_slot};
-pub use keys::{candidate, find, get, insert_hashed, remove, remove_hashed, set};
+pub use keys::{at_text, candidate, find, get, insert_hashed, remove, remove_hashed, set};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};
 
