@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::facts::{Fact, Facts, Key, Reader};
-use super::graph::{ANY, BOOL, FLOAT, INT, Kind, NOTHING, NULL, NodeId, STR, Val};
+use super::graph::{ANY, BOOL, FLOAT, INT, Kind, NOTHING, NULL, NodeId, Role, STR, Val};
 use super::solve::{Con, MethodNames, Solver, Target};
 use super::{CallKind, Declared, DeclaredKind};
 use crate::builtins::{Builtin, Ty as BuiltinTy};
@@ -135,7 +135,7 @@ impl<'a> Generator<'a> {
         }
         for (index, fun) in program.funs.iter().enumerate() {
             for param in &program[fun.type_params] {
-                let node = self.solver.node();
+                let node = self.solver.graph.add_with(Role::Open);
                 self.type_params.insert((FunId::new(index), param.name), node);
             }
         }
@@ -149,19 +149,18 @@ impl<'a> Generator<'a> {
         }
         for index in 0..resolution.bind_count() {
             let bind = BindId::new(index);
-            let slot = resolution.slot(bind);
             let info = resolution.bind(bind);
-            let node = if slot != bind {
-                self.binds[slot.index()]
-            } else {
-                match (info.source, info.ty) {
-                    (BindSource::Tree, Some(ty)) => {
-                        let node = self.annotation(ty, info.fun);
-                        self.note_declared(bind, node);
-                        node
-                    }
-                    _ => self.solver.node(),
+            let node = match (info.source, info.ty, info.kind) {
+                (BindSource::Tree, Some(ty), _) => {
+                    let node = self.annotation(ty, info.fun);
+                    self.note_declared(bind, node);
+                    node
                 }
+                (BindSource::Tree, None, BindKind::Param) => self.solver.graph.add_with(Role::Param),
+                (BindSource::Tree, None, BindKind::Let | BindKind::Var) => {
+                    self.solver.graph.add_with(Role::Open)
+                }
+                _ => self.solver.node(),
             };
             self.binds.push(node);
         }
@@ -169,13 +168,10 @@ impl<'a> Generator<'a> {
             let bind = BindId::new(index);
             let info = resolution.bind(bind);
             let node = self.binds[index];
-            if resolution.slot(bind) != bind
-                && let Some(ty) = info.ty
-            {
-                // A global that is declared again: both annotations count.
-                let again = self.annotation(ty, info.fun);
-                self.note_declared(bind, again);
-                self.solver.graph.unify(node, again);
+            let slot = resolution.slot(bind);
+            if slot != bind {
+                // A global that is declared again is one slot, but what each declaration says is for what goes there under it.
+                self.solver.graph.unify(self.binds[slot.index()], node);
                 self.solver.graph.settle();
             }
             if info.read_early {
@@ -199,7 +195,7 @@ impl<'a> Generator<'a> {
             let id = FunId::new(index);
             let node = match fun.result {
                 Some(ty) if !self.is_unit(ty) => self.annotation(ty, Some(id)),
-                _ => self.solver.node(),
+                _ => self.solver.graph.add_with(Role::Open),
             };
             self.results.push(node);
         }
@@ -317,12 +313,15 @@ impl<'a> Generator<'a> {
                 _ => any,
             },
             TypeKind::Fun { params, result } => {
-                let params =
+                let params: Vec<NodeId> =
                     program[params].iter().map(|&ty| self.annotate(ty, fun, budget, aliases)).collect();
                 let result = match result {
                     Some(ty) if !self.is_unit(ty) => self.annotate(ty, fun, budget, aliases),
                     _ => self.solver.node(),
                 };
+                for &part in params.iter().chain([&result]) {
+                    self.solver.graph.mark_typed(part);
+                }
                 Val::of(Kind::Fun, self.solver.graph.add_sig(params, result))
             }
             TypeKind::Optional(inner) => {
@@ -926,24 +925,29 @@ impl<'a> Generator<'a> {
         self.solver.node()
     }
 
+    /// The slots inside of a literal are those of its place, except where these are declared and the place is not: what another slot
+    /// says does not check or convert the elements.
+    fn wanted(&mut self, want: Option<NodeId>, kind: Kind, inner: impl Fn(Val) -> NodeId) -> Option<Val> {
+        let want = want?;
+        let val = self.solver.graph.val(want);
+        let graph = &self.solver.graph;
+        let fits =
+            val.kind == kind && (graph.role(want).is_declared() || !graph.role(inner(val)).is_declared());
+        fits.then_some(val)
+    }
+
     fn wanted_list(&mut self, want: Option<NodeId>) -> NodeId {
-        if let Some(want) = want {
-            let val = self.solver.graph.val(want);
-            if val.kind == Kind::List {
-                return val.a;
-            }
+        match self.wanted(want, Kind::List, |val| val.a) {
+            Some(val) => val.a,
+            None => self.solver.graph.add_with(Role::Open),
         }
-        self.solver.node()
     }
 
     fn wanted_map(&mut self, want: Option<NodeId>) -> (NodeId, NodeId) {
-        if let Some(want) = want {
-            let val = self.solver.graph.val(want);
-            if val.kind == Kind::Map {
-                return (val.a, val.b);
-            }
+        match self.wanted(want, Kind::Map, |val| val.b) {
+            Some(val) => (val.a, val.b),
+            None => (self.solver.node(), self.solver.graph.add_with(Role::Open)),
         }
-        (self.solver.node(), self.solver.node())
     }
 
     fn name(&mut self, id: ExprId) -> NodeId {
@@ -1516,8 +1520,14 @@ impl<'a> Generator<'a> {
         let arg = |this: &Self, index: usize| this.solver.args[args.start as usize + index];
         match builtin {
             Builtin::Append | Builtin::Push => {
-                let (elem, list) = self.fresh_list();
                 let (src, item) = (arg(self, 0), arg(self, 1));
+                // What is appended goes to the elements of the old list, too.
+                let role = match self.inside(src) {
+                    Some(elem) if self.solver.graph.role(elem) == Role::Open => Role::Open,
+                    _ => Role::Plain,
+                };
+                let elem = self.solver.graph.add_with(role);
+                let list = self.solver.node_of(Val::list(elem));
                 self.solver.add(Con::SameElements { src, elem });
                 if let Some(&item) = exprs.get(1) {
                     self.solver.graph.at = item.index() as u32;

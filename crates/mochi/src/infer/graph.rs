@@ -127,12 +127,41 @@ struct Node {
     null: bool,
     /// The kind comes from an annotation, so `any` flows in through a check and ints are converted.
     declared: bool,
+    /// What the node itself is, whatever it is merged with.
+    role: Role,
+    /// Of a parameter: a function has it without an annotation, so that what other functions declare does not bind it.
+    open: bool,
+    /// A function type declares it, which binds functions without annotations, too.
+    typed: bool,
+    /// A value came through a check or was converted because the slot is declared.
+    crossed: bool,
     a: u32,
     b: u32,
     size: u32,
     why: u32,
     first_dep: u32,
     last_dep: u32,
+}
+
+/// What a node was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// A slot with an annotation, or what has no say in it.
+    Plain,
+    /// The parameter of a function that does not declare it.
+    Param,
+    /// The result of a function that does not declare it, a variable, a type parameter, or the elements of a literal in a place without
+    /// annotation: what flows into this very node is neither checked nor converted because of annotations of others.
+    Open,
+    /// A part of a function type that is written out.
+    Typed,
+}
+
+impl Role {
+    /// Whether the slot may have an annotation.
+    pub(super) fn is_declared(self) -> bool {
+        matches!(self, Role::Plain | Role::Typed)
+    }
 }
 
 /// A function type: its parameters and its result are slots.
@@ -235,6 +264,10 @@ impl Graph {
             kind,
             null,
             declared: false,
+            role: Role::Plain,
+            open: false,
+            typed: false,
+            crossed: false,
             a,
             b,
             size,
@@ -249,6 +282,26 @@ impl Graph {
         let id = self.add(val);
         self.nodes[id as usize].declared = true;
         id
+    }
+
+    /// A slot that nothing is known of, with a role.
+    pub(super) fn add_with(&mut self, role: Role) -> NodeId {
+        let id = self.add(Val::BOTTOM);
+        let node = &mut self.nodes[id as usize];
+        (node.role, node.open) = (role, role == Role::Param);
+        id
+    }
+
+    pub(super) fn role(&self, id: NodeId) -> Role {
+        self.nodes[id as usize].role
+    }
+
+    /// The node is a part of a function type that is written out.
+    pub(super) fn mark_typed(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id as usize];
+        if node.declared && node.role == Role::Plain {
+            (node.role, node.typed) = (Role::Typed, true);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -361,8 +414,14 @@ impl Graph {
     /// Whether ints that flow into the slot are converted.
     pub(super) fn is_declared_number(&mut self, id: NodeId) -> bool {
         let root = self.root(id);
-        let node = &self.nodes[root as usize];
-        node.declared && matches!(node.kind, Kind::Float | Kind::BigInt | Kind::BigRat)
+        let kind = self.nodes[root as usize].kind;
+        self.declared_at(id, root) && matches!(kind, Kind::Float | Kind::BigInt | Kind::BigRat)
+    }
+
+    /// Whether an annotation of the slot `root` is one for what flows into the node.
+    fn declared_at(&self, id: NodeId, root: NodeId) -> bool {
+        let (own, all) = (&self.nodes[id as usize], &self.nodes[root as usize]);
+        all.declared && (all.typed || !(all.open || own.role == Role::Open))
     }
 
     /// Makes a slot `any`.
@@ -391,12 +450,16 @@ impl Graph {
     pub(super) fn flow(&mut self, into: NodeId, val: Val) {
         use Kind::*;
         let root = self.root(into);
+        let declared = self.declared_at(into, root);
         let node = &self.nodes[root as usize];
-        let (kind, declared, a, b) = (node.kind, node.declared, node.a, node.b);
+        let (kind, a, b) = (node.kind, node.a, node.b);
         match (val.kind, kind) {
             (Bottom, _) => {}
             (_, Any) => return self.escape(val),
-            (Any, _) if declared && kind.crosses() => return,
+            (Any, _) if declared && kind.crosses() => {
+                self.nodes[root as usize].crossed = true;
+                return;
+            }
             (Any, _) => return self.set_any(root, Any),
             (_, Bottom) => {
                 let node = &mut self.nodes[root as usize];
@@ -404,7 +467,9 @@ impl Graph {
                 node.null |= val.null;
                 return self.wake(root);
             }
-            (Int, BigInt) | (Int | BigInt | Float, BigRat) | (Int, Float) if declared => {}
+            (Int, BigInt) | (Int | BigInt | Float, BigRat) | (Int, Float) if declared => {
+                self.nodes[root as usize].crossed = true;
+            }
             (List, List) => self.tasks.push(Task::Unify(a, val.a)),
             (Map, Map) => {
                 self.tasks.push(Task::Unify(a, val.a));
@@ -493,11 +558,16 @@ impl Graph {
         if differs(b) && rises(self, right) {
             self.wake(right);
         }
-        let Node { declared, size, why, first_dep, last_dep, .. } = self.nodes[right as usize];
+        let Node { declared, open, typed, crossed, size, why, first_dep, last_dep, .. } =
+            self.nodes[right as usize];
         self.nodes[right as usize].parent = left;
         let node = &mut self.nodes[left as usize];
         (node.kind, node.null, node.a, node.b) = (both.kind, both.null, both.a, both.b);
         node.declared |= declared;
+        node.open |= open;
+        node.typed |= typed;
+        node.crossed |= crossed;
+        let disputed = node.crossed && node.open && !node.typed;
         node.size += size;
         if node.why == 0 {
             node.why = why;
@@ -509,6 +579,9 @@ impl Graph {
             } else {
                 self.deps[last as usize].1 = first_dep;
             }
+        }
+        if disputed {
+            self.set_any(left, Any);
         }
     }
 
