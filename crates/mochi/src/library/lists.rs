@@ -223,12 +223,17 @@ fn joined<'h>(ctx: &'h HostContext<'_>, typed: bool, lists: &[ListView<'h>]) -> 
     result_list(ctx, lists.first().copied(), &items)
 }
 
-/// `a + b` for two lists, one of which may be of another representation.
+/// `a + b` for lists of which one is dynamic, and so the sum: it holds cells of any type, whatever the other one is. Null beside a
+/// list is no list.
 ///
 /// # Errors
 /// memory-limit.
-pub fn add<'h>(ctx: &'h HostContext<'_>, a: ListView<'h>, b: ListView<'h>) -> Result<Val<'h>, Trap> {
-    joined(ctx, false, &[a, b])
+pub fn add<'h>(ctx: &'h HostContext<'_>, lists: &[ListView<'h>]) -> Result<Val<'h>, Trap> {
+    if lists.iter().all(|list| list.holds_any()) {
+        return joined(ctx, false, lists);
+    }
+    let items: Vec<Val<'h>> = lists.iter().flat_map(|l| l.iter()).collect();
+    result_list(ctx, None, &items)
 }
 
 /// `collect(list)`

@@ -239,10 +239,10 @@ fn binary<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, op: Op) -> Result<Ret<'h
             return Ok(ctx.concat(part(a)?, part(b)?)?.into());
         }
         match (a.as_list(), b.as_list()) {
-            (Some(a), Some(b)) => return Ok(lists::add(ctx, a, b)?.into()),
+            (Some(a), Some(b)) => return Ok(lists::add(ctx, &[a, b])?.into()),
             // Null is the empty list beside a list.
-            (Some(list), None) if b.is_nil() => return Ok(lists::part(ctx, list, 0, list.len())?.into()),
-            (None, Some(list)) if a.is_nil() => return Ok(lists::part(ctx, list, 0, list.len())?.into()),
+            (Some(list), None) if b.is_nil() => return Ok(lists::add(ctx, &[list])?.into()),
+            (None, Some(list)) if a.is_nil() => return Ok(lists::add(ctx, &[list])?.into()),
             _ => {}
         }
     }
