@@ -62,7 +62,7 @@ pub fn test(tables: &TablesInner, code: u32) -> Option<Test> {
         HeapType::RefFloat => Told::Kind(ObjectKind::RefFloat),
         HeapType::Function => Told::Kind(ObjectKind::Closure),
         HeapType::Record(shape) => Told::Shapes(vec![shape.0]),
-        HeapType::Union(union) => Told::Shapes(tables.unions.get(union.0 as usize)?.to_vec()),
+        HeapType::Union(union) => Told::Shapes(tables.unions.get(union.0 as usize)?.shapes.to_vec()),
         _ => return None,
     };
     Some(Test { nullable: ty.nullable, what })

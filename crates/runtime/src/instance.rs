@@ -22,7 +22,8 @@ use crate::frame::{CLEAN, CLEAN_STEP, Frame, FunctionEntry, SPECIAL};
 use crate::heap::{Heap, HeapConfig};
 use crate::host::{self, HostContext, Root};
 use crate::io::{Grants, Io};
-use crate::linked::{FunctionMeta, LinkedModule, ShapeId, Tables};
+use crate::linked::{FunctionMeta, LinkedModule, LinkedUnion, ShapeId, Tables};
+use crate::object::ObjectKind;
 use crate::record::Shape;
 use crate::sampling::{Activity, Sampling};
 use crate::stack::GuestStack;
@@ -174,7 +175,7 @@ pub struct Instance {
     modules: Vec<Arc<LinkedModule>>,
     tables: Tables,
     types: Vec<HeapType>,
-    unions: Vec<Arc<[ShapeId]>>,
+    unions: Vec<LinkedUnion>,
     c_functions: Vec<CFunction>,
     libraries: Vec<(String, libloading::Library)>,
     /// The result list.
@@ -465,7 +466,7 @@ impl Instance {
     }
 
     pub(crate) fn union(&self, id: u32) -> &[ShapeId] {
-        self.unions.get(id as usize).map_or(&[], |u| u)
+        self.unions.get(id as usize).map_or(&[], |union| &union.shapes)
     }
 
     /// A shape by number; an empty one for numbers that no record has.
@@ -546,7 +547,7 @@ impl Instance {
         })
     }
 
-    /// What messages call a cell type, if one word says it: the name of a record, or of a kind.
+    /// What messages call a cell type, if one word says it: the name of a record, of a union, or of a kind.
     pub fn type_text(&self, cell: CellType) -> Option<&str> {
         Some(match self.heap_type(cell.id)? {
             HeapType::Int => "int",
@@ -556,15 +557,26 @@ impl Instance {
             HeapType::ListInt | HeapType::ListFloat | HeapType::ListBool | HeapType::ListCell(_) => "list",
             HeapType::Map { .. } => "map",
             HeapType::Record(shape) => &self.shape(shape.0).name,
+            HeapType::Union(union) => &self.unions.get(union.index())?.name,
             HeapType::Closure(_) | HeapType::Function => "function",
             _ => return None,
         })
     }
 
+    /// What messages call a value: the name of its record, or its kind.
+    pub fn value_text(&self, value: Value) -> &str {
+        if !value.is_object_of(ObjectKind::Record) {
+            return value.kind().text();
+        }
+        // SAFETY: a live record.
+        let shape = unsafe { (*value.as_object_unchecked()).meta };
+        &self.shape(shape).name
+    }
+
     /// The trap of a call with an argument that its parameter's type does not include; the parameter's position counts from 0.
     #[cold]
     pub fn wrong_argument(&self, callee: &FunctionMeta, position: usize, arg: Value) -> Trap {
-        let (name, number, found) = (&callee.name, position + 1, arg.kind().text());
+        let (name, number, found) = (&callee.name, position + 1, self.value_text(arg));
         let message = format!("{name}: argument {number} is {found}, which its type does not include");
         Trap::new(TrapCode::TypeMismatch, message)
     }
@@ -1316,7 +1328,7 @@ impl Instance {
     /// # Errors
     /// What the callee raises.
     pub fn call_value(&mut self, from: u32, callee: Value, args: &[Value]) -> Result<Value, Trap> {
-        let meta = if callee.is_object_of(crate::object::ObjectKind::Closure) {
+        let meta = if callee.is_object_of(ObjectKind::Closure) {
             // SAFETY: a live closure.
             self.function(unsafe { (*callee.as_object_unchecked()).meta })
         } else {

@@ -284,6 +284,15 @@ impl Drop for LinkedModule {
 #[derive(Clone, Debug, Default)]
 pub struct Tables(Arc<Mutex<TablesInner>>);
 
+/// A union of linked modules.
+#[derive(Clone, Debug)]
+pub struct LinkedUnion {
+    /// The name that the language gave it.
+    pub name: Arc<str>,
+    /// The variants.
+    pub shapes: Arc<[ShapeId]>,
+}
+
 /// What is behind [`Tables`].
 #[derive(Debug)]
 pub struct TablesInner {
@@ -291,8 +300,8 @@ pub struct TablesInner {
     name_texts: Vec<(u8, Arc<str>)>,
     /// All heap types of linked modules, with engine-wide ids inside.
     pub types: TypeTable,
-    /// The shapes of each union.
-    pub unions: Vec<Arc<[ShapeId]>>,
+    /// The unions of linked modules; those of the same shapes are one.
+    pub unions: Vec<LinkedUnion>,
     union_index: HashMap<Vec<ShapeId>, u32>,
     signatures: Vec<Signature>,
     signature_index: HashMap<Signature, SigId>,
@@ -403,14 +412,14 @@ impl TablesInner {
         self.signatures.get(id.index())
     }
 
-    fn union(&mut self, mut shapes: Vec<ShapeId>) -> UnionId {
+    fn union(&mut self, name: &str, mut shapes: Vec<ShapeId>) -> UnionId {
         shapes.sort_unstable();
         shapes.dedup();
         if let Some(&id) = self.union_index.get(&shapes) {
             return UnionId(id);
         }
         let id = self.unions.len() as u32;
-        self.unions.push(shapes.clone().into());
+        self.unions.push(LinkedUnion { name: name.into(), shapes: shapes.clone().into() });
         self.union_index.insert(shapes, id);
         UnionId(id)
     }
@@ -464,7 +473,7 @@ impl TypeMap {
                     HeapType::Union(u) => {
                         let union = module.unions.get(u.index()).ok_or(LinkError::Malformed("union id"))?;
                         let shapes = union.variants.iter().map(|r| shape_base + r.0).collect();
-                        Some(HeapType::Union(tables.union(shapes)))
+                        Some(HeapType::Union(tables.union(&union.name, shapes)))
                     }
                     HeapType::Closure(s) => {
                         let signature =

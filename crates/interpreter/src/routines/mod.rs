@@ -250,7 +250,7 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
             TrapCode::TypeMismatch => {
                 let a = s.cell(slot(named("a")?));
                 let wanted = info.mnemonic.strip_prefix("unbox.")?;
-                Some(format!("expected {wanted}, found {}", a.kind().text()))
+                Some(format!("expected {wanted}, found {}", s.instance().value_text(a)))
             }
             TrapCode::Uninitialized => {
                 let number = inst.operands[named("global")?] as u32;
@@ -261,7 +261,8 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
             TrapCode::BadCast => {
                 let a = s.cell(slot(named("a")?));
                 let wanted = inst.operands[named("ty")?] as u32;
-                let (wanted, found) = (s.instance().type_text(type_of_code(wanted)), a.kind().text());
+                let (wanted, found) =
+                    (s.instance().type_text(type_of_code(wanted)), s.instance().value_text(a));
                 Some(match wanted {
                     Some(wanted) if wanted != found => format!("expected {wanted}, found {found}"),
                     _ => format!("a value of kind {found} is not of the type that it is cast to"),

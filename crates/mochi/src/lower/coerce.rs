@@ -55,16 +55,25 @@ impl Body<'_, '_> {
                     self.fb.cell_cast(dst, val.reg, b);
                 }
             }
-            (raw, ValueType::Cell(_)) => {
-                if target.kind != TyKind::Any && target.kind != from.kind {
-                    self.fb.trap(TrapCode::TypeMismatch);
+            (raw, ValueType::Cell(cell)) => {
+                if target.kind == TyKind::Any || target.kind == from.kind {
+                    self.box_raw(raw, dst, val.reg);
+                } else {
+                    return self.misfit(val, |this, boxed| this.fb.cell_cast(dst, boxed, cell));
                 }
-                self.box_raw(raw, dst, val.reg);
             }
             (ValueType::Cell(_), raw) => self.unbox_raw(raw, dst, val.reg),
-            _ => self.fb.trap(TrapCode::TypeMismatch),
+            (_, raw) => return self.misfit(val, |this, boxed| this.unbox_raw(raw, dst, boxed)),
         }
         self.done(val);
+    }
+
+    /// A raw value where another kind is needed, as the bound of a range: the check of a cell fails, and says what it found. Frees the
+    /// value.
+    fn misfit(&mut self, val: Val, check: impl FnOnce(&mut Self, Reg)) {
+        let boxed = self.boxed(val);
+        check(self, boxed.reg);
+        self.done(boxed);
     }
 
     /// Whether two types of one representation need no conversion between their values.
