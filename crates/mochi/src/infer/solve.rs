@@ -643,7 +643,13 @@ impl Solver {
         self.calls[index as usize].waits = false;
         for at in 0..count {
             let callee = self.calls[index as usize].callees[at];
-            let val = self.graph.val(callee);
+            let mut val = self.graph.val(callee);
+            let last = at + 1 == count && matches!(self.calls[index as usize].otherwise, Target::Undefined);
+            if val.kind == Kind::Fun && val.null && !last {
+                // Where it holds none, the name means what is further out. Calls of dynamic variables look.
+                self.graph.set_any(callee, Kind::Any);
+                val = Val::ANY;
+            }
             match val.kind {
                 Kind::Bottom if !forced => {
                     self.calls[index as usize].waits = true;
