@@ -13,7 +13,7 @@ use super::{Lowerer, POLICY};
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
 use crate::library::PARTIAL_KIND;
-use crate::resolve::{Resolved, StructId};
+use crate::resolve::{CtorId, Resolved, StructId};
 use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
 
 /// What a partial application waits to call.
@@ -740,20 +740,9 @@ impl Body<'_, '_> {
             .collect();
         let result = self.target(TyId::ANY, None);
         let end = self.fb.label();
-        let methods: Vec<(StructId, FunId)> = (0..self.cx.resolution.structs.len())
-            .map(|i| StructId(i as u32))
-            .filter_map(|of| self.cx.resolution.method(of, name.name).map(|fun| (of, fun)))
-            .collect();
-        for (of, fun) in methods {
+        for (of, fun) in self.methods_named(name.name) {
             let next = self.fb.label();
-            let cell = self.cell_of(HeapType::Record(self.cx.structs[of.index()]));
-            let flag = self.fb.int();
-            self.fb.cell_test(flag, receiver.reg, cell);
-            self.fb.unless_branch(flag, next);
-            self.fb.free(flag);
-            let record = self.fb.cell(cell);
-            self.fb.cell_cast(record, receiver.reg, cell);
-            let this = Val { reg: record, ty: self.method_types(fun)[0], temp: true };
+            let this = self.if_record(of, receiver, next);
             let val = self.method_with_any(fun, this, &values);
             self.convert_into(val, TyId::ANY, result.reg);
             self.fb.jump(end);
@@ -779,6 +768,31 @@ impl Body<'_, '_> {
         }
         self.done(receiver);
         result
+    }
+
+    /// The methods of this name, with their structs.
+    pub fn methods_named(&self, name: Name) -> Vec<(StructId, FunId)> {
+        let structs = (0..self.cx.resolution.structs.len()).map(|i| StructId(i as u32));
+        structs.filter_map(|of| self.cx.resolution.method(of, name).map(|fun| (of, fun))).collect()
+    }
+
+    /// A dynamic value as a record of the struct, where it is one; else goes on at `next`.
+    pub fn if_record(&mut self, of: StructId, val: Val, next: Label) -> Val {
+        let cell = self.cell_of(HeapType::Record(self.cx.structs[of.index()]));
+        let flag = self.fb.int();
+        self.fb.cell_test(flag, val.reg, cell);
+        self.fb.unless_branch(flag, next);
+        self.fb.free(flag);
+        let record = self.fb.cell(cell);
+        self.fb.cell_cast(record, val.reg, cell);
+        let ty = self.cx.types.find(Ty { kind: TyKind::Struct(of), nullable: false });
+        Val { reg: record, ty: ty.unwrap_or(TyId::ANY), temp: true }
+    }
+
+    /// A method as a value: a closure that keeps the receiver.
+    pub fn method_of(&mut self, fun: FunId, receiver: Val) -> Val {
+        let val = self.partial_method(fun, receiver, &[], TyId::ANY);
+        self.any(val)
     }
 
     fn builtin_method(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], ty: TyId) -> Val {
@@ -1234,6 +1248,28 @@ impl Body<'_, '_> {
         fb.call_host_cell(result, host);
         fb.return_cell(result);
         fb.finish(&mut self.cx.module);
+        let cell = self.cell_of(HeapType::Closure(signature));
+        let reg = self.fb.cell(cell);
+        self.fb.closure_new(reg, id);
+        self.widen(reg)
+    }
+
+    /// A variant's constructor as a value: a closure of as many `any` parameters as it has fields.
+    pub fn constructor_value(&mut self, ctor: CtorId) -> Val {
+        let count = self.cx.types.ctor_fields(ctor).len();
+        let any = ValueType::Cell(ANY);
+        let signature = self.cx.module.signature(&vec![any; count], Some(any));
+        let record = self.cx.ctors[ctor.index()];
+        let name = self.cx.module.module.records[record.index()].name.clone();
+        let id = self.cx.module.declare(&name, signature, Some(Vec::new()));
+        let fb = self.cx.module.define(id);
+        let mut body = Body::new(self.cx, fb, None, TyId::ANY);
+        let fields: Vec<Val> =
+            (0..count).map(|i| Val { reg: body.fb.param(i), ty: TyId::ANY, temp: false }).collect();
+        let made = body.construct_of(ctor, &fields);
+        let made = body.any(made);
+        body.fb.return_cell(made.reg);
+        body.fb.finish(&mut body.cx.module);
         let cell = self.cell_of(HeapType::Closure(signature));
         let reg = self.fb.cell(cell);
         self.fb.closure_new(reg, id);

@@ -310,7 +310,10 @@ impl Body<'_, '_> {
             Resolved::Bind(bind) => self.variable(bind, ty, dst),
             Resolved::Function(fun) => self.function_value(fun),
             Resolved::Method(fun) => self.method_value(fun),
-            Resolved::Variant(ctor) => self.construct(ctor, &[]),
+            Resolved::Variant(ctor) if self.cx.types.ctor_fields(ctor).is_empty() => {
+                self.construct(ctor, &[])
+            }
+            Resolved::Variant(ctor) => self.constructor_value(ctor),
             Resolved::Struct(of) => self.struct_without_values(of),
             Resolved::Builtin(builtin) => self.builtin_value(builtin),
             Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => self.null(None),
@@ -474,7 +477,10 @@ impl Body<'_, '_> {
                     self.done(object);
                     return val;
                 }
-                self.field_of_any(object, name)
+                match self.cx.resolution.method(of, name.name) {
+                    Some(fun) => self.method_of(fun, object),
+                    None => self.field_of_any(object, name),
+                }
             }
             TyKind::Null => {
                 self.done(object);
@@ -485,14 +491,31 @@ impl Body<'_, '_> {
         }
     }
 
-    /// A field of any object, by the shape cached at the site; null and absent fields give null.
+    /// A field of any object, by the shape cached at the site; null and absent fields give null. A struct may have a method of the
+    /// name instead, which is looked for where there is no field.
     fn field_of_any(&mut self, object: Val, name: Ident) -> Val {
         let object = self.boxed(object);
         let text = self.cx.names.get(name.name).to_string();
-        let name = self.cx.module.name(&text, 0);
+        let field = self.cx.module.name(&text, 0);
         let site = self.fb.feedback();
         let reg = self.fb.cell(ANY);
-        self.fb.cell_field_get(reg, object.reg, POLICY, name, site);
+        self.fb.cell_field_get(reg, object.reg, POLICY, field, site);
+        let methods = self.methods_named(name.name);
+        if !methods.is_empty() {
+            let (absent, end) = (self.fb.label(), self.fb.label());
+            self.fb.is_branch(reg, Immediate::Nil, absent);
+            self.fb.jump(end);
+            self.fb.bind(absent);
+            for (of, fun) in methods {
+                let next = self.fb.label();
+                let this = self.if_record(of, object, next);
+                let val = self.method_of(fun, this);
+                self.convert_into(val, TyId::ANY, reg);
+                self.fb.jump(end);
+                self.fb.bind(next);
+            }
+            self.fb.bind(end);
+        }
         self.done(object);
         Val { reg, ty: TyId::ANY, temp: true }
     }
