@@ -1,7 +1,7 @@
 //! Floats as text, in the three notations of the language.
 //!
-//! All start from the shortest digits that read back as the same float, which the standard library computes; what differs
-//! is where the point goes and when an exponent appears.
+//! All start from the shortest digits that read back as the same float, which the standard library computes; of two that are equally
+//! near, the even one is taken. What differs is where the point goes and when an exponent appears.
 
 use std::io::Write;
 
@@ -57,7 +57,9 @@ pub fn write_nested(out: &mut Vec<u8>, x: f64) {
         out.extend_from_slice(b".0");
         return;
     }
-    let _ = write!(out, "{x}");
+    let mut buffer = [0u8; 32];
+    let (mantissa, exponent) = split(scientific(x, &mut buffer));
+    write_positional(out, mantissa, exponent);
     if x.trunc() == x {
         out.extend_from_slice(b".0");
     }
@@ -66,13 +68,13 @@ pub fn write_nested(out: &mut Vec<u8>, x: f64) {
 /// As JSON writes a finite float: an exponent below 1e-6 and from 1e21.
 pub fn write_json(out: &mut Vec<u8>, x: f64) {
     let size = x.abs();
-    if x == 0.0 || (1e-6..1e21).contains(&size) {
-        let _ = write!(out, "{x}");
-        return;
-    }
     let mut buffer = [0u8; 32];
     let text = scientific(x, &mut buffer);
     let (mantissa, exponent) = split(text);
+    if x == 0.0 || (1e-6..1e21).contains(&size) {
+        write_positional(out, mantissa, exponent);
+        return;
+    }
     out.extend_from_slice(mantissa);
     let _ = write!(out, "e{exponent:+}");
 }
@@ -92,8 +94,30 @@ fn scientific(x: f64, buffer: &mut [u8; 32]) -> &[u8] {
     let mut rest = &mut buffer[..];
     // 17 digits, a sign, a point and an exponent of four characters fit.
     let _ = write!(rest, "{x:e}");
-    let left = rest.len();
-    &buffer[..32 - left]
+    let length = 32 - rest.len();
+    let text = &mut buffer[..length];
+    make_even(text, x);
+    text
+}
+
+/// Takes the even one of two shortest texts that are equally near, of which the standard library has the larger one.
+///
+/// An odd multiple of 2^-(n + 1) has n + 1 digits behind the point, of which the last is a 5. Where n of them suffice to tell it from
+/// other floats, it lies in the middle of two such texts, and it does so nowhere else.
+fn make_even(text: &mut [u8], x: f64) {
+    let (mantissa, exponent) = split(text);
+    let last = mantissa.len() - 1;
+    let digits = mantissa.iter().filter(|b| b.is_ascii_digit()).count() as i32;
+    if mantissa[last] & 1 == 0 || digits - exponent < 2 {
+        return;
+    }
+    let bits = x.to_bits();
+    let (biased, fraction) = (((bits >> 52) & 0x7ff) as i32, bits & ((1 << 52) - 1));
+    let (whole, power) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << 52, biased - 1075) };
+    // Behind the point there are `digits - 1 - exponent` digits.
+    if whole != 0 && power + whole.trailing_zeros() as i32 == exponent - digits {
+        text[last] -= 1;
+    }
 }
 
 fn split(text: &[u8]) -> (&[u8], i32) {
@@ -149,6 +173,23 @@ mod tests {
         ] {
             assert_eq!(show(write_json, x), text);
         }
+    }
+
+    #[test]
+    fn the_even_one_of_two_that_are_equally_near() {
+        for (numerator, denominator, text) in [
+            (1_073_741_825.0, 2048.0, "524288.0004882812"),
+            (1_073_741_827.0, 2048.0, "524288.0014648438"),
+            (-706_477_440_003_121.0, 8.0, "-8.830968000039012e+13"),
+            (706_477_440_003_123.0, 8.0, "8.830968000039038e+13"),
+            (4_943_610_464_572_421.0, 4.0, "1.2359026161431052e+15"),
+            (4_943_610_464_572_423.0, 4.0, "1.2359026161431058e+15"),
+        ] {
+            assert_eq!(show(write_text, numerator / denominator), text);
+        }
+        let x = 706_477_440_003_121.0 / 8.0;
+        assert_eq!(show(write_nested, x), "88309680000390.12");
+        assert_eq!(show(write_json, x), "88309680000390.12");
     }
 
     proptest! {
