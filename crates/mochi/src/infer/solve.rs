@@ -431,9 +431,21 @@ impl Solver {
         let null = a.null || b.null;
         let kind = match (a.kind, b.kind) {
             (Bottom, _) | (_, Bottom) => {
-                // No value, or none on one side: none comes out.
-                if a.kind == Bottom && a.null || b.kind == Bottom && b.null {
-                    self.graph.flow(out, Val::NULL);
+                // No value, or none on one side: none comes out, except where a text or list adds it as a text, or as no elements.
+                let other = match (a.kind, b.kind) {
+                    (Bottom, _) if a.null => b,
+                    (_, Bottom) if b.null => a,
+                    _ => return,
+                };
+                match other.kind {
+                    Str if op == BinaryOp::Add => self.graph.flow(out, other),
+                    List if op == BinaryOp::Add => {
+                        if self.once_for(id, other.a) {
+                            self.flow(other.a, ANY);
+                        }
+                        self.graph.flow(out, Val::ANY);
+                    }
+                    _ => self.graph.flow(out, Val::NULL),
                 }
                 return;
             }
