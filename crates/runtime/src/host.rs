@@ -631,13 +631,13 @@ fn equal_cells(a: Value, b: Value) -> Option<bool> {
     }
     if a.is_string() && b.is_string() {
         // SAFETY: valid cells of live objects.
-        let (len, other) = unsafe { (crate::string::byte_len(a), crate::string::byte_len(b)) };
-        // SAFETY: likewise.
-        return if len != other {
-            Some(false)
-        } else {
-            (len <= TEXT).then(|| unsafe { crate::string::equal(a, b) })
-        };
+        unsafe {
+            let len = crate::string::byte_len(a);
+            if len != crate::string::byte_len(b) {
+                return Some(false);
+            }
+            return (len <= TEXT).then(|| crate::string::equal(a, b));
+        }
     }
     let plain = |v: Value| v.is_nil() || v.is_bool() || v.is_small_int();
     (plain(a) && plain(b) || a.is_nil() || b.is_nil()).then_some(false)
