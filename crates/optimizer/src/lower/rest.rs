@@ -105,7 +105,7 @@ impl Lowering<'_, '_> {
     pub(super) fn multiple(&mut self, n: clif::Value, c: i64) -> Option<clif::Value> {
         let twos = c.trailing_zeros();
         let odd = c.checked_shr(twos).filter(|&odd| odd >= 3)?;
-        let one = match (odd - 1, odd + 1) {
+        let one = match (odd - 1, odd.wrapping_add(1)) {
             (less, _) if less.count_ones() == 1 && (twos == 0 || less <= 8) => {
                 let shifted = self.b.ins().ishl_imm_u(n, i64::from(less.trailing_zeros()));
                 self.b.ins().iadd(n, shifted)

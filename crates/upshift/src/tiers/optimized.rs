@@ -490,12 +490,17 @@ impl Background {
                     let done = match &mut compiler {
                         Some(compiler) => {
                             let work = std::panic::AssertUnwindSafe(|| compile(compiler, &job));
-                            std::panic::catch_unwind(work).unwrap_or_else(|_| {
-                                refused(Code::CompilerFailed, "an internal error: this is a bug")
-                            })
+                            std::panic::catch_unwind(work).ok()
                         }
-                        None => refused(Code::NoCompiler, "the code generator does not know this machine"),
+                        None => {
+                            Some(refused(Code::NoCompiler, "the code generator does not know this machine"))
+                        }
                     };
+                    let done = done.unwrap_or_else(|| {
+                        // What it was in the middle of would be in the way of the next.
+                        compiler = Compiler::new(effort);
+                        refused(Code::CompilerFailed, "an internal error: this is a bug")
+                    });
                     now.store(0, Ordering::Relaxed);
                     inbox.put(done);
                 }
