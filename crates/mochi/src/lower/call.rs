@@ -1192,13 +1192,24 @@ impl Body<'_, '_> {
 
     /// A cell that is none where a value is, else what `give` puts there of the value without none.
     pub fn or_none(&mut self, val: Val, present: TyId, result: Reg, give: impl FnOnce(&mut Self, Reg)) {
-        let (none, end) = (self.fb.label(), self.fb.label());
-        let given = self.unless_none(val, present, none);
-        give(self, given.reg);
+        self.if_some(val, present, give, |b| b.fb.load_nil(result));
+    }
+
+    /// Does one thing with the value without none, and another where it is none.
+    pub fn if_some(
+        &mut self,
+        val: Val,
+        present: TyId,
+        some: impl FnOnce(&mut Self, Reg),
+        none: impl FnOnce(&mut Self),
+    ) {
+        let (other, end) = (self.fb.label(), self.fb.label());
+        let given = self.unless_none(val, present, other);
+        some(self, given.reg);
         self.done(given);
         self.fb.jump(end);
-        self.fb.bind(none);
-        self.fb.load_nil(result);
+        self.fb.bind(other);
+        none(self);
         self.fb.bind(end);
     }
 

@@ -167,25 +167,22 @@ impl Body<'_, '_> {
                 let val = self.stable(val);
                 let key = self.expr(index, None);
                 self.fb.set_span(span);
-                let (none, end) = (self.fb.label(), self.fb.label());
-                let given = self.unless_none(object, present, none);
                 let [lent_key, lent_val] = [key, val].map(|v| Val { temp: false, ..v });
-                if let TyKind::Map(key_ty, value_ty) = kind {
-                    self.map_store(given.reg, Some((key_ty, value_ty)), lent_key, lent_val);
-                } else {
-                    self.list_set(given.reg, key.reg, val.reg, part);
-                }
-                self.done(given);
-                self.fb.jump(end);
-                self.fb.bind(none);
-                // Says what is wrong.
-                let (key, val) = (self.boxed(key), self.boxed(val));
-                let site = self.fb.feedback();
-                self.fb.cell_index_set(object.reg, key.reg, val.reg, POLICY, site);
-                self.fb.bind(end);
-                for v in [object, val, key] {
-                    self.done(v);
-                }
+                let store = |b: &mut Self, given| match kind {
+                    TyKind::Map(key_ty, value_ty) => {
+                        b.map_store(given, Some((key_ty, value_ty)), lent_key, lent_val);
+                    }
+                    _ => b.list_set(given, key.reg, val.reg, part),
+                };
+                self.if_some(object, present, store, |b| {
+                    // Says what is wrong.
+                    let (key, val) = (b.boxed(key), b.boxed(val));
+                    let site = b.fb.feedback();
+                    b.fb.cell_index_set(object.reg, key.reg, val.reg, POLICY, site);
+                    b.done(val);
+                    b.done(key);
+                });
+                self.done(object);
             }
             TyKind::Map(key_ty, value_ty) if !nullable && self.key_fits(key_ty, self.expr_ty(index)) => {
                 let val = self.expr_as(value, value_ty);
@@ -252,20 +249,16 @@ impl Body<'_, '_> {
             let ty = self.cx.types.fields(of)[index];
             let val = self.expr_as(value, ty);
             self.fb.set_span(span);
-            let (none, end) = (self.fb.label(), self.fb.label());
-            let given = self.unless_none(object, present, none);
-            self.store_field(given.reg, index as u16, val.reg, ty);
-            self.done(given);
-            self.fb.jump(end);
-            self.fb.bind(none);
-            // Says what is wrong.
-            let val = self.boxed(val);
-            let name = self.cx.module.name(&text, 0);
-            let site = self.fb.feedback();
-            self.fb.cell_field_set(object.reg, val.reg, POLICY, name, site);
-            self.fb.bind(end);
+            let store = |b: &mut Self, given| b.store_field(given, index as u16, val.reg, ty);
+            self.if_some(object, present, store, |b| {
+                // Says what is wrong.
+                let val = b.boxed(val);
+                let name = b.cx.module.name(&text, 0);
+                let site = b.fb.feedback();
+                b.fb.cell_field_set(object.reg, val.reg, POLICY, name, site);
+                b.done(val);
+            });
             self.done(object);
-            self.done(val);
             return;
         }
         let object = self.boxed(object);
