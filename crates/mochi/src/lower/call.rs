@@ -873,6 +873,18 @@ impl Body<'_, '_> {
                 self.done(val);
                 return result;
             }
+            (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::BOOL => {
+                let val = self.expr(arg, None);
+                let result = self.target(TyId::STRING, dst.filter(|_| ty == TyId::STRING));
+                let [yes, no] = ["true", "false"].map(|text| self.cx.module.string(text));
+                let end = self.fb.label();
+                self.fb.string_const(result.reg, yes);
+                self.fb.if_branch(val.reg, end);
+                self.fb.string_const(result.reg, no);
+                self.fb.bind(end);
+                self.done(val);
+                return result;
+            }
             (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::STRING => return self.expr(arg, None),
             (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::INT => return self.expr(arg, None),
             (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {

@@ -304,17 +304,57 @@ impl<'a> Builder<'a> {
         helper: Helper,
         args: &[Value],
     ) {
+        let v = self.quick_or_routine(frame, inst, routine, helper, args);
+        if let Some((slot, _)) = Self::destination(inst) {
+            self.set(i64::from(slot), v);
+        }
+    }
+
+    /// What the helper gives, or where that is hole, the routine.
+    fn quick_or_routine(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        routine: Routine,
+        helper: Helper,
+        args: &[Value],
+    ) -> Value {
         let (function, word) = (frame.guest.meta.index, self.word);
         self.func.notes.push(Note { function, word, made: Made::Quick });
         let made = self.helper(helper, args);
         let bits = self.unary(Op::Bits, made);
         let hole = self.iconst(Cell::HOLE.bits() as i64);
         let there = self.icmp(Cond::Ne, bits, hole);
-        let v =
-            self.join(there, Type::Cell, [false, true], |_| Some(made), |c| c.routine(frame, inst, routine));
-        if let Some((slot, _)) = Self::destination(inst) {
-            self.set(i64::from(slot), v);
+        self.join(there, Type::Cell, [false, true], |_| Some(made), |c| c.routine(frame, inst, routine))
+    }
+
+    /// Whether `b` is known to be `a + 1`.
+    fn is_next(&self, a: Value, b: Value) -> bool {
+        if let (Some(a), Some(b)) = (self.func.int_const(a), self.func.int_const(b)) {
+            return a.checked_add(1) == Some(b);
         }
+        self.func.def(b).is_some_and(|data| {
+            matches!(data.op, Op::Iadd | Op::IaddExit)
+                && data.args[0] == a
+                && self.func.int_const(data.args[1]) == Some(1)
+        })
+    }
+
+    /// A slice of one character, which is short whatever it is.
+    fn one_character(&mut self, frame: &Frame<'a>, inst: &Bytecode, s: Value, range: [Value; 2]) {
+        let [from, to] = range;
+        let bits = self.ascii(s, from, Self::character_bits, |c| {
+            let v = c.quick_or_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
+            c.unary(Op::Bits, v)
+        });
+        let v = self.unary(Op::OfBits, bits);
+        self.set(inst.operands[0], v);
+    }
+
+    /// The bits of the string of one ASCII character.
+    fn character_bits(&mut self, byte: Value) -> Value {
+        let short = self.iconst(Cell::short_string(b"\0").map_or(0, |s| s.bits() as i64));
+        self.binary(Op::Iadd, byte, short)
     }
 
     /// Notes that frames reach to a slot.
@@ -885,10 +925,7 @@ impl<'a> Builder<'a> {
                 let bits = self.ascii(
                     s,
                     i,
-                    |c, byte| {
-                        let short = c.iconst(Cell::short_string(b"\0").map_or(0, |s| s.bits() as i64));
-                        c.binary(Op::Iadd, byte, short)
-                    },
+                    Self::character_bits,
                     |c| {
                         let v = c.helper(Helper::StringChar, &[s, i]);
                         let bits = c.unary(Op::Bits, v);
@@ -932,7 +969,11 @@ impl<'a> Builder<'a> {
             }
             Code::StringSlice => {
                 let (s, from, to) = (self.cell(o[1]), self.int(o[2]), self.int(o[3]));
-                self.quick_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
+                if self.is_next(from, to) {
+                    self.one_character(frame, inst, s, [from, to]);
+                } else {
+                    self.quick_routine(frame, inst, Routine::StringSlice, Helper::StringPart, &[s, from, to]);
+                }
             }
             Code::StringFromCode => {
                 self.routine(frame, inst, Routine::StringFromCode);
