@@ -189,6 +189,8 @@ helpers! {
     ListIntIndexOf list_int_index_of [context, cell, int] -> int anything false true;
     /// Where a string comes first in a list of cells, or -1.
     ListStringIndexOf list_string_index_of [context, cell, cell] -> int anything false true;
+    /// Makes room in a list for so many more elements, where that is quick; else does nothing.
+    ListReserve list_reserve [context, cell, int] -> none anything true false;
     /// The number of bytes.
     StringByteLen string_byte_len [cell] -> int nothing false false;
     /// A scalar by its position, which is in the string.

@@ -6,7 +6,7 @@
 
 use std::ptr;
 
-use crate::heap::{Heap, OutOfMemory, empty_buffer};
+use crate::heap::{Heap, LARGE_OBJECT, OutOfMemory, empty_buffer};
 use crate::object::{Buffer, Header, List, ObjectKind, list_bits};
 use crate::string::slice_bounds;
 use crate::value::Value;
@@ -297,6 +297,39 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
         // The new buffer is young, and so is known to the next collection through the list alone.
         heap.write_barrier(list);
         Ok(())
+    }
+}
+
+/// Makes room for so many more elements, or as many as a small buffer holds, where the nursery has that much; else, and where the list is
+/// marked shared, nothing is done. What is seen of the list stays as it is.
+///
+/// # Safety
+/// `list` points to a live list of the heap.
+pub unsafe fn reserve_quick(heap: &mut Heap, list: *mut List, more: usize) {
+    // SAFETY: by the contract; allocation moves nothing.
+    unsafe {
+        let (len, old) = ((*list).len, (*list).buffer);
+        let kind = (*list).header.object_kind();
+        let element = element_size(kind);
+        let most = (LARGE_OBJECT - Buffer::DATA) / element;
+        let capacity = len.saturating_add(more).min(most);
+        if capacity <= (*old).capacity || is_shared(list) {
+            return;
+        }
+        let cells = kind == ObjectKind::ListCell;
+        let (of, bits) =
+            if cells { (ObjectKind::CellBuffer, 0) } else { (ObjectKind::RawBuffer, element as u16) };
+        let Some(new) = heap.alloc_quick(of, bits, 0, Buffer::DATA + capacity * element, 0) else { return };
+        let new = new.cast::<Buffer>();
+        (*new).capacity = capacity;
+        let data = Buffer::data::<u8>(new);
+        ptr::copy_nonoverlapping(Buffer::data::<u8>(old), data, len * element);
+        if cells {
+            data.add(len * element).write_bytes(0, (capacity - len) * element);
+        }
+        (*list).buffer = new;
+        // As in `reserve`; what is in the nursery needs no barrier of its own.
+        heap.write_barrier(list);
     }
 }
 

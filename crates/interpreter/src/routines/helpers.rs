@@ -104,6 +104,13 @@ helpers! {
         super::searched(ctx, l.as_ptr());
         list::index_of_text(l.as_ptr(), text)
     }
+    /// Makes room in a list for so many more elements, where no collection is due and the nursery has that much; else nothing happens.
+    list_reserve(ctx: *mut Context, l: Value, more: i64) {
+        let heap = &mut instance!(ctx).heap;
+        if !heap.collection_due() {
+            list::reserve_quick(heap, l.as_ptr(), usize::try_from(more).unwrap_or(0));
+        }
+    }
     /// The number of bytes.
     string_byte_len(s: Value) -> i64 { string::byte_len(s) as i64 }
     /// A scalar by its position, or -1.

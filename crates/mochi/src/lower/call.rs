@@ -886,6 +886,9 @@ impl Body<'_, '_> {
                 return result;
             }
             (Builtin::Str, &[arg]) if self.expr_ty(arg) == TyId::STRING => return self.expr(arg, None),
+            (Builtin::Str, &[arg]) if self.may_be_int(self.expr_ty(arg)) => {
+                return self.text_of_cell(id, arg);
+            }
             (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::INT => return self.expr(arg, None),
             (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {
                 let val = self.expr(arg, None);
@@ -1143,6 +1146,34 @@ impl Body<'_, '_> {
                 self.host_typed("mochi.append", &[target, val], ty)
             }
         }
+    }
+
+    /// Whether values of a type are cells of which ints are some.
+    fn may_be_int(&self, ty: TyId) -> bool {
+        let Ty { kind, nullable } = self.ty(ty);
+        kind == TyKind::Any || (nullable && kind == TyKind::Int)
+    }
+
+    /// The text of a value that may be an int, which needs no call then.
+    fn text_of_cell(&mut self, id: ExprId, arg: ExprId) -> Val {
+        let val = self.expr(arg, None);
+        let result = self.target(TyId::STRING, None);
+        let (other, end) = (self.fb.label(), self.fb.label());
+        let int = self.cell_of(HeapType::Int);
+        let number = self.fb.int();
+        self.span(self.cx.program[id].span);
+        self.fb.cell_test(number, val.reg, int);
+        self.fb.unless_branch(number, other);
+        self.fb.unbox_int(number, val.reg);
+        self.fb.string_from_int(result.reg, number);
+        self.fb.jump(end);
+        self.fb.bind(other);
+        let made = self.host_typed("mochi.str", &[val], TyId::STRING);
+        self.fb.cell_move(result.reg, made.reg);
+        self.done(made);
+        self.fb.bind(end);
+        self.fb.free(number);
+        result
     }
 
     /// A string as an int: one digit, as scanners have it, without a call.

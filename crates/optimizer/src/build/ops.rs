@@ -922,19 +922,14 @@ impl<'a> Builder<'a> {
                     i = self.counted_from_end(i, len);
                 }
                 let frame = &*frame;
-                let bits = self.ascii(
-                    s,
-                    i,
-                    Self::character_bits,
-                    |c| {
-                        let v = c.helper(Helper::StringChar, &[s, i]);
-                        let bits = c.unary(Op::Bits, v);
-                        let hole = c.iconst(Cell::HOLE.bits() as i64);
-                        let inside = c.icmp(Cond::Ne, bits, hole);
-                        c.guard(frame, inside, reason);
-                        bits
-                    },
-                );
+                let bits = self.ascii(s, i, Self::character_bits, |c| {
+                    let v = c.helper(Helper::StringChar, &[s, i]);
+                    let bits = c.unary(Op::Bits, v);
+                    let hole = c.iconst(Cell::HOLE.bits() as i64);
+                    let inside = c.icmp(Cond::Ne, bits, hole);
+                    c.guard(frame, inside, reason);
+                    bits
+                });
                 let v = self.unary(Op::OfBits, bits);
                 self.set(o[0], v);
             }

@@ -10,6 +10,7 @@
 //! * `ranges.rs`: what ints can be, and the checks that go with it; `sums.rs`: branches around checked sums; `counts.rs`: sums that take
 //!   years to overflow.
 //! * `licm.rs`: what does not change in a loop.
+//! * `reserve.rs`: room for what a loop that counts appends to a list.
 //! * `promote.rs`: what a loop loads and stores in one place; `reload.rs`: what of lists changes in a loop's cold code only.
 //! * `turns.rs`: what a turn of a loop stores in a list and the next one loads.
 //! * `kinds.rs`: blocks in versions by the kinds of cells; `unbox.rs`: parameters that are boxes of numbers.
@@ -38,6 +39,7 @@ pub mod params;
 pub mod promote;
 pub mod ranges;
 pub mod reload;
+pub mod reserve;
 pub mod sums;
 pub mod turns;
 pub mod unbox;
@@ -77,6 +79,8 @@ passes! {
     GVN "gvn" gvn::run;
     /// What does not change in a loop.
     LICM "licm" licm::run;
+    /// Room for what a loop appends.
+    RESERVE "reserve" reserve::run;
     /// What a loop loads and stores in one place.
     PROMOTE "promote" promote::run;
     /// What of lists changes in a loop's cold code only.
@@ -144,6 +148,7 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (DCE, When::Changed),
     (PARAMS, When::Changed),
     (LICM, When::Always),
+    (RESERVE, When::Always),
     (PROMOTE, When::Always),
     (RELOAD, When::Always),
     (RANGES, When::Always),

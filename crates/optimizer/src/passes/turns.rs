@@ -54,11 +54,40 @@ struct Pass<'a> {
 
 /// A counter: the parameter, what it is in the next turn, and how much that is more.
 #[derive(Clone, Copy)]
-struct Counter {
-    now: Value,
-    next: Value,
-    step: i64,
-    first: Value,
+pub(super) struct Counter {
+    pub(super) now: Value,
+    pub(super) next: Value,
+    pub(super) step: i64,
+    pub(super) first: Value,
+}
+
+impl Counter {
+    /// The counter that a parameter of a loop's header is.
+    pub(super) fn new(func: &Function, cfg: &Cfg, header: Block, entry: Edge, i: usize) -> Option<Counter> {
+        let now = func.blocks[header].params[i];
+        let mut back = cfg.preds(header).iter().filter(|e| e.from != entry.from);
+        let next = back.next().map(|e| argument(func, e.from, e.target, i))?;
+        if !back.all(|e| argument(func, e.from, e.target, i) == next) {
+            return None;
+        }
+        let first = argument(func, entry.from, entry.target, i);
+        let (base, step) = sum(func, next)?;
+        (base == now && step != 0).then_some(Counter { now, next, step, first })
+    }
+}
+
+/// Whether a value comes from outside of a loop; `blocks` has the blocks that instructions define values in.
+pub(super) fn outside(
+    func: &Function,
+    loops: &Loops,
+    blocks: &SecondaryMap<Value, PackedOption<Block>>,
+    id: Loop,
+    value: Value,
+) -> bool {
+    match func.values[value].def {
+        Def::Param(block, _) => !loops.contains(id, block),
+        Def::Inst(_) => blocks[value].expand().is_some_and(|b| !loops.contains(id, b)),
+    }
 }
 
 /// A store and the loads of what it stored in the turn before.
@@ -74,13 +103,6 @@ struct Found {
 }
 
 impl Pass<'_> {
-    fn outside(&self, func: &Function, id: Loop, value: Value) -> bool {
-        match func.values[value].def {
-            Def::Param(block, _) => !self.loops.contains(id, block),
-            Def::Inst(_) => self.blocks[value].expand().is_some_and(|b| !self.loops.contains(id, b)),
-        }
-    }
-
     fn find(&self, func: &Function, id: Loop, class: Class) -> Option<Found> {
         let data = &self.loops.loops[id];
         if func.blocks[data.header].cold {
@@ -102,7 +124,11 @@ impl Pass<'_> {
         let [buffer, position, stored] = store.args[..] else { return None };
         let access = store.access?;
         let each = data.latches.iter().all(|&latch| self.doms.dominates(at, latch));
-        if store.op != Op::StoreAt || !each || access.width.bytes() != 8 || !self.outside(func, id, buffer) {
+        if store.op != Op::StoreAt
+            || !each
+            || access.width.bytes() != 8
+            || !outside(func, self.loops, self.blocks, id, buffer)
+        {
             return None;
         }
         // Of loops inside, each turn would store.
@@ -112,8 +138,8 @@ impl Pass<'_> {
         let mut entries =
             self.cfg.preds(data.header).iter().filter(|e| !self.doms.dominates(data.header, e.from));
         let (Some(&entry), None) = (entries.next(), entries.next()) else { return None };
-        let counters =
-            (0..func.blocks[data.header].params.len()).filter_map(|i| self.counter(func, id, entry, i));
+        let params = 0..func.blocks[data.header].params.len();
+        let counters = params.filter_map(|i| Counter::new(func, self.cfg, data.header, entry, i));
         counters.into_iter().find_map(|counter| {
             let distance = ahead(func, counter, position)?.checked_sub(counter.step)?;
             let mut loads = Vec::new();
@@ -132,20 +158,6 @@ impl Pass<'_> {
             let found = Found { entry, counter, access, buffer, stored, distance, loads };
             (!found.loads.is_empty()).then_some(found)
         })
-    }
-
-    /// The counter that a parameter of the header is.
-    fn counter(&self, func: &Function, id: Loop, entry: Edge, i: usize) -> Option<Counter> {
-        let header = self.loops.loops[id].header;
-        let now = func.blocks[header].params[i];
-        let mut back = self.cfg.preds(header).iter().filter(|e| e.from != entry.from);
-        let next = back.next().map(|e| argument(func, e.from, e.target, i))?;
-        if !back.all(|e| argument(func, e.from, e.target, i) == next) {
-            return None;
-        }
-        let first = argument(func, entry.from, entry.target, i);
-        let (base, step) = sum(func, next)?;
-        (base == now && step != 0).then_some(Counter { now, next, step, first })
     }
 
     /// What is stored goes round.
