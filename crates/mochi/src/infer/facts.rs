@@ -1,11 +1,12 @@
 //! What tests before a place prove there: that a variable is not none, and that a map has a key.
 //!
-//! Facts are about variables that nothing but the function itself assigns, so calls keep them; an assignment drops those
-//! of its variable. That a map has a key stays true as long as the names mean the same objects, for maps never
-//! lose keys.
+//! Facts about variables that nothing but the function itself assigns *last*: calls keep them, and an assignment drops those of its
+//! variable. Others end with the next call of something that may run code of the program, and where a loop begins. That a map has a key
+//! stays true as long as the names mean the same objects, for maps never lose keys.
 
+use crate::builtins::Builtin;
 use crate::resolve::{Resolution, Resolved};
-use crate::syntax::ast::{BinaryOp, BindId, ExprId, ExprKind, FunId, Name, Program, UnaryOp};
+use crate::syntax::ast::{BinaryOp, BindId, Expr, ExprId, ExprKind, FunId, Name, Program, UnaryOp};
 
 /// A key that can be compared before the program runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,24 +87,55 @@ pub(super) struct Reader<'a> {
     pub resolution: &'a Resolution,
     /// The function that the place is in.
     pub fun: Option<FunId>,
+    /// Where calls stand that may run code of the program, in order.
+    pub calls: &'a [u32],
+}
+
+/// Where calls stand that may run code of the program, in order.
+pub(super) fn calls(program: &Program, resolution: &Resolution) -> Vec<u32> {
+    let call = |expr: &Expr| match expr.kind {
+        ExprKind::Call { callee, .. } => runs_code(resolution, callee),
+        _ => false,
+    };
+    let mut calls: Vec<u32> = program.exprs.iter().filter(|e| call(e)).map(|e| e.span.start).collect();
+    calls.sort_unstable();
+    calls
+}
+
+/// Whether a call may run code of the program: builtins do not, but for those that take functions.
+pub(super) fn runs_code(resolution: &Resolution, callee: ExprId) -> bool {
+    let Some(names) = resolution.callee(callee) else { return true };
+    let quiet =
+        matches!(names.otherwise, Resolved::Builtin(b) if !matches!(b, Builtin::Reduce | Builtin::Eval));
+    !quiet || !resolution.candidates(names).is_empty()
 }
 
 impl Reader<'_> {
-    /// The variable of a name expression, if facts about it last.
+    /// The slot of the variable of a name expression.
     pub(super) fn variable(&self, id: ExprId) -> Option<BindId> {
         if !matches!(self.program[id].kind, ExprKind::Name(_)) {
             return None;
         }
         let Resolved::Bind(bind) = self.resolution.name(id) else { return None };
-        self.lasting(bind)
+        Some(self.resolution.slot(bind))
     }
 
-    /// The slot of a variable, if only the function at hand assigns it.
-    pub(super) fn lasting(&self, bind: BindId) -> Option<BindId> {
-        let slot = self.resolution.slot(bind);
+    /// Whether facts about a slot last: only the function at hand assigns it.
+    pub(super) fn lasts(&self, slot: BindId) -> bool {
         let info = self.resolution.bind(slot);
-        let lasts = info.assignments == 0 || !info.assigned_inside && info.fun == self.fun;
-        lasts.then_some(slot)
+        info.assignments == 0 || !info.assigned_inside && info.fun == self.fun
+    }
+
+    /// Whether a call in an expression may run code of the program.
+    pub(super) fn has_call(&self, id: ExprId) -> bool {
+        let span = self.program[id].span;
+        let first = self.calls.partition_point(|&call| call < span.start);
+        self.calls.get(first).is_some_and(|&call| call < span.end)
+    }
+
+    /// Drops the facts that end with a call.
+    pub(super) fn call(&self, facts: &mut Facts) {
+        facts.retain(|slot| self.lasts(slot));
     }
 
     /// A key that can be told again.
@@ -131,6 +163,18 @@ impl Reader<'_> {
 
     /// Adds what holds where the condition turned out so.
     pub(super) fn learn(&self, facts: &mut Facts, condition: ExprId, truth: bool) {
+        if self.has_call(condition) {
+            // A part of the condition may have been found out before the call.
+            let mut new = Facts::default();
+            self.learn_all(&mut new, condition, truth);
+            self.call(&mut new);
+            new.0.into_iter().for_each(|fact| facts.add(fact));
+        } else {
+            self.learn_all(facts, condition, truth);
+        }
+    }
+
+    fn learn_all(&self, facts: &mut Facts, condition: ExprId, truth: bool) {
         let mut work = vec![(condition, truth)];
         while let Some((id, truth)) = work.pop() {
             match self.program[id].kind {

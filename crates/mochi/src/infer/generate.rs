@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::facts::{Fact, Facts, Key, Reader};
+use super::facts::{Fact, Facts, Key, Reader, runs_code};
 use super::graph::{ANY, BOOL, FLOAT, INT, Kind, NOTHING, NULL, NodeId, Role, STR, Val};
 use super::solve::{Con, MethodNames, Solver, Target};
 use super::{CallKind, Declared, DeclaredKind};
@@ -53,11 +53,16 @@ pub(super) struct Generator<'a> {
     struct_nodes: Vec<NodeId>,
     union_nodes: Vec<NodeId>,
     facts: Facts,
-    /// Variables that got other values, in order: what is put back after an operand must leave them out.
-    forgotten: Vec<BindId>,
+    /// Variables that got other values, and calls, which may give them to any, in order: what is put back after an operand must leave
+    /// these out.
+    forgotten: Vec<Option<BindId>>,
+    /// Where calls stand that may run code of the program, in order.
+    running: &'a [u32],
     fun: Option<FunId>,
     /// For each loop around the place: whether a `break` leaves it.
     loops: Vec<bool>,
+    /// Whether what follows the `match` that was read last is reached.
+    after_match: Flow,
 }
 
 /// Whether what follows a statement is reached.
@@ -65,6 +70,11 @@ pub(super) struct Generator<'a> {
 enum Flow {
     Goes,
     Ends,
+    /// Only where the subject of a `match` is none of the union's variants: each of these has an arm, and all arms end.
+    Unless {
+        src: NodeId,
+        union: u32,
+    },
 }
 
 /// An annotation makes at most so many nodes, aliases included.
@@ -75,6 +85,7 @@ impl<'a> Generator<'a> {
         program: &'a Program,
         resolution: &'a Resolution,
         names: &'a Interner,
+        running: &'a [u32],
     ) -> Generator<'a> {
         let methods = MethodNames {
             contains: names.lookup("contains"),
@@ -106,8 +117,10 @@ impl<'a> Generator<'a> {
             union_nodes: Vec::new(),
             facts: Facts::default(),
             forgotten: Vec::new(),
+            running,
             fun: None,
             loops: Vec::new(),
+            after_match: Flow::Goes,
         };
         this.declare();
         this
@@ -344,19 +357,30 @@ impl<'a> Generator<'a> {
 
     fn forget(&mut self, bind: BindId) {
         self.facts.forget(bind);
-        self.forgotten.push(bind);
+        self.forgotten.push(Some(bind));
+    }
+
+    /// Something was called that may run code of the program.
+    fn called(&mut self) {
+        let reader = self.reader();
+        reader.call(&mut self.facts);
+        self.forgotten.push(None);
     }
 
     /// Puts facts back that held when `mark` was the length of the log.
     fn restore(&mut self, facts: &Facts, mark: usize) {
         self.facts.clone_from(facts);
+        let reader = self.reader();
         for &bind in &self.forgotten[mark..] {
-            self.facts.forget(bind);
+            match bind {
+                Some(bind) => self.facts.forget(bind),
+                None => reader.call(&mut self.facts),
+            }
         }
     }
 
     fn reader(&self) -> Reader<'a> {
-        Reader { program: self.program, resolution: self.resolution, fun: self.fun }
+        Reader { program: self.program, resolution: self.resolution, fun: self.fun, calls: self.running }
     }
 
     // ---- Statements ----
@@ -364,8 +388,9 @@ impl<'a> Generator<'a> {
     fn block(&mut self, block: Block) -> Flow {
         let mut flow = Flow::Goes;
         for &stmt in &self.program[block.stmts] {
-            if self.stmt(stmt) == Flow::Ends {
-                flow = Flow::Ends;
+            let next = self.stmt(stmt);
+            if flow != Flow::Ends {
+                flow = next;
             }
         }
         flow
@@ -453,6 +478,9 @@ impl<'a> Generator<'a> {
                 if self.ends(value) {
                     return Flow::Ends;
                 }
+                if let ExprKind::Match { .. } = program[value].kind {
+                    return self.after_match;
+                }
             }
             StmtKind::Expect(value) => {
                 self.expr(value, None);
@@ -489,6 +517,7 @@ impl<'a> Generator<'a> {
                     let node = self.expr(field.value, None);
                     self.solver.flow(node, ANY);
                 }
+                self.called();
             }
         }
         Flow::Goes
@@ -523,7 +552,7 @@ impl<'a> Generator<'a> {
                     self.store(value, slot);
                     let slot = self.resolution.slot(bind);
                     self.forget(slot);
-                    if self.reader().lasting(bind).is_some() && self.is_literal(value) {
+                    if self.is_literal(value) {
                         self.facts.add(Fact::NonNull(slot));
                     }
                 }
@@ -546,8 +575,11 @@ impl<'a> Generator<'a> {
                 if let Some(out) = want {
                     self.exprs[target.index()] = out;
                 }
+                // A call in between may give the variable another map than the one that the store is to.
                 let reader = self.reader();
-                if let (Some(map), Some(key)) = (reader.variable(base), reader.key(index)) {
+                if let (Some(map), Some(key)) = (reader.variable(base), reader.key(index))
+                    && (reader.lasts(map) || ![index, value].into_iter().any(|id| reader.has_call(id)))
+                {
                     self.facts.add(Fact::Has(map, key));
                 }
             }
@@ -615,9 +647,8 @@ impl<'a> Generator<'a> {
         match fun.body {
             Body::Expr(value) => self.store(value, result),
             Body::Block(block) => {
-                if self.block(block) == Flow::Goes {
-                    self.solver.flow(NULL, result);
-                }
+                let flow = self.block(block);
+                self.reached(flow, result);
             }
         }
         self.facts = facts;
@@ -629,7 +660,7 @@ impl<'a> Generator<'a> {
     fn if_stmt(&mut self, branches: &[crate::syntax::ast::Branch], otherwise: Option<Block>) -> Flow {
         let mut after: Option<Facts> = None;
         let mut leave = |facts: &Facts, flow: Flow| {
-            if flow == Flow::Goes {
+            if flow != Flow::Ends {
                 match &mut after {
                     Some(after) => after.meet(facts),
                     None => after = Some(facts.clone()),
@@ -661,8 +692,9 @@ impl<'a> Generator<'a> {
 
     /// Drops facts about what the loop assigns; returns those that hold after it.
     fn enter_loop(&mut self, span: crate::source::Span) -> Facts {
-        let resolution = self.resolution;
-        self.facts.retain(|bind| !resolution.is_assigned_between(bind, span.start, span.end));
+        let (resolution, reader) = (self.resolution, self.reader());
+        let assigned = |bind| resolution.is_assigned_between(bind, span.start, span.end);
+        self.facts.retain(|bind| reader.lasts(bind) && !assigned(bind));
         self.facts.clone()
     }
 
@@ -698,9 +730,9 @@ impl<'a> Generator<'a> {
         }
         let reader = self.reader();
         let assigned = |bind| self.resolution.is_assigned_between(bind, body.span.start, body.span.end);
-        if let (Some(map), Some(key)) = (reader.variable(source), reader.lasting(bind))
-            && !assigned(map)
-            && !assigned(key)
+        let key = self.resolution.slot(bind);
+        if let Some(map) = reader.variable(source)
+            && [map, key].into_iter().all(|slot| reader.lasts(slot) && !assigned(slot))
         {
             self.facts.add(Fact::Has(map, Key::Bind(key)));
         }
@@ -806,7 +838,13 @@ impl<'a> Generator<'a> {
                 self.solver.add(Con::Slice { base, out });
                 out
             }
-            ExprKind::Call { callee, args } => self.call(id, callee, &program[args], want),
+            ExprKind::Call { callee, args } => {
+                let out = self.call(id, callee, &program[args], want);
+                if runs_code(self.resolution, callee) {
+                    self.called();
+                }
+                out
+            }
             ExprKind::Cast { value, ty } => self.cast(id, value, ty),
             ExprKind::Unary { op, operand } => {
                 let src = self.expr(operand, None);
@@ -955,10 +993,7 @@ impl<'a> Generator<'a> {
             Resolved::Undeclared => NULL,
             Resolved::Bind(bind) => {
                 let slot = self.binds[bind.index()];
-                if !self.facts.is_empty()
-                    && let Some(variable) = self.reader().lasting(bind)
-                    && self.facts.has(Fact::NonNull(variable))
-                {
+                if !self.facts.is_empty() && self.facts.has(Fact::NonNull(self.resolution.slot(bind))) {
                     let dst = self.solver.node();
                     self.solver.add(Con::NonNull { src: slot, dst });
                     return dst;
@@ -1174,6 +1209,7 @@ impl<'a> Generator<'a> {
         let before = self.facts.clone();
         let mut covered = Vec::new();
         let mut all = false;
+        let mut end = true;
         for arm in arms {
             self.pattern(arm.pattern, src);
             match self.program[arm.pattern].kind {
@@ -1197,36 +1233,46 @@ impl<'a> Generator<'a> {
             }
             match arm.body {
                 Body::Expr(value) => {
-                    let value = self.expr(value, want);
-                    self.solver.flow(value, out);
+                    let node = self.expr(value, want);
+                    self.solver.flow(node, out);
+                    end &= self.ends(value);
                 }
-                Body::Block(block) => self.arm_block(block, out),
+                Body::Block(block) => end &= self.arm_block(block, out) == Flow::Ends,
             }
             self.facts.meet(&before);
         }
+        let mut none = Flow::Ends;
         if !all {
             let union = covered.first().map(|ctor| self.resolution.ctors[ctor.index()].union);
             let complete = union.filter(|union| {
                 let ctors = &self.resolution.unions[union.index()].ctors;
                 ctors.iter().all(|ctor| covered.contains(ctor))
             });
-            match complete {
-                Some(union) => self.solver.add(Con::Covers { src, union: union.0, out }),
-                None => self.solver.flow(NULL, out),
-            }
+            none = complete.map_or(Flow::Goes, |union| Flow::Unless { src, union: union.0 });
         }
+        self.reached(none, out);
+        self.after_match = if end { none } else { Flow::Goes };
         out
     }
 
+    /// What comes out is none where a place is reached.
+    fn reached(&mut self, flow: Flow, out: NodeId) {
+        match flow {
+            Flow::Goes => self.solver.flow(NULL, out),
+            Flow::Unless { src, union } => self.solver.add(Con::Covers { src, union, out }),
+            Flow::Ends => {}
+        }
+    }
+
     /// The value of a block is that of an expression statement at its end.
-    fn arm_block(&mut self, block: Block, out: NodeId) {
+    fn arm_block(&mut self, block: Block, out: NodeId) -> Flow {
         let flow = self.block(block);
         let last = self.program[block.stmts].last().copied();
         match last.map(|stmt| self.program[stmt].kind) {
             Some(StmtKind::Expr(value)) => self.solver.flow(self.exprs[value.index()], out),
-            _ if flow == Flow::Goes => self.solver.flow(NULL, out),
-            _ => {}
+            _ => self.reached(flow, out),
         }
+        flow
     }
 
     fn pattern(&mut self, id: PatId, src: NodeId) {

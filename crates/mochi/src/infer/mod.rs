@@ -83,7 +83,8 @@ use crate::syntax::ast::{BindId, ExprId, FunId, Interner, Program};
 
 /// Finds the types of a program whose names are resolved.
 pub fn infer(program: &Program, resolution: &Resolution, names: &Interner) -> Types {
-    let mut generator = generate::Generator::new(program, resolution, names);
+    let calls = facts::calls(program, resolution);
+    let mut generator = generate::Generator::new(program, resolution, names, &calls);
     generator.run();
     let mut types = finish::finish(generator, names);
     sharing::find(program, resolution, &mut types);

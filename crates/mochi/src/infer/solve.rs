@@ -428,7 +428,14 @@ impl Solver {
     fn arith(&mut self, id: ConId, op: BinaryOp, left: NodeId, right: NodeId, out: NodeId) {
         use Kind::*;
         let (a, b) = (self.graph.val(left), self.graph.val(right));
-        let null = a.null || b.null;
+        // A sum with a text or list is one wherever that is not null: null adds nothing to a list, and its text to a text.
+        let adds = |val: Val| op == BinaryOp::Add && matches!(val.kind, Str | List);
+        let null = match (adds(a), adds(b)) {
+            (true, true) => a.null && b.null,
+            (true, false) => a.null,
+            (false, true) => b.null,
+            (false, false) => a.null || b.null,
+        };
         let kind = match (a.kind, b.kind) {
             (Bottom, _) | (_, Bottom) => {
                 // No value, or none on one side: none comes out, except where a text or list adds it as a text, or as no elements.

@@ -1266,7 +1266,7 @@ impl Body<'_, '_> {
     }
 
     /// The list, or a new empty one in place of none.
-    fn list_or_empty(&mut self, val: Val, ty: TyId) -> Val {
+    pub fn list_or_empty(&mut self, val: Val, ty: TyId) -> Val {
         let list = self.reg(ty);
         let (null, end) = (self.fb.label(), self.fb.label());
         self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, null);

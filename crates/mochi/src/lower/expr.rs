@@ -726,7 +726,9 @@ impl Body<'_, '_> {
         let ints = parts[..2].iter().flatten().all(|&p| self.expr_ty(p) == TyId::INT);
         let typed = !nullable && ints && matches!(kind, TyKind::List(_) | TyKind::String);
         let present = match kind {
-            TyKind::List(_) if nullable && ints && object.ty == ty => self.cx.types.without_null(ty),
+            TyKind::List(_) | TyKind::String if nullable && ints && object.ty == ty => {
+                self.cx.types.without_null(ty)
+            }
             _ => None,
         };
         let object = if typed || present.is_some() { object } else { self.any(object) };
@@ -747,10 +749,14 @@ impl Body<'_, '_> {
         if let Some(present) = present {
             // A part of none is none.
             let result = self.target(ty, None);
-            self.or_none(object, present, result.reg, |b, list| {
+            self.or_none(object, present, result.reg, |b, whole| {
                 let made = b.target(present, None);
-                b.fb.list_slice(made.reg, list, from.reg, to.reg);
-                b.share_elements(made);
+                if kind == TyKind::String {
+                    b.fb.string_slice(made.reg, whole, from.reg, to.reg);
+                } else {
+                    b.fb.list_slice(made.reg, whole, from.reg, to.reg);
+                    b.share_elements(made);
+                }
                 b.fb.cell_move(result.reg, made.reg);
                 b.done(made);
             });

@@ -33,7 +33,7 @@ use upshift_bytecode::{
     TrapSet, TruthMask, UnionId, ValueType,
 };
 
-use crate::infer::{CallKind, TyId, Types};
+use crate::infer::{CallKind, TyId, TyKind, Types};
 use crate::resolve::{Resolution, Resolved, Storage};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{
@@ -439,8 +439,15 @@ impl<'a> Lowerer<'a> {
         if !string(spine.first) {
             return 0;
         }
-        let joins = |l: &&BinaryLink| l.op == BinaryOp::Add && string(l.right) && string(l.expr);
+        let joins = |l: &&BinaryLink| {
+            l.op == BinaryOp::Add && self.adds_text(self.types.expr(l.right)) && string(l.expr)
+        };
         spine.links.iter().take_while(joins).count()
+    }
+
+    /// Whether what a text and a value of a type come to is made without a call: see `Body::as_text`.
+    fn adds_text(&self, ty: TyId) -> bool {
+        ty == TyId::INT || self.types.get(ty).kind == TyKind::String
     }
 
     /// Whether a list that is held while a part of the text runs may grow in place there. A list that only one register

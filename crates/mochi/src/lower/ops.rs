@@ -147,6 +147,7 @@ impl Body<'_, '_> {
         for link in links {
             let right = self.expr(link.right, None);
             self.span(self.cx.program[link.expr].span);
+            let right = self.as_text(right);
             self.fb.string_append(text, text, right.reg);
             self.done(right);
         }
@@ -179,6 +180,7 @@ impl Body<'_, '_> {
         let parts: Vec<Val> = links.iter().map(|link| self.expr(link.right, None)).collect();
         for (link, part) in links.iter().zip(parts) {
             self.span(self.cx.program[link.expr].span);
+            let part = self.as_text(part);
             self.fb.string_append(text, text, part.reg);
             self.done(part);
         }
@@ -386,6 +388,13 @@ impl Body<'_, '_> {
                 self.done(right);
                 val
             }
+            (TyId::STRING, other) | (other, TyId::STRING)
+                if op == BinaryOp::Add && self.cx.adds_text(other) =>
+            {
+                let left = self.as_text(left);
+                let right = self.as_text(right);
+                self.operator(op, left, right, ty, dst)
+            }
             _ if op == BinaryOp::Add && left.ty == right.ty && self.is_list(left.ty) => {
                 let val = self.target(left.ty, None);
                 self.fb.list_concat(val.reg, left.reg, right.reg);
@@ -393,6 +402,10 @@ impl Body<'_, '_> {
                 self.done(left);
                 self.done(right);
                 val
+            }
+            _ if op == BinaryOp::Add && self.lists_or_none(left.ty, right.ty).is_some() => {
+                let Some(list) = self.lists_or_none(left.ty, right.ty) else { return left };
+                self.lists_added(left, right, list, ty)
             }
             _ => {
                 let left = self.boxed(left);
@@ -412,6 +425,60 @@ impl Body<'_, '_> {
                 result
             }
         }
+    }
+
+    /// The type without none of two lists, where both have it.
+    fn lists_or_none(&self, left: TyId, right: TyId) -> Option<TyId> {
+        let [left, right] = [left, right].map(|ty| self.ty(ty).kind);
+        let is = left == right && matches!(left, TyKind::List(_));
+        self.cx.types.find(Ty { kind: left, nullable: false }).filter(|_| is)
+    }
+
+    /// The sum of two lists that may be none: none adds no elements, but two make none. Frees them.
+    fn lists_added(&mut self, left: Val, right: Val, list: TyId, ty: TyId) -> Val {
+        let both = self.ty(left.ty).nullable && self.ty(right.ty).nullable;
+        let (sum, end) = (self.fb.label(), self.fb.label());
+        let result = self.target(if both { left.ty } else { list }, None);
+        if both {
+            // None of the first is no list to begin with: it is the other one that says whether there is any.
+            let (left, right) = (left.reg, right.reg);
+            self.fb.is_not_branch(left, Immediate::Nil, sum);
+            self.fb.is_not_branch(right, Immediate::Nil, sum);
+            self.fb.load_nil(result.reg);
+            self.fb.jump(end);
+        }
+        self.fb.bind(sum);
+        let [left, right] = [left, right].map(|val| match self.ty(val.ty).nullable {
+            true => self.list_or_empty(val, list),
+            false => val,
+        });
+        let left = self.operator(BinaryOp::Add, left, right, ty, None);
+        self.fb.cell_move(result.reg, left.reg);
+        self.done(left);
+        self.fb.bind(end);
+        result
+    }
+
+    /// A text, none or an int as the text that it adds to a text. Frees it.
+    fn as_text(&mut self, val: Val) -> Val {
+        if val.ty == TyId::STRING || !self.cx.adds_text(val.ty) {
+            return val;
+        }
+        let result = self.target(TyId::STRING, None);
+        if val.ty == TyId::INT {
+            self.fb.string_from_int(result.reg, val.reg);
+        } else {
+            let (none, end) = (self.fb.label(), self.fb.label());
+            let (string, text) = (self.cx.cell(TyId::STRING), self.cx.module.string("<nil>"));
+            self.fb.is_branch(val.reg, Immediate::Nil, none);
+            self.fb.cell_cast(result.reg, val.reg, string);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            self.fb.string_const(result.reg, text);
+            self.fb.bind(end);
+        }
+        self.done(val);
+        result
     }
 
     pub fn is_list(&self, ty: TyId) -> bool {

@@ -624,12 +624,26 @@ impl<'a> Builder<'a> {
         if !self.may_assume(frame) {
             return None;
         }
-        let [(index, callee)] = self.likely(frame, closure, signature, result)[..] else { return None };
+        let likely = self.likely(frame, closure, signature, result);
+        let (index, callee) = match likely[..] {
+            [only] => only,
+            _ => {
+                let captured = self.captured_now(closure)?;
+                likely.into_iter().find(|&(index, _)| index == captured)?
+            }
+        };
         let function = self.load(Class::Fixed, Width::U32, closure, offset_of!(Header, meta));
         let wanted = self.iconst(i64::from(index));
         let is = self.icmp(Cond::Eq, function, wanted);
         self.guard(frame, is, Reason::Callee);
         Some((index, callee))
+    }
+
+    /// The function of a closure that one in the running frame has captured, where its loop is compiled alone: as long as the loop turns, the
+    /// frame has that one. Calls in functions that put others together see many functions, of which it calls one.
+    fn captured_now(&self, closure: Value) -> Option<u32> {
+        let path = self.paths.get(&closure).filter(|path| path.len() > 1 && self.func.osr.is_some())?;
+        self.facts.closure(path)
     }
 
     /// The function of a closure that was made here.
