@@ -300,8 +300,8 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
     }
 }
 
-/// Makes room for so many more elements, or as many as a small buffer holds, where the nursery has that much; else, and where the list is
-/// marked shared, nothing is done. What is seen of the list stays as it is.
+/// Makes room for so many more elements where the nursery has that much, or where a small buffer is not enough, for a start from which
+/// doubling goes on; else, and where the list is marked shared, nothing is done. What is seen of the list stays as it is.
 ///
 /// # Safety
 /// `list` points to a live list of the heap.
@@ -312,7 +312,8 @@ pub unsafe fn reserve_quick(heap: &mut Heap, list: *mut List, more: usize) {
         let kind = (*list).header.object_kind();
         let element = element_size(kind);
         let most = (LARGE_OBJECT - Buffer::DATA) / element;
-        let capacity = len.saturating_add(more).min(most);
+        let needed = len.saturating_add(more);
+        let capacity = if needed <= most { needed } else { most.next_power_of_two() / 2 };
         if capacity <= (*old).capacity || is_shared(list) {
             return;
         }

@@ -6,7 +6,7 @@
 //!
 //! **Intervals.** The dominator tree is walked with what branches and checks on the way say, which is taken back behind them. Parameters
 //! join what their arguments are at the ends of the ways in. Parameters of loops begin with the ways in from outside; as long as
-//! the ways back add to them they are widened, walk after walk, then narrowed once. What does not settle is unknown. These walks leave
+//! the ways back add to them they are widened, walk after walk, first to what they are compared with, then narrowed once. What does not settle is unknown. These walks leave
 //! out blocks from which no such loop is reached: they tell its parameters nothing.
 //!
 //! **Differences.** `x <= y + c` is noted where a condition says so, and searched for through sums, minima, choices and other notes, as
@@ -26,6 +26,7 @@ use cranelift_entity::{EntitySet, SecondaryMap};
 use smallvec::SmallVec;
 
 use self::interval::{MOST, Range, widen};
+use super::params::argument;
 use super::{Replacements, Rewriter};
 use crate::cfg::{Analyses, Cfg, Dominators};
 use crate::ir::{Block, Def, Function, Inst, Op, Type, Value};
@@ -125,6 +126,9 @@ struct Param {
     back: Option<Range>,
     /// Loops: what it is taken to be.
     entered: Range,
+    /// Loops: the ints that it is compared with, in order, and whether it was widened to such below and above.
+    compared: SmallVec<[i64; 2]>,
+    far: [bool; 2],
     /// Loops: it is at most a value from outside plus a constant on all ways back; and whether that fails on a way in.
     above: SmallVec<[(Value, i64, bool); 2]>,
     /// Loops: it never shrinks, it never grows on the ways back.
@@ -146,6 +150,8 @@ impl Default for Param {
             join: None,
             back: None,
             entered: Range::ANY,
+            compared: SmallVec::new(),
+            far: [false; 2],
             above: SmallVec::new(),
             behind: SmallVec::new(),
             steps: (false, false),
@@ -235,6 +241,7 @@ impl Pass<'_> {
             }
             self.telling[block] = (first, self.insts.len() as u32);
         }
+        self.find_compared();
         let mut stable = false;
         for _ in 0..WALKS {
             self.walk();
@@ -244,7 +251,7 @@ impl Pass<'_> {
                 let before = if self.settled { p.entered } else { p.join.unwrap_or(Range::ANY) };
                 let now = p.inputs();
                 stable &= now.within(before);
-                p.entered = widen(before, now);
+                p.entered = widen(before, now, &p.compared, &mut p.far);
             }
             self.settled = true;
             if stable {
@@ -274,6 +281,33 @@ impl Pass<'_> {
             if self.params.iter().zip(wide).all(|(p, range)| p.entered == range) {
                 break;
             }
+        }
+    }
+
+    /// What the parameters of loops, or what they are in the next turn, are compared with: counters stop there.
+    fn find_compared(&mut self) {
+        let mut compared: Vec<(Value, i64)> = Vec::new();
+        for &block in &self.search {
+            let (first, end) = self.telling[block];
+            for &inst in &self.insts[first as usize..end as usize] {
+                let data = &self.func.insts[inst];
+                if let (Op::Icmp, Some(c)) = (data.op, data.args.get(1).and_then(|&c| self.func.int_const(c)))
+                {
+                    compared.push((data.args[0], c));
+                }
+            }
+        }
+        for p in self.params.iter_mut().filter(|p| p.header == Header::Loop) {
+            let Def::Param(block, i) = self.func.values[p.value].def else { continue };
+            for &(value, c) in &compared {
+                let mut ways = self.cfg.preds(block).iter();
+                if value == p.value
+                    || ways.any(|e| argument(self.func, e.from, e.target, i as usize) == value)
+                {
+                    p.compared.push(c);
+                }
+            }
+            p.compared.sort_unstable();
         }
     }
 

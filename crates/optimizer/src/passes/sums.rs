@@ -1,7 +1,7 @@
 //! A branch around a checked sum is a sum with a choice.
 //!
-//! `if c { x = x + k }` adds `c ? k : 0` in any case, where k is a constant. Whether such a branch is taken depends on data mostly, as in
-//! counts and in costs that are smallest of some, so it is hard to foresee. Adding 0 never overflows, so where the sum leaves, the
+//! `if c { x = x + k }` adds `c ? k : 0` in any case, where k is known before the branch. Whether such a branch is taken depends on data mostly,
+//! as in counts and in costs that are smallest of some, so it is hard to foresee. Adding 0 never overflows, so where the sum leaves, the
 //! branch would have been taken, and its frame state is that of the sum behind the branch.
 //!
 //! Sums that are not checked are choices already (`params.rs`). This runs behind `ranges.rs`, which takes checks away by what a branch says.
@@ -36,9 +36,8 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
 struct Found {
     /// Which way leads to the sum.
     way: usize,
-    /// The sum, and what is added or subtracted.
+    /// The sum, with what is added or subtracted on the right.
     sum: InstData,
-    constant: i64,
     /// Which argument of the block behind it is.
     position: usize,
 }
@@ -58,7 +57,6 @@ fn find(func: &Function, ways: &SecondaryMap<Block, u32>, block: Block) -> Optio
         let mut others = first.iter().map(|&i| &func.insts[i]).filter(|d| d.op != Op::Iconst);
         let (sum, None) = (others.next()?, others.next()) else { return None };
         let result = sum.result.expand().filter(|_| matches!(sum.op, Op::IaddExit | Op::IsubExit))?;
-        let constant = func.int_const(sum.args[1])?;
         let jump = &func.insts[last];
         if jump.op != Op::Jump || jump.targets[0].block != around.block {
             return None;
@@ -66,12 +64,11 @@ fn find(func: &Function, ways: &SecondaryMap<Block, u32>, block: Block) -> Optio
         let pairs = || jump.targets[0].args.iter().zip(&around.args);
         let position = pairs().position(|(a, _)| *a == result)?;
         let rest = pairs().enumerate().all(|(i, (a, b))| i == position || a == b);
-        (rest && around.args[position] == sum.args[0]).then(|| Found {
-            way,
-            sum: sum.clone(),
-            constant,
-            position,
-        })
+        let mut sum = sum.clone();
+        if sum.op == Op::IaddExit && around.args[position] == sum.args[1] {
+            sum.args.swap(0, 1);
+        }
+        (rest && around.args[position] == sum.args[0]).then_some(Found { way, sum, position })
     })
 }
 
@@ -83,8 +80,8 @@ fn rewrite(func: &mut Function, block: Block, found: &Found) {
     let mut new = Rewriter { insts: std::mem::take(&mut func.blocks[block].insts) };
     // The frame state may name these.
     new.insts.extend(func.blocks[arm].insts.extract_if(.., |i| func.insts[*i].op == Op::Iconst));
-    let (constant, zero) = (new.int(func, found.constant), new.int(func, 0));
-    let both: [Value; 2] = if found.way == 0 { [constant, zero] } else { [zero, constant] };
+    let (added, zero) = (found.sum.args[1], new.int(func, 0));
+    let both: [Value; 2] = if found.way == 0 { [added, zero] } else { [zero, added] };
     let more = new.def(func, InstData::new(Op::SelectInt, &[condition, both[0], both[1]]));
     let mut sum = found.sum.clone();
     sum.args[1] = more;

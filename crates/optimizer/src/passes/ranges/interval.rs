@@ -49,18 +49,25 @@ impl Range {
     }
 }
 
-/// What grows on a side is unknown there; but first it is anything that one may be added to, since a test mostly stands between.
-pub(super) fn widen(before: Range, now: Range) -> Range {
-    Range {
-        lo: if now.lo >= before.lo {
-            before.lo
-        } else {
-            if now.lo >= LEAST && before.lo > LEAST { LEAST } else { i64::MIN }
-        },
-        hi: if now.hi <= before.hi {
-            before.hi
-        } else {
-            if now.hi <= MOST && before.hi < MOST { MOST } else { i64::MAX }
-        },
+/// What grows on a side is unknown there; but first it is what is next to the next of the ints that it is compared with, which are in
+/// order, and then anything that one may be added to, since a test mostly stands between. `far` says on which sides that was done before.
+pub(super) fn widen(before: Range, now: Range, compared: &[i64], far: &mut [bool; 2]) -> Range {
+    let mut range = before;
+    if now.lo < before.lo {
+        let at = compared.partition_point(|&c| c.saturating_sub(1) <= now.lo);
+        range.lo = match at.checked_sub(1).filter(|_| !std::mem::replace(&mut far[0], true)) {
+            Some(at) => compared[at].saturating_sub(1),
+            None if now.lo >= LEAST && before.lo > LEAST => LEAST,
+            None => i64::MIN,
+        };
     }
+    if now.hi > before.hi {
+        let at = compared.partition_point(|&c| c.saturating_add(1) < now.hi);
+        range.hi = match compared.get(at).filter(|_| !std::mem::replace(&mut far[1], true)) {
+            Some(&c) => c.saturating_add(1),
+            None if now.hi <= MOST && before.hi < MOST => MOST,
+            None => i64::MAX,
+        };
+    }
+    range
 }
