@@ -123,8 +123,9 @@ impl Options {
         if instructions > self.callee {
             return Err(Inlining::TooLarge);
         }
-        // Recursion doubles with each level, so it has to be small.
-        if again > self.recursion || again > 0 && weight > self.callee / 4 {
+        // Recursion doubles with each level, so it has to be small, and with it what is built in at each.
+        let large = weight > self.callee / 4 || total + instructions > self.total / 5;
+        if again > self.recursion || again > 0 && large {
             return Err(Inlining::Recursive);
         }
         if total + instructions > self.total {
