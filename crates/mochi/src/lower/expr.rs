@@ -243,7 +243,7 @@ impl Body<'_, '_> {
             ExprKind::Binary { .. } => self.binary(id, dst),
             ExprKind::If { choices, otherwise } => self.if_value(choices, otherwise, ty),
             ExprKind::List(items) => self.list_literal(id, items, ty),
-            ExprKind::Map(entries) => self.map_literal(entries, ty),
+            ExprKind::Map(entries) => self.map_literal(id, entries, ty),
             ExprKind::Struct { name, fields } => self.struct_literal(name, fields, ty),
             ExprKind::Fun(fun) => {
                 let wanted = if self.same_cell(fun, ty) { dst } else { None };
@@ -845,12 +845,15 @@ impl Body<'_, '_> {
     // ---- Literals ----
 
     fn list_literal(&mut self, id: ExprId, items: List<ExprId>, ty: TyId) -> Val {
-        if let Some(&global) = self.cx.tables.get(&id) {
-            let reg = self.reg(ty);
-            self.fb.global_cell_get(reg, global);
-            return Val { reg, ty, temp: true };
-        }
-        self.new_list_of(id, items, ty)
+        self.table(id, ty).unwrap_or_else(|| self.new_list_of(id, items, ty))
+    }
+
+    /// The table that a literal is, if it is one.
+    fn table(&mut self, id: ExprId, ty: TyId) -> Option<Val> {
+        let &global = self.cx.tables.get(&id)?;
+        let reg = self.reg(ty);
+        self.fb.global_cell_get(reg, global);
+        Some(Val { reg, ty, temp: true })
     }
 
     /// A new list of a literal's elements.
@@ -886,7 +889,12 @@ impl Body<'_, '_> {
         Val { reg: any, ty: TyId::ANY, temp: true }
     }
 
-    fn map_literal(&mut self, entries: List<MapEntry>, ty: TyId) -> Val {
+    fn map_literal(&mut self, id: ExprId, entries: List<MapEntry>, ty: TyId) -> Val {
+        self.table(id, ty).unwrap_or_else(|| self.new_map_of(entries, ty))
+    }
+
+    /// A new map of a literal's entries.
+    pub fn new_map_of(&mut self, entries: List<MapEntry>, ty: TyId) -> Val {
         let entries: Vec<MapEntry> = self.cx.program[entries].to_vec();
         let (reg, map_ty) = self.new_map(ty);
         for entry in entries {
