@@ -853,7 +853,11 @@ impl Walker<'_> {
         }
         let safe = |found: u8| match self.register(target) {
             Some(_) => found & effect::STATEMENTS == 0,
-            None => found & effect::DANGER == 0 && (found & effect::CALLS == 0 || self.is_stable(target)),
+            // A variable that is given another list meanwhile no longer refers to the one that grows.
+            None => {
+                let named = self.variable(target).is_some();
+                found & effect::DANGER == 0 && (found & effect::CALLS == 0 || named || self.is_stable(target))
+            }
         };
         if let Some((_, item)) = self.append_to(target, value) {
             self.types.in_place[value.index()] = safe(self.effect(item));
