@@ -1260,8 +1260,10 @@ impl Body<'_, '_> {
     pub fn unless_none(&mut self, val: Val, present: TyId, none: Label) -> Val {
         self.fb.is_branch(val.reg, upshift_bytecode::Immediate::Nil, none);
         let narrow = self.target(present, None);
-        let cell = self.cx.cell(present);
-        self.fb.cell_cast(narrow.reg, val.reg, cell);
+        match self.cx.value(present) {
+            ValueType::Cell(cell) => self.fb.cell_cast(narrow.reg, val.reg, cell),
+            raw => self.unbox_raw(raw, narrow.reg, val.reg),
+        }
         narrow
     }
 

@@ -575,6 +575,21 @@ impl Body<'_, '_> {
                     KeyPolicy::String if key.ty == TyId::STRING => {
                         self.fb.map_string_get(reg, object.reg, key.reg)
                     }
+                    KeyPolicy::Int | KeyPolicy::String if self.is_key_or_none(map_key, key.ty) => {
+                        let get = |b: &mut Self, key: Reg| {
+                            if map_key == TyId::INT {
+                                b.fb.map_int_get(reg, object.reg, key);
+                            } else {
+                                b.fb.map_string_get(reg, object.reg, key);
+                            }
+                        };
+                        self.if_some(key, map_key, get, |b| {
+                            let made =
+                                b.element_of_any(Val { temp: false, ..object }, Val { temp: false, ..key });
+                            b.fb.cell_cast(reg, made.reg, cell);
+                            b.done(made);
+                        });
+                    }
                     KeyPolicy::Int | KeyPolicy::String => {
                         // A key of another kind: only equal text finds an entry, which the library decides.
                         self.fb.free(reg);
@@ -620,6 +635,11 @@ impl Body<'_, '_> {
             _ => return None,
         };
         (key == wanted).then_some(part)
+    }
+
+    /// Whether a key may be none and else is of the type that the keys of a map are.
+    pub fn is_key_or_none(&self, of_map: TyId, key: TyId) -> bool {
+        self.is_nullable(key) && key != TyId::ANY && self.cx.types.without_null(key) == Some(of_map)
     }
 
     fn element_of_any(&mut self, object: Val, key: Val) -> Val {

@@ -1,7 +1,7 @@
 //! Binary operators.
 
 use upshift_bytecode::builder::{Label, Reg};
-use upshift_bytecode::{ANY, HeapType, Immediate, KeyPolicy, OrderPolicy, RecordId, ValueType};
+use upshift_bytecode::{ANY, HeapType, Immediate, KeyPolicy, NumberPolicy, OrderPolicy, RecordId, ValueType};
 
 use super::Lowerer;
 use super::POLICY;
@@ -844,9 +844,32 @@ impl Body<'_, '_> {
                     (KeyPolicy::String, TyId::STRING) => {
                         self.fb.map_string_has(result.reg, right.reg, left.reg);
                     }
-                    _ => {
+                    (KeyPolicy::Int | KeyPolicy::String, _) if self.is_key_or_none(key, left.ty) => {
+                        let has = |b: &mut Self, left: Reg| {
+                            if key == TyId::INT {
+                                b.fb.map_int_has(result.reg, right.reg, left);
+                            } else {
+                                b.fb.map_string_has(result.reg, right.reg, left);
+                            }
+                        };
+                        self.if_some(left, key, has, |b| {
+                            let [left, right] = [left, right].map(|val| Val { temp: false, ..val });
+                            let is = b.host_typed("mochi.op.in", &[left, right], TyId::BOOL);
+                            b.fb.int_move(result.reg, is.reg);
+                            b.done(is);
+                        });
+                    }
+                    (KeyPolicy::Int | KeyPolicy::String, _) => {
                         self.done(result);
                         return self.host_typed("mochi.op.in", &[left, right], TyId::BOOL);
+                    }
+                    (KeyPolicy::Text | KeyPolicy::Value | KeyPolicy::Protocol, _) => {
+                        let boxed = self.boxed(left);
+                        let site = self.fb.feedback();
+                        self.fb.map_cell_has(result.reg, right.reg, boxed.reg, NumberPolicy(0), site);
+                        self.done(boxed);
+                        self.done(right);
+                        return result;
                     }
                 }
                 self.done(left);
