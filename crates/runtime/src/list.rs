@@ -312,9 +312,14 @@ pub unsafe fn reserve_quick(heap: &mut Heap, list: *mut List, more: usize) {
         let kind = (*list).header.object_kind();
         let element = element_size(kind);
         let most = (LARGE_OBJECT - Buffer::DATA) / element;
-        let needed = len.saturating_add(more);
-        let capacity = if needed <= most { needed } else { most.next_power_of_two() / 2 };
-        if capacity <= (*old).capacity || is_shared(list) {
+        let (needed, has) = (len.saturating_add(more), (*old).capacity);
+        if needed <= has || is_shared(list) {
+            return;
+        }
+        // What has elements may be filled by many such loops, so it at least doubles, too.
+        let wanted = if len == 0 { needed } else { needed.max(2 * has) };
+        let capacity = if wanted <= most { wanted } else { most.next_power_of_two() / 2 };
+        if capacity <= has {
             return;
         }
         let cells = kind == ObjectKind::ListCell;
