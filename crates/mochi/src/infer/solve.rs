@@ -546,7 +546,13 @@ impl Solver {
             },
             Kind::Union => {
                 if self.once(id, val.a) {
-                    for record in self.graph.variants(val.a) {
+                    let variants = self.graph.variants(val.a);
+                    // `__name`, or nothing.
+                    if !variants.iter().any(|&record| self.graph.field(record, name).is_some()) {
+                        self.graph.flow(out, Val::ANY);
+                        return;
+                    }
+                    for record in variants {
                         match self.graph.field(record, name) {
                             Some(field) => self.flow(field, out),
                             None => self.graph.flow(out, Val::NULL),
