@@ -175,6 +175,7 @@ impl Namer<'_> {
             CallSite::Known(kind) => kind,
             CallSite::Named(callee) => {
                 let Some(names) = generator.resolution.callee(callee) else { return CallKind::Undefined };
+                let mut other = None;
                 for &bind in generator.resolution.candidates(names) {
                     let node = generator.binds[bind.index()];
                     let val = self.graph.final_val(node);
@@ -186,7 +187,8 @@ impl Namer<'_> {
                         Kind::Any => {
                             return CallKind::Dynamic { bind: Some(bind), fallback: names.otherwise };
                         }
-                        _ => {}
+                        Kind::Bottom => {}
+                        _ => other = other.or(Some(bind)),
                     }
                 }
                 match names.otherwise {
@@ -201,7 +203,11 @@ impl Namer<'_> {
                     Resolved::Builtin(builtin) => CallKind::Builtin(builtin),
                     Resolved::Variant(ctor) => CallKind::Construct(ctor),
                     Resolved::Module(_) | Resolved::Extern(_) => CallKind::Extern,
-                    Resolved::Undeclared | Resolved::Bind(_) | Resolved::Struct(_) => CallKind::Undefined,
+                    // A variable that surely holds something else: an error when it is called.
+                    Resolved::Undeclared | Resolved::Bind(_) | Resolved::Struct(_) => match other {
+                        Some(_) => CallKind::Dynamic { bind: other, fallback: Resolved::Undeclared },
+                        None => CallKind::Undefined,
+                    },
                 }
             }
             CallSite::Value(node) => {

@@ -694,7 +694,8 @@ impl Solver {
             match self.calls[index as usize].otherwise {
                 Target::Sig(sig) => self.pass(sig, args, out),
                 Target::Node(node) => self.flow(node, out),
-                Target::Undefined => self.graph.flow(out, Val::NULL),
+                Target::Undefined if count == 0 => self.graph.flow(out, Val::NULL),
+                Target::Undefined => self.graph.flow(out, Val::ANY),
             }
         }
     }
