@@ -460,7 +460,8 @@ impl Solver {
             }
             (List, List) if op == BinaryOp::Add => {
                 self.graph.unify(a.a, b.a);
-                return self.graph.flow(out, Val { null, ..a });
+                // None beside a list is no elements.
+                return self.graph.flow(out, Val { null: a.null && b.null, ..a });
             }
             (Str, _) | (_, Str) if op == BinaryOp::Add => Str,
             (x, y) if x.is_number() && y.is_number() => match (x, y) {

@@ -394,6 +394,9 @@ impl Body<'_, '_> {
                 self.done(right);
                 val
             }
+            _ if op == BinaryOp::Add && self.is_list_or_none(left.ty) && self.is_list_or_none(right.ty) => {
+                self.lists_or_none(left, right)
+            }
             _ => {
                 let left = self.boxed(left);
                 let right = self.boxed(right);
@@ -412,6 +415,38 @@ impl Body<'_, '_> {
                 result
             }
         }
+    }
+
+    /// The sum of two lists of one type, either of which may be none: that has no elements beside a list, and two of them give none.
+    fn lists_or_none(&mut self, left: Val, right: Val) -> Val {
+        let [a, b] = [left, right].map(|val| Val { temp: false, ..val });
+        let present = self.cx.types.without_null(left.ty).unwrap_or(left.ty);
+        let val = if self.ty(left.ty).nullable && self.ty(right.ty).nullable {
+            let result = self.target(left.ty, None);
+            let (no_left, none, end) = (self.fb.label(), self.fb.label(), self.fb.label());
+            self.fb.is_branch(left.reg, Immediate::Nil, no_left);
+            let sum = self.host_typed("mochi.concat", &[a, b], present);
+            self.convert_into(sum, left.ty, result.reg);
+            self.fb.jump(end);
+            self.fb.bind(no_left);
+            self.fb.is_branch(right.reg, Immediate::Nil, none);
+            let copy = self.host_typed("mochi.concat", &[b], present);
+            self.convert_into(copy, left.ty, result.reg);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            self.fb.load_nil(result.reg);
+            self.fb.bind(end);
+            result
+        } else {
+            self.host_typed("mochi.concat", &[a, b], present)
+        };
+        self.done(left);
+        self.done(right);
+        val
+    }
+
+    fn is_list_or_none(&self, ty: TyId) -> bool {
+        matches!(self.kind(ty), TyKind::List(_))
     }
 
     pub fn is_list(&self, ty: TyId) -> bool {
