@@ -194,7 +194,13 @@ impl Body<'_, '_> {
             }
             _ => {
                 let object = self.boxed(object);
-                let val = self.expr_as(value, TyId::ANY);
+                // An int becomes what the elements are, whatever the key is.
+                let part = match kind {
+                    TyKind::List(part) | TyKind::Map(_, part) => part,
+                    _ => TyId::ANY,
+                };
+                let val = self.expr_as(value, part);
+                let val = self.boxed(val);
                 let val = self.stable(val);
                 let key = self.expr(index, None);
                 let key = self.boxed(key);
@@ -262,7 +268,8 @@ impl Body<'_, '_> {
             return;
         }
         let object = self.boxed(object);
-        let val = self.expr_as(value, TyId::ANY);
+        let part = if let TyKind::Map(_, part) = kind { part } else { TyId::ANY };
+        let val = self.expr_as(value, part);
         self.fb.set_span(span);
         if let (TyKind::Map(key, value_ty), false) = (kind, nullable)
             && self.cx.key_policy(key) == upshift_bytecode::KeyPolicy::String
@@ -270,11 +277,11 @@ impl Body<'_, '_> {
             let string = self.cx.module.string(&text);
             let reg = self.reg(TyId::STRING);
             self.fb.string_const(reg, string);
-            let val = self.convert(val, value_ty);
             self.map_store(object.reg, Some((key, value_ty)), Val { reg, ty: TyId::STRING, temp: true }, val);
             self.done(object);
             return;
         }
+        let val = self.boxed(val);
         let name = self.cx.module.name(&text, 0);
         let site = self.fb.feedback();
         self.fb.cell_field_set(object.reg, val.reg, POLICY, name, site);
