@@ -184,9 +184,9 @@ impl<'a> Generator<'a> {
                     self.solver.graph.settle();
                     continue;
                 }
-                BindSource::MethodField { of, field, .. } | BindSource::UpdateField { of, field, .. } => {
-                    (of.0, field)
-                }
+                BindSource::MethodField { of, field, .. } => (of.0, field),
+                // Depends on what the elements are.
+                BindSource::UpdateField { .. } => continue,
             };
             let field = self.solver.graph.fields(record)[field as usize].1;
             self.solver.flow(field, node);
@@ -719,28 +719,34 @@ impl<'a> Generator<'a> {
 
     fn update(&mut self, id: StmtId, set: &[MapEntry], filter: Option<ExprId>) {
         let Some(info) = self.resolution.update(id) else { return };
+        let element = self.solver.node();
+        if let Resolved::Bind(list) = info.target {
+            self.solver.add(Con::Iterate { src: self.binds[list.index()], out: element });
+        }
+        if let Some(of) = info.of {
+            let fields = self.resolution.fields(self.program, of);
+            for (field, bind) in fields.iter().zip(&info.field_binds) {
+                let Some(bind) = bind else { continue };
+                let out = self.binds[bind.index()];
+                self.solver.add(Con::Field { base: element, name: field.name.name, out });
+            }
+        }
         self.maybe(filter);
         for entry in set {
-            let name = match entry.key {
-                MapKey::Name(name) => Some(name.name),
-                MapKey::Expr(key) => {
-                    self.expr(key, None);
-                    self.literal_text(key)
-                }
-            };
-            let field = info.of.and_then(|of| self.solver.graph.field(of.0, name?));
-            match field {
-                Some(field) => self.store(entry.value, field),
-                None => {
-                    let node = self.expr(entry.value, None);
-                    self.solver.flow(node, ANY);
-                    if let Some(name) = name {
-                        self.solver.graph.read_through_any(name);
-                        let written = self.solver.graph.written_through_any(name);
-                        self.solver.flow(node, written);
-                    }
-                }
+            if let MapKey::Expr(key) = entry.key {
+                self.expr(key, None);
             }
+            let Some(name) = self.program.key_name(entry.key) else {
+                self.expr(entry.value, None);
+                continue;
+            };
+            let field = info.of.and_then(|of| self.solver.graph.field(of.0, name));
+            let value = self.expr(entry.value, field);
+            if let Some(field) = field {
+                self.stored(entry.value, field);
+            }
+            self.solver.graph.at = entry.value.index() as u32;
+            self.solver.add(Con::StoreField { base: element, name, value });
         }
     }
 
