@@ -181,6 +181,7 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.op.except", sets::except),
     ("mochi.op.intersect", sets::intersect),
     ("mochi.partial", call::partial),
+    ("mochi.variants", call::variants),
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
     ("mochi.cut", lists::cut),

@@ -313,9 +313,15 @@ impl Body<'_, '_> {
             Resolved::Variant(ctor) if self.cx.types.ctor_fields(ctor).is_empty() => {
                 self.construct(ctor, &[])
             }
-            Resolved::Variant(ctor) => self.constructor_value(ctor),
+            Resolved::Variant(ctor) => {
+                self.span(self.cx.program[id].span);
+                self.constructor_value(ctor)
+            }
             Resolved::Struct(of) => self.struct_without_values(of),
-            Resolved::Builtin(builtin) => self.builtin_value(builtin),
+            Resolved::Builtin(builtin) => {
+                self.span(self.cx.program[id].span);
+                self.builtin_value(builtin)
+            }
             Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => self.null(None),
         }
     }
