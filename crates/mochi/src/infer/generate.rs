@@ -1621,7 +1621,7 @@ impl<'a> Generator<'a> {
                 self.solver.flow(result, acc);
                 acc
             }
-            Builtin::Eval | Builtin::Row => ANY,
+            Builtin::Eval | Builtin::Row | Builtin::Group => ANY,
             _ => {
                 debug_assert!(info.reads_only(), "{} needs a rule of its own", info.name);
                 self.plain(info.result)
