@@ -1439,7 +1439,9 @@ impl<'a> Generator<'a> {
         if let ExprKind::Name(module) = self.program[base].kind {
             let resolved = self.resolution.name(base);
             let known = matches!(resolved, Resolved::Module(_) | Resolved::Extern(_))
-                || resolved == Resolved::Undeclared && &self.names[module] == "strings";
+                || resolved == Resolved::Undeclared
+                    && &self.names[module] == "strings"
+                    && crate::foreign::has_member("strings", &self.names[name]);
             if known {
                 self.exprs[base.index()] = ANY;
                 self.exprs[callee.index()] = ANY;
@@ -1449,7 +1451,8 @@ impl<'a> Generator<'a> {
                 }
                 self.site(id, CallSite::Known(CallKind::Extern), args.len());
                 if resolved == Resolved::Undeclared {
-                    return STR;
+                    let text = matches!(&self.names[name], "ToUpper" | "ToLower");
+                    return if text { STR } else { ANY };
                 }
                 let item = self.extern_members.get(&(module, name)).copied();
                 return match item.map(|item| self.program[item].kind) {

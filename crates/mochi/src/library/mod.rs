@@ -36,6 +36,7 @@ use crate::builtins::Builtin;
 use number::{Number, Op};
 
 pub(crate) use call::PARTIAL_KIND;
+pub(crate) use foreign::has_member;
 pub use system::State;
 
 type Host = for<'h> fn(&'h mut HostContext<'_>, Args<'h>) -> Result<Ret<'h>, Trap>;

@@ -1368,6 +1368,9 @@ impl Body<'_, '_> {
                 return Some(self.math_value(&member, arity));
             }
         }
+        if !crate::foreign::has_member(module, &member) {
+            return Some(self.null(None));
+        }
         Some(self.host_typed(&format!("mochi.{module}.{member}"), &[], ty))
     }
 
@@ -1413,7 +1416,27 @@ impl Body<'_, '_> {
             }
             return Some(val);
         }
+        if !crate::foreign::has_member(module, &member) {
+            return Some(self.undefined(args));
+        }
         let mut values = Vec::new();
+        if module == "math" {
+            // Too few arguments, or a constant.
+            let function = self.module_member(base, name, TyId::ANY)?;
+            let function = self.any(function);
+            for &arg in args {
+                let val = self.expr_as(arg, TyId::ANY);
+                values.push(self.owned(val));
+            }
+            let val = match crate::foreign::math_arity(&member) {
+                Some(_) => self.partial_vals(function, &values),
+                None => self.call_values(function, &values),
+            };
+            for value in values {
+                self.done(value);
+            }
+            return Some(val);
+        }
         for &arg in args {
             let val = self.expr(arg, None);
             values.push(self.stable(val));
