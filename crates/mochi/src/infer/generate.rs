@@ -1473,6 +1473,10 @@ impl<'a> Generator<'a> {
         });
         self.solver.graph.at = id.index() as u32;
         let out = self.solver.node();
+        if let ExprKind::Field { optional: true, .. } = self.program[callee].kind {
+            // A method of none is not called.
+            self.solver.flow(NULL, out);
+        }
         let data = self.solver.new_call(Vec::new(), Target::Undefined, range, out);
         self.solver.add(Con::Method { base, name, data });
         self.site(id, CallSite::Method { base, name }, args.len());

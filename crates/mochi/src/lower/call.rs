@@ -122,6 +122,11 @@ impl Body<'_, '_> {
         ty: TyId,
         dst: Option<Reg>,
     ) -> Val {
+        if let ExprKind::Field { base, optional: true, .. } = self.cx.program[callee].kind
+            && !self.evaluated.iter().any(|known| known.0 == base)
+        {
+            return self.call_unless_none(id, base, callee, args, ty);
+        }
         let args: Vec<ExprId> = self.cx.program[args].to_vec();
         match self.cx.types.call(id) {
             CallKind::Direct(fun) => self.call_known(fun, Some(callee), None, &args, dst, ty, id),
@@ -163,6 +168,41 @@ impl Body<'_, '_> {
             CallKind::Extern => self.extern_call(callee, &args, ty),
             CallKind::Undefined => self.undefined(&args),
         }
+    }
+
+    /// `base?.name(args)`: none where the base is, and then the arguments are not evaluated.
+    fn call_unless_none(
+        &mut self,
+        id: ExprId,
+        base: ExprId,
+        callee: ExprId,
+        args: List<ExprId>,
+        ty: TyId,
+    ) -> Val {
+        let object = self.expr(base, None);
+        let object = self.owned(object);
+        let Ty { kind, nullable } = self.ty(object.ty);
+        if kind == TyKind::Null {
+            self.done(object);
+            return self.null(None);
+        }
+        let result = self.target(ty, None);
+        let (none, end) = (self.fb.label(), self.fb.label());
+        let present = self.cx.types.without_null(object.ty).unwrap_or(object.ty);
+        let given = if nullable { self.unless_none(object, present, none) } else { object };
+        self.evaluated.push((base, Val { temp: false, ..given }));
+        let val = self.call(id, callee, args, ty, None);
+        self.evaluated.pop();
+        self.convert_into(val, ty, result.reg);
+        if nullable {
+            self.done(given);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            self.fb.load_nil(result.reg);
+            self.fb.bind(end);
+        }
+        self.done(object);
+        result
     }
 
     fn undefined(&mut self, args: &[ExprId]) -> Val {

@@ -200,6 +200,9 @@ impl Body<'_, '_> {
     /// Evaluates an expression. The value has the expression's type; it may be in a variable's own register. With a
     /// destination, that is where a value goes that has to be computed.
     pub fn expr(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
+        if let Some(&(_, val)) = self.evaluated.iter().find(|known| known.0 == id) {
+            return val;
+        }
         let node = self.cx.program[id];
         let ty = self.expr_ty(id);
         self.span(node.span);
