@@ -46,6 +46,10 @@ pub(super) struct Generator<'a> {
     /// The slots that annotations declare to hold wider numbers than ints, and what goes there.
     pub numbers: HashMap<NodeId, Kind>,
     pub stores: Vec<(ExprId, NodeId)>,
+    /// What annotations say of slots for containers, which keep the slots inside of them where they become `any`.
+    containers: HashMap<NodeId, Val>,
+    /// The slots that expressions read an element or field of.
+    read_from: HashMap<NodeId, NodeId>,
     /// The declared types of casts to containers, apart from the types of their results.
     pub casts: Vec<(ExprId, NodeId)>,
     type_params: HashMap<(FunId, Name), NodeId>,
@@ -100,6 +104,8 @@ impl<'a> Generator<'a> {
             declared: Vec::new(),
             numbers: HashMap::new(),
             stores: Vec::new(),
+            containers: HashMap::new(),
+            read_from: HashMap::new(),
             type_params: HashMap::new(),
             extern_members: HashMap::new(),
             struct_nodes: Vec::new(),
@@ -334,8 +340,14 @@ impl<'a> Generator<'a> {
             Kind::Any | Kind::Bottom => self.solver.node_of(val),
             _ => {
                 let node = self.solver.graph.add_declared(val);
-                if matches!(val.kind, Kind::Float | Kind::BigInt | Kind::BigRat) {
-                    self.numbers.insert(node, val.kind);
+                match val.kind {
+                    Kind::Float | Kind::BigInt | Kind::BigRat => {
+                        self.numbers.insert(node, val.kind);
+                    }
+                    Kind::List | Kind::Map => {
+                        self.containers.insert(node, val);
+                    }
+                    _ => {}
                 }
                 node
             }
@@ -553,7 +565,7 @@ impl<'a> Generator<'a> {
             }
             ExprKind::Field { base, name, .. } => {
                 let base_node = self.expr(base, None);
-                let base_val = self.solver.graph.val(base_node);
+                let base_val = self.known(base_node);
                 let want = match base_val.kind {
                     Kind::Struct => self.solver.graph.field(base_val.a, name.name),
                     Kind::Map => Some(base_val.b),
@@ -575,9 +587,19 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// What is in a slot, or what its annotation says if it has become `any`: what goes to the slots inside converts all the same.
+    fn known(&mut self, node: NodeId) -> Val {
+        let val = self.solver.graph.val(node);
+        if val.kind != Kind::Any {
+            return val;
+        }
+        let slot = self.read_from.get(&node).copied().unwrap_or(node);
+        self.containers.get(&slot).copied().unwrap_or(val)
+    }
+
     /// The slot of the elements or values of a container, if it is known to be one by now.
     fn inside(&mut self, node: NodeId) -> Option<NodeId> {
-        let val = self.solver.graph.val(node);
+        let val = self.known(node);
         match val.kind {
             Kind::List => Some(val.a),
             Kind::Map => Some(val.b),
@@ -786,6 +808,12 @@ impl<'a> Generator<'a> {
                 let base = self.expr(base, None);
                 self.solver.graph.at = id.index() as u32;
                 let out = self.solver.node();
+                let val = self.known(base);
+                if val.kind == Kind::Struct
+                    && let Some(field) = self.solver.graph.field(val.a, name.name)
+                {
+                    self.read_from.insert(out, field);
+                }
                 self.solver.add(Con::Field { base, name: name.name, out });
                 out
             }
@@ -800,6 +828,9 @@ impl<'a> Generator<'a> {
                 self.solver.graph.at = id.index() as u32;
                 let name = self.literal_text(index);
                 let out = self.solver.node();
+                if let Some(slot) = self.inside(base) {
+                    self.read_from.insert(out, slot);
+                }
                 self.solver.add(Con::Index { base, key, has, name, out });
                 out
             }
@@ -935,7 +966,7 @@ impl<'a> Generator<'a> {
     /// says does not check or convert the elements.
     fn wanted(&mut self, want: Option<NodeId>, kind: Kind, inner: impl Fn(Val) -> NodeId) -> Option<Val> {
         let want = want?;
-        let val = self.solver.graph.val(want);
+        let val = self.known(want);
         let graph = &self.solver.graph;
         let fits =
             val.kind == kind && (graph.role(want).is_declared() || !graph.role(inner(val)).is_declared());
