@@ -77,6 +77,12 @@ impl Body<'_, '_> {
         let Some(value) = value else {
             let zero = match self.cx.types.declared(bind) {
                 Some(declared) => self.zero_of(declared),
+                None if self.cx.types.starts_as_zero(bind)
+                    && let Some(present) = self.cx.types.without_null(ty) =>
+                {
+                    let zero = self.zero(present, None);
+                    self.convert(zero, ty)
+                }
                 None => self.zero(ty, None),
             };
             return self.declare(bind, zero);
