@@ -546,7 +546,7 @@ impl<'a> Generator<'a> {
             },
             ExprKind::Index { base, index, .. } => {
                 let base_node = self.expr(base, None);
-                let want = self.inside(base_node);
+                let want = self.part(base_node, index);
                 let key = self.expr(index, None);
                 let value_node = self.expr(value, want);
                 if let Some(slot) = want {
@@ -604,6 +604,15 @@ impl<'a> Generator<'a> {
             Kind::List => Some(val.a),
             Kind::Map => Some(val.b),
             _ => None,
+        }
+    }
+
+    /// The slot that `base[index]` means: that of the elements or values, or of the field whose name the index is.
+    fn part(&mut self, base: NodeId, index: ExprId) -> Option<NodeId> {
+        let val = self.known(base);
+        match val.kind {
+            Kind::Struct => self.solver.graph.field(val.a, self.literal_text(index)?),
+            _ => self.inside(base),
         }
     }
 
@@ -828,7 +837,7 @@ impl<'a> Generator<'a> {
                 self.solver.graph.at = id.index() as u32;
                 let name = self.literal_text(index);
                 let out = self.solver.node();
-                if let Some(slot) = self.inside(base) {
+                if let Some(slot) = self.part(base, index) {
                     self.read_from.insert(out, slot);
                 }
                 self.solver.add(Con::Index { base, key, has, name, out });
