@@ -351,6 +351,8 @@ builtins! {
     SortBy "sort by" [LIST_T, ANY] => LIST_T, predeclared: false, retains: Retains::Elements;
     /// A row of several variables, a map of their values, which has their fields too. Only plans of queries call it.
     Row "row of" [ANY] => ANY, predeclared: false, retains: Retains::Arguments;
+    /// Makes the map of a group's key and items act as the list of the items. No program can name it.
+    Group "group of" [ANY] => ANY, predeclared: false, retains: Retains::Arguments;
     /// As `append`.
     Push "push" [LIST_T, T] => LIST_T, strict_arity: Some(2), retains: Retains::Arguments;
     /// The elements of a list or group as a new list.

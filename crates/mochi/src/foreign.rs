@@ -13,6 +13,14 @@ pub fn module(path: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a module has a member.
+pub fn has_member(module: &str, member: &str) -> bool {
+    match module {
+        "math" => math_constant(member).is_some() || math_arity(member).is_some(),
+        _ => crate::library::has_member(module, member),
+    }
+}
+
 /// A constant of `math`, in Python's or Go's spelling.
 pub fn math_constant(member: &str) -> Option<f64> {
     match member {

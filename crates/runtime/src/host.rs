@@ -477,10 +477,10 @@ impl<'h> MapView<'h> {
         unsafe { crate::map::order_policy(self.val.value.as_ptr()) }
     }
 
-    /// Whether the map was marked with [`HostContext::map_mark`].
-    pub fn is_marked(self) -> bool {
+    /// How the map was marked with [`HostContext::map_mark`]; 0 if it was not.
+    pub fn mark(self) -> u8 {
         // SAFETY: a live map.
-        unsafe { crate::map::is_marked(self.val.value.as_ptr()) }
+        unsafe { crate::map::mark(self.val.value.as_ptr()) }
     }
 
     /// The entries in the order of their insertion. Nothing is sorted for it; ints beyond 48 bits are boxed, as in [`ListView::get`].
@@ -1435,10 +1435,10 @@ impl HostContext<'_> {
         Ok(new)
     }
 
-    /// Marks a map, for good: what that means is the language's affair.
-    pub fn map_mark(&self, map: MapView<'_>) {
+    /// Marks a map, for good, with a number from 1 to 3: what it means is the language's affair.
+    pub fn map_mark(&self, map: MapView<'_>, mark: u8) {
         // SAFETY: a live map.
-        unsafe { crate::map::mark(map.val.value.as_ptr()) }
+        unsafe { crate::map::set_mark(map.val.value.as_ptr(), mark) }
     }
 
     /// The value at a key; `None` where it is absent.

@@ -161,7 +161,7 @@ impl Checker<'_> {
     }
 
     /// The type as an optional one. Options of options do not exist when running.
-    fn lift(&mut self, ty: Ty) -> Ty {
+    pub(super) fn lift(&mut self, ty: Ty) -> Ty {
         match self.types.kind(ty) {
             Kind::Option(_) if !self.strict() => ty,
             _ => self.types.option(ty),

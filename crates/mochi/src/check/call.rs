@@ -53,6 +53,16 @@ impl Checker<'_> {
                 let fun = self.types.fun_ty(fun).clone();
                 self.apply(fun, args, target)
             }
+            // Upstream does not call what `?.` gives.
+            Kind::Option(inner)
+                if !self.strict()
+                    && matches!(ast[callee].kind, ExprKind::Field { optional: true, .. })
+                    && let Kind::Fun(fun) = self.types.kind(inner) =>
+            {
+                let fun = self.types.fun_ty(fun).clone();
+                let result = self.apply(fun, args, target)?;
+                Ok(self.lift(result))
+            }
             // Upstream calls no `any` by name.
             Kind::Any if !(by_name && self.strict()) => {
                 for &arg in args {

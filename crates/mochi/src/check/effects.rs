@@ -11,9 +11,9 @@ use crate::builtins::{Builtin, Effects};
 use crate::syntax::ast::{
     BindKind, ExprId, ExprKind, FunId, FunKind, Interner, Name, Program, StmtKind, TypeDeclId, TypeDeclKind,
 };
+use crate::syntax::walk::{self, Node};
 
 use super::types::FunEffects;
-use super::walk::{self, Node};
 
 /// The effects of a function.
 #[derive(Clone, Copy, Default, Debug)]

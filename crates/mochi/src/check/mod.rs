@@ -13,7 +13,7 @@
 //! | `types`, `relations` | types, and how they relate |
 //! | `scope` | visible names and facts about variables |
 //! | `declare` | type declarations, signatures, annotations |
-//! | `effects`, `walk` | effects of functions, before any type is known |
+//! | `effects` | effects of functions, before any type is known |
 //! | `stmt`, `expr`, `access`, `call`, `operand`, `matching`, `query` | the rules |
 //! | `narrow`, `alias` | facts from tests; sharing of lists, maps and structs |
 //! | `place`, `suggest` | where errors point, and what may help |
@@ -36,7 +36,6 @@ mod stmt;
 mod suggest;
 mod types;
 mod unsupported;
-mod walk;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};

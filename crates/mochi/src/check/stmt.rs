@@ -6,9 +6,9 @@ use crate::syntax::ast::{
     BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, Ident,
     List, MapEntry, MapKey, StmtId, StmtKind,
 };
+use crate::syntax::walk::{self, Node};
 
 use super::types::{FunTy, Kind, Ty};
-use super::walk::{self, Node};
 use super::{CallLog, Check, Checker, Returns, Stop, error, stop};
 
 impl Checker<'_> {
@@ -453,14 +453,11 @@ impl Checker<'_> {
             self.scope.bind(name, ty, true);
         }
         for entry in set {
-            let (name, place) = match entry.key {
-                MapKey::Name(name) => (Some(name.name), name.span),
-                MapKey::Expr(key) => match self.ast[key].kind {
-                    ExprKind::Str(name) => (Some(name), self.ast[key].span),
-                    _ => (None, self.ast[key].span),
-                },
+            let place = match entry.key {
+                MapKey::Name(name) => name.span,
+                MapKey::Expr(key) => self.ast[key].span,
             };
-            let Some(name) = name else { continue };
+            let Some(name) = self.ast.key_name(entry.key) else { continue };
             let Some(field) = self.types.struct_field(id, name) else {
                 return self.unknown_field(place, name, element);
             };

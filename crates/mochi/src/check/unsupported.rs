@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
-use crate::syntax::ast::{ExprKind, ExternKind, Import, Interner, Name, Program, StmtKind};
+use crate::syntax::ast::{ExprId, ExprKind, ExternKind, Import, Interner, Name, Program, StmtKind};
 
 /// What a program uses that cannot run yet: the first place of each construct, in the order of the text.
 pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
@@ -29,6 +29,12 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
             ExprKind::Fetch { .. } => "`fetch`",
             ExprKind::Load { .. } => "`load`",
             ExprKind::Save { .. } => "`save`",
+            ExprKind::Field { base, name, .. } => {
+                if let Some(what) = unknown_member(program, names, base, name.name) {
+                    add(expr.span, what);
+                }
+                continue;
+            }
             _ => continue,
         };
         add(expr.span, what.to_owned());
@@ -72,6 +78,18 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
         .into_iter()
         .map(|(span, what)| Diagnostic::error(Code::U001, span, format!("{what} is not supported yet")))
         .collect()
+}
+
+/// The member of a module that is imported, if it has none like it. Where variables have the name of the module, too, which of them
+/// is meant is not known here; then what is not there is none.
+fn unknown_member(program: &Program, names: &Interner, base: ExprId, member: Name) -> Option<String> {
+    let root = program.as_name(base)?;
+    let mut imports = program.imports.iter();
+    let import = imports.find(|import| import.lang.is_some() && program[import.bind].name == root)?;
+    let module = crate::foreign::module(&names[import.path.name])?;
+    let alone = program.binds.iter().filter(|bind| bind.name == root).count() == 1;
+    (alone && !crate::foreign::has_member(module, &names[member]))
+        .then(|| format!("`{}.{}`", &names[root], &names[member]))
 }
 
 /// The module of an import, if there is none like it.

@@ -1,10 +1,10 @@
 //! From solved nodes to a table of types, kinds of calls and reasons of demotions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::generate::{CallSite, Generator};
 use super::graph::{Graph, Kind, NULL, NodeId, Val, Why};
-use super::{CallKind, Demotion, ParamsId, Slot, Ty, TyId, TyKind, Types};
+use super::{CallKind, Declared, DeclaredKind, Demotion, ParamsId, Slot, Ty, TyId, TyKind, Types};
 use crate::resolve::{BindSource, CtorId, Resolved, StructId, TypeName, UnionId};
 use crate::source::Span;
 use crate::syntax::ast::{BindId, ExprId, FunId, Interner, Name, TypeId, TypeKind};
@@ -41,6 +41,7 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         calls: HashMap::with_capacity(generator.calls.len()),
         casts: HashMap::new(),
         declared: HashMap::new(),
+        zeros: HashSet::new(),
         stores: HashMap::new(),
         borrowed: vec![false; resolution.bind_count()],
         shares: vec![false; generator.program.exprs.len()],
@@ -90,9 +91,18 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
     types.calls.extend(calls);
     types.casts.extend(casts);
     let is_any = |id: TyId| types.get(id).kind == TyKind::Any;
+    let has_zero = |declared: &Declared| {
+        !declared.nullable && !matches!(declared.kind, DeclaredKind::BigInt | DeclaredKind::BigRat)
+    };
+    let zeros = generator.declared.iter().filter(|(bind, declared)| {
+        let ty = types.get(types.bind(*bind));
+        ty.nullable && ty.kind != TyKind::Any && has_zero(declared)
+    });
+    let zeros: HashSet<BindId> = zeros.map(|(bind, _)| *bind).collect();
     let binds = generator.declared.iter().filter(|(bind, _)| is_any(types.bind(*bind)));
     let binds: HashMap<_, _> = binds.copied().collect();
     types.declared = binds;
+    types.zeros = zeros;
     types.stores.extend(stores);
     explain(&generator, names, &mut types);
     types
@@ -175,6 +185,7 @@ impl Namer<'_> {
             CallSite::Known(kind) => kind,
             CallSite::Named(callee) => {
                 let Some(names) = generator.resolution.callee(callee) else { return CallKind::Undefined };
+                let mut other = None;
                 for &bind in generator.resolution.candidates(names) {
                     let node = generator.binds[bind.index()];
                     let val = self.graph.final_val(node);
@@ -186,7 +197,8 @@ impl Namer<'_> {
                         Kind::Any => {
                             return CallKind::Dynamic { bind: Some(bind), fallback: names.otherwise };
                         }
-                        _ => {}
+                        Kind::Bottom => {}
+                        _ => other = other.or(Some(bind)),
                     }
                 }
                 match names.otherwise {
@@ -201,7 +213,11 @@ impl Namer<'_> {
                     Resolved::Builtin(builtin) => CallKind::Builtin(builtin),
                     Resolved::Variant(ctor) => CallKind::Construct(ctor),
                     Resolved::Module(_) | Resolved::Extern(_) => CallKind::Extern,
-                    Resolved::Undeclared | Resolved::Bind(_) | Resolved::Struct(_) => CallKind::Undefined,
+                    // A variable that surely holds something else: an error when it is called.
+                    Resolved::Undeclared | Resolved::Bind(_) | Resolved::Struct(_) => match other {
+                        Some(_) => CallKind::Dynamic { bind: other, fallback: Resolved::Undeclared },
+                        None => CallKind::Undefined,
+                    },
                 }
             }
             CallSite::Value(node) => {

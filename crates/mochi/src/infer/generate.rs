@@ -46,6 +46,10 @@ pub(super) struct Generator<'a> {
     /// The slots that annotations declare to hold wider numbers than ints, and what goes there.
     pub numbers: HashMap<NodeId, Kind>,
     pub stores: Vec<(ExprId, NodeId)>,
+    /// What annotations say of slots for containers, which keep the slots inside of them where they become `any`.
+    containers: HashMap<NodeId, Val>,
+    /// The slots that expressions read an element or field of.
+    read_from: HashMap<NodeId, NodeId>,
     /// The declared types of casts to containers, apart from the types of their results.
     pub casts: Vec<(ExprId, NodeId)>,
     type_params: HashMap<(FunId, Name), NodeId>,
@@ -111,6 +115,8 @@ impl<'a> Generator<'a> {
             declared: Vec::new(),
             numbers: HashMap::new(),
             stores: Vec::new(),
+            containers: HashMap::new(),
+            read_from: HashMap::new(),
             type_params: HashMap::new(),
             extern_members: HashMap::new(),
             struct_nodes: Vec::new(),
@@ -197,9 +203,9 @@ impl<'a> Generator<'a> {
                     self.solver.graph.settle();
                     continue;
                 }
-                BindSource::MethodField { of, field, .. } | BindSource::UpdateField { of, field, .. } => {
-                    (of.0, field)
-                }
+                BindSource::MethodField { of, field, .. } => (of.0, field),
+                // Depends on what the elements are.
+                BindSource::UpdateField { .. } => continue,
             };
             let field = self.solver.graph.fields(record)[field as usize].1;
             self.solver.flow(field, node);
@@ -347,8 +353,14 @@ impl<'a> Generator<'a> {
             Kind::Any | Kind::Bottom => self.solver.node_of(val),
             _ => {
                 let node = self.solver.graph.add_declared(val);
-                if matches!(val.kind, Kind::Float | Kind::BigInt | Kind::BigRat) {
-                    self.numbers.insert(node, val.kind);
+                match val.kind {
+                    Kind::Float | Kind::BigInt | Kind::BigRat => {
+                        self.numbers.insert(node, val.kind);
+                    }
+                    Kind::List | Kind::Map => {
+                        self.containers.insert(node, val);
+                    }
+                    _ => {}
                 }
                 node
             }
@@ -563,7 +575,7 @@ impl<'a> Generator<'a> {
             },
             ExprKind::Index { base, index, .. } => {
                 let base_node = self.expr(base, None);
-                let want = self.inside(base_node);
+                let want = self.part(base_node, index);
                 let key = self.expr(index, None);
                 let value_node = self.expr(value, want);
                 if let Some(slot) = want {
@@ -585,7 +597,7 @@ impl<'a> Generator<'a> {
             }
             ExprKind::Field { base, name, .. } => {
                 let base_node = self.expr(base, None);
-                let base_val = self.solver.graph.val(base_node);
+                let base_val = self.known(base_node);
                 let want = match base_val.kind {
                     Kind::Struct => self.solver.graph.field(base_val.a, name.name),
                     Kind::Map => Some(base_val.b),
@@ -607,13 +619,32 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// What is in a slot, or what its annotation says if it has become `any`: what goes to the slots inside converts all the same.
+    fn known(&mut self, node: NodeId) -> Val {
+        let val = self.solver.graph.val(node);
+        if val.kind != Kind::Any {
+            return val;
+        }
+        let slot = self.read_from.get(&node).copied().unwrap_or(node);
+        self.containers.get(&slot).copied().unwrap_or(val)
+    }
+
     /// The slot of the elements or values of a container, if it is known to be one by now.
     fn inside(&mut self, node: NodeId) -> Option<NodeId> {
-        let val = self.solver.graph.val(node);
+        let val = self.known(node);
         match val.kind {
             Kind::List => Some(val.a),
             Kind::Map => Some(val.b),
             _ => None,
+        }
+    }
+
+    /// The slot that `base[index]` means: that of the elements or values, or of the field whose name the index is.
+    fn part(&mut self, base: NodeId, index: ExprId) -> Option<NodeId> {
+        let val = self.known(base);
+        match val.kind {
+            Kind::Struct => self.solver.graph.field(val.a, self.literal_text(index)?),
+            _ => self.inside(base),
         }
     }
 
@@ -751,28 +782,34 @@ impl<'a> Generator<'a> {
 
     fn update(&mut self, id: StmtId, set: &[MapEntry], filter: Option<ExprId>) {
         let Some(info) = self.resolution.update(id) else { return };
+        let element = self.solver.node();
+        if let Resolved::Bind(list) = info.target {
+            self.solver.add(Con::Iterate { src: self.binds[list.index()], out: element });
+        }
+        if let Some(of) = info.of {
+            let fields = self.resolution.fields(self.program, of);
+            for (field, bind) in fields.iter().zip(&info.field_binds) {
+                let Some(bind) = bind else { continue };
+                let out = self.binds[bind.index()];
+                self.solver.add(Con::Field { base: element, name: field.name.name, out });
+            }
+        }
         self.maybe(filter);
         for entry in set {
-            let name = match entry.key {
-                MapKey::Name(name) => Some(name.name),
-                MapKey::Expr(key) => {
-                    self.expr(key, None);
-                    self.literal_text(key)
-                }
-            };
-            let field = info.of.and_then(|of| self.solver.graph.field(of.0, name?));
-            match field {
-                Some(field) => self.store(entry.value, field),
-                None => {
-                    let node = self.expr(entry.value, None);
-                    self.solver.flow(node, ANY);
-                    if let Some(name) = name {
-                        self.solver.graph.read_through_any(name);
-                        let written = self.solver.graph.written_through_any(name);
-                        self.solver.flow(node, written);
-                    }
-                }
+            if let MapKey::Expr(key) = entry.key {
+                self.expr(key, None);
             }
+            let Some(name) = self.program.key_name(entry.key) else {
+                self.expr(entry.value, None);
+                continue;
+            };
+            let field = info.of.and_then(|of| self.solver.graph.field(of.0, name));
+            let value = self.expr(entry.value, field);
+            if let Some(field) = field {
+                self.stored(entry.value, field);
+            }
+            self.solver.graph.at = entry.value.index() as u32;
+            self.solver.add(Con::StoreField { base: element, name, value });
         }
     }
 
@@ -812,6 +849,12 @@ impl<'a> Generator<'a> {
                 let base = self.expr(base, None);
                 self.solver.graph.at = id.index() as u32;
                 let out = self.solver.node();
+                let val = self.known(base);
+                if val.kind == Kind::Struct
+                    && let Some(field) = self.solver.graph.field(val.a, name.name)
+                {
+                    self.read_from.insert(out, field);
+                }
                 self.solver.add(Con::Field { base, name: name.name, out });
                 out
             }
@@ -826,6 +869,9 @@ impl<'a> Generator<'a> {
                 self.solver.graph.at = id.index() as u32;
                 let name = self.literal_text(index);
                 let out = self.solver.node();
+                if let Some(slot) = self.part(base, index) {
+                    self.read_from.insert(out, slot);
+                }
                 self.solver.add(Con::Index { base, key, has, name, out });
                 out
             }
@@ -967,7 +1013,7 @@ impl<'a> Generator<'a> {
     /// says does not check or convert the elements.
     fn wanted(&mut self, want: Option<NodeId>, kind: Kind, inner: impl Fn(Val) -> NodeId) -> Option<Val> {
         let want = want?;
-        let val = self.solver.graph.val(want);
+        let val = self.known(want);
         let graph = &self.solver.graph;
         let fits =
             val.kind == kind && (graph.role(want).is_declared() || !graph.role(inner(val)).is_declared());
@@ -1479,7 +1525,9 @@ impl<'a> Generator<'a> {
         if let ExprKind::Name(module) = self.program[base].kind {
             let resolved = self.resolution.name(base);
             let known = matches!(resolved, Resolved::Module(_) | Resolved::Extern(_))
-                || resolved == Resolved::Undeclared && &self.names[module] == "strings";
+                || resolved == Resolved::Undeclared
+                    && &self.names[module] == "strings"
+                    && crate::foreign::has_member("strings", &self.names[name]);
             if known {
                 self.exprs[base.index()] = ANY;
                 self.exprs[callee.index()] = ANY;
@@ -1489,7 +1537,8 @@ impl<'a> Generator<'a> {
                 }
                 self.site(id, CallSite::Known(CallKind::Extern), args.len());
                 if resolved == Resolved::Undeclared {
-                    return STR;
+                    let text = matches!(&self.names[name], "ToUpper" | "ToLower");
+                    return if text { STR } else { ANY };
                 }
                 let item = self.extern_members.get(&(module, name)).copied();
                 return match item.map(|item| self.program[item].kind) {
@@ -1510,6 +1559,10 @@ impl<'a> Generator<'a> {
         });
         self.solver.graph.at = id.index() as u32;
         let out = self.solver.node();
+        if let ExprKind::Field { optional: true, .. } = self.program[callee].kind {
+            // A method of none is not called.
+            self.solver.flow(NULL, out);
+        }
         let data = self.solver.new_call(Vec::new(), Target::Undefined, range, out);
         self.solver.add(Con::Method { base, name, data });
         self.site(id, CallSite::Method { base, name }, args.len());
@@ -1661,7 +1714,7 @@ impl<'a> Generator<'a> {
                 self.solver.flow(result, acc);
                 acc
             }
-            Builtin::Eval | Builtin::Row => ANY,
+            Builtin::Eval | Builtin::Row | Builtin::Group => ANY,
             _ => {
                 debug_assert!(info.reads_only(), "{} needs a rule of its own", info.name);
                 self.plain(info.result)

@@ -74,7 +74,7 @@ mod sharing;
 )]
 mod solve;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::builtins::Builtin;
 use crate::resolve::{CtorId, Resolution, Resolved, StructId, UnionId};
@@ -284,6 +284,7 @@ pub struct Types {
     casts: HashMap<ExprId, TyId>,
     declared: HashMap<BindId, Declared>,
     stores: HashMap<ExprId, TyId>,
+    zeros: HashSet<BindId>,
     borrowed: Vec<bool>,
     shares: Vec<bool>,
     in_place: Vec<bool>,
@@ -358,6 +359,12 @@ impl Types {
     /// What a variable or parameter is declared as, if it became `any` nevertheless.
     pub fn declared(&self, id: BindId) -> Option<Declared> {
         self.declared.get(&id).copied()
+    }
+
+    /// Whether a variable without initial value starts as zero or empty although it may be none later: its annotation does not say
+    /// that it may.
+    pub fn starts_as_zero(&self, id: BindId) -> bool {
+        self.zeros.contains(&id)
     }
 
     /// The number that the slot is declared to hold which a value goes to, if the slot became `any` nevertheless.

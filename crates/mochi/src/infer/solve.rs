@@ -553,7 +553,13 @@ impl Solver {
             },
             Kind::Union => {
                 if self.once(id, val.a) {
-                    for record in self.graph.variants(val.a) {
+                    let variants = self.graph.variants(val.a);
+                    // `__name`, or nothing.
+                    if !variants.iter().any(|&record| self.graph.field(record, name).is_some()) {
+                        self.graph.flow(out, Val::ANY);
+                        return;
+                    }
+                    for record in variants {
                         match self.graph.field(record, name) {
                             Some(field) => self.flow(field, out),
                             None => self.graph.flow(out, Val::NULL),
@@ -695,7 +701,8 @@ impl Solver {
             match self.calls[index as usize].otherwise {
                 Target::Sig(sig) => self.pass(sig, args, out),
                 Target::Node(node) => self.flow(node, out),
-                Target::Undefined => self.graph.flow(out, Val::NULL),
+                Target::Undefined if count == 0 => self.graph.flow(out, Val::NULL),
+                Target::Undefined => self.graph.flow(out, Val::ANY),
             }
         }
     }

@@ -12,6 +12,12 @@ use super::format::{self, NAME_FIELD};
 use super::work::{COPIED, PORTION, Work, steps};
 use super::{cast, compare, kind_name, lists, mismatch};
 
+/// The mark of the map of a row's variables.
+const ROW: u8 = 1;
+
+/// The mark of the map of a group's key and items.
+pub const GROUP: u8 = 2;
+
 /// Elements of lists that store them raw in a step of the work.
 const RAW: usize = 8;
 
@@ -164,7 +170,7 @@ pub fn field_get<'h>(ctx: &'h HostContext<'_>, object: Val<'h>, name: &str) -> R
         let key = ctx.string(name)?;
         return Ok(match map_get(ctx, map, key)? {
             Some(val) => val,
-            None if map.is_marked() => field_of_row(ctx, map, key, name)?,
+            None if map.mark() == ROW => field_of_row(ctx, map, key, name)?,
             None => ctx.nil(),
         });
     }
@@ -194,9 +200,18 @@ fn field_of_row<'h>(
 /// `row of(map)`: the map of a row's variables, by which their fields are found too.
 pub fn row<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
+    marked(ctx, args, ROW)
+}
+
+/// `group of(map)`: the map of a group's key and items, which acts as the list of its items.
+pub fn group<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    marked(ctx, args, GROUP)
+}
+
+fn marked<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, mark: u8) -> Result<Ret<'h>, Trap> {
     let val = args.val(ctx, 0)?;
     if let Some(map) = val.as_map() {
-        ctx.map_mark(map);
+        ctx.map_mark(map, mark);
     }
     Ok(val.into())
 }
@@ -301,6 +316,7 @@ pub fn slice<'h>(
 /// # Errors
 /// type-mismatch for other kinds.
 pub fn iterate<'h>(ctx: &'h HostContext<'_>, object: Val<'h>) -> Result<Val<'h>, Trap> {
+    let object = lists::items_of_group(ctx, object)?;
     if let Some(list) = object.as_list() {
         // The list itself, so that stores during the loop are seen; lists of another representation are copied.
         if list.holds_any() {

@@ -41,6 +41,13 @@ pub fn partial<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
     Ok(new_partial(ctx, callee, given.as_list().iter().flat_map(|l| l.iter()))?.into())
 }
 
+/// `mochi.variants(functions)`: a function that takes several numbers of arguments, of functions that take the least, one more,
+/// and so on. It is a function that waits, with them in place of the one function.
+pub fn variants<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let ctx: &'h HostContext<'_> = ctx;
+    Ok(ctx.new_tuple(PARTIAL_KIND, &[args.val(ctx, 0)?])?.into())
+}
+
 /// Calls a function value; numbers convert where the callee declares float, bigint or bigrat.
 ///
 /// # Errors
@@ -79,9 +86,21 @@ pub fn call_other<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Re
             let Some(tuple) = callee.as_tuple().filter(|t| t.tuple_kind() == PARTIAL_KIND) else {
                 return Err(mismatch(format!("cannot call {}", kind_name(callee))));
             };
-            let function = ctx.root(tuple.get(0).unwrap_or(ctx.nil()));
+            let mut function = tuple.get(0).unwrap_or(ctx.nil());
             let given = (1..tuple.len()).filter_map(|i| tuple.get(i));
-            (function, given.chain(rest).map(|val| ctx.root(val)).collect())
+            let all: Vec<Val<'_>> = given.chain(rest).collect();
+            if let Some(variants) = function.as_list() {
+                let arity = |val: Val<'_>| val.as_function().map_or(0, |f| f.arity());
+                let fits = |val: &Val<'_>| arity(*val) == all.len();
+                // With fewer arguments than any takes, the first waits for more; with more, the last drops some.
+                let other = if variants.get(0).is_some_and(|val| arity(val) > all.len()) {
+                    variants.get(0)
+                } else {
+                    variants.get(variants.len().saturating_sub(1))
+                };
+                function = variants.iter().find(fits).or(other).unwrap_or(ctx.nil());
+            }
+            (ctx.root(function), all.into_iter().map(|val| ctx.root(val)).collect())
         }
     };
     Ok(Ret::Root(call(ctx, callee, &all)?))

@@ -7,7 +7,7 @@ use upshift_runtime::host::{Args, HostContext, HostRegistry, Ret, Text, Val};
 use upshift_runtime::trap::Trap;
 
 use super::work::{COPIED, WRITTEN, steps};
-use super::{access, kind_name, lists, mismatch, system};
+use super::{Host, access, kind_name, lists, mismatch, system};
 
 /// A text argument of a foreign function.
 fn text<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, i: usize) -> Result<Text<'h>, Trap> {
@@ -114,6 +114,50 @@ const PI_ROUNDED: f64 = 3.14;
 const FIFTEEN_PUZZLE: &str =
     "Solution found in 52 moves: rrrulddluuuldrurdddrullulurrrdddldluurddlulurruldrdrd";
 
+/// The other members of `strings`.
+const STRINGS: &[Named<Host>] = &[
+    ("Split", super::text::split),
+    ("Join", super::text::join),
+    ("Repeat", super::text::repeat),
+    ("Fields", fields),
+    ("Replace", replace_all),
+    ("ReplaceAll", replace_all),
+];
+
+/// The members of the test package.
+const TESTPKG: &[Named<Host>] = &[
+    ("Add", |_, args| {
+        let (a, b) = (args.int(0)?, args.int(1)?);
+        let sum = a.checked_add(b);
+        sum.map(Ret::Int).ok_or_else(|| super::number::overflow(format_args!("{a} + {b}")))
+    }),
+    ("Pi", |_, _| Ok(Ret::Float(PI_ROUNDED))),
+    ("Answer", |_, _| Ok(Ret::Int(42))),
+    ("MD5Hex", md5_hex),
+    ("ECDSAExample", ecdsa_example),
+    ("FifteenPuzzleExample", |ctx, _| {
+        let ctx: &HostContext<'_> = ctx;
+        Ok(ctx.string(FIFTEEN_PUZZLE)?.into())
+    }),
+];
+
+/// Whether `strings` or the test package has a member.
+pub fn has_member(module: &str, member: &str) -> bool {
+    fn has<F>(table: &[Named<F>], member: &str) -> bool {
+        table.iter().any(|(name, _)| *name == member)
+    }
+    match module {
+        "strings" => {
+            has(MAPPINGS, member)
+                || has(PAIRS, member)
+                || has(QUESTIONS, member)
+                || has(COUNTS, member)
+                || has(STRINGS, member)
+        }
+        _ => has(TESTPKG, member),
+    }
+}
+
 /// Registers all members.
 pub fn register(registry: &mut HostRegistry) {
     for &(name, f) in MAPPINGS {
@@ -147,24 +191,10 @@ pub fn register(registry: &mut HostRegistry) {
             Ok(Ret::Int(f(&a, &b)))
         });
     }
-    registry.dynamic("mochi.strings.Split", super::text::split);
-    registry.dynamic("mochi.strings.Join", super::text::join);
-    registry.dynamic("mochi.strings.Repeat", super::text::repeat);
-    registry.dynamic("mochi.strings.Fields", fields);
-    registry.dynamic("mochi.strings.Replace", replace_all);
-    registry.dynamic("mochi.strings.ReplaceAll", replace_all);
-
-    registry.dynamic("mochi.testpkg.Add", |_, args| {
-        let (a, b) = (args.int(0)?, args.int(1)?);
-        let sum = a.checked_add(b);
-        sum.map(Ret::Int).ok_or_else(|| super::number::overflow(format_args!("{a} + {b}")))
-    });
-    registry.dynamic("mochi.testpkg.Pi", |_, _| Ok(Ret::Float(PI_ROUNDED)));
-    registry.dynamic("mochi.testpkg.Answer", |_, _| Ok(Ret::Int(42)));
-    registry.dynamic("mochi.testpkg.MD5Hex", md5_hex);
-    registry.dynamic("mochi.testpkg.ECDSAExample", ecdsa_example);
-    registry.dynamic("mochi.testpkg.FifteenPuzzleExample", |ctx, _| {
-        let ctx: &HostContext<'_> = ctx;
-        Ok(ctx.string(FIFTEEN_PUZZLE)?.into())
-    });
+    for &(name, f) in STRINGS {
+        registry.dynamic(&format!("mochi.strings.{name}"), f);
+    }
+    for &(name, f) in TESTPKG {
+        registry.dynamic(&format!("mochi.testpkg.{name}"), f);
+    }
 }

@@ -22,6 +22,19 @@ pub fn share_elements(list: ListView<'_>, ctx: &HostContext<'_>) {
     }
 }
 
+/// The items of a group of a query, which acts as their list; other values as they are.
+///
+/// # Errors
+/// memory-limit.
+pub fn items_of_group<'h>(ctx: &'h HostContext<'_>, val: Val<'h>) -> Result<Val<'h>, Trap> {
+    match val.as_map() {
+        Some(map) if map.mark() == access::GROUP => {
+            Ok(access::map_get(ctx, map, ctx.string("items")?)?.unwrap_or(val))
+        }
+        _ => Ok(val),
+    }
+}
+
 /// A list argument; null is the empty list, as `None`.
 ///
 /// # Errors
@@ -33,7 +46,7 @@ pub fn list_arg<'h>(
     what: &str,
 ) -> Result<Option<ListView<'h>>, Trap> {
     let val = args.val(ctx, i)?;
-    match val.as_list() {
+    match items_of_group(ctx, val)?.as_list() {
         Some(list) => Ok(Some(list)),
         None if val.is_nil() => Ok(None),
         None => Err(mismatch(format!("{what} works on lists, not on {}", kind_name(val)))),

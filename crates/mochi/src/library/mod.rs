@@ -36,6 +36,7 @@ use crate::builtins::Builtin;
 use number::{Number, Op};
 
 pub(crate) use call::PARTIAL_KIND;
+pub(crate) use foreign::has_member;
 pub use system::State;
 
 type Host = for<'h> fn(&'h mut HostContext<'_>, Args<'h>) -> Result<Ret<'h>, Trap>;
@@ -104,6 +105,7 @@ fn implementation(builtin: Builtin) -> Host {
         Builtin::Pow => numeric::pow,
         Builtin::Distinct => sets::distinct,
         Builtin::Row => access::row,
+        Builtin::Group => access::group,
         Builtin::SortBy => sort::sort_by,
         Builtin::Collect => lists::collect,
         Builtin::Range => lists::range,
@@ -181,6 +183,7 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.op.except", sets::except),
     ("mochi.op.intersect", sets::intersect),
     ("mochi.partial", call::partial),
+    ("mochi.variants", call::variants),
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
     ("mochi.cut", lists::cut),
@@ -264,7 +267,7 @@ fn neg<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap
 
 /// The number of elements, entries (of a struct with its name), or characters; of a number, those of its text.
 fn size<'h>(ctx: &'h HostContext<'_>, args: Args<'h>, what: &str) -> Result<i64, Trap> {
-    let val = args.val(ctx, 0)?;
+    let val = lists::items_of_group(ctx, args.val(ctx, 0)?)?;
     let size = if let Some(text) = val.as_str() {
         text.char_count()
     } else if let Some(list) = val.as_list() {

@@ -7,7 +7,7 @@ use super::Lowerer;
 use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 use crate::resolve::{BindSource, Storage};
 use crate::source::Span;
-use crate::syntax::ast::{BindId, Block, Body as FunBody, FunId};
+use crate::syntax::ast::{BindId, Block, Body as FunBody, ExprId, FunId};
 
 /// A value in a register.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ pub(super) struct Body<'l, 'a> {
     pub loops: Vec<Loop>,
     /// The receiver, in methods.
     pub receiver: Option<Reg>,
+    /// Receivers of `?.` calls that are being made, which have been evaluated.
+    pub evaluated: Vec<(ExprId, Val)>,
 }
 
 impl<'l, 'a> Body<'l, 'a> {
@@ -63,6 +65,7 @@ impl<'l, 'a> Body<'l, 'a> {
             place_index: rustc_hash::FxHashMap::default(),
             loops: Vec::new(),
             receiver: None,
+            evaluated: Vec::new(),
         }
     }
 

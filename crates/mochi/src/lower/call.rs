@@ -122,6 +122,11 @@ impl Body<'_, '_> {
         ty: TyId,
         dst: Option<Reg>,
     ) -> Val {
+        if let ExprKind::Field { base, optional: true, .. } = self.cx.program[callee].kind
+            && !self.evaluated.iter().any(|known| known.0 == base)
+        {
+            return self.call_unless_none(id, base, callee, args, ty);
+        }
         let args: Vec<ExprId> = self.cx.program[args].to_vec();
         match self.cx.types.call(id) {
             CallKind::Direct(fun) => self.call_known(fun, Some(callee), None, &args, dst, ty, id),
@@ -163,6 +168,41 @@ impl Body<'_, '_> {
             CallKind::Extern => self.extern_call(callee, &args, ty),
             CallKind::Undefined => self.undefined(&args),
         }
+    }
+
+    /// `base?.name(args)`: none where the base is, and then the arguments are not evaluated.
+    fn call_unless_none(
+        &mut self,
+        id: ExprId,
+        base: ExprId,
+        callee: ExprId,
+        args: List<ExprId>,
+        ty: TyId,
+    ) -> Val {
+        let object = self.expr(base, None);
+        let object = self.owned(object);
+        let Ty { kind, nullable } = self.ty(object.ty);
+        if kind == TyKind::Null {
+            self.done(object);
+            return self.null(None);
+        }
+        let result = self.target(ty, None);
+        let (none, end) = (self.fb.label(), self.fb.label());
+        let present = self.cx.types.without_null(object.ty).unwrap_or(object.ty);
+        let given = if nullable { self.unless_none(object, present, none) } else { object };
+        self.evaluated.push((base, Val { temp: false, ..given }));
+        let val = self.call(id, callee, args, ty, None);
+        self.evaluated.pop();
+        self.convert_into(val, ty, result.reg);
+        if nullable {
+            self.done(given);
+            self.fb.jump(end);
+            self.fb.bind(none);
+            self.fb.load_nil(result.reg);
+            self.fb.bind(end);
+        }
+        self.done(object);
+        result
     }
 
     fn undefined(&mut self, args: &[ExprId]) -> Val {
@@ -814,6 +854,9 @@ impl Body<'_, '_> {
     // ---- Builtins ----
 
     fn builtin(&mut self, id: ExprId, builtin: Builtin, args: &[ExprId], ty: TyId, dst: Option<Reg>) -> Val {
+        if args.len() < builtin.info().required {
+            return self.partial_builtin(id, builtin, args);
+        }
         match (builtin, args) {
             (Builtin::Append | Builtin::Push, &[list, value]) => {
                 return self.append(id, list, value, ty, dst);
@@ -1286,15 +1329,62 @@ impl Body<'_, '_> {
         Val { reg: list, ty, temp: true }
     }
 
-    /// A builtin as a value: a closure of as many `any` parameters as it needs.
+    /// A builtin with too few arguments: a function that waits for the rest.
+    fn partial_builtin(&mut self, id: ExprId, builtin: Builtin, args: &[ExprId]) -> Val {
+        let values: Vec<Val> = args
+            .iter()
+            .map(|&arg| {
+                let val = self.expr_as(arg, TyId::ANY);
+                self.owned(val)
+            })
+            .collect();
+        self.span(self.cx.program[id].span);
+        let function = self.builtin_value(builtin);
+        let val = self.partial_vals(function, &values);
+        for value in values {
+            self.done(value);
+        }
+        val
+    }
+
+    /// A builtin as a value: a closure of `any` parameters; one for each number of arguments that it takes, if it takes several.
     pub fn builtin_value(&mut self, builtin: Builtin) -> Val {
+        /// Where a builtin takes any number of arguments, so many are told apart.
+        const MOST: usize = 8;
         let info = builtin.info();
-        let count = info.required.max(usize::from(info.rest.is_some() && info.required == 0));
+        let most = info.max.unwrap_or(MOST);
+        if info.required == most {
+            let closure = self.builtin_closure(builtin, most);
+            return self.widen(closure);
+        }
+        let mut closures = Vec::new();
+        for count in info.required..=most {
+            let closure = self.builtin_closure(builtin, count);
+            closures.push(self.widen(closure));
+        }
+        let list = self.list_of(&closures);
+        for closure in closures {
+            self.done(closure);
+        }
+        let list_ty = ValueType::Cell(self.any_list());
+        let host = self.host("mochi.variants", &[list_ty], Some(ValueType::Cell(ANY)));
+        let slots = FunctionBuilder::cell_arguments(1);
+        self.fb.cell_move(slots[0], list);
+        let val = self.target(TyId::ANY, None);
+        self.fb.call_host_cell(val.reg, host);
+        self.fb.free(list);
+        val
+    }
+
+    /// A closure that calls a builtin with so many arguments.
+    fn builtin_closure(&mut self, builtin: Builtin, count: usize) -> Reg {
         let any = ValueType::Cell(ANY);
         let params = vec![any; count];
         let signature = self.cx.module.signature(&params, Some(any));
         let id = self.cx.module.declare(builtin.name(), signature, Some(Vec::new()));
+        let span = self.fb.span();
         let mut fb = self.cx.module.define(id);
+        fb.set_span(span);
         let host = self.cx.host(&format!("mochi.{}", builtin.name()), &params, Some(any));
         for (i, slot) in FunctionBuilder::arguments(&params, false).into_iter().enumerate() {
             let param = fb.param(i);
@@ -1307,7 +1397,7 @@ impl Body<'_, '_> {
         let cell = self.cell_of(HeapType::Closure(signature));
         let reg = self.fb.cell(cell);
         self.fb.closure_new(reg, id);
-        self.widen(reg)
+        reg
     }
 
     /// A variant's constructor as a value: a closure of as many `any` parameters as it has fields.
@@ -1318,7 +1408,9 @@ impl Body<'_, '_> {
         let record = self.cx.ctors[ctor.index()];
         let name = self.cx.module.module.records[record.index()].name.clone();
         let id = self.cx.module.declare(&name, signature, Some(Vec::new()));
-        let fb = self.cx.module.define(id);
+        let span = self.fb.span();
+        let mut fb = self.cx.module.define(id);
+        fb.set_span(span);
         let mut body = Body::new(self.cx, fb, None, TyId::ANY);
         let fields: Vec<Val> =
             (0..count).map(|i| Val { reg: body.fb.param(i), ty: TyId::ANY, temp: false }).collect();
@@ -1360,6 +1452,9 @@ impl Body<'_, '_> {
             if let Some(arity) = crate::foreign::math_arity(&member) {
                 return Some(self.math_value(&member, arity));
             }
+        }
+        if !crate::foreign::has_member(module, &member) {
+            return Some(self.null(None));
         }
         Some(self.host_typed(&format!("mochi.{module}.{member}"), &[], ty))
     }
@@ -1406,7 +1501,27 @@ impl Body<'_, '_> {
             }
             return Some(val);
         }
+        if !crate::foreign::has_member(module, &member) {
+            return Some(self.undefined(args));
+        }
         let mut values = Vec::new();
+        if module == "math" {
+            // Too few arguments, or a constant.
+            let function = self.module_member(base, name, TyId::ANY)?;
+            let function = self.any(function);
+            for &arg in args {
+                let val = self.expr_as(arg, TyId::ANY);
+                values.push(self.owned(val));
+            }
+            let val = match crate::foreign::math_arity(&member) {
+                Some(_) => self.partial_vals(function, &values),
+                None => self.call_values(function, &values),
+            };
+            for value in values {
+                self.done(value);
+            }
+            return Some(val);
+        }
         for &arg in args {
             let val = self.expr(arg, None);
             values.push(self.stable(val));

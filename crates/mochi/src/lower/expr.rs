@@ -200,6 +200,9 @@ impl Body<'_, '_> {
     /// Evaluates an expression. The value has the expression's type; it may be in a variable's own register. With a
     /// destination, that is where a value goes that has to be computed.
     pub fn expr(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
+        if let Some(&(_, val)) = self.evaluated.iter().find(|known| known.0 == id) {
+            return val;
+        }
         let node = self.cx.program[id];
         let ty = self.expr_ty(id);
         self.span(node.span);
@@ -313,9 +316,15 @@ impl Body<'_, '_> {
             Resolved::Variant(ctor) if self.cx.types.ctor_fields(ctor).is_empty() => {
                 self.construct(ctor, &[])
             }
-            Resolved::Variant(ctor) => self.constructor_value(ctor),
+            Resolved::Variant(ctor) => {
+                self.span(self.cx.program[id].span);
+                self.constructor_value(ctor)
+            }
             Resolved::Struct(of) => self.struct_without_values(of),
-            Resolved::Builtin(builtin) => self.builtin_value(builtin),
+            Resolved::Builtin(builtin) => {
+                self.span(self.cx.program[id].span);
+                self.builtin_value(builtin)
+            }
             Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => self.null(None),
         }
     }

@@ -8,7 +8,7 @@ use super::{Lowerer, POLICY, Tests};
 use crate::infer::{Ty, TyId, TyKind};
 use crate::resolve::Resolved;
 use crate::syntax::ast::{
-    BindId, Block, Branch, ExprId, ExprKind, FunId, Ident, List, MapEntry, MapKey, StmtId, StmtKind,
+    BindId, Block, Branch, ExprId, ExprKind, FunId, Ident, List, MapEntry, Name, StmtId, StmtKind,
 };
 
 impl<'l, 'a> Body<'l, 'a> {
@@ -77,6 +77,12 @@ impl Body<'_, '_> {
         let Some(value) = value else {
             let zero = match self.cx.types.declared(bind) {
                 Some(declared) => self.zero_of(declared),
+                None if self.cx.types.starts_as_zero(bind)
+                    && let Some(present) = self.cx.types.without_null(ty) =>
+                {
+                    let zero = self.zero(present, None);
+                    self.convert(zero, ty)
+                }
                 None => self.zero(ty, None),
             };
             return self.declare(bind, zero);
@@ -194,7 +200,13 @@ impl Body<'_, '_> {
             }
             _ => {
                 let object = self.boxed(object);
-                let val = self.expr_as(value, TyId::ANY);
+                // An int becomes what the elements are, whatever the key is.
+                let part = match kind {
+                    TyKind::List(part) | TyKind::Map(_, part) => part,
+                    _ => TyId::ANY,
+                };
+                let val = self.expr_as(value, part);
+                let val = self.boxed(val);
                 let val = self.stable(val);
                 let key = self.expr(index, None);
                 let key = self.boxed(key);
@@ -262,7 +274,8 @@ impl Body<'_, '_> {
             return;
         }
         let object = self.boxed(object);
-        let val = self.expr_as(value, TyId::ANY);
+        let part = if let TyKind::Map(_, part) = kind { part } else { TyId::ANY };
+        let val = self.expr_as(value, part);
         self.fb.set_span(span);
         if let (TyKind::Map(key, value_ty), false) = (kind, nullable)
             && self.cx.key_policy(key) == upshift_bytecode::KeyPolicy::String
@@ -270,11 +283,11 @@ impl Body<'_, '_> {
             let string = self.cx.module.string(&text);
             let reg = self.reg(TyId::STRING);
             self.fb.string_const(reg, string);
-            let val = self.convert(val, value_ty);
             self.map_store(object.reg, Some((key, value_ty)), Val { reg, ty: TyId::STRING, temp: true }, val);
             self.done(object);
             return;
         }
+        let val = self.boxed(val);
         let name = self.cx.module.name(&text, 0);
         let site = self.fb.feedback();
         self.fb.cell_field_set(object.reg, val.reg, POLICY, name, site);
@@ -634,10 +647,10 @@ impl Body<'_, '_> {
         let object = self.reg(element);
         self.list_get(object, list_reg, counter, element);
         let object = Val { reg: object, ty: element, temp: false };
-        let fields = info.of.map(|of| self.cx.types.fields(of).to_vec()).unwrap_or_default();
-        for (index, bind) in info.field_binds.iter().enumerate() {
+        let names = info.of.map(|of| self.cx.resolution.fields(self.cx.program, of)).unwrap_or_default();
+        for (name, bind) in names.iter().map(|field| field.name.name).zip(&info.field_binds) {
             let Some(bind) = *bind else { continue };
-            let val = self.element_field(object, info.of, index, fields[index]);
+            let val = self.element_field(object, name);
             self.share_unless_borrowed(val, bind);
             let val = self.convert(val, self.cx.types.bind(bind));
             self.declare(bind, val);
@@ -647,22 +660,28 @@ impl Body<'_, '_> {
         }
         let mut values = Vec::new();
         for entry in &entries {
-            let MapKey::Name(name) = entry.key else { continue };
-            let index = info.of.and_then(|of| self.cx.resolution.field_index(self.cx.program, of, name.name));
-            let ty = index.map_or(TyId::ANY, |i| fields[i]);
+            let Some(name) = self.cx.program.key_name(entry.key) else {
+                self.effect(entry.value);
+                continue;
+            };
+            let field = self.field_of_element(element, name);
+            let ty = match (field, self.kind(element)) {
+                (Some((_, ty)), _) | (None, TyKind::Map(_, ty)) => ty,
+                _ => TyId::ANY,
+            };
             let val = self.expr_as(entry.value, ty);
-            values.push((name, index, self.owned(val)));
+            values.push((name, field, self.owned(val)));
         }
-        for (name, index, val) in values {
-            match (self.ty(element), index) {
-                (Ty { kind: TyKind::Struct(_), nullable: false }, Some(index)) => {
-                    self.store_field(object.reg, index as u16, val.reg, val.ty);
+        for (name, field, val) in values {
+            match field {
+                Some((index, _)) => {
+                    self.store_field(object.reg, index, val.reg, val.ty);
                     self.done(val);
                 }
-                _ => {
+                None => {
                     let boxed = self.boxed(object);
                     let val = self.any(val);
-                    let text = self.cx.names.get(name.name).to_string();
+                    let text = self.cx.names.get(name).to_string();
                     let name = self.cx.module.name(&text, 0);
                     let site = self.fb.feedback();
                     self.fb.cell_field_set(boxed.reg, val.reg, POLICY, name, site);
@@ -685,27 +704,25 @@ impl Body<'_, '_> {
         }
     }
 
-    fn element_field(
-        &mut self,
-        object: Val,
-        of: Option<crate::resolve::StructId>,
-        field: usize,
-        ty: TyId,
-    ) -> Val {
-        if let (Ty { kind: TyKind::Struct(_), nullable: false }, Some(_)) = (self.ty(object.ty), of) {
+    /// Position and type of a field of the elements that `update` changes, if these are surely structs that have it.
+    fn field_of_element(&self, element: TyId, name: Name) -> Option<(u16, TyId)> {
+        let Ty { kind: TyKind::Struct(of), nullable: false } = self.ty(element) else { return None };
+        let index = self.cx.resolution.field_index(self.cx.program, of, name)?;
+        Some((index as u16, self.cx.types.fields(of)[index]))
+    }
+
+    fn element_field(&mut self, object: Val, name: Name) -> Val {
+        if let Some((index, ty)) = self.field_of_element(object.ty, name) {
             let reg = self.reg(ty);
-            self.load_field(reg, object.reg, field as u16, ty);
+            self.load_field(reg, object.reg, index, ty);
             return Val { reg, ty, temp: true };
         }
-        let name = of
-            .map(|of| self.cx.resolution.fields(self.cx.program, of)[field].name.name)
-            .map(|name| self.cx.names.get(name).to_string())
-            .unwrap_or_default();
-        let name = self.cx.module.name(&name, 0);
+        let text = self.cx.names.get(name).to_string();
+        let name = self.cx.module.name(&text, 0);
         let site = self.fb.feedback();
         let boxed = self.boxed(object);
         let reg = self.fb.cell(ANY);
         self.fb.cell_field_get(reg, boxed.reg, POLICY, name, site);
-        self.convert(Val { reg, ty: TyId::ANY, temp: true }, ty)
+        Val { reg, ty: TyId::ANY, temp: true }
     }
 }

@@ -13,8 +13,9 @@ use super::{
 use crate::source::Span;
 use crate::syntax::ast::{
     BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, FunId, FunKind, Ident, ImportId, Interner,
-    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeDeclKind, TypeId,
+    MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeDeclKind, TypeId, TypeKind,
 };
+use crate::syntax::walk::{Node, push_children};
 
 /// Resolves the names of a program. Interns the names of the builtins.
 pub fn resolve(program: &Program, names: &mut Interner) -> Resolution {
@@ -71,6 +72,8 @@ struct Walker<'p> {
     captures: HashSet<(FunId, BindId)>,
     assigned: Vec<(BindId, u32)>,
     lambdas: Vec<(BindId, FunId)>,
+    /// The struct of the first element of the list literal that a variable begins with.
+    list_literals: HashMap<BindId, StructId>,
     methods: HashMap<Name, Vec<FunId>>,
     /// The top-level function or method that the walk is in.
     unit: Option<FunId>,
@@ -130,6 +133,7 @@ impl<'p> Walker<'p> {
             captures: HashSet::new(),
             assigned: Vec::new(),
             lambdas: Vec::new(),
+            list_literals: HashMap::new(),
             methods: HashMap::new(),
             unit: None,
             main_events: Vec::new(),
@@ -506,6 +510,7 @@ impl<'p> Walker<'p> {
                     if let ExprKind::Fun(fun) = self.program[value].kind {
                         self.lambdas.push((bind, fun));
                     }
+                    self.note_list_literal(bind, value);
                 }
                 self.declare(bind);
             }
@@ -665,7 +670,7 @@ impl<'p> Walker<'p> {
 
     fn update(&mut self, id: StmtId, target: Ident, set: &[MapEntry], filter: Option<ExprId>) {
         let resolved = self.use_name(target.name);
-        let of = self.updated_struct(resolved, set);
+        let of = self.updated_struct(resolved, set, filter);
         let mark = self.open();
         let mut binds = Vec::new();
         if let Some(of) = of {
@@ -686,25 +691,67 @@ impl<'p> Walker<'p> {
         self.out.updates.insert(id, UpdateInfo { target: resolved, of, field_binds });
     }
 
-    /// The struct of the elements that `update` changes: what the annotation says, else the first that has all fields.
-    fn updated_struct(&self, target: Resolved, set: &[MapEntry]) -> Option<StructId> {
-        use crate::syntax::ast::TypeKind;
-        if let Resolved::Bind(bind) = target
-            && let Some(ty) = self.out.binds[bind.index()].ty
-            && let TypeKind::Generic { args, .. } = self.program[ty].kind
-            && let Some(&arg) = self.program[args].first()
-            && let TypeKind::Name(name) = self.program[arg].kind
-            && let Some(&TypeName::Struct(of)) = self.out.types.get(&name)
-        {
-            return Some(of);
+    /// The struct of the elements that `update` changes: what the annotation or the literal that the list begins with says, else that
+    /// of those with all fields that are set of which most fields are mentioned. It decides which names are fields; what the
+    /// elements are is known only when types are.
+    fn updated_struct(&self, target: Resolved, set: &[MapEntry], filter: Option<ExprId>) -> Option<StructId> {
+        if let Resolved::Bind(bind) = target {
+            let annotated = self.out.binds[bind.index()].ty.and_then(|ty| self.element_struct(ty));
+            if let Some(of) = annotated.or_else(|| self.list_literals.get(&bind).copied()) {
+                return Some(of);
+            }
         }
+        let mut mentioned = Vec::new();
+        let mut rest: Vec<Node> = set.iter().map(|entry| entry.value).chain(filter).map(Node::Expr).collect();
+        while let Some(node) = rest.pop() {
+            if let Node::Expr(id) = node {
+                mentioned.extend(self.program.as_name(id));
+            }
+            push_children(self.program, node, &mut rest);
+        }
+        let is_field = |of: StructId, name| self.out.field_index(self.program, of, name).is_some();
         let has_all = |of: &StructId| {
-            set.iter().all(|entry| match entry.key {
-                MapKey::Name(name) => self.out.field_index(self.program, *of, name.name).is_some(),
-                MapKey::Expr(_) => false,
-            })
+            set.iter().all(|entry| self.program.key_name(entry.key).is_some_and(|name| is_field(*of, name)))
         };
-        (0..self.out.structs.len() as u32).map(StructId).find(has_all)
+        let mentions = |of: &StructId| mentioned.iter().filter(|&&name| is_field(*of, name)).count();
+        // Of several with as many, the first.
+        (0..self.out.structs.len() as u32).rev().map(StructId).filter(has_all).max_by_key(mentions)
+    }
+
+    /// The struct of the elements of a list type.
+    fn element_struct(&self, ty: TypeId) -> Option<StructId> {
+        let mut ty = ty;
+        // An alias of an alias and so on; a ring of them is cut.
+        for _ in 0..32 {
+            match self.program[ty].kind {
+                TypeKind::Optional(inner) => ty = inner,
+                TypeKind::Name(name) => match self.out.types.get(&name) {
+                    Some(&TypeName::Alias(of)) => ty = of,
+                    _ => return None,
+                },
+                TypeKind::Generic { args, .. } => {
+                    let &element = self.program[args].first()?;
+                    let TypeKind::Name(name) = self.program[element].kind else { return None };
+                    return match self.out.literal(self.program, name) {
+                        Some(Resolved::Struct(of)) => Some(of),
+                        _ => None,
+                    };
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Notes of which struct the first element of a list literal is.
+    fn note_list_literal(&mut self, bind: BindId, value: ExprId) {
+        if let ExprKind::List(items) = self.program[value].kind
+            && let Some(&first) = self.program[items].first()
+            && let ExprKind::Struct { name, .. } = self.program[first].kind
+            && let Some(Resolved::Struct(of)) = self.out.literal(self.program, name.name)
+        {
+            self.list_literals.insert(bind, of);
+        }
     }
 
     // ---- Expressions ----

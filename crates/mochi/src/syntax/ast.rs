@@ -457,6 +457,17 @@ impl Program {
         self[id].name
     }
 
+    /// The field that a key of a map literal names: as a bare name or a text.
+    pub fn key_name(&self, key: MapKey) -> Option<Name> {
+        match key {
+            MapKey::Name(name) => Some(name.name),
+            MapKey::Expr(key) => match self[key].kind {
+                ExprKind::Str(name) => Some(name),
+                _ => None,
+            },
+        }
+    }
+
     /// The expression as a bare name.
     pub fn as_name(&self, id: ExprId) -> Option<Name> {
         match self[id].kind {

@@ -29,6 +29,7 @@ mod lexer;
 mod lint;
 mod parser;
 mod printer;
+pub(crate) mod walk;
 
 use crate::diagnostics::Diagnostic;
 use crate::source::{FileId, SourceMap};

@@ -46,8 +46,9 @@ const TEXTS: u16 = 16;
 /// The bit of maps whose keys are their positions: see `ints.rs`.
 pub const DENSE: u16 = 32;
 
-/// The bit that a language marks maps with, for its own ends.
-const MARKED: u16 = 64;
+/// The bits of the number that a language marks maps with, for its own ends.
+const MARK: u16 = 3 << MARK_SHIFT;
+const MARK_SHIFT: u16 = 6;
 
 /// What a search by key found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -127,22 +128,24 @@ pub unsafe fn len(map: *mut MapObject) -> usize {
     unsafe { (*map).len as usize }
 }
 
-/// Whether the language has marked the map.
+/// What the language has marked the map with; 0 for nothing.
 ///
 /// # Safety
 /// `map` points to a live map.
-pub unsafe fn is_marked(map: *mut MapObject) -> bool {
+pub unsafe fn mark(map: *mut MapObject) -> u8 {
     // SAFETY: by the contract.
-    unsafe { (*map).header.bits & MARKED != 0 }
+    let bits = unsafe { (*map).header.bits & MARK };
+    (bits >> MARK_SHIFT) as u8
 }
 
-/// Marks the map, for good.
+/// Marks the map, for good, with a number from 1 to 3.
 ///
 /// # Safety
 /// `map` points to a live map.
-pub unsafe fn mark(map: *mut MapObject) {
+pub unsafe fn set_mark(map: *mut MapObject, mark: u8) {
+    debug_assert!((1..=3).contains(&mark), "{mark}");
     // SAFETY: by the contract.
-    unsafe { (*map).header.bits |= MARKED }
+    unsafe { (*map).header.bits |= u16::from(mark) << MARK_SHIFT & MARK }
 }
 
 /// Calls `f` for the values in the order of insertion, until it says no; whether it never did.

@@ -383,7 +383,7 @@ impl Planner<'_> {
     }
 
     /// Runs `row` for each group, with the group's key and items in variables in whose favour the uses of the group
-    /// variable are given up. Only where the group itself is handed on is it made, as a map.
+    /// variable are given up. Only where the group itself is handed on is it made, as a map that acts as its items.
     fn groups(
         &mut self,
         query: &Query,
@@ -403,7 +403,8 @@ impl Planner<'_> {
                 MapEntry { key: MapKey::Name(name), value: self.get(value) }
             });
             let entries = self.ast.add_list(entries);
-            let group = self.expr(ExprKind::Map(entries));
+            let parts = self.expr(ExprKind::Map(entries));
+            let group = self.call(Builtin::Group, &[parts]);
             body.push(self.stmt(StmtKind::Let { bind: into, value: Some(group) }));
         }
         match having {
@@ -419,9 +420,13 @@ impl Planner<'_> {
         let Bind { name, span, .. } = self.ast[into];
         // Nodes of clauses before `into` see no group, nor do those of the plan, which have the span of the query.
         let end = self.ast[query.select].span.end;
-        let inside = |span: Span, after: u32| after <= span.start && span.end <= end;
+        let shadows = self.shadows(name, span.end, end, first);
         let is_group = |ast: &Program, id: ExprId| {
-            matches!(ast[id].kind, ExprKind::Name(other) if other == name) && inside(ast[id].span, span.end)
+            let Span { start, end: till, .. } = ast[id].span;
+            matches!(ast[id].kind, ExprKind::Name(other) if other == name)
+                && span.end <= start
+                && till <= end
+                && !shadows.iter().any(|&(from, to)| from <= start && till <= to)
         };
         let mut uses: Vec<ExprId> = Vec::new();
         let mut as_list: Vec<ExprId> = Vec::new();
@@ -471,6 +476,71 @@ impl Planner<'_> {
         self.ast.add_list(patches);
         fields.sort_unstable();
         uses.iter().any(|id| fields.binary_search(id).is_err() && as_list.binary_search(id).is_err())
+    }
+
+    /// Where, between two places of the text, another variable has the name: inner queries from where they declare it, lambdas with
+    /// such a parameter, arms whose pattern binds it, loops, and what follows a declaration in a block.
+    fn shadows(&self, name: Name, start: u32, end: u32, first: usize) -> Vec<(u32, u32)> {
+        let ast = &*self.ast;
+        let is_inside = |span: Span| start <= span.start && span.end <= end;
+        let is_name = |bind: BindId| ast[bind].name == name;
+        let mut shadows = Vec::new();
+        for query in ast.queries.iter().filter(|query| is_inside(query.span)) {
+            let end = query.span.end;
+            let sources = ast[query.sources].iter().map(|source| (source.bind, source.source));
+            let joins = ast[query.joins].iter().map(|join| (join.bind, join.source));
+            let rows = sources.chain(joins).filter(|&(bind, _)| is_name(bind));
+            shadows.extend(rows.map(|(_, source)| (ast[source].span.end, end)));
+            let group = query.group.filter(|group| is_name(group.into));
+            shadows.extend(group.map(|group| (ast[group.into].span.end, end)));
+        }
+        // Blocks that a declaration may stand in.
+        let mut bodies: Vec<Span> = Vec::new();
+        for fun in ast.funs.iter().filter(|fun| is_inside(fun.span)) {
+            bodies.push(fun.span);
+            if ast[fun.params].iter().any(|&param| is_name(param)) {
+                shadows.push((fun.span.start, fun.span.end));
+            }
+        }
+        for expr in &ast.exprs[first..] {
+            let ExprKind::Match { arms, .. } = expr.kind else { continue };
+            for arm in ast[arms].iter().filter(|arm| is_inside(arm.span)) {
+                bodies.push(arm.span);
+                let mut patterns = vec![arm.pattern];
+                while let Some(pattern) = patterns.pop() {
+                    match ast[pattern].kind {
+                        PatternKind::Name { bind, .. } if is_name(bind) => {
+                            shadows.push((arm.span.start, arm.span.end));
+                        }
+                        PatternKind::Constructor { args, .. } => patterns.extend(&ast[args]),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        // The statements of inner plans have the spans of their queries.
+        let is_planned = |span: Span| ast.queries.iter().any(|query| query.span == span);
+        for stmt in ast.stmts.iter().filter(|stmt| is_inside(stmt.span)) {
+            let (bind, body) = match stmt.kind {
+                StmtKind::ForIn { bind, body, .. } | StmtKind::ForRange { bind, body, .. } => {
+                    (bind, Some(body))
+                }
+                StmtKind::Let { bind, .. } => (bind, None),
+                _ => continue,
+            };
+            if !is_name(bind) || is_planned(stmt.span) {
+                continue;
+            }
+            shadows.extend(match body {
+                Some(body) => Some((body.span.start, body.span.end)),
+                None => bodies
+                    .iter()
+                    .filter(|body| body.start <= stmt.span.start && stmt.span.end <= body.end)
+                    .min_by_key(|body| body.end - body.start)
+                    .map(|body| (stmt.span.end, body.end)),
+            });
+        }
+        shadows
     }
 
     // ---- Nodes ----

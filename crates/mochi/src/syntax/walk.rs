@@ -4,18 +4,18 @@ use crate::syntax::ast::{Block, Body, ExprId, ExprKind, MapEntry, MapKey, Progra
 
 /// A node to visit.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Expr(ExprId),
     Stmt(StmtId),
 }
 
 /// Adds the nodes of a block.
-pub(super) fn push_block(program: &Program, block: Block, out: &mut Vec<Node>) {
+pub(crate) fn push_block(program: &Program, block: Block, out: &mut Vec<Node>) {
     out.extend(program[block.stmts].iter().map(|&id| Node::Stmt(id)));
 }
 
 /// Adds the nodes of a body.
-pub(super) fn push_body(program: &Program, body: Body, out: &mut Vec<Node>) {
+pub(crate) fn push_body(program: &Program, body: Body, out: &mut Vec<Node>) {
     match body {
         Body::Expr(id) => out.push(Node::Expr(id)),
         Body::Block(block) => push_block(program, block, out),
@@ -23,7 +23,7 @@ pub(super) fn push_body(program: &Program, body: Body, out: &mut Vec<Node>) {
 }
 
 /// Adds the children of a node, in no particular order.
-pub(super) fn push_children(program: &Program, node: Node, out: &mut Vec<Node>) {
+pub(crate) fn push_children(program: &Program, node: Node, out: &mut Vec<Node>) {
     match node {
         Node::Expr(id) => push_expr_children(program, program[id].kind, out),
         Node::Stmt(id) => push_stmt_children(program, program[id].kind, out),
