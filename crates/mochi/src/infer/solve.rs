@@ -452,6 +452,8 @@ impl Solver {
                         }
                         self.graph.flow(out, Val::ANY);
                     }
+                    // What it is shows when the program runs.
+                    Any if op == BinaryOp::Add => self.graph.flow(out, Val::ANY),
                     _ => self.graph.flow(out, Val::NULL),
                 }
                 return;
