@@ -6,8 +6,8 @@
 //!
 //! **Intervals.** The dominator tree is walked with what branches and checks on the way say, which is taken back behind them. Parameters
 //! join what their arguments are at the ends of the ways in. Parameters of loops begin with the ways in from outside; as long as
-//! the ways back add to them they are widened, walk after walk, first to what they are compared with, then narrowed once. What does not settle is unknown. These walks leave
-//! out blocks from which no such loop is reached: they tell its parameters nothing.
+//! the ways back add to them they are widened, walk after walk, first to what they are compared with, then narrowed once. What does not
+//! settle is unknown. These walks leave out blocks from which no such loop is reached: they tell its parameters nothing.
 //!
 //! **Differences.** `x <= y + c` is noted where a condition says so, and searched for through sums, minima, choices and other notes, as
 //! in Bodik, Gupta and Sarkar's ABCD, but on demand, to a small depth, and with intervals as the last resort. A loop's parameter is at
