@@ -18,7 +18,7 @@ use super::ast::{
 
 /// The program as text.
 pub fn print(program: &Program, names: &Interner) -> String {
-    let mut printer = Printer { ast: program, names, out: String::new(), indent: 0, in_head: false };
+    let mut printer = Printer::new(program, names);
     if let Some(package) = program.package {
         printer.out.push_str("package ");
         printer.ident(package);
@@ -33,14 +33,14 @@ pub fn print(program: &Program, names: &Interner) -> String {
 
 /// An expression as text.
 pub fn print_expr(program: &Program, names: &Interner, expr: ExprId) -> String {
-    let mut printer = Printer { ast: program, names, out: String::new(), indent: 0, in_head: false };
+    let mut printer = Printer::new(program, names);
     printer.expr(expr);
     printer.out
 }
 
 /// A type annotation as text.
 pub fn print_type(program: &Program, names: &Interner, ty: TypeId) -> String {
-    let mut printer = Printer { ast: program, names, out: String::new(), indent: 0, in_head: false };
+    let mut printer = Printer::new(program, names);
     printer.ty(ty);
     printer.out
 }
@@ -52,6 +52,14 @@ struct Printer<'a> {
     indent: usize,
     /// Whether a block follows the current expression, where empty struct literals need parentheses.
     in_head: bool,
+    /// Where the last type ends that ends with a variant without fields, to which braces that follow would belong.
+    bare: Option<usize>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(ast: &'a Program, names: &'a Interner) -> Printer<'a> {
+        Printer { ast, names, out: String::new(), indent: 0, in_head: false, bare: None }
+    }
 }
 
 /// Binds looser than all operators.
@@ -619,6 +627,17 @@ impl Printer<'_> {
 // Statements.
 impl Printer<'_> {
     fn statement(&mut self, id: StmtId) {
+        let start = self.out.len();
+        self.statement_alone(id);
+        if self.out[start..].starts_with('{')
+            && let Some(end) = self.bare
+            && self.out[..start].trim_end().len() == end
+        {
+            self.out.insert_str(end, " {}");
+        }
+    }
+
+    fn statement_alone(&mut self, id: StmtId) {
         match self.ast[id].kind {
             StmtKind::Error => self.text("<error>"),
             StmtKind::Let { bind, value } => {
@@ -801,6 +820,8 @@ impl Printer<'_> {
                         printer.text(" {}");
                     }
                 });
+                let bare = !single && variants.last().is_some_and(|variant| variant.fields.is_empty());
+                self.bare = bare.then_some(self.out.len());
             }
             TypeDeclKind::Struct { fields, methods } => {
                 self.text(" {");
