@@ -268,31 +268,31 @@ macro_rules! for_each_op {
             ListIntGetRel list_int_get_rel "list.int.get_rel" [dst: DefInt, l: UseListInt, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListIntSet list_int_set "list.int.set" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListIntSetRel list_int_set_rel "list.int.set_rel" [l: UseListInt, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListIntPush list_int_push "list.int.push" [l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListIntPush list_int_push "list.int.push" [l: UseListInt, value: UseInt] [ALLOC WRITE OWN GROW TRAP] "appends value to l in place";
             ListIntIndexOf list_int_index_of "list.int.index_of" [dst: DefInt, l: UseListInt, value: UseInt] [READ] "dst = the position of the first element that is the value, or -1";
-            ListIntAppend list_int_append "list.int.append" [dst: DefCell, l: UseListInt, value: UseInt] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListIntAppend list_int_append "list.int.append" [dst: DefCell, l: UseListInt, value: UseInt] [ALLOC WRITE OWN GROW TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
             ListFloatNew list_float_new "list.float.new" [dst: DefListFloat, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListFloatGet list_float_get "list.float.get" [dst: DefFloat, l: UseListFloat, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListFloatGetRel list_float_get_rel "list.float.get_rel" [dst: DefFloat, l: UseListFloat, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListFloatSet list_float_set "list.float.set" [l: UseListFloat, i: UseInt, value: UseFloat] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListFloatSetRel list_float_set_rel "list.float.set_rel" [l: UseListFloat, i: UseInt, value: UseFloat] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListFloatPush list_float_push "list.float.push" [l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN TRAP] "appends value to l in place";
-            ListFloatAppend list_float_append "list.float.append" [dst: DefCell, l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListFloatPush list_float_push "list.float.push" [l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN GROW TRAP] "appends value to l in place";
+            ListFloatAppend list_float_append "list.float.append" [dst: DefCell, l: UseListFloat, value: UseFloat] [ALLOC WRITE OWN GROW TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
             ListBoolNew list_bool_new "list.bool.new" [dst: DefListBool, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListBoolGet list_bool_get "list.bool.get" [dst: DefInt, l: UseListBool, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListBoolGetRel list_bool_get_rel "list.bool.get_rel" [dst: DefInt, l: UseListBool, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListBoolSet list_bool_set "list.bool.set" [l: UseListBool, i: UseInt, value: UseInt] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListBoolSetRel list_bool_set_rel "list.bool.set_rel" [l: UseListBool, i: UseInt, value: UseInt] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListBoolPush list_bool_push "list.bool.push" [l: UseListBool, value: UseInt] [ALLOC WRITE OWN TRAP] "appends value to l in place";
-            ListBoolAppend list_bool_append "list.bool.append" [dst: DefCell, l: UseListBool, value: UseInt] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
+            ListBoolPush list_bool_push "list.bool.push" [l: UseListBool, value: UseInt] [ALLOC WRITE OWN GROW TRAP] "appends value to l in place";
+            ListBoolAppend list_bool_append "list.bool.append" [dst: DefCell, l: UseListBool, value: UseInt] [ALLOC WRITE OWN GROW TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list";
             ListCellNew list_cell_new "list.cell.new" [dst: DefCell, capacity: ImmU16, ty: Type] [ALLOC NEW TRAP] "dst = an empty list of the list.cell type, with room for capacity elements; the object remembers its element type, so that casts are checked";
             ListCellGet list_cell_get "list.cell.get" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";
             ListCellGetRel list_cell_get_rel "list.cell.get_rel" [dst: DefCell, l: UseListCell, i: UseInt] [READ TRAP] "as get; a negative i counts from the end";
             ListCellSet list_cell_set "list.cell.set" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "l[i] = value; traps index-out-of-range";
             ListCellSetRel list_cell_set_rel "list.cell.set_rel" [l: UseListCell, i: UseInt, value: UseCell] [WRITE TRAP] "as set; a negative i counts from the end";
-            ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "appends value to l in place";
+            ListCellPush list_cell_push "list.cell.push" [l: UseListCell, value: UseCell] [ALLOC WRITE OWN GROW TRAP] "appends value to l in place";
             ListStringIndexOf list_string_index_of "list.string.index_of" [dst: DefInt, l: UseListCell, text: UseString] [READ] "dst = the position of the first element that is a string with the same text, or -1";
-            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list, and lists in it are marked";
+            ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN GROW TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list, and lists in it are marked";
 
             // Maps: the key policy and the order are part of the map; values are cells.
             MapNew map_new "map.new" [dst: DefCell, ty: Type] [ALLOC TRAP] "dst = an empty map of the map type";
@@ -394,6 +394,8 @@ impl Effects {
     pub const OWN: Effects = Effects(512);
     /// The object that is defined is a new one.
     pub const NEW: Effects = Effects(1024);
+    /// With `OWN`: the object is a list, which has one more element then, at its end.
+    pub const GROW: Effects = Effects(4096);
     /// Stands for nothing in code whose values are in registers: moves, constants, and what only leads on. Else as the other flags say.
     pub const FREE: Effects = Effects(2048);
 
@@ -743,7 +745,7 @@ pub fn reference() -> String {
     use std::fmt::Write;
     let mut page = String::from("# Bytecode reference\n\nGenerated from the op list; do not edit.\n\n");
     page.push_str(
-        "Effects: R reads memory, W writes memory (with O: the first operand's alone), A allocates (may collect), N what it gives is new, ",
+        "Effects: R reads memory, W writes memory (with O: the first operand's alone; with G: a list's, which grows), A allocates (may collect), N what it gives is new, ",
     );
     page.push_str("T may trap, C calls, B branches, L charges the budget, E ends the block, F stands for nothing where values are in registers.\n\n");
     page.push_str("| op | operands | words | effects | meaning |\n|---|---|---|---|---|\n");
@@ -754,6 +756,7 @@ pub fn reference() -> String {
             (Effects::READ, 'R'),
             (Effects::WRITE, 'W'),
             (Effects::OWN, 'O'),
+            (Effects::GROW, 'G'),
             (Effects::ALLOC, 'A'),
             (Effects::NEW, 'N'),
             (Effects::TRAP, 'T'),

@@ -122,6 +122,7 @@ macro_rules! helpers {
                         collects: false,
                         calls: false,
                         own: false,
+                        grows: false,
                         new: false,
                     },
                     ..SiteData::plain(u32::MAX)

@@ -575,6 +575,8 @@ pub struct SiteEffects {
     pub calls: bool,
     /// What it changes is the object of its first operand, and that object's buffer; what it gives is this object or a new one.
     pub own: bool,
+    /// That object is a list, which gets one more element at its end.
+    pub grows: bool,
     /// What it gives is a new object.
     pub new: bool,
 }

@@ -299,10 +299,11 @@ impl Printer<'_> {
         if let Some(ty) = data.result {
             write!(self.out, " -> {}", ty.name())?;
         }
-        let SiteEffects { writes, reads, collects, calls, own, new } = data.effects;
+        let SiteEffects { writes, reads, collects, calls, own, grows, new } = data.effects;
         let effects = [
             (writes, "writes"),
             (own, "own"),
+            (grows, "grows"),
             (reads, "reads"),
             (collects, "collects"),
             (calls, "calls"),

@@ -579,19 +579,16 @@ impl Body<'_, '_> {
                 let cell = self.cx.cell(value);
                 let cell = CellType { nullable: true, ..cell };
                 let reg = self.fb.cell(cell);
-                match self.cx.key_policy(map_key) {
-                    KeyPolicy::Int if key.ty == TyId::INT => self.fb.map_int_get(reg, object.reg, key.reg),
-                    KeyPolicy::String if key.ty == TyId::STRING => {
-                        self.fb.map_string_get(reg, object.reg, key.reg)
+                let get = |b: &mut Self, key: Reg| {
+                    if map_key == TyId::INT {
+                        b.fb.map_int_get(reg, object.reg, key);
+                    } else {
+                        b.fb.map_string_get(reg, object.reg, key);
                     }
+                };
+                match self.cx.key_policy(map_key) {
+                    KeyPolicy::Int | KeyPolicy::String if key.ty == map_key => get(self, key.reg),
                     KeyPolicy::Int | KeyPolicy::String if self.is_key_or_none(map_key, key.ty) => {
-                        let get = |b: &mut Self, key: Reg| {
-                            if map_key == TyId::INT {
-                                b.fb.map_int_get(reg, object.reg, key);
-                            } else {
-                                b.fb.map_string_get(reg, object.reg, key);
-                            }
-                        };
                         self.if_some(key, map_key, get, |b| {
                             let made =
                                 b.element_of_any(Val { temp: false, ..object }, Val { temp: false, ..key });

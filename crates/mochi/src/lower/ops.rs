@@ -403,8 +403,9 @@ impl Body<'_, '_> {
                 self.done(right);
                 val
             }
-            _ if op == BinaryOp::Add && self.lists_or_none(left.ty, right.ty).is_some() => {
-                let Some(list) = self.lists_or_none(left.ty, right.ty) else { return left };
+            _ if op == BinaryOp::Add
+                && let Some(list) = self.lists_or_none(left.ty, right.ty) =>
+            {
                 self.lists_added(left, right, list, ty)
             }
             _ => {
@@ -440,10 +441,8 @@ impl Body<'_, '_> {
         let (sum, end) = (self.fb.label(), self.fb.label());
         let result = self.target(if both { left.ty } else { list }, None);
         if both {
-            // None of the first is no list to begin with: it is the other one that says whether there is any.
-            let (left, right) = (left.reg, right.reg);
-            self.fb.is_not_branch(left, Immediate::Nil, sum);
-            self.fb.is_not_branch(right, Immediate::Nil, sum);
+            self.fb.is_not_branch(left.reg, Immediate::Nil, sum);
+            self.fb.is_not_branch(right.reg, Immediate::Nil, sum);
             self.fb.load_nil(result.reg);
             self.fb.jump(end);
         }
@@ -837,21 +836,16 @@ impl Body<'_, '_> {
             }
             TyKind::Map(key, _) if !nullable => {
                 let result = self.target(TyId::BOOL, None);
-                match (self.cx.key_policy(key), left.ty) {
-                    (KeyPolicy::Int, TyId::INT) => {
-                        self.fb.map_int_has(result.reg, right.reg, left.reg);
+                let has = |b: &mut Self, left: Reg| {
+                    if key == TyId::INT {
+                        b.fb.map_int_has(result.reg, right.reg, left);
+                    } else {
+                        b.fb.map_string_has(result.reg, right.reg, left);
                     }
-                    (KeyPolicy::String, TyId::STRING) => {
-                        self.fb.map_string_has(result.reg, right.reg, left.reg);
-                    }
-                    (KeyPolicy::Int | KeyPolicy::String, _) if self.is_key_or_none(key, left.ty) => {
-                        let has = |b: &mut Self, left: Reg| {
-                            if key == TyId::INT {
-                                b.fb.map_int_has(result.reg, right.reg, left);
-                            } else {
-                                b.fb.map_string_has(result.reg, right.reg, left);
-                            }
-                        };
+                };
+                match self.cx.key_policy(key) {
+                    KeyPolicy::Int | KeyPolicy::String if left.ty == key => has(self, left.reg),
+                    KeyPolicy::Int | KeyPolicy::String if self.is_key_or_none(key, left.ty) => {
                         self.if_some(left, key, has, |b| {
                             let [left, right] = [left, right].map(|val| Val { temp: false, ..val });
                             let is = b.host_typed("mochi.op.in", &[left, right], TyId::BOOL);
@@ -859,11 +853,11 @@ impl Body<'_, '_> {
                             b.done(is);
                         });
                     }
-                    (KeyPolicy::Int | KeyPolicy::String, _) => {
+                    KeyPolicy::Int | KeyPolicy::String => {
                         self.done(result);
                         return self.host_typed("mochi.op.in", &[left, right], TyId::BOOL);
                     }
-                    (KeyPolicy::Text | KeyPolicy::Value | KeyPolicy::Protocol, _) => {
+                    KeyPolicy::Text | KeyPolicy::Value | KeyPolicy::Protocol => {
                         let boxed = self.boxed(left);
                         let site = self.fb.feedback();
                         self.fb.map_cell_has(result.reg, right.reg, boxed.reg, NumberPolicy(0), site);

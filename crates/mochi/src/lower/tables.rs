@@ -13,8 +13,8 @@ use super::body::Body;
 use super::ops::COMPARED;
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
-use crate::resolve::Storage;
-use crate::syntax::ast::{BinaryOp, BindId, Expr, ExprId, ExprKind, MapKey, StmtKind, UnaryOp};
+use crate::resolve::{Resolved, Storage};
+use crate::syntax::ast::{BinaryOp, BindId, Expr, ExprId, ExprKind, MapKey, StmtId, StmtKind, UnaryOp};
 
 /// All tables together have at most so many elements, since a program makes them before it does anything else.
 const ELEMENTS: usize = 2000;
@@ -41,6 +41,8 @@ struct Readings {
     places: HashMap<ExprId, Reading>,
     /// The places where a variable is named.
     named: HashMap<BindId, Vec<ExprId>>,
+    /// The variables whose elements `update` changes.
+    updated: HashSet<BindId>,
 }
 
 impl Lowerer<'_> {
@@ -74,10 +76,16 @@ impl Lowerer<'_> {
     fn readings(&self) -> Readings {
         let mut all = Readings::default();
         let mut targets: HashSet<ExprId> = HashSet::default();
-        for stmt in &self.program.stmts {
+        for (index, stmt) in self.program.stmts.iter().enumerate() {
             match stmt.kind {
                 StmtKind::Assign { target, .. } => {
                     targets.insert(target);
+                }
+                StmtKind::Update { .. } => {
+                    let target = self.resolution.update(StmtId::new(index)).map(|info| info.target);
+                    if let Some(Resolved::Bind(bind)) = target {
+                        all.updated.insert(self.resolution.slot(bind));
+                    }
                 }
                 StmtKind::ForIn { bind, items, .. } => {
                     all.places.insert(items, Reading::Each(bind));
@@ -146,6 +154,7 @@ impl Lowerer<'_> {
         let none = Vec::new();
         let uses = readings.named.get(&slot).unwrap_or(&none);
         slot == bind
+            && !readings.updated.contains(&slot)
             && self.resolution.bind(slot).assignments == 0
             && uses.iter().all(|&id| self.reads_only(readings, id, steps))
     }

@@ -28,8 +28,15 @@ use crate::slots::Slots;
 use std::mem::offset_of;
 
 /// What a call of guest code may do: everything.
-const EVERYTHING: SiteEffects =
-    SiteEffects { writes: true, reads: true, collects: true, calls: true, own: false, new: false };
+const EVERYTHING: SiteEffects = SiteEffects {
+    writes: true,
+    reads: true,
+    collects: true,
+    calls: true,
+    own: false,
+    grows: false,
+    new: false,
+};
 
 /// The arguments of a call: slots in the callee's frame with their values.
 type Arguments = Vec<(u32, Value)>;

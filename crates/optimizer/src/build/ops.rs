@@ -249,6 +249,7 @@ impl<'a> Builder<'a> {
             collects: e.collects(),
             calls,
             own: e.has(Effects::OWN),
+            grows: e.has(Effects::GROW),
             new: e.has(Effects::NEW),
         }
     }

@@ -14,7 +14,6 @@
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use smallvec::SmallVec;
-use upshift_runtime::routine::Routine;
 
 use super::licm::preheaders;
 use super::params::{argument, relayout};
@@ -54,10 +53,7 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
 /// Whether an instruction appends by a routine.
 fn appends(func: &Function, inst: Inst) -> bool {
     let data = &func.insts[inst];
-    let Some(site) = data.site.expand().filter(|_| data.op == Op::Routine) else { return false };
-    [Routine::ListIntAppend, Routine::ListFloatAppend, Routine::ListCellAppend]
-        .iter()
-        .any(|&r| r as u32 == func.sites[site].routine)
+    data.op == Op::Routine && data.site.expand().is_some_and(|site| func.sites[site].effects.grows)
 }
 
 /// What is asked for.

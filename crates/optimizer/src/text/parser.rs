@@ -452,6 +452,7 @@ impl Parser {
         let effects = SiteEffects {
             writes: line.accept_word("writes"),
             own: line.accept_word("own"),
+            grows: line.accept_word("grows"),
             reads: line.accept_word("reads"),
             collects: line.accept_word("collects"),
             calls: line.accept_word("calls"),
