@@ -578,6 +578,11 @@ flag_sets! {
         /// Values of different kinds among nil, bool, int, float, name and string are different (int and float as
         /// `NUMERIC_EQUAL` says); else they leave.
         KINDS_DIFFER = 9,
+        /// Fields of maps that find keys by text are the entries of those names; else they leave. So do absent ones of maps that
+        /// the language has marked.
+        FIELDS_ARE_ENTRIES = 10,
+        /// The sum of two strings is one followed by the other, and strings are ordered by their bytes; else they leave.
+        TEXTS = 11,
     }
 
     /// Which values count as false (requirement R4); `false` and `nil` are separate flags.

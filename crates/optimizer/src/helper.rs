@@ -214,6 +214,8 @@ helpers! {
     MapStringFind map_string_find [cell, cell] -> int maps false false;
     /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
     MapTextGet map_text_get [cell, cell] -> cell anything false false;
+    /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.
+    MapField map_field [cell, cell] -> cell anything false false;
     /// Whether a cell is true under a mask.
     CellTruthy cell_truthy [cell, int] -> int anything false false;
     /// The number of a cell's kind.

@@ -1770,8 +1770,10 @@ pub(crate) fn args<'a>(frame: *const u64, meta: *const FunctionMeta) -> Args<'a>
     Args { frame, meta, marker: PhantomData }
 }
 
-/// Turns what a host function returned into the raw word of its declared result.
-pub(crate) fn lower_ret(instance: &Instance, ty: Option<ValueType>, ret: Ret<'_>) -> Result<u64, Trap> {
+/// Turns what a host function returned into the raw word of its declared result. It is read where the function wrote it: a copy in
+/// words of what was just written in parts would wait for it.
+#[inline]
+pub(crate) fn lower_ret(instance: &Instance, ty: Option<ValueType>, ret: &Ret<'_>) -> Result<u64, Trap> {
     let mismatch = |found: &str| {
         let wanted = match ty {
             None => "nothing",
@@ -1784,11 +1786,11 @@ pub(crate) fn lower_ret(instance: &Instance, ty: Option<ValueType>, ret: Ret<'_>
     };
     match (ty, ret) {
         (None, _) => Ok(0),
-        (Some(ValueType::Int), Ret::Int(i)) => Ok(i as u64),
-        (Some(ValueType::Float), Ret::Float(x)) => Ok(x.to_bits()),
-        (Some(ValueType::Bool), Ret::Bool(b)) => Ok(u64::from(b)),
+        (Some(ValueType::Int), &Ret::Int(i)) => Ok(i as u64),
+        (Some(ValueType::Float), &Ret::Float(x)) => Ok(x.to_bits()),
+        (Some(ValueType::Bool), &Ret::Bool(b)) => Ok(u64::from(b)),
         (Some(ty), ret) => {
-            let value = match ret {
+            let value = match *ret {
                 Ret::Nothing => Value::NIL,
                 Ret::Int(i) => instance.box_int_shared(i)?,
                 Ret::Float(x) => Value::float(x),

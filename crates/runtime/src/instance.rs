@@ -1161,7 +1161,7 @@ impl Instance {
             // A panic must not unwind through guest frames; it is the host's bug, but the instance stays sound.
             let args = host::args(frame.fp, meta);
             let call = std::panic::AssertUnwindSafe(|| match function.invoke(&mut context, args) {
-                Ok(ret) => host::lower_ret(&*(self as *const Instance), (*meta).result, ret),
+                Ok(ref ret) => host::lower_ret(&*(self as *const Instance), (*meta).result, ret),
                 Err(trap) => Err(trap),
             });
             let result = std::panic::catch_unwind(call).unwrap_or_else(|panic| {

@@ -23,6 +23,8 @@ type P = NumberPolicy;
 enum Fast {
     Int(i64),
     Float(f64),
+    /// The first operand's text, then the second's.
+    Joined,
     Overflow,
     Leave,
 }
@@ -55,7 +57,18 @@ fn add(policy: P, a: Value, b: Value) -> Fast {
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
         return int_result(policy, x.checked_add(y), x.wrapping_add(y));
     }
+    if are_texts(policy, a, b) {
+        return Fast::Joined;
+    }
     floats(policy, a, b).map_or(Fast::Leave, |(x, y)| Fast::Float(scalar::float_add(x, y)))
+}
+
+/// Whether both are strings that the policy lets be joined and compared at once. Work on longer ones is for the language to charge.
+fn are_texts(policy: P, a: Value, b: Value) -> bool {
+    const LONGEST: usize = 256;
+    // SAFETY: both are live strings.
+    let len = |text: Value| unsafe { string::byte_len(text) };
+    policy.has(P::TEXTS) && a.is_string() && b.is_string() && len(a).max(len(b)) <= LONGEST
 }
 
 fn sub(policy: P, a: Value, b: Value) -> Fast {
@@ -135,6 +148,10 @@ fn less(policy: P, a: Value, b: Value, or_equal: bool) -> Option<bool> {
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
         return Some(if or_equal { x <= y } else { x < y });
     }
+    if are_texts(policy, a, b) {
+        // SAFETY: both are live strings.
+        return Some(holds(Some(unsafe { string::compare(a, b) })));
+    }
     match (a.as_float(), b.as_float()) {
         (Some(x), Some(y)) => Some(if or_equal { x <= y } else { x < y }),
         (Some(x), None) if policy.has(P::PROMOTE) => {
@@ -171,6 +188,11 @@ unsafe fn finish(
             }
             Fast::Float(x) => {
                 s.set_cell(dst, Value::float(x));
+                return Status::Continue;
+            }
+            Fast::Joined => {
+                let value = attempt!(s, string::concat(&mut s.instance().heap, args[0], args[1]));
+                s.set_cell(dst, value);
                 return Status::Continue;
             }
             Fast::Overflow => {
@@ -428,8 +450,16 @@ routines! {
             s.set_cell(w.a(), value);
             return Status::Continue;
         }
+        let (policy, name) = (NumberPolicy(w.c()), *(*s.ctx).constants.add(name as usize));
+        if object.is_object_of(ObjectKind::Map)
+            && policy.has(P::FIELDS_ARE_ENTRIES)
+            && let Some(value) = upshift_runtime::map::field(object.as_ptr(), name)
+            && (!value.is_nil() || policy.has(P::ABSENT_IS_NIL))
+        {
+            s.set_cell(w.a(), value);
+            return Status::Continue;
+        }
         feedback_at(s, site).flags |= SLOW;
-        let name = *(*s.ctx).constants.add(name as usize);
         protocol(s, Protocol::FieldGet, &[object, name], 2, SPECIAL | LONG)
     }
 
@@ -469,8 +499,18 @@ routines! {
                 return Status::Continue;
             }
         }
-        feedback_at(s, site).flags |= SLOW;
         let name = *(*s.ctx).constants.add(name as usize);
+        if object.is_object_of(ObjectKind::Map)
+            && NumberPolicy(w.c()).has(P::FIELDS_ARE_ENTRIES)
+            && upshift_runtime::map::finds_by_text(object.as_ptr())
+            && check::element_fits(s.instance(), object, value)
+        {
+            let set = upshift_runtime::map::set(&mut s.instance().heap, object.as_ptr(), name, None, value);
+            if let Find::Entry(_) | Find::Absent = attempt!(s, set) {
+                return Status::Continue;
+            }
+        }
+        feedback_at(s, site).flags |= SLOW;
         protocol(s, Protocol::FieldSet, &[object, name, value], 2, SPECIAL | LONG)
     }
 }

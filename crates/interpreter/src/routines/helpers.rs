@@ -148,6 +148,8 @@ helpers! {
     map_string_find(m: Value, key: Value) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
     /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
     map_text_get(m: Value, key: Value) -> Value { map::at_text(m.as_ptr(), key).unwrap_or(Value::HOLE) }
+    /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.
+    map_field(m: Value, name: Value) -> Value { map::field(m.as_ptr(), name).unwrap_or(Value::HOLE) }
 
     /// Whether a cell is true under a mask.
     cell_truthy(a: Value, mask: i64) -> i64 { i64::from(super::truthy(a, TruthMask(mask as u16))) }

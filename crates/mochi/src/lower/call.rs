@@ -893,6 +893,9 @@ impl Body<'_, '_> {
                     self.done(val);
                     return result;
                 }
+                if kind == TyKind::Any && ty == TyId::INT {
+                    return self.len_of_cell(val);
+                }
                 return self.host_typed("mochi.len", &[val], ty);
             }
             (Builtin::Concat, &[left, right])
@@ -1297,6 +1300,46 @@ impl Body<'_, '_> {
         self.fb.bind(other);
         none(self);
         self.fb.bind(end);
+    }
+
+    /// One code with a value in a register of a cell type, where it is of that, another where it is not.
+    pub fn if_cell(
+        &mut self,
+        val: Val,
+        cell: CellType,
+        is: impl FnOnce(&mut Self, Reg),
+        other: impl FnOnce(&mut Self),
+    ) {
+        let (next, end) = (self.fb.label(), self.fb.label());
+        let flag = self.fb.int();
+        self.fb.cell_test(flag, val.reg, cell);
+        self.fb.unless_branch(flag, next);
+        self.fb.free(flag);
+        let given = self.fb.cell(cell);
+        self.fb.cell_cast(given, val.reg, cell);
+        is(self, given);
+        self.fb.free(given);
+        self.fb.jump(end);
+        self.fb.bind(next);
+        other(self);
+        self.fb.bind(end);
+    }
+
+    /// The length of a value of any kind: of texts and of lists of `any` without a call.
+    fn len_of_cell(&mut self, val: Val) -> Val {
+        let result = self.target(TyId::INT, None);
+        let (text, list) = (self.cell_of(HeapType::String), self.any_list());
+        let of_text = |b: &mut Self, text| b.fb.string_len(result.reg, text);
+        self.if_cell(val, text, of_text, |b| {
+            let of_list = |b: &mut Self, list| b.fb.list_len(result.reg, list);
+            b.if_cell(val, list, of_list, |b| {
+                let made = b.host_typed("mochi.len", &[Val { temp: false, ..val }], TyId::INT);
+                b.fb.int_move(result.reg, made.reg);
+                b.done(made);
+            });
+        });
+        self.done(val);
+        result
     }
 
     /// The value in a register of its type without none, or a jump. The value's own register stays.

@@ -222,20 +222,7 @@ impl Body<'_, '_> {
                 self.fb.int_const(val.reg, i32::from(value));
                 val
             }
-            ExprKind::Str(name) => {
-                let text = self.cx.names.get(name).to_string();
-                let string = self.cx.module.string(&text);
-                if dst.is_none()
-                    && !self.loops.is_empty()
-                    && let ValueType::Cell(cell) = self.cx.value(TyId::STRING)
-                    && let Some(reg) = self.fb.hoisted_string(string, cell)
-                {
-                    return self.convert(Val { reg, ty: TyId::STRING, temp: false }, ty);
-                }
-                let val = self.target(TyId::STRING, (ty == TyId::STRING).then_some(dst).flatten());
-                self.fb.string_const(val.reg, string);
-                val
-            }
+            ExprKind::Str(name) => self.text(name, dst.filter(|_| ty == TyId::STRING)),
             ExprKind::Name(_) => self.name(id, ty, dst),
             ExprKind::Field { base, name, .. } => self.field(id, base, name, ty, dst),
             ExprKind::Index { base, index, optional } => self.index(base, index, optional, ty, dst),
@@ -275,6 +262,22 @@ impl Body<'_, '_> {
     /// Whether a value of the type may be a list.
     pub fn may_be_list(&self, ty: TyId) -> bool {
         matches!(self.kind(ty), TyKind::List(_) | TyKind::Any)
+    }
+
+    /// A constant text; one that is used inside a loop is loaded once, at the function's entry.
+    pub fn text(&mut self, text: Name, dst: Option<Reg>) -> Val {
+        let text = self.cx.names.get(text).to_string();
+        let string = self.cx.module.string(&text);
+        if dst.is_none()
+            && !self.loops.is_empty()
+            && let ValueType::Cell(cell) = self.cx.value(TyId::STRING)
+            && let Some(reg) = self.fb.hoisted_string(string, cell)
+        {
+            return Val { reg, ty: TyId::STRING, temp: false };
+        }
+        let val = self.target(TyId::STRING, dst);
+        self.fb.string_const(val.reg, string);
+        val
     }
 
     /// A float constant that is used inside a loop is loaded once, at the function's entry.
@@ -494,6 +497,11 @@ impl Body<'_, '_> {
             TyKind::Null => {
                 self.done(object);
                 self.null(None)
+            }
+            // Maps of rows, whose variables have fields too, are never of a map type.
+            TyKind::Map(key, _) if key == TyId::STRING => {
+                let key = self.text(name.name, None);
+                self.load_element(object, key, ty, dst)
             }
             // Fields of none are none, with `?.` and without.
             _ => self.field_of_any(object, name),
@@ -925,13 +933,7 @@ impl Body<'_, '_> {
         let (reg, map_ty) = self.new_map(ty);
         for entry in entries {
             let key = match entry.key {
-                MapKey::Name(ident) => {
-                    let text = self.cx.names.get(ident.name).to_string();
-                    let string = self.cx.module.string(&text);
-                    let reg = self.reg(TyId::STRING);
-                    self.fb.string_const(reg, string);
-                    Val { reg, ty: TyId::STRING, temp: true }
-                }
+                MapKey::Name(ident) => self.text(ident.name, None),
                 MapKey::Expr(key) => {
                     let val = self.expr(key, None);
                     if self.cx.flags[entry.value.index()] & (CALLS | BRANCHES) != 0 {
@@ -1037,12 +1039,9 @@ impl Body<'_, '_> {
     fn map_of_fields(&mut self, fields: &[FieldInit], ty: TyId) -> Val {
         let (reg, map_ty) = self.new_map(ty);
         for field in fields {
-            let text = self.cx.names.get(field.name.name).to_string();
-            let string = self.cx.module.string(&text);
-            let key = self.reg(TyId::STRING);
-            self.fb.string_const(key, string);
+            let key = self.text(field.name.name, None);
             let value = self.expr_as(field.value, map_ty.map_or(TyId::ANY, |(_, value)| value));
-            self.map_store(reg, map_ty, Val { reg: key, ty: TyId::STRING, temp: true }, value);
+            self.map_store(reg, map_ty, key, value);
         }
         if map_ty.is_some() { Val { reg, ty, temp: true } } else { self.widen(reg) }
     }

@@ -66,7 +66,9 @@ pub const POLICY: NumberPolicy = NumberPolicy::INT_DIV
     .with(NumberPolicy::RELATIVE_INDEX)
     .with(NumberPolicy::ABSENT_IS_NIL)
     .with(NumberPolicy::OVERFLOW_TRAPS)
-    .with(NumberPolicy::KINDS_DIFFER);
+    .with(NumberPolicy::KINDS_DIFFER)
+    .with(NumberPolicy::FIELDS_ARE_ENTRIES)
+    .with(NumberPolicy::TEXTS);
 
 /// What counts as false in Mochi.
 pub const FALSE_VALUES: TruthMask = TruthMask(TruthMask::KNOWN);

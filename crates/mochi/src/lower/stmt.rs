@@ -280,10 +280,8 @@ impl Body<'_, '_> {
         if let (TyKind::Map(key, value_ty), false) = (kind, nullable)
             && self.cx.key_policy(key) == upshift_bytecode::KeyPolicy::String
         {
-            let string = self.cx.module.string(&text);
-            let reg = self.reg(TyId::STRING);
-            self.fb.string_const(reg, string);
-            self.map_store(object.reg, Some((key, value_ty)), Val { reg, ty: TyId::STRING, temp: true }, val);
+            let key_text = self.text(name.name, None);
+            self.map_store(object.reg, Some((key, value_ty)), key_text, val);
             self.done(object);
             return;
         }
@@ -468,15 +466,19 @@ impl Body<'_, '_> {
             }
             TyKind::Null => self.done(val),
             _ => {
-                // The library gives the items as a list of `any`: elements, keys in order, or characters.
+                // A list of `any` is run over itself. Else the library gives the items as one: elements, keys in order, or
+                // characters.
                 let any = self.any(val);
-                let host_any = ValueType::Cell(ANY);
                 let cell = self.any_list();
-                let host = self.host("mochi.op.iterate", &[host_any], Some(ValueType::Cell(cell)));
-                let slot = FunctionBuilder::cell_arguments(1)[0];
-                self.fb.cell_move(slot, any.reg);
                 let list = self.fb.cell(cell);
-                self.fb.call_host_cell(list, host);
+                let itself = |b: &mut Self, given| b.fb.cell_move(list, given);
+                self.if_cell(any, cell, itself, |b| {
+                    let host_any = ValueType::Cell(ANY);
+                    let host = b.host("mochi.op.iterate", &[host_any], Some(ValueType::Cell(cell)));
+                    let slot = FunctionBuilder::cell_arguments(1)[0];
+                    b.fb.cell_move(slot, any.reg);
+                    b.fb.call_host_cell(list, host);
+                });
                 self.done(any);
                 self.for_elements(bind, Val { reg: list, ty: TyId::ANY, temp: true }, TyId::ANY, body);
                 self.fb.free(list);

@@ -694,12 +694,19 @@ impl<'a> Builder<'a> {
     /// Reads a field of a record. Where several shapes were seen, one is tried after the other.
     pub(super) fn field_get(&mut self, frame: &mut Frame<'a>, inst: &Bytecode) {
         let o = inst.operands;
-        let shapes = self.shapes_seen(&self.facts.feedback(o[4] as u32));
-        if shapes.is_empty() {
-            self.routine(frame, inst, Routine::CellFieldGet);
-            return;
-        }
+        let seen = self.facts.feedback(o[4] as u32);
+        let shapes = self.shapes_seen(&seen);
         let object = self.cell(o[1]);
+        if shapes.is_empty() {
+            let entries = NumberPolicy::FIELDS_ARE_ENTRIES.with(NumberPolicy::ABSENT_IS_NIL);
+            let maps = seen.left == 1 << Kind::Map as u16 && seen.flags & SLOW == 0;
+            if !maps || !NumberPolicy(o[2] as u16).has(entries) {
+                self.routine(frame, inst, Routine::CellFieldGet);
+                return;
+            }
+            let name = self.constant(o[3] as u32);
+            return self.entry_of_map(frame, inst, Helper::MapField, [object, name], Routine::CellFieldGet);
+        }
         if let [(shape, field)] = shapes[..]
             && self.may_assume(frame)
         {
@@ -903,17 +910,7 @@ impl<'a> Builder<'a> {
         let (map, text) = (1 << Kind::Map as u16, 1 << Kind::String as u16);
         let absent_is_nil = NumberPolicy(o[3] as u16).has(NumberPolicy::ABSENT_IS_NIL);
         if seen.left == map && seen.right == text && seen.flags & SLOW == 0 && absent_is_nil {
-            if self.may_assume(frame) {
-                let v = self.text_entry(object, key, &mut |c, is| c.guard(frame, is, Reason::Kind));
-                return self.set(o[0], v);
-            }
-            let v = self.attempt(
-                Some(Type::Cell),
-                true,
-                |c, fail| Some(c.text_entry(object, key, &mut |c, is| c.require(is, fail))),
-                |c| c.routine(frame, inst, Routine::CellIndexGet),
-            );
-            return self.set_result(o[0], v);
+            return self.entry_of_map(frame, inst, Helper::MapTextGet, [object, key], Routine::CellIndexGet);
         }
         if seen.left != 0 && (seen.left & list == 0 || seen.right & INT == 0) {
             self.routine(frame, inst, Routine::CellIndexGet);
@@ -933,12 +930,42 @@ impl<'a> Builder<'a> {
         self.set_result(o[0], v);
     }
 
-    /// What a map that finds keys by text has at a string, or nil; `check` is given what has to hold.
-    fn text_entry(&mut self, object: Value, key: Value, check: &mut dyn FnMut(&mut Self, Value)) -> Value {
+    /// What a helper finds in what is a map at what is a string; where they are not, or it finds nothing, the routine does the
+    /// instruction.
+    fn entry_of_map(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        find: Helper,
+        at: [Value; 2],
+        routine: Routine,
+    ) {
+        if self.may_assume(frame) {
+            let v = self.text_entry(find, at, &mut |c, is| c.guard(frame, is, Reason::Kind));
+            return self.set(inst.operands[0], v);
+        }
+        let v = self.attempt(
+            Some(Type::Cell),
+            true,
+            |c, fail| Some(c.text_entry(find, at, &mut |c, is| c.require(is, fail))),
+            |c| c.routine(frame, inst, routine),
+        );
+        self.set_result(inst.operands[0], v);
+    }
+
+    /// What a helper finds in a map at a string, which names of fields are; `check` is given what has to hold.
+    fn text_entry(
+        &mut self,
+        find: Helper,
+        [object, key]: [Value; 2],
+        check: &mut dyn FnMut(&mut Self, Value),
+    ) -> Value {
         self.check_kind(object, ObjectKind::Map, check);
-        let is = self.told(key, Told::String, 0);
-        check(self, is);
-        let value = self.helper(Helper::MapTextGet, &[object, key]);
+        if find != Helper::MapField {
+            let is = self.told(key, Told::String, 0);
+            check(self, is);
+        }
+        let value = self.helper(find, &[object, key]);
         let bits = self.unary(Op::Bits, value);
         let hole = self.iconst(Cell::HOLE.bits() as i64);
         let is = self.icmp(Cond::Ne, bits, hole);

@@ -202,6 +202,16 @@ pub unsafe fn at_text(map: *mut MapObject, key: Value) -> Option<Value> {
     }
 }
 
+/// What a map has as the field of a name: as [`at_text`], but `None` too where the map has no such entry and is marked, as
+/// then the language says what it has.
+///
+/// # Safety
+/// As for [`at_text`].
+pub unsafe fn field(map: *mut MapObject, name: Value) -> Option<Value> {
+    // SAFETY: by the contract.
+    unsafe { at_text(map, name).filter(|value| !value.is_nil() || super::mark(map) == 0) }
+}
+
 /// Inserts or replaces the value at a key. Done where `Entry` comes back; else nothing was changed. Where an entry is
 /// there, its key stays as it is.
 ///

@@ -31,7 +31,7 @@ use crate::value::Value;
 use index::probe;
 use ints::find_int;
 pub use ints::{int_find, int_get, int_known, int_remove, int_set, int_slot};
-pub use keys::{at_text, candidate, find, get, insert_hashed, remove, remove_hashed, set};
+pub use keys::{at_text, candidate, field, find, get, insert_hashed, remove, remove_hashed, set};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};
 
@@ -191,6 +191,16 @@ pub unsafe fn key_policy(map: *mut MapObject) -> KeyPolicy {
     POLICIES[unsafe { (*map).header.bits & POLICY_MASK } as usize]
 }
 
+/// Whether a text is enough to find an entry.
+///
+/// # Safety
+/// `map` points to a live map.
+#[inline(always)]
+pub unsafe fn finds_by_text(map: *mut MapObject) -> bool {
+    // SAFETY: by the contract.
+    matches!(unsafe { key_policy(map) }, KeyPolicy::String | KeyPolicy::Text)
+}
+
 /// The order in which keys are shown.
 ///
 /// # Safety
@@ -294,11 +304,14 @@ unsafe fn search_string(map: *mut MapObject, key: Value) -> Option<usize> {
         let index = (*map).index;
         let entry = if (*index).capacity == 0 {
             let used = (*map).used as usize;
-            // Removed entries have a hole as key, which equals no string.
-            (0..used).find(|&e| {
-                let other = entries.add(2 * e).read();
-                other.bits() == key.bits() || other.is_object() && string::equal(other, key)
-            })?
+            let find = |is: &dyn Fn(Value) -> bool| (0..used).find(|&e| is(entries.add(2 * e).read()));
+            // Mostly it is the very same string: keys are constants of the program. Removed entries have a hole as key, which
+            // equals no string.
+            match find(&|other| other.bits() == key.bits()) {
+                Some(entry) => entry,
+                None if key.is_object() => find(&|other| other.is_object() && string::equal(other, key))?,
+                None => return None,
+            }
         } else {
             probe(index, string::hash_of(key), |e| string::equal(entries.add(2 * e).read(), key))?.1
         };
