@@ -295,7 +295,7 @@ macro_rules! for_each_op {
             ListCellAppend list_cell_append "list.cell.append" [dst: DefCell, l: UseListCell, value: UseCell] [ALLOC WRITE OWN GROW TRAP] "dst = l with value at its end: l itself where l is not marked shared, else a new, unshared list, and lists in it are marked";
 
             // Maps: the key policy and the order are part of the map; values are cells.
-            MapNew map_new "map.new" [dst: DefCell, ty: Type] [ALLOC TRAP] "dst = an empty map of the map type";
+            MapNew map_new "map.new" [dst: DefCell, capacity: ImmU16, ty: Type] [ALLOC TRAP] "dst = an empty map of the map type, with room for capacity entries";
             MapLen map_len "map.len" [dst: DefInt, m: UseMap] [READ] "dst = the number of entries of m";
             MapKeys map_keys "map.keys" [dst: DefCell, m: UseMap] [ALLOC NEW TRAP] "dst = a new list of the keys in the map's order: list.int for int keys, else list.cell";
             MapValues map_values "map.values" [dst: DefCell, m: UseMap] [ALLOC NEW TRAP] "dst = a new list.cell of the values in the map's order";

@@ -644,7 +644,7 @@ impl<'a> Generator<'a> {
                 HeapType::ListFloat => self.op(Op::ListFloatNew, &[slot, 1]),
                 HeapType::ListBool => self.op(Op::ListBoolNew, &[slot, 2]),
                 HeapType::ListCell(_) => self.op(Op::ListCellNew, &[slot, 1, id]),
-                HeapType::Map { .. } => self.op(Op::MapNew, &[slot, id]),
+                HeapType::Map { .. } => self.op(Op::MapNew, &[slot, 1, id]),
                 HeapType::Record(RecordId(0)) => {
                     self.op(Op::IntMove, &[w, int]);
                     self.op(Op::FloatMove, &[w + 1, float]);

@@ -827,7 +827,7 @@ pub unsafe fn run(
                             Op::ListStringIndexOf => routine!(list_string_index_of, 1),
                             Op::ListCellAppend => routine!(list_cell_append, 1),
 
-                            Op::MapNew => routine!(map_new, 1),
+                            Op::MapNew => routine!(map_new, 2),
                             Op::MapLen => {
                                 int!(w.a()) = (*object!(w.b(), MapObject)).len as i64;
                                 next!(1)

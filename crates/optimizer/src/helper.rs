@@ -208,10 +208,14 @@ helpers! {
     StringPart string_part [context, cell, int, int] -> cell nothing false false;
     /// An int in decimal, or hole where that is not done quickly.
     StringDecimal string_decimal [context, int] -> cell nothing false false;
+    /// A new map, or hole where that is not done quickly: the bits of its header, what that says of the values, and its capacity.
+    MapNew map_new_quick [context, int, int, int] -> cell nothing true false;
     /// The number of a key's entry, or -1.
     MapIntFind map_int_find [cell, int] -> int maps false false;
     /// The number of a key's entry, or -1.
     MapStringFind map_string_find [cell, cell] -> int maps false false;
+    /// The number of the entry of a key of a map with keys of any kind, -1 where it has none, or -2 where that takes more.
+    MapCellFind map_cell_find [cell, cell] -> int maps false false;
     /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
     MapTextGet map_text_get [cell, cell] -> cell anything false false;
     /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.

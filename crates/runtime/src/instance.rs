@@ -28,7 +28,7 @@ use crate::record::Shape;
 use crate::sampling::{Activity, Sampling};
 use crate::stack::GuestStack;
 use crate::trap::{BACKTRACE_INNER, BACKTRACE_OUTER, Backtrace, BacktraceFrame, Trap};
-use crate::value::Value;
+use crate::value::{SHORT_MAX, Value};
 
 /// The most units that a refill of the budget gives: interrupts and timeouts are seen at least this often.
 pub const REFILL: i64 = 10_000;
@@ -405,9 +405,19 @@ impl Instance {
         }
         resize(&mut self.constants, b.constants as usize + module.constant_count(), Value::NIL);
         let strings = module.string_constants as usize;
+        // A name's text is the string constant of that text, if there is one: fields of maps are then found by identity.
+        let mut made: HashMap<&str, Value> = HashMap::new();
         for (i, text) in module.strings.iter().enumerate() {
             let at = if i < strings { i } else { i + module.names.len() };
-            self.constants[b.constants as usize + at] = crate::string::from_str(&mut self.heap, text)?;
+            let known = if text.len() > SHORT_MAX { made.get(&**text).copied() } else { None };
+            let value = match known {
+                Some(value) => value,
+                None => crate::string::from_str(&mut self.heap, text)?,
+            };
+            if value.is_object() && module.strings.len() > strings {
+                made.insert(text, value);
+            }
+            self.constants[b.constants as usize + at] = value;
         }
         let names = b.constants as usize + strings;
         self.constants[names..names + module.names.len()].copy_from_slice(&module.names);

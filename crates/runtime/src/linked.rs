@@ -264,6 +264,11 @@ impl LinkedModule {
         }
         self.names.get(at - strings).copied().filter(|v| !v.is_object())
     }
+
+    /// The text of the string constant at a place of the module's part of the constant table.
+    pub fn string_constant(&self, at: u32) -> Option<&str> {
+        self.strings[..self.string_constants as usize].get(at as usize).map(|text| &**text)
+    }
 }
 
 impl Drop for LinkedModule {

@@ -211,7 +211,7 @@ impl<'m> Pass<'_, 'm> {
             }
 
             // Maps.
-            Op::MapNew => match self.type_operand(1) {
+            Op::MapNew => match self.type_operand(2) {
                 Type::Heap(heap @ HeapType::Map { .. }, _) => Type::Heap(heap, false),
                 _ => return fault(Rule::Type, "the type is no map"),
             },

@@ -482,7 +482,7 @@ fn lower(m: &mut ModuleBuilder, s: &Shared, program: &Program) {
         lower.f.list_float_push(lower.float_list, x);
         lower.f.list_bool_push(lower.bool_list, i);
     }
-    lower.f.map_new(lower.map, s.map);
+    lower.f.map_new(lower.map, 0, s.map);
     let key = lower.f.int();
     for k in [2, -3, 1 << 40, 0, 1] {
         lower.f.load_int(key, k);
@@ -497,7 +497,7 @@ fn lower(m: &mut ModuleBuilder, s: &Shared, program: &Program) {
     lower.f.string_const(lower.text, string);
     let string = m.string("ä textö of that length");
     lower.f.string_const(lower.other_text, string);
-    lower.f.map_new(lower.string_map, s.strings);
+    lower.f.map_new(lower.string_map, 0, s.strings);
     lower.f.map_string_set(lower.string_map, lower.text, lower.cells[1]);
     lower.f.map_string_set(lower.string_map, lower.other_text, lower.cells[0]);
     lower.f.cell_move(FunctionBuilder::cell_arguments(1)[0], lower.cells[0]);

@@ -506,13 +506,13 @@ routines! {
     map_new |s| {
         s.safepoint();
         let w = s.word();
-        let code = w.wide();
+        let code = s.second().low();
         let instance = s.instance();
         let Some(&HeapType::Map { key, order, .. }) = instance.type_at(type_of_code(code).id) else {
             return s.code(TrapCode::Unreachable);
         };
         let element = element_code(s, code);
-        let new = attempt!(s, map::new(&mut s.instance().heap, key, order, 0));
+        let new = attempt!(s, map::new(&mut s.instance().heap, key, order, w.b() as usize));
         (*new).header.meta = element;
         s.set_cell(w.a(), Value::object(new));
         Status::Continue

@@ -142,10 +142,23 @@ helpers! {
         quick(&mut instance!(ctx).heap, |heap| string::from_int_quick(heap, i))
     }
 
+    /// A new map with these bits and this about its values in its header, where it is small, no collection is due and the nursery has
+    /// room; else hole.
+    map_new_quick(ctx: *mut Context, bits: i64, element: i64, capacity: i64) -> Value {
+        quick(&mut instance!(ctx).heap, |heap| {
+            let map = map::new_quick(heap, bits as u16, capacity as usize)?;
+            (*map).header.meta = element as u32;
+            Some(Value::object(map))
+        })
+    }
     /// The number of a key's entry, or -1.
     map_int_find(m: Value, key: i64) -> i64 { map::int_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
     /// The number of a key's entry, or -1.
     map_string_find(m: Value, key: Value) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
+    /// The number of the entry of a key of a map with keys of any kind, -1 where it has none, or -2 where that takes more than a look.
+    map_cell_find(m: Value, key: Value) -> i64 {
+        map::text_find(m.as_ptr(), key).map_or(-2, |found| found.map_or(-1, |e| e as i64))
+    }
     /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
     map_text_get(m: Value, key: Value) -> Value { map::at_text(m.as_ptr(), key).unwrap_or(Value::HOLE) }
     /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.

@@ -1,7 +1,7 @@
 //! Floats as text, in the three notations of the language.
 //!
-//! All start from the shortest digits that read back as the same float, which the standard library computes; of two that are equally
-//! near, the even one is taken. What differs is where the point goes and when an exponent appears.
+//! All start from the shortest digits that read back as the same float, which a library computes; of two that are equally near, the
+//! even one is taken. What differs is where the point goes and when an exponent appears.
 
 use std::io::Write;
 
@@ -11,43 +11,13 @@ pub fn write_text(out: &mut Vec<u8>, x: f64) {
     if !x.is_finite() {
         return write_special(out, x);
     }
-    let mut buffer = [0u8; 32];
-    let text = scientific(x, &mut buffer);
-    let (mantissa, exponent) = split(text);
-    if (-4..=5).contains(&exponent) || x == 0.0 {
-        write_positional(out, mantissa, exponent);
-        return;
+    let shortest = Shortest::of(x);
+    if (-4..=5).contains(&shortest.exponent) || x == 0.0 {
+        return shortest.write_positional(out);
     }
-    out.extend_from_slice(mantissa);
-    out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
-    let _ = write!(out, "{:02}", exponent.unsigned_abs());
-}
-
-/// Writes the digits of a mantissa, `d.ddd` with a sign, where the exponent puts them: finding digits is what takes the time, so it is
-/// done once.
-fn write_positional(out: &mut Vec<u8>, mantissa: &[u8], exponent: i32) {
-    let mut digits = mantissa;
-    if let [b'-', rest @ ..] = mantissa {
-        out.push(b'-');
-        digits = rest;
-    }
-    let (first, more) = digits.split_at(1.min(digits.len()));
-    let more = more.get(1..).unwrap_or_default();
-    let Ok(whole) = usize::try_from(exponent) else {
-        out.extend_from_slice(b"0.");
-        out.resize(out.len() + exponent.unsigned_abs() as usize - 1, b'0');
-        out.extend_from_slice(first);
-        out.extend_from_slice(more);
-        return;
-    };
-    out.extend_from_slice(first);
-    let (before, behind) = more.split_at(whole.min(more.len()));
-    out.extend_from_slice(before);
-    out.resize(out.len() + whole - before.len(), b'0');
-    if !behind.is_empty() {
-        out.push(b'.');
-        out.extend_from_slice(behind);
-    }
+    shortest.write_mantissa(out);
+    out.extend_from_slice(if shortest.exponent < 0 { b"e-" } else { b"e+" });
+    let _ = write!(out, "{:02}", shortest.exponent.unsigned_abs());
 }
 
 /// As floats are shown inside lists and maps by `print`: positional always, with a point always.
@@ -57,9 +27,7 @@ pub fn write_nested(out: &mut Vec<u8>, x: f64) {
         out.extend_from_slice(b".0");
         return;
     }
-    let mut buffer = [0u8; 32];
-    let (mantissa, exponent) = split(scientific(x, &mut buffer));
-    write_positional(out, mantissa, exponent);
+    Shortest::of(x).write_positional(out);
     if x.trunc() == x {
         out.extend_from_slice(b".0");
     }
@@ -67,16 +35,12 @@ pub fn write_nested(out: &mut Vec<u8>, x: f64) {
 
 /// As JSON writes a finite float: an exponent below 1e-6 and from 1e21.
 pub fn write_json(out: &mut Vec<u8>, x: f64) {
-    let size = x.abs();
-    let mut buffer = [0u8; 32];
-    let text = scientific(x, &mut buffer);
-    let (mantissa, exponent) = split(text);
-    if x == 0.0 || (1e-6..1e21).contains(&size) {
-        write_positional(out, mantissa, exponent);
-        return;
+    let shortest = Shortest::of(x);
+    if x == 0.0 || (1e-6..1e21).contains(&x.abs()) {
+        return shortest.write_positional(out);
     }
-    out.extend_from_slice(mantissa);
-    let _ = write!(out, "e{exponent:+}");
+    shortest.write_mantissa(out);
+    let _ = write!(out, "e{:+}", shortest.exponent);
 }
 
 fn write_special(out: &mut Vec<u8>, x: f64) {
@@ -89,41 +53,77 @@ fn write_special(out: &mut Vec<u8>, x: f64) {
     });
 }
 
-/// `d.ddde-x` with the shortest digits.
-fn scientific(x: f64, buffer: &mut [u8; 32]) -> &[u8] {
-    let mut rest = &mut buffer[..];
-    // 17 digits, a sign, a point and an exponent of four characters fit.
-    let _ = write!(rest, "{x:e}");
-    let length = 32 - rest.len();
-    let text = &mut buffer[..length];
-    make_even(text, x);
-    text
+/// The shortest digits of a finite float, without zeros at either end but for the only one of 0.
+struct Shortest {
+    negative: bool,
+    digits: [u8; Shortest::MAX],
+    len: usize,
+    /// The power of ten of the first digit.
+    exponent: i32,
 }
 
-/// Takes the even one of two shortest texts that are equally near, of which the standard library has the larger one.
-///
-/// An odd multiple of 2^-(n + 1) has n + 1 digits behind the point, of which the last is a 5. Where n of them suffice to tell it from
-/// other floats, it lies in the middle of two such texts, and it does so nowhere else.
-fn make_even(text: &mut [u8], x: f64) {
-    let (mantissa, exponent) = split(text);
-    let last = mantissa.len() - 1;
-    let digits = mantissa.iter().filter(|b| b.is_ascii_digit()).count() as i32;
-    if mantissa[last] & 1 == 0 || digits - exponent < 2 {
-        return;
-    }
-    let bits = x.to_bits();
-    let (biased, fraction) = (((bits >> 52) & 0x7ff) as i32, bits & ((1 << 52) - 1));
-    let (whole, power) = if biased == 0 { (fraction, -1074) } else { (fraction | 1 << 52, biased - 1075) };
-    // Behind the point there are `digits - 1 - exponent` digits.
-    if whole != 0 && power + whole.trailing_zeros() as i32 == exponent - digits {
-        text[last] -= 1;
-    }
-}
+impl Shortest {
+    /// The most digits, with zeros around them in a text without an exponent.
+    const MAX: usize = 24;
 
-fn split(text: &[u8]) -> (&[u8], i32) {
-    let at = text.iter().position(|&b| b == b'e').unwrap_or(text.len());
-    let exponent = std::str::from_utf8(text.get(at + 1..).unwrap_or_default()).unwrap_or_default();
-    (&text[..at], exponent.parse().unwrap_or(0))
+    fn of(x: f64) -> Shortest {
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(x).as_bytes();
+        let mut shortest =
+            Shortest { negative: x.is_sign_negative(), digits: [0; Self::MAX], len: 0, exponent: -1 };
+        let (mut behind_point, mut rest) = (false, text);
+        while let [first, others @ ..] = rest {
+            rest = others;
+            match first {
+                b'0' if shortest.len == 0 => shortest.exponent -= i32::from(behind_point),
+                b'0'..=b'9' => {
+                    shortest.digits[shortest.len] = *first;
+                    shortest.len += 1;
+                    shortest.exponent += i32::from(!behind_point);
+                }
+                b'.' => behind_point = true,
+                b'e' => {
+                    let power = std::str::from_utf8(rest).ok().and_then(|power| power.parse().ok());
+                    shortest.exponent += power.unwrap_or(0);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        while shortest.len > 0 && shortest.digits[shortest.len - 1] == b'0' {
+            shortest.len -= 1;
+        }
+        if shortest.len == 0 {
+            (shortest.digits[0], shortest.len, shortest.exponent) = (b'0', 1, 0);
+        }
+        shortest
+    }
+
+    /// The digits where the exponent puts them.
+    fn write_positional(&self, out: &mut Vec<u8>) {
+        if self.negative {
+            out.push(b'-');
+        }
+        let digits = &self.digits[..self.len];
+        let Ok(last_whole) = usize::try_from(self.exponent) else {
+            out.extend_from_slice(b"0.");
+            out.resize(out.len() + self.exponent.unsigned_abs() as usize - 1, b'0');
+            out.extend_from_slice(digits);
+            return;
+        };
+        let (before, behind) = digits.split_at((last_whole + 1).min(digits.len()));
+        out.extend_from_slice(before);
+        out.resize(out.len() + last_whole + 1 - before.len(), b'0');
+        if !behind.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(behind);
+        }
+    }
+
+    /// The digits with a point behind the first one, if there are more.
+    fn write_mantissa(&self, out: &mut Vec<u8>) {
+        Shortest { exponent: 0, ..*self }.write_positional(out);
+    }
 }
 
 #[cfg(test)]

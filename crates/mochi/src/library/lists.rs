@@ -266,10 +266,11 @@ pub fn reverse<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'
         work::steps(ctx, text.len() / work::WRITTEN)?;
         return Ok(ctx.string(&text.chars().rev().collect::<String>())?.into());
     }
-    let list = list_arg(ctx, args, 0, "reverse")?;
-    let mut items: Vec<Val<'h>> = list.iter().flat_map(|l| l.iter()).collect();
-    items.reverse();
-    Ok(result_list(ctx, list, &items)?.into())
+    let Some(list) = list_arg(ctx, args, 0, "reverse")? else {
+        return Ok(result_list(ctx, None, &[])?.into());
+    };
+    let places: Vec<usize> = (0..list.len()).rev().collect();
+    Ok(picked(ctx, args, 0, list, &places)?.into())
 }
 
 /// `first(list)`: the first element or null

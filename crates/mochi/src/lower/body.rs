@@ -449,7 +449,7 @@ impl<'l, 'a> Body<'l, 'a> {
             TyKind::List(_) if !nullable => self.new_list(reg, ty, 0),
             TyKind::Map(..) if !nullable => {
                 let cell = self.cx.cell(ty);
-                self.fb.map_new(reg, cell);
+                self.fb.map_new(reg, 0, cell);
             }
             _ if nullable => self.fb.load_nil(reg),
             // Inference saw no value that gets here.
@@ -476,7 +476,7 @@ impl<'l, 'a> Body<'l, 'a> {
             DeclaredKind::Map => {
                 let cell = self.any_map();
                 let reg = self.fb.cell(cell);
-                self.fb.map_new(reg, cell);
+                self.fb.map_new(reg, 0, cell);
                 return self.widen(reg);
             }
         };

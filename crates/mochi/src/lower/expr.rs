@@ -930,7 +930,7 @@ impl Body<'_, '_> {
     /// A new map of a literal's entries.
     pub fn new_map_of(&mut self, entries: List<MapEntry>, ty: TyId) -> Val {
         let entries: Vec<MapEntry> = self.cx.program[entries].to_vec();
-        let (reg, map_ty) = self.new_map(ty);
+        let (reg, map_ty) = self.new_map(ty, entries.len());
         for entry in entries {
             let key = match entry.key {
                 MapKey::Name(ident) => self.text(ident.name, None),
@@ -950,17 +950,19 @@ impl Body<'_, '_> {
         if map_ty.is_some() { Val { reg, ty, temp: true } } else { self.widen(reg) }
     }
 
-    /// A new map in a register of its own type, with its key and value types; of `any` where the type is no map.
-    fn new_map(&mut self, ty: TyId) -> (Reg, Option<(TyId, TyId)>) {
+    /// A new map with room for so many entries in a register of its own type, with its key and value types; of `any` where the type is
+    /// no map.
+    fn new_map(&mut self, ty: TyId, entries: usize) -> (Reg, Option<(TyId, TyId)>) {
+        let room = entries.min(u16::MAX.into()) as u16;
         if let Ty { kind: TyKind::Map(key, value), nullable: false } = self.ty(ty) {
             let reg = self.reg(ty);
             let cell = self.cx.cell(ty);
-            self.fb.map_new(reg, cell);
+            self.fb.map_new(reg, room, cell);
             return (reg, Some((key, value)));
         }
         let cell = self.any_map();
         let reg = self.fb.cell(cell);
-        self.fb.map_new(reg, cell);
+        self.fb.map_new(reg, room, cell);
         (reg, None)
     }
 
@@ -1037,7 +1039,7 @@ impl Body<'_, '_> {
 
     /// An unknown struct name: a map of the fields.
     fn map_of_fields(&mut self, fields: &[FieldInit], ty: TyId) -> Val {
-        let (reg, map_ty) = self.new_map(ty);
+        let (reg, map_ty) = self.new_map(ty, fields.len());
         for field in fields {
             let key = self.text(field.name.name, None);
             let value = self.expr_as(field.value, map_ty.map_or(TyId::ANY, |(_, value)| value));

@@ -1,10 +1,11 @@
 //! What ops on lists, maps, strings and records share: elements, positions, entries, characters, new objects.
 
 use std::mem::offset_of;
-use upshift_bytecode::{Inst as Bytecode, Op as Code};
+use upshift_bytecode::{Inst as Bytecode, KeyPolicy, Op as Code, OrderPolicy};
 use upshift_runtime::check::Told;
 use upshift_runtime::linked::type_code;
 use upshift_runtime::list::CUT_SMALL;
+use upshift_runtime::map::{SMALL, bits_of};
 use upshift_runtime::object::{
     Buffer, Header, List, MapObject, ObjectKind, StringObject, list_bits, string_bits,
 };
@@ -62,6 +63,95 @@ impl<'a> Builder<'a> {
             },
             |c| Some(c.cconst(Cell::NIL)),
         )
+    }
+
+    /// Stores a value into an entry, which is at so many words of these entries.
+    pub(super) fn store_entry(&mut self, (entries, at): (Value, Value), v: Value) {
+        let store = |op| {
+            let access = InstData::new(op, &[entries, at, v]);
+            access.imm(Buffer::DATA as i64 + 8).access(Class::Entry, Width::Cell)
+        };
+        // Only objects need a barrier.
+        let object = self.unary(Op::IsObject, v);
+        let (with, without) = (store(Op::StoreCellAt), store(Op::StoreAt));
+        self.meet(
+            object,
+            [false, false],
+            |c| {
+                c.push(with);
+            },
+            |c| {
+                c.push(without);
+            },
+        );
+    }
+
+    /// The entry of a key in a map with keys of any kind, whether it is there, and whether it is surely not. Questions about the same
+    /// key are one search.
+    fn find_cell(&mut self, map: Value, key: Value) -> (Value, Value, Value) {
+        let entry = self.helper(Helper::MapCellFind, &[map, key]);
+        let [zero, absent] = [0, -1].map(|n| self.iconst(n));
+        (entry, self.icmp(Cond::Ge, entry, zero), self.icmp(Cond::Eq, entry, absent))
+    }
+
+    /// The entries of a map with keys that have texts, and where an entry is in them, in words.
+    fn entry_with_text(&mut self, map: Value, entry: Value) -> (Value, Value) {
+        let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
+        let three = self.iconst(3);
+        (entries, self.binary(Op::Imul, entry, three))
+    }
+
+    /// The value at a key of any kind, or nil: ints and strings in maps by text without the routine, as in what follows.
+    pub(super) fn map_cell_get(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let (map, key) = (self.cell(inst.operands[1]), self.cell(inst.operands[2]));
+        let (entry, there, absent) = self.find_cell(map, key);
+        let v = self.join(
+            there,
+            Type::Cell,
+            [false, false],
+            |c| {
+                let (entries, at) = c.entry_with_text(map, entry);
+                Some(c.load_at(Class::Entry, Width::Cell, entries, at, Buffer::DATA + 8))
+            },
+            |c| {
+                Some(c.join(
+                    absent,
+                    Type::Cell,
+                    [false, true],
+                    |c| Some(c.cconst(Cell::NIL)),
+                    |c| c.routine(frame, inst, Routine::MapCellGet),
+                ))
+            },
+        );
+        self.set(inst.operands[0], v);
+    }
+
+    /// Whether there is a key of any kind.
+    pub(super) fn map_cell_has(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let (map, key) = (self.cell(inst.operands[1]), self.cell(inst.operands[2]));
+        let (_, there, absent) = self.find_cell(map, key);
+        let known = self.binary(Op::Ior, there, absent);
+        let v = self.join(
+            known,
+            Type::Int,
+            [false, true],
+            |_| Some(there),
+            |c| c.routine(frame, inst, Routine::MapCellHas),
+        );
+        self.set(inst.operands[0], v);
+    }
+
+    /// Inserts or replaces at a key of any kind.
+    pub(super) fn map_cell_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let [map, key, value] = [0, 1, 2].map(|i| self.cell(inst.operands[i]));
+        let (entry, there, _) = self.find_cell(map, key);
+        let replace = |c: &mut Self| {
+            let place = c.entry_with_text(map, entry);
+            c.store_entry(place, value);
+        };
+        self.meet(there, [false, false], replace, |c| {
+            c.routine(frame, inst, Routine::MapCellSet);
+        });
     }
 
     pub(super) fn element(&mut self, list: Value, i: Value, e: Elements) -> Value {
@@ -137,7 +227,9 @@ impl<'a> Builder<'a> {
         let o = inst.operands;
         let room = o[1];
         let code = if kind == ObjectKind::ListCell { self.facts.element_code(o[2] as u32) } else { Some(0) };
-        self.note_filling(frame, o[0] as u32, room);
+        self.note_filling(frame, o[0] as u32, room, |op| {
+            matches!(op, Code::ListIntPush | Code::ListFloatPush | Code::ListCellPush)
+        });
         let Some(code) = code.filter(|_| (1..=SMALL_LIST).contains(&room)) else {
             self.routine(frame, inst, routine);
             return;
@@ -153,9 +245,9 @@ impl<'a> Builder<'a> {
         self.alloc(frame, inst, header, &words, routine);
     }
 
-    /// Notes the instructions that fill a list, which the current one makes with room for so many elements: those that append to it before
-    /// anything else names its slot, in the same block.
-    fn note_filling(&mut self, frame: &Frame<'a>, slot: u32, room: i64) {
+    /// Notes the instructions that fill a list or map, which the current one makes with room for so many elements: those that add to it
+    /// before anything else names its slot, in the same block.
+    fn note_filling(&mut self, frame: &Frame<'a>, slot: u32, room: i64, adds: fn(Code) -> bool) {
         let (meta, code) = (frame.guest.meta, frame.guest.code);
         let behind = frame.flow.blocks.partition_point(|b| b.start <= self.word);
         let Some(span) = behind.checked_sub(1).map(|i| &frame.flow.blocks[i]) else { return };
@@ -166,17 +258,63 @@ impl<'a> Builder<'a> {
         let mut count = 0;
         for at in flow::words(code, self.word, span.end).skip(1) {
             let Some(inst) = flow::instruction(code, at) else { break };
-            let pushes = matches!(inst.op, Code::ListIntPush | Code::ListFloatPush | Code::ListCellPush);
             let named = flow::registers(&inst).filter(|r| r.0 == slot).count();
             if named == 0 && inst.op != Code::FrameClear {
                 continue;
             }
-            if !pushes || named != 1 || inst.operands[0] != i64::from(slot) || count == room {
+            if !adds(inst.op) || named != 1 || inst.operands[0] != i64::from(slot) || count == room {
                 break;
             }
             self.filling.insert((meta.index, at), count);
             count += 1;
         }
+    }
+
+    /// A new map. Where entries with constant strings as keys follow in the code, they are stored without looking for their keys.
+    pub(super) fn map_new(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let [slot, room, ..] = inst.operands;
+        let code = inst.operands[2] as u32;
+        let known = self.facts.map_policies(code).zip(self.facts.element_code(code));
+        let quick = |&((key, _), _): &((KeyPolicy, OrderPolicy), u32)| {
+            room <= SMALL as i64 && key != KeyPolicy::Protocol
+        };
+        let Some(((key, order), element)) = known.filter(quick) else {
+            self.routine(frame, inst, Routine::MapNew);
+            return;
+        };
+        self.note_filling(frame, slot as u32, room, |op| op == Code::MapStringSet);
+        let what = [bits_of(key, order).into(), element.into(), room].map(|n| self.iconst(n));
+        self.quick_routine(frame, inst, Routine::MapNew, Helper::MapNew, &what);
+    }
+
+    /// Adds an entry to a map that is being filled, where its key is a constant that none before it was; whether it did.
+    pub(super) fn fill_map(&mut self, frame: &Frame<'a>, map: Value, key: Value, value: Value) -> bool {
+        let Some(&at) = self.filling.get(&(frame.guest.meta.index, self.word)) else { return false };
+        let Some(&InstData { op: op @ (Op::Cconst | Op::Constant), imm, .. }) = self.func.def(key) else {
+            return false;
+        };
+        // A short text is in the cell itself, and no other has its bits.
+        let facts = self.facts;
+        let text = |imm: i64| facts.text(imm as u32);
+        let same = |&(other, of): &(Op, i64)| {
+            op == other && (imm == of || op == Op::Constant && text(imm).is_none_or(|t| text(of) == Some(t)))
+        };
+        let filled = self.filled.entry(map).or_default();
+        if filled.len() as i64 != at || filled.iter().any(same) {
+            return false;
+        }
+        filled.push((op, imm));
+        let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
+        let place = self.iconst(2 * at);
+        for (v, offset) in [(key, 0), (value, 8)] {
+            let store = InstData::new(Op::StoreCellAt, &[entries, place, v]);
+            self.push(store.imm(Buffer::DATA as i64 + offset).access(Class::Entry, Width::Cell));
+        }
+        let len = self.iconst(at + 1);
+        for field in [offset_of!(MapObject, used), offset_of!(MapObject, len)] {
+            self.store(Class::Map, Width::U32, map, len, field);
+        }
+        true
     }
 
     /// Appends in place where there is room and nobody shares the list, else by the routine; gives the list for `append`.

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use upshift_bytecode::ops::Role;
-use upshift_bytecode::{Bank, CType, CellType, Effects, Op as Code, ValueType, Word};
+use upshift_bytecode::{Bank, CType, CellType, Effects, KeyPolicy, Op as Code, OrderPolicy, ValueType, Word};
 use upshift_runtime::check::Test;
 use upshift_runtime::feedback::Feedback;
 use upshift_runtime::linked::FunctionMeta;
@@ -68,8 +68,12 @@ pub trait Facts {
     fn callees(&self, function: u32, word: u32) -> &[(u32, u64)];
     /// The cell of a constant that is no object: a short string, or a name.
     fn constant(&self, number: u32) -> Option<Cell>;
+    /// The text of a constant that is a string.
+    fn text(&self, number: u32) -> Option<&str>;
     /// What the header of a box, list or map of a type, given by its code, says of what it holds.
     fn element_code(&self, code: u32) -> Option<u32>;
+    /// How maps of a type given by its code hold keys and in which order they show them.
+    fn map_policies(&self, code: u32) -> Option<(KeyPolicy, OrderPolicy)>;
     /// What cells of a type given by its code are told by, if that is simple.
     fn test(&self, code: u32) -> Option<Test>;
     /// Whether a type may be none or many.
@@ -231,8 +235,10 @@ struct Builder<'a> {
     state: Option<State>,
     /// Where closures come from, by [`Facts::closure`]: values of slots at the start, and what those captured.
     paths: HashMap<Value, Vec<u32>>,
-    /// Instructions that fill a new list, by function and word: the position of what each appends.
+    /// Instructions that fill a new list or map, by function and word: the position of what each adds.
     filling: HashMap<(u32, u32), i64>,
+    /// The constants that are the keys of new maps so far.
+    filled: HashMap<Value, Vec<(Op, i64)>>,
 }
 
 /// Builds the SSA form of a function or a loop of it.
@@ -282,6 +288,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         state: None,
         paths: HashMap::new(),
         filling: HashMap::new(),
+        filled: HashMap::new(),
     };
     let mut region = None;
     let first = match extent {

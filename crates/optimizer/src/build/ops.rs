@@ -7,7 +7,7 @@ use upshift_bytecode::{Effects, Immediate, Inst as Bytecode, Op as Code, Operand
 use upshift_runtime::check::{Test, Told};
 use upshift_runtime::context::Context;
 use upshift_runtime::linked::type_of_code;
-use upshift_runtime::object::{Buffer, Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple};
+use upshift_runtime::object::{Closure, Header, List, MapObject, ObjectKind, Record, Ref, Tuple};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::Value as Cell;
 
@@ -1065,9 +1065,7 @@ impl<'a> Builder<'a> {
             Code::ListCellPush => self.push_element(frame, inst, CELLS, Routine::ListCellPush, false),
             Code::ListCellAppend => self.push_element(frame, inst, CELLS, Routine::ListCellAppend, true),
 
-            Code::MapNew => {
-                self.routine(frame, inst, Routine::MapNew);
-            }
+            Code::MapNew => self.map_new(frame, inst),
             Code::MapLen => {
                 let m = self.cell(o[1]);
                 let v = self.load(Class::Map, Width::U32, m, offset_of!(MapObject, len));
@@ -1098,27 +1096,14 @@ impl<'a> Builder<'a> {
                 } else {
                     (self.cell(o[1]), Routine::MapStringSet)
                 };
+                if inst.op == Code::MapStringSet && self.fill_map(frame, m, k, v) {
+                    return;
+                }
                 let (entry, there) = self.find_entry(m, k);
                 let frame = &*frame;
                 let replace = |c: &mut Self| {
-                    let (entries, at) = c.entry_value(m, entry);
-                    let store = |op| {
-                        let access = InstData::new(op, &[entries, at, v]);
-                        access.imm(Buffer::DATA as i64 + 8).access(Class::Entry, Width::Cell)
-                    };
-                    // Only objects need a barrier.
-                    let object = c.unary(Op::IsObject, v);
-                    let (with, without) = (store(Op::StoreCellAt), store(Op::StoreAt));
-                    c.meet(
-                        object,
-                        [false, false],
-                        |c| {
-                            c.push(with);
-                        },
-                        |c| {
-                            c.push(without);
-                        },
-                    );
+                    let place = c.entry_value(m, entry);
+                    c.store_entry(place, v);
                 };
                 let insert = |c: &mut Self| {
                     c.routine(frame, inst, routine);
@@ -1131,15 +1116,9 @@ impl<'a> Builder<'a> {
             Code::MapStringRemove => {
                 self.routine(frame, inst, Routine::MapStringRemove);
             }
-            Code::MapCellGet => {
-                self.routine(frame, inst, Routine::MapCellGet);
-            }
-            Code::MapCellHas => {
-                self.routine(frame, inst, Routine::MapCellHas);
-            }
-            Code::MapCellSet => {
-                self.routine(frame, inst, Routine::MapCellSet);
-            }
+            Code::MapCellGet => self.map_cell_get(frame, inst),
+            Code::MapCellHas => self.map_cell_has(frame, inst),
+            Code::MapCellSet => self.map_cell_set(frame, inst),
             Code::MapCellRemove => {
                 self.routine(frame, inst, Routine::MapCellRemove);
             }

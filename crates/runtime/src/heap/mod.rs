@@ -376,6 +376,12 @@ impl Heap {
         Ok(object)
     }
 
+    /// Whether the nursery has room for so many bytes.
+    #[inline(always)]
+    pub fn has_room(&self, size: usize) -> bool {
+        size <= self.limit.addr().wrapping_sub(self.top.addr())
+    }
+
     /// As [`Heap::alloc`] where the nursery has room for the object and `slack` bytes behind it, which may be written until the
     /// next object is made; else nothing is done.
     #[inline(always)]

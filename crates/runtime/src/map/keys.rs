@@ -153,21 +153,21 @@ pub(super) unsafe fn find_value(heap: &mut Heap, map: *mut MapObject, key: Value
     }
 }
 
+/// The entry of a map without an index, and with so many words an entry, whose key is a cell itself: most keys are short, or constants of
+/// the program. Removed entries have a hole as key.
+#[inline(always)]
+pub(super) unsafe fn same_cell(map: *mut MapObject, stride: usize, key: Value) -> Option<usize> {
+    // SAFETY: as in `find`.
+    unsafe { (0..(*map).used as usize).find(|&e| (*entry_at(map, stride, e)).bits() == key.bits()) }
+}
+
 pub(super) unsafe fn find_text(map: *mut MapObject, key: TextKey) -> Option<usize> {
     // SAFETY: as in `find`.
     unsafe {
         let is = |e: usize| key.is(entry_at(map, 3, e));
         if (*(*map).index).capacity == 0 {
-            let used = (*map).used as usize;
-            // A key that is the same cell is the one: most are short, or constants.
-            if let TextKey::Text(own) = key {
-                let same =
-                    |e: usize| (*entry_at(map, 3, e)).bits() == own.bits() && key.is(entry_at(map, 3, e));
-                if let Some(entry) = (0..used).find(|&e| same(e)) {
-                    return Some(entry);
-                }
-            }
-            return (0..used).find(|&e| is(e));
+            let same = if let TextKey::Text(own) = key { same_cell(map, 3, own) } else { None };
+            return same.or_else(|| (0..(*map).used as usize).find(|&e| is(e)));
         }
         probe((*map).index, key.hash(), is).map(|(_, e)| e)
     }
@@ -195,10 +195,30 @@ pub unsafe fn at_text(map: *mut MapObject, key: Value) -> Option<Value> {
     unsafe {
         let found = match key_policy(map) {
             KeyPolicy::String => find_string(map, key),
-            KeyPolicy::Text => text_key(key, None).and_then(|key| find_text(map, key)),
+            KeyPolicy::Text => text_find(map, key).flatten(),
             _ => return None,
         };
         Some(found.map_or(Value::NIL, |entry| value_at(map, entry)))
+    }
+}
+
+/// The entry of a key of a map whose keys are told apart by their text, where the key is an int or a string: `None` in it where the map
+/// does not have it. `None` for other maps and keys.
+///
+/// # Safety
+/// `map` points to a live map; the key is a live value.
+pub unsafe fn text_find(map: *mut MapObject, key: Value) -> Option<Option<usize>> {
+    // SAFETY: by the contract.
+    unsafe {
+        if key_policy(map) != KeyPolicy::Text {
+            return None;
+        }
+        if (*(*map).index).capacity == 0
+            && let Some(entry) = same_cell(map, 3, key)
+        {
+            return Some(Some(entry));
+        }
+        Some(find_text(map, text_key(key, None)?))
     }
 }
 

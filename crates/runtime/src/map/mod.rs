@@ -31,7 +31,8 @@ use crate::value::Value;
 use index::probe;
 use ints::find_int;
 pub use ints::{int_find, int_get, int_known, int_remove, int_set, int_slot};
-pub use keys::{at_text, candidate, field, find, get, insert_hashed, remove, remove_hashed, set};
+use keys::same_cell;
+pub use keys::{at_text, candidate, field, find, get, insert_hashed, remove, remove_hashed, set, text_find};
 pub use order::{Entries, entries, keys, values};
 use storage::{insert, remove_entry};
 
@@ -72,6 +73,15 @@ pub fn new(
     order: OrderPolicy,
     capacity: usize,
 ) -> Result<*mut MapObject, OutOfMemory> {
+    let bits = bits_of(key, order);
+    let entries = new_entries(heap, bits, capacity)?;
+    let indexed = capacity > SMALL && key != KeyPolicy::Int || key == KeyPolicy::Protocol;
+    let index = if indexed { new_index(heap, capacity.max(SMALL))? } else { empty_buffer() };
+    new_object(heap, bits, entries, index)
+}
+
+/// The bits of the header of a map with these policies.
+pub fn bits_of(key: KeyPolicy, order: OrderPolicy) -> u16 {
     let mut bits = key as u16;
     if order == OrderPolicy::SortedByText {
         bits |= SORTED;
@@ -84,9 +94,15 @@ pub fn new(
     if key == KeyPolicy::Int {
         bits |= DENSE;
     }
-    let entries = new_entries(heap, bits, capacity)?;
-    let indexed = capacity > SMALL && key != KeyPolicy::Int || key == KeyPolicy::Protocol;
-    let index = if indexed { new_index(heap, capacity.max(SMALL))? } else { empty_buffer() };
+    bits
+}
+
+fn new_object(
+    heap: &mut Heap,
+    bits: u16,
+    entries: *mut Buffer,
+    index: *mut Buffer,
+) -> Result<*mut MapObject, OutOfMemory> {
     let map = heap.alloc(ObjectKind::Map, bits, 0, size_of::<MapObject>())?.cast::<MapObject>();
     // SAFETY: allocated with this layout.
     unsafe {
@@ -98,6 +114,17 @@ pub fn new(
         (*map).base = 0;
     }
     Ok(map)
+}
+
+/// A new empty map whose header has these bits, which are not of a map by the protocol, where it is a small one and the nursery has
+/// room for it; else `None`, and nothing is done.
+pub fn new_quick(heap: &mut Heap, bits: u16, capacity: usize) -> Option<*mut MapObject> {
+    const LARGEST: usize = size_of::<MapObject>() + Buffer::DATA + SMALL * 3 * size_of::<Value>();
+    if capacity > SMALL || !heap.has_room(LARGEST) {
+        return None;
+    }
+    let entries = new_entries(heap, bits, capacity).ok()?;
+    new_object(heap, bits, entries, empty_buffer()).ok()
 }
 
 fn new_entries(heap: &mut Heap, bits: u16, capacity: usize) -> Result<*mut Buffer, OutOfMemory> {
@@ -304,12 +331,12 @@ unsafe fn search_string(map: *mut MapObject, key: Value) -> Option<usize> {
         let index = (*map).index;
         let entry = if (*index).capacity == 0 {
             let used = (*map).used as usize;
-            let find = |is: &dyn Fn(Value) -> bool| (0..used).find(|&e| is(entries.add(2 * e).read()));
-            // Mostly it is the very same string: keys are constants of the program. Removed entries have a hole as key, which
-            // equals no string.
-            match find(&|other| other.bits() == key.bits()) {
+            match same_cell(map, 2, key) {
                 Some(entry) => entry,
-                None if key.is_object() => find(&|other| other.is_object() && string::equal(other, key))?,
+                None if key.is_object() => (0..used).find(|&e| {
+                    let other = entries.add(2 * e).read();
+                    other.is_object() && string::equal(other, key)
+                })?,
                 None => return None,
             }
         } else {

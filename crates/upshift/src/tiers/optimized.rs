@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustc_hash::FxHashMap;
 use upshift_baseline::{Bank, Entry, optimized_entry};
-use upshift_bytecode::{CType, CellType, HeapType, Op, ValueType, Word};
+use upshift_bytecode::{CType, CellType, HeapType, KeyPolicy, Op, OrderPolicy, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Watched};
 use upshift_optimizer::flow::Outline;
 use upshift_optimizer::ir::{CallSite, Function, Inlining, Op as SsaOp, Reason, Type};
@@ -223,12 +223,23 @@ impl Facts for World {
         self.modules.iter().find_map(|m| m.inline_constant(number.checked_sub(m.bases.constants)?))
     }
 
+    fn text(&self, number: u32) -> Option<&str> {
+        self.modules.iter().find_map(|m| m.string_constant(number.checked_sub(m.bases.constants)?))
+    }
+
     fn element_code(&self, code: u32) -> Option<u32> {
         match self.heap_type(type_of_code(code))? {
             HeapType::ListCell(e) | HeapType::RefCell(e) | HeapType::Map { value: e, .. } => {
                 Some(type_code(e))
             }
             _ => Some(0),
+        }
+    }
+
+    fn map_policies(&self, code: u32) -> Option<(KeyPolicy, OrderPolicy)> {
+        match self.heap_type(type_of_code(code))? {
+            HeapType::Map { key, order, .. } => Some((key, order)),
+            _ => None,
         }
     }
 
