@@ -200,7 +200,7 @@ impl Solver {
                 self.settle();
             }
             // A callee that never gets a value holds no function: try what is further out.
-            let mut more = false;
+            let (mut more, mut risen) = (false, false);
             for (index, &(con, _)) in self.cons.iter().enumerate() {
                 if let Con::Call { data } = con {
                     let data = &mut self.calls[data as usize];
@@ -211,7 +211,18 @@ impl Solver {
                     }
                 }
             }
-            if !more && !self.graph.cut_deep(super::MAX_DEPTH) {
+            // Of a list that never gets an element, sum, min and max are the int 0.
+            for index in 0..self.cons.len() {
+                if !more
+                    && let Con::Sum { src, out } | Con::Least { src, out } = self.cons[index].0
+                    && self.graph.val(src) == Val::BOTTOM
+                    && self.graph.val(out) == Val::BOTTOM
+                {
+                    self.graph.flow(out, Val::scalar(Kind::Int));
+                    risen = true;
+                }
+            }
+            if !more && !risen && !self.graph.cut_deep(super::MAX_DEPTH) {
                 self.settle();
                 if self.graph.next().map(|id| self.graph.enqueue(id)).is_none() {
                     break;
