@@ -601,5 +601,7 @@ flag_sets! {
         EMPTY_LIST = 5,
         /// The empty map is false.
         EMPTY_MAP = 6,
+        /// An object of no bytes is false.
+        EMPTY_BYTES = 7,
     }
 }

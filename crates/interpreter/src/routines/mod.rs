@@ -327,7 +327,7 @@ pub unsafe fn loop_target(pc: *const Word) -> Option<*const Word> {
 #[inline(never)]
 pub fn truthy(value: Value, mask: upshift_bytecode::TruthMask) -> bool {
     use upshift_bytecode::TruthMask as M;
-    use upshift_runtime::object::{MapObject, ObjectKind};
+    use upshift_runtime::object::{Bytes, MapObject, ObjectKind};
     let falsy = if value == Value::TRUE {
         false
     } else if value == Value::FALSE {
@@ -348,6 +348,7 @@ pub fn truthy(value: Value, mask: upshift_bytecode::TruthMask) -> bool {
                     mask.has(M::EMPTY_LIST) && (*value.as_ptr::<List>()).len == 0
                 }
                 ObjectKind::Map => mask.has(M::EMPTY_MAP) && (*value.as_ptr::<MapObject>()).len == 0,
+                ObjectKind::Bytes => mask.has(M::EMPTY_BYTES) && (*value.as_ptr::<Bytes>()).len == 0,
                 _ => false,
             }
         }

@@ -81,7 +81,7 @@ pub fn decode_big(bytes: &[u8]) -> BigInt {
     BigInt::from_slice(Sign::Minus, &digits)
 }
 
-/// The bytes of a bigint.
+/// The bytes of a bigint: none of 0, by which it is false.
 fn encode_big(big: &BigInt) -> Vec<u8> {
     let magnitude = big.iter_u64_digits();
     let mut bytes = Vec::with_capacity(8 * magnitude.len() + 1);
@@ -98,7 +98,7 @@ fn encode_big(big: &BigInt) -> Vec<u8> {
     // As short as possible, with the sign in the highest bit.
     let kept = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |last| last + 1);
     bytes.truncate(kept);
-    if bytes.last().map_or(0, |&byte| byte & 0x80) != fill & 0x80 || bytes.is_empty() {
+    if bytes.last().map_or(0, |&byte| byte & 0x80) != fill & 0x80 {
         bytes.push(fill);
     }
     bytes
@@ -106,6 +106,9 @@ fn encode_big(big: &BigInt) -> Vec<u8> {
 
 /// The bigrat in the bytes of a byte object.
 pub fn decode_rat(bytes: &[u8]) -> BigRational {
+    if bytes.is_empty() {
+        return BigRational::zero();
+    }
     let split = bytes.first_chunk::<4>().map_or(0, |n| u32::from_le_bytes(*n) as usize);
     let (numer, denom) = bytes.get(4..).unwrap_or(&[]).split_at_checked(split).unwrap_or((&[], &[1]));
     BigRational::new_raw(decode_big(numer), decode_big(denom))
@@ -150,6 +153,7 @@ impl Number {
             Number::Int(i) => ctx.int(*i),
             Number::Float(x) => Ok(ctx.float(*x)),
             Number::Big(b) => ctx.new_bytes(BIGINT_KIND, &encode_big(b)),
+            Number::Rat(r) if r.is_zero() => ctx.new_bytes(BIGRAT_KIND, &[]),
             Number::Rat(r) => {
                 let numer = encode_big(r.numer());
                 let denom = encode_big(r.denom());
@@ -374,9 +378,12 @@ pub fn make_short<'h>(ctx: &'h HostContext<'_>, number: i64) -> Result<Val<'h>, 
     ctx.new_bytes(BIGINT_KIND, &bytes[..len])
 }
 
-/// Writes the two's complement of a number, without superfluous bytes; gives its length.
+/// Writes the two's complement of a number, without superfluous bytes; gives its length, which is 0 for 0.
 fn shortest(number: i128, bytes: &mut [u8; 16]) -> usize {
     *bytes = number.to_le_bytes();
+    if number == 0 {
+        return 0;
+    }
     // One bit is for the sign.
     let bits = 129 - (number ^ (number >> 127)).leading_zeros();
     bits.div_ceil(8) as usize
@@ -563,7 +570,8 @@ mod tests {
             for big in [BigInt::from_signed_bytes_le(&bytes), BigInt::from(1) << shift] {
                 for big in [&big - 1, -&big, big] {
                     let bytes = encode_big(&big);
-                    prop_assert_eq!(&bytes, &big.to_signed_bytes_le());
+                    let complement = if big.is_zero() { Vec::new() } else { big.to_signed_bytes_le() };
+                    prop_assert_eq!(&bytes, &complement);
                     prop_assert_eq!(decode_big(&bytes), big);
                 }
             }
