@@ -19,9 +19,6 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
             entry.0 = span;
         }
     };
-    if let Some(package) = program.package {
-        add(package.span, "`package`".to_owned());
-    }
     for expr in &program.exprs {
         let what = match expr.kind {
             ExprKind::Logic(_) => "logic programming",
@@ -59,12 +56,11 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
                 }
                 None => continue,
             },
+            // Declares the name of a type of which nothing is known.
+            StmtKind::Extern(id) if matches!(program[id].kind, ExternKind::Type) => continue,
             StmtKind::Extern(id) => {
-                let decl = &program[id];
-                let path = &program[decl.path];
-                let of_module =
-                    path.len() > 1 && path.first().is_some_and(|root| modules.contains(&root.name));
-                if of_module && !matches!(decl.kind, ExternKind::Type | ExternKind::Object) {
+                let path = &program[program[id].path];
+                if path.len() > 1 && path.first().is_some_and(|root| modules.contains(&root.name)) {
                     continue;
                 }
                 "`extern` without an imported module"
