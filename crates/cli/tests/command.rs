@@ -67,6 +67,23 @@ fn programs_run_from_files_and_from_standard_input() {
 }
 
 #[test]
+fn rows_go_to_files_and_come_back() {
+    let file = program("rows", "").with_extension("rows");
+    let path = file.to_str().expect("a plain path");
+    for format in ["csv", "tsv", "json", "jsonl", "yaml"] {
+        let options = format!("with {{ format: \"{format}\", header: true }}");
+        let text = format!(
+            "type Row {{ id: int  name: string  price: float }}\n\
+             let rows = [Row {{ id: 1, name: \"a, b\", price: 2 }}, Row {{ id: 2, name: \"c: \\\"d\\\"\", price: 0.5 }}]\n\
+             save rows to \"{path}\" {options}\n\
+             let again = load \"{path}\" as Row {options}\n\
+             print(again == rows, again[0].price / 4)\n"
+        );
+        check_program(format, text, &[], 0, "true 0.5\n", &[]);
+    }
+}
+
+#[test]
 fn wrong_usage_has_its_own_exit_code() {
     check(&[], "", 2, "", &["no command"]);
     check(&["run"], "", 2, "", &["needs a file"]);

@@ -24,8 +24,6 @@ pub fn unsupported(program: &Program, names: &Interner) -> Vec<Diagnostic> {
             ExprKind::Logic(_) => "logic programming",
             ExprKind::Generate { .. } => "`generate`",
             ExprKind::Fetch { .. } => "`fetch`",
-            ExprKind::Load { .. } => "`load`",
-            ExprKind::Save { .. } => "`save`",
             ExprKind::Field { base, name, .. } => {
                 if let Some(what) = unknown_member(program, names, base, name.name) {
                     add(expr.span, what);

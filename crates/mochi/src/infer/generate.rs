@@ -975,19 +975,18 @@ impl<'a> Generator<'a> {
             }
             ExprKind::Load { ty, with, .. } => {
                 self.maybe(with);
-                let row = self.annotation(ty, self.fun);
-                let val = self.solver.graph.val(row);
-                if val.kind == Kind::Struct {
-                    for (_, field) in self.solver.graph.fields(val.a).to_vec() {
-                        self.solver.flow(ANY, field);
-                    }
-                } else {
-                    self.solver.flow(ANY, row);
-                }
-                self.solver.node_of(Val::list(row))
+                // As a cast of what is read, which is of any type.
+                let [declared, dst] = [(); 2].map(|()| {
+                    let row = self.annotation(ty, self.fun);
+                    self.solver.node_of(Val::list(row))
+                });
+                self.casts.push((id, declared));
+                self.solver.add(Con::Cast { src: ANY, dst });
+                dst
             }
             ExprKind::Save { value, with, .. } => {
-                self.expr(value, None);
+                let node = self.expr(value, None);
+                self.solver.flow(node, ANY);
                 self.maybe(with);
                 NULL
             }

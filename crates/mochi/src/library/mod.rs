@@ -13,6 +13,7 @@ mod access;
 mod call;
 mod cast;
 mod compare;
+mod files;
 mod float;
 mod foreign;
 mod format;
@@ -24,6 +25,7 @@ mod sort;
 mod system;
 mod text;
 mod work;
+mod yaml;
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -191,6 +193,8 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.bench_begin", system::bench_begin),
     ("mochi.bench_end", system::bench_end),
     ("mochi.read_file", system::read_file),
+    ("mochi.load", files::load),
+    ("mochi.save", files::save),
 ];
 
 /// A trap for values of kinds that an operation does not know.

@@ -240,12 +240,11 @@ impl Body<'_, '_> {
                 self.closure(fun, wanted)
             }
             ExprKind::Match { subject, arms } => self.match_value(subject, arms, ty),
-            ExprKind::Query(_)
-            | ExprKind::Logic(_)
-            | ExprKind::Generate { .. }
-            | ExprKind::Fetch { .. }
-            | ExprKind::Load { .. }
-            | ExprKind::Save { .. } => self.null(None),
+            ExprKind::Query(_) | ExprKind::Logic(_) | ExprKind::Generate { .. } | ExprKind::Fetch { .. } => {
+                self.null(None)
+            }
+            ExprKind::Load { path, with, .. } => self.load(id, path, with, ty),
+            ExprKind::Save { value, path, with } => self.save(value, path, with),
         };
         if self.cx.types.shares(id) && self.may_be_list(val.ty) {
             self.fb.list_share(val.reg);
@@ -1232,6 +1231,46 @@ impl Body<'_, '_> {
                 }
             }
         }
+    }
+
+    /// The rows of a file, cast to the list of what the program says that they are.
+    fn load(&mut self, id: ExprId, path: Option<Ident>, with: Option<ExprId>, ty: TyId) -> Val {
+        let span = self.fb.span();
+        let [path, options] = self.file(path, with);
+        self.fb.set_span(span);
+        let rows = self.host_typed("mochi.load", &[path, options], TyId::ANY);
+        let result = self.target(ty, None);
+        let declared = self.cx.types.cast(id).unwrap_or(ty);
+        self.cast_call_as(rows, declared, ty, result.reg);
+        self.done(rows);
+        result
+    }
+
+    fn save(&mut self, value: ExprId, path: Option<Ident>, with: Option<ExprId>) -> Val {
+        let span = self.fb.span();
+        let rows = self.expr_as(value, TyId::ANY);
+        let [path, options] = self.file(path, with);
+        self.fb.set_span(span);
+        let nothing = self.host_typed("mochi.save", &[rows, path, options], TyId::ANY);
+        self.done(nothing);
+        self.null(None)
+    }
+
+    /// Path and options of a file, or none, as values of any type.
+    fn file(&mut self, path: Option<Ident>, with: Option<ExprId>) -> [Val; 2] {
+        let path = match path {
+            Some(path) => self.text(path.name, TyId::STRING, None),
+            None => self.null(None),
+        };
+        let path = self.any(path);
+        let options = match with {
+            Some(with) => self.expr_as(with, TyId::ANY),
+            None => {
+                let none = self.null(None);
+                self.any(none)
+            }
+        };
+        [path, options]
     }
 
     fn cast(&mut self, id: ExprId, value: ExprId, ty: TyId, dst: Option<Reg>) -> Val {
