@@ -120,7 +120,7 @@ fun words(n: int): int {
   for i in 0..n {
     all = append(all, \"word \" + str(i))
     if i % 3 == 0 { print(i) }
-    found = found + len({\"nine\": i})
+    found = found + len(keys({\"nine\": i}))
   }
   return found
 }
@@ -134,7 +134,7 @@ fn the_library_and_objects_that_are_made_are_costs() {
     let host = remark(words, "host-call");
     assert_eq!((&host["detail"], &host["place"]["line"]), (&"mochi.print".into(), &6.into()));
     let routine = remark(words, "routine");
-    assert_eq!((&routine["detail"], &routine["place"]["line"]), (&"map.new".into(), &7.into()));
+    assert_eq!((&routine["detail"], &routine["place"]["line"]), (&"map.keys".into(), &7.into()));
 }
 
 #[test]

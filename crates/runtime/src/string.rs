@@ -675,6 +675,9 @@ pub fn from_code(code: i64) -> Option<Value> {
 /// An int in decimal.
 #[inline]
 pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
+    if let Some(made) = from_int_quick(heap, i) {
+        return Ok(made);
+    }
     let decimal = Decimal::new(i);
     from_counted(heap, decimal.bytes(), decimal.bytes().len())
 }
@@ -682,8 +685,65 @@ pub fn from_int(heap: &mut Heap, i: i64) -> Result<Value, OutOfMemory> {
 /// As [`from_int`], where the nursery has room; else `None`, and nothing is done.
 #[inline]
 pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
-    let decimal = Decimal::new(i);
-    quick_counted(heap, decimal.bytes(), decimal.bytes().len())
+    // Digits are put together in a word, or written where they stay: reading them again from bytes just written would wait for those.
+    let size = i.unsigned_abs();
+    if (-9_999..=99_999).contains(&i) {
+        let mut rest = size as u32;
+        let (mut word, mut len) = (0, 0);
+        loop {
+            word = word << 8 | u64::from(b'0') + u64::from(rest % 10);
+            rest /= 10;
+            len += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        if i < 0 {
+            word = word << 8 | u64::from(b'-');
+            len += 1;
+        }
+        return Some(Value::short_string_of(word, len));
+    }
+    let len = size.ilog10() as usize + 1 + usize::from(i < 0);
+    let object = quick_inline(heap, len, len, 0, 0)?;
+    // SAFETY: the object has room for so many bytes.
+    unsafe { write_decimal(size, payload(object).add(len)) };
+    if i < 0 {
+        // SAFETY: as above.
+        unsafe { payload(object).write(b'-') };
+    }
+    Some(Value::object(object))
+}
+
+/// Writes a number's digits, which end at a place; where the first one is.
+///
+/// # Safety
+/// As many bytes before the place as the number has digits can be written.
+#[inline(always)]
+unsafe fn write_decimal(size: u64, end: *mut u8) -> *mut u8 {
+    let mut at = end;
+    let mut rest = size;
+    // SAFETY: by the contract.
+    unsafe {
+        // Divisions are what takes the time: two digits by each, and most by 32 bits.
+        while rest > u64::from(u32::MAX) {
+            at = at.sub(2);
+            at.cast::<[u8; 2]>().write_unaligned(DIGITS[(rest % 100) as usize]);
+            rest /= 100;
+        }
+        let mut rest = rest as u32;
+        while rest >= 10 {
+            at = at.sub(2);
+            at.cast::<[u8; 2]>().write_unaligned(DIGITS[(rest % 100) as usize]);
+            rest /= 100;
+        }
+        // What is left is one digit, or none but for 0 itself.
+        if rest > 0 || size == 0 {
+            at = at.sub(1);
+            at.write(b'0' + rest as u8);
+        }
+    }
+    at
 }
 
 /// The order of two strings by their bytes.
@@ -1006,25 +1066,10 @@ impl Decimal {
     #[inline]
     pub fn new(i: i64) -> Decimal {
         let mut buffer = [0; 20];
-        let mut start = buffer.len();
-        let mut rest = i.unsigned_abs();
-        // Divisions are what takes the time: two digits by each, and most by 32 bits.
-        while rest > u64::from(u32::MAX) {
-            start -= 2;
-            buffer[start..start + 2].copy_from_slice(&DIGITS[(rest % 100) as usize]);
-            rest /= 100;
-        }
-        let mut rest = rest as u32;
-        while rest >= 10 {
-            start -= 2;
-            buffer[start..start + 2].copy_from_slice(&DIGITS[(rest % 100) as usize]);
-            rest /= 100;
-        }
-        // What is left is one digit, or none but for 0 itself.
-        if rest > 0 || i == 0 {
-            start -= 1;
-            buffer[start] = b'0' + rest as u8;
-        }
+        let first = buffer.as_mut_ptr();
+        // SAFETY: a number of 64 bits has at most 20 digits.
+        let at = unsafe { write_decimal(i.unsigned_abs(), first.add(buffer.len())) };
+        let mut start = at.addr() - first.addr();
         if i < 0 {
             start -= 1;
             buffer[start] = b'-';
@@ -1171,6 +1216,19 @@ mod tests {
         let edges = [i64::MAX, i64::MIN, u32::MAX.into(), i64::from(u32::MAX) + 1, 429_496_729_599];
         for i in powers.chain(edges).flat_map(|i| [i, i.wrapping_neg()]) {
             assert_eq!(Decimal::new(i).bytes(), i.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn strings_of_ints_are_their_decimals() {
+        let mut heap = Heap::new(Default::default()).unwrap();
+        let near = |i: i64| [i - 1, i, i + 1];
+        let powers = (0..18).flat_map(|n| near(10i64.pow(n))).chain([0, i64::MAX, u32::MAX.into()]);
+        for i in powers.flat_map(|i| [i, -i, !i]) {
+            let text = from_int(&mut heap, i).unwrap();
+            // SAFETY: a live string.
+            assert_eq!(unsafe { super::text(&text) }, i.to_string());
+            assert_eq!(text.is_short_string(), i.to_string().len() <= SHORT_MAX);
         }
     }
 }

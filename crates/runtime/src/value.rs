@@ -161,7 +161,15 @@ impl Value {
             i -= 1;
             word = word << 8 | bytes[i] as u64;
         }
-        Some(Value(TAG_SHORT_STRING << TAG_SHIFT | (bytes.len() as u64) << SHORT_LEN_SHIFT | word))
+        Some(Value::short_string_of(word, bytes.len()))
+    }
+
+    /// The string of so many bytes, at most [`SHORT_MAX`], which must be UTF-8: the first one is the lowest of the word, and what is above
+    /// them is 0.
+    #[inline(always)]
+    pub const fn short_string_of(word: u64, len: usize) -> Value {
+        debug_assert!(len <= SHORT_MAX && word >> (8 * len) == 0, "a short string has few bytes");
+        Value(TAG_SHORT_STRING << TAG_SHIFT | (len as u64) << SHORT_LEN_SHIFT | word)
     }
 
     /// A pointer to an object of the heap.

@@ -402,6 +402,8 @@ impl Solver {
                 let val = self.graph.val(src);
                 let result = match val.kind {
                     Kind::Bottom if !val.null => Val::BOTTOM,
+                    // What is none is left out.
+                    Kind::Int => Val::scalar(Kind::Int),
                     kind if kind.is_number() && !val.null => val,
                     _ => Val::ANY,
                 };
@@ -411,7 +413,8 @@ impl Solver {
                 let val = self.graph.val(src);
                 let result = match val.kind {
                     Kind::Bottom if !val.null => Val::BOTTOM,
-                    Kind::Int | Kind::Float if !val.null => val,
+                    Kind::Int => Val::scalar(Kind::Int),
+                    Kind::Float if !val.null => val,
                     _ => Val::ANY,
                 };
                 if result == Val::ANY {

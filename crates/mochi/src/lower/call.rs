@@ -879,17 +879,21 @@ impl Body<'_, '_> {
                     self.done(val);
                     return result;
                 }
-                if let (TyKind::List(_), Some(present), TyId::INT) =
+                if let (TyKind::List(_) | TyKind::String | TyKind::Map(..), Some(present), TyId::INT) =
                     (kind, self.cx.types.without_null(val.ty), ty)
                 {
                     // None has no elements.
                     let result = self.target(TyId::INT, None);
                     let end = self.fb.label();
                     self.fb.int_const(result.reg, 0);
-                    let list = self.unless_none(val, present, end);
-                    self.fb.list_len(result.reg, list.reg);
+                    let given = self.unless_none(val, present, end);
+                    match kind {
+                        TyKind::List(_) => self.fb.list_len(result.reg, given.reg),
+                        TyKind::String => self.fb.string_len(result.reg, given.reg),
+                        _ => self.fb.map_len(result.reg, given.reg),
+                    }
                     self.fb.bind(end);
-                    self.done(list);
+                    self.done(given);
                     self.done(val);
                     return result;
                 }
@@ -946,6 +950,15 @@ impl Body<'_, '_> {
             (Builtin::Int, &[arg]) if self.expr_ty(arg) == TyId::STRING && ty == TyId::INT => {
                 return self.int_of_text(id, arg);
             }
+            (Builtin::Int, &[arg]) if ty == TyId::INT && self.may_be_number(self.expr_ty(arg)) => {
+                return self.number_of_cell(id, "mochi.int", arg, ty);
+            }
+            (Builtin::Float | Builtin::ToFloat, &[arg])
+                if ty == TyId::FLOAT && self.may_be_number(self.expr_ty(arg)) =>
+            {
+                let name = if builtin == Builtin::Float { "mochi.float" } else { "mochi.to_float" };
+                return self.number_of_cell(id, name, arg, ty);
+            }
             (Builtin::Float | Builtin::ToFloat, &[arg])
                 if matches!(self.expr_ty(arg), TyId::INT | TyId::FLOAT) =>
             {
@@ -962,8 +975,8 @@ impl Body<'_, '_> {
                 self.done(val);
                 return result;
             }
-            (Builtin::Min | Builtin::Max, _) if let Some(items) = self.compared(args) => {
-                return self.extreme(builtin, &items);
+            (Builtin::Min | Builtin::Max, _) if let Some(items) = self.compared(args, ty) => {
+                return self.extreme(builtin, &items, ty);
             }
             (Builtin::Floor | Builtin::Ceil, &[arg]) if self.expr_ty(arg) == TyId::FLOAT => {
                 let val = self.expr(arg, None);
@@ -1245,38 +1258,87 @@ impl Body<'_, '_> {
         result
     }
 
-    /// What `min` or `max` compares where it is written out, in a list or as arguments, and of one type of numbers.
-    fn compared(&self, args: &[ExprId]) -> Option<Vec<ExprId>> {
-        let (items, ty) = match *args {
+    /// What `min` or `max` compares where it is written out, in a list or as arguments, and of one type of numbers, which is the call's
+    /// type, or none.
+    fn compared(&self, args: &[ExprId], ty: TyId) -> Option<Vec<ExprId>> {
+        let items = match *args {
             [list] => match (self.cx.program[list].kind, self.kind(self.expr_ty(list))) {
-                (ExprKind::List(items), TyKind::List(element)) => (&self.cx.program[items], element),
+                (ExprKind::List(items), TyKind::List(_)) => &self.cx.program[items],
                 _ => return None,
             },
-            _ => (args, self.expr_ty(*args.first()?)),
+            _ => args,
         };
-        let same = !items.is_empty()
-            && matches!(ty, TyId::INT | TyId::FLOAT)
-            && items.iter().all(|&item| self.expr_ty(item) == ty);
+        let number = |&item: &ExprId| {
+            let own = self.expr_ty(item);
+            own == ty || own != TyId::ANY && self.cx.types.without_null(own) == Some(ty)
+        };
+        let same = !items.is_empty() && matches!(ty, TyId::INT | TyId::FLOAT) && items.iter().all(number);
         same.then(|| items.to_vec())
     }
 
-    /// The least or greatest of numbers of one type: the first that no other exceeds.
-    fn extreme(&mut self, builtin: Builtin, items: &[ExprId]) -> Val {
-        let ty = self.expr_ty(items[0]);
+    /// The least or greatest of numbers of one type: the first that no other exceeds. What is none is left out; of nothing it is 0.
+    fn extreme(&mut self, builtin: Builtin, items: &[ExprId], ty: TyId) -> Val {
         let best = self.target(ty, None);
-        for (i, &item) in items.iter().enumerate() {
+        // Whether there is a number yet: surely not, as a register says, or surely.
+        let mut seen = None;
+        let mut surely = false;
+        for &item in items {
             let val = self.expr(item, None);
-            match (builtin, ty) {
-                (_, TyId::INT) if i == 0 => self.fb.int_move(best.reg, val.reg),
-                _ if i == 0 => self.fb.float_move(best.reg, val.reg),
-                (Builtin::Min, TyId::INT) => self.fb.int_min(best.reg, best.reg, val.reg),
-                (_, TyId::INT) => self.fb.int_max(best.reg, best.reg, val.reg),
-                (Builtin::Min, _) => self.fb.float_min(best.reg, best.reg, val.reg),
-                _ => self.fb.float_max(best.reg, best.reg, val.reg),
+            if surely && val.ty == ty {
+                self.better(builtin, ty, best.reg, val.reg);
+                self.done(val);
+                continue;
             }
-            self.done(val);
+            let next = self.fb.label();
+            let number = if val.ty == ty {
+                val
+            } else {
+                if seen.is_none() && !surely {
+                    let flag = self.fb.int();
+                    self.fb.int_const(flag, 0);
+                    match ty {
+                        TyId::INT => self.fb.int_const(best.reg, 0),
+                        _ => self.fb.load_float(best.reg, 0.0),
+                    }
+                    seen = Some(flag);
+                }
+                let number = self.unless_none(val, ty, next);
+                self.done(val);
+                number
+            };
+            if surely {
+                self.better(builtin, ty, best.reg, number.reg);
+            } else {
+                let both = self.fb.label();
+                if let Some(flag) = seen {
+                    let first = self.fb.label();
+                    self.fb.unless_branch(flag, first);
+                    self.better(builtin, ty, best.reg, number.reg);
+                    self.fb.jump(both);
+                    self.fb.bind(first);
+                    self.fb.int_const(flag, 1);
+                }
+                self.fb.move_value(self.bank(ty), best.reg, number.reg);
+                self.fb.bind(both);
+                surely = val.ty == ty;
+            }
+            self.done(number);
+            self.fb.bind(next);
+        }
+        if let Some(flag) = seen {
+            self.fb.free(flag);
         }
         best
+    }
+
+    /// best = the better one of two numbers.
+    fn better(&mut self, builtin: Builtin, ty: TyId, best: Reg, other: Reg) {
+        match (builtin, ty) {
+            (Builtin::Min, TyId::INT) => self.fb.int_min(best, best, other),
+            (_, TyId::INT) => self.fb.int_max(best, best, other),
+            (Builtin::Min, _) => self.fb.float_min(best, best, other),
+            _ => self.fb.float_max(best, best, other),
+        }
     }
 
     /// A cell that is none where a value is, else what `give` puts there of the value without none.
@@ -1323,6 +1385,52 @@ impl Body<'_, '_> {
         self.fb.bind(next);
         other(self);
         self.fb.bind(end);
+    }
+
+    /// Whether a cell of the type may be an int or a float.
+    fn may_be_number(&self, ty: TyId) -> bool {
+        let Ty { kind, nullable } = self.ty(ty);
+        kind == TyKind::Any || nullable && matches!(kind, TyKind::Int | TyKind::Float)
+    }
+
+    /// What a function of the library makes of a value: an int or float, which it needs no call for where that is a number.
+    fn number_of_cell(&mut self, id: ExprId, name: &str, arg: ExprId, ty: TyId) -> Val {
+        let val = self.expr(arg, None);
+        let result = self.target(ty, None);
+        self.span(self.cx.program[id].span);
+        let own = self.cell_of(if ty == TyId::INT { HeapType::Int } else { HeapType::Float });
+        let itself = |b: &mut Self, given| {
+            let value = b.cx.value(ty);
+            b.unbox_raw(value, result.reg, given);
+        };
+        self.if_cell(val, own, itself, |b| {
+            b.if_other_number(val, ty, result.reg, |b| {
+                let made = b.host_typed(name, &[Val { temp: false, ..val }], ty);
+                b.fb.move_value(b.bank(ty), result.reg, made.reg);
+                b.done(made);
+            });
+        });
+        self.done(val);
+        result
+    }
+
+    /// dst = the number in a cell as an int or float, where it is the other of the two; else what `otherwise` does.
+    pub fn if_other_number(&mut self, val: Val, ty: TyId, dst: Reg, otherwise: impl FnOnce(&mut Self)) {
+        let other = self.cell_of(if ty == TyId::INT { HeapType::Float } else { HeapType::Int });
+        let converted = |b: &mut Self, given| {
+            if ty == TyId::INT {
+                let number = b.target(TyId::FLOAT, None);
+                b.fb.unbox_float(number.reg, given);
+                b.fb.int_from_float(dst, number.reg);
+                b.done(number);
+            } else {
+                let number = b.target(TyId::INT, None);
+                b.fb.unbox_int(number.reg, given);
+                b.fb.float_from_int(dst, number.reg);
+                b.done(number);
+            }
+        };
+        self.if_cell(val, other, converted, otherwise);
     }
 
     /// The length of a value of any kind: of texts and of lists of `any` without a call.

@@ -1259,7 +1259,7 @@ impl Body<'_, '_> {
     /// Path and options of a file, or none, as values of any type.
     fn file(&mut self, path: Option<Ident>, with: Option<ExprId>) -> [Val; 2] {
         let path = match path {
-            Some(path) => self.text(path.name, TyId::STRING, None),
+            Some(path) => self.text(path.name, None),
             None => self.null(None),
         };
         let path = self.any(path);
@@ -1321,7 +1321,12 @@ impl Body<'_, '_> {
                     self.fb.jump(end);
                 }
                 self.fb.bind(other);
-                self.cast_call(boxed, ty, result.reg);
+                let call = |b: &mut Self| b.cast_call(boxed, ty, result.reg);
+                if matches!(ty, TyId::INT | TyId::FLOAT) && fits.is_some() {
+                    self.if_other_number(boxed, ty, result.reg, call);
+                } else {
+                    call(self);
+                }
                 self.fb.bind(end);
                 self.done(boxed);
                 result

@@ -451,6 +451,14 @@ impl Body<'_, '_> {
                 self.fb.bind(end);
                 self.done(val);
             }
+            TyKind::String if let Some(present) = self.cx.types.without_null(val.ty) => {
+                let end = self.fb.label();
+                let text = self.unless_none(val, present, end);
+                self.for_characters(bind, text, body);
+                self.done(text);
+                self.fb.bind(end);
+                self.done(val);
+            }
             TyKind::Map(key, _) if let Some(present) = self.cx.types.without_null(val.ty) => {
                 let end = self.fb.label();
                 let map =
