@@ -8,6 +8,7 @@ use upshift::bytecode;
 use upshift::{Config, Engine, LoadError, Module};
 use upshift_mochi::diagnostics::{Diagnostic, Severity};
 use upshift_mochi::infer::{Types, infer};
+use upshift_mochi::instances::instances;
 use upshift_mochi::lower::{Tests, lower};
 use upshift_mochi::resolve::{Resolution, resolve};
 use upshift_mochi::source::{FileId, SourceMap};
@@ -116,6 +117,14 @@ pub fn compile(parsed: &mut Parsed, tests: Tests, phases: &mut Phases) -> Compil
     program.plan_queries();
     let resolution = phases.time("resolve", || resolve(program, names));
     let types = phases.time("infer", || infer(program, &resolution, names));
+    let better = phases.time("instances", || instances(sources, names, program, &resolution, &types));
+    let (resolution, types) = match better {
+        Some((with_instances, resolution, types)) => {
+            *program = with_instances;
+            (resolution, types)
+        }
+        None => (resolution, types),
+    };
     let module = phases.time("lower", || lower(program, names, sources, &resolution, &types, tests));
     Compiled { module, resolution, types }
 }

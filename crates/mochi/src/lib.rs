@@ -6,6 +6,7 @@ pub mod check;
 pub mod diagnostics;
 pub mod foreign;
 pub mod infer;
+pub mod instances;
 pub mod library;
 pub mod lower;
 pub mod resolve;

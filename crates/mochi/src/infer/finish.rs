@@ -315,6 +315,8 @@ fn explain(generator: &Generator<'_>, names: &Interner, types: &mut Types) {
         }
     }
     demotions.sort_by_key(|demotion| demotion.span.start);
+    // Instances of a function have slots at the same places.
+    demotions.dedup_by(|a, b| a.span == b.span && a.expected == b.expected);
     types.demotions = demotions;
     (types.slot_count, types.proven_count) = (slots, proven);
 }

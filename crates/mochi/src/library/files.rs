@@ -154,7 +154,7 @@ pub fn number(text: &str) -> Option<Value> {
 /// The rows of separated values, with the names of the first row or c0, c1, ...
 fn separated(text: &str, delimiter: char, header: bool) -> Vec<Value> {
     let mut lines = cells(text, delimiter).into_iter();
-    let mut named = header.then(|| lines.next().unwrap_or_default()).unwrap_or_default();
+    let mut named = if header { lines.next().unwrap_or_default() } else { Vec::new() };
     let row = |line: Vec<String>| {
         for index in named.len()..if header { 0 } else { line.len() } {
             named.push(format!("c{index}"));

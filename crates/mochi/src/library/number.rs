@@ -558,7 +558,7 @@ mod tests {
                 for number in [number, -number] {
                     let mut bytes = [0; 16];
                     let len = shortest(number, &mut bytes);
-                    assert_eq!(bytes[..len], BigInt::from(number).to_signed_bytes_le(), "{number}");
+                    assert_eq!(bytes[..len], encode_big(&BigInt::from(number)), "{number}");
                 }
             }
         }

@@ -34,6 +34,7 @@ use upshift_bytecode::{
 };
 
 use crate::infer::{CallKind, TyId, TyKind, Types};
+use crate::instances::shown;
 use crate::resolve::{Resolution, Resolved, Storage};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{
@@ -493,7 +494,7 @@ impl<'a> Lowerer<'a> {
             captures.iter().map(|&bind| self.capture_type(bind)).collect()
         });
         let name = match node.bind {
-            Some(bind) => self.names.get(self.resolution.bind(bind).name).to_string(),
+            Some(bind) => shown(self.names.get(self.resolution.bind(bind).name)).to_string(),
             None => "fun".to_string(),
         };
         let id = self.module.declare(&name, signature, captures);

@@ -37,6 +37,7 @@ use ast::{Interner, Program};
 
 pub use lexer::{MAX_ERRORS, MAX_TOKENS};
 pub use lint::idle_statements;
+pub(crate) use parser::Again;
 pub use printer::{print, print_expr, print_type};
 
 /// Parses a file. Diagnostics come in the order of their places.

@@ -35,37 +35,40 @@ type Parsed<T> = Result<T, Failed>;
 
 pub(super) fn parse(file: FileId, text: &str, names: &mut Interner) -> (Program, Vec<Diagnostic>) {
     let (tokens, diagnostics) = lexer::lex(file, text);
-    let none_is_name = tokens
-        .windows(2)
-        .any(|pair| matches!(pair[0].kind, Tok::Let | Tok::Var) && pair[1].kind == Tok::None);
-    let mut parser = Parser {
-        file,
-        text,
-        tokens: &tokens,
-        at: 0,
-        names,
-        ast: Program::default(),
-        diagnostics,
-        error_at: usize::MAX,
-        expr_stack: Vec::new(),
-        stmt_stack: Vec::new(),
-        fun: None,
-        depth: 0,
-        height: 0,
-        in_head: false,
-        none_is_name,
-        trial: None,
-        stopped: false,
-    };
-    parser.ast.file = file;
+    let mut program = Program::default();
+    program.file = file;
     let expected = tokens.len();
-    parser.ast.exprs.reserve(expected / 2);
-    parser.ast.stmts.reserve(expected / 8);
+    program.exprs.reserve(expected / 2);
+    program.stmts.reserve(expected / 8);
+    let mut parser = Parser::new(text, &tokens, names, program, diagnostics);
     parser.file_body();
     let Parser { mut ast, mut diagnostics, .. } = parser;
     ast.body.span = Span::new(file, 0, text.len() as u32);
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     (ast, diagnostics)
+}
+
+/// Reads statements of a parsed file again.
+pub(crate) struct Again<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+}
+
+impl<'a> Again<'a> {
+    /// The file and its text.
+    pub fn new(file: FileId, text: &'a str) -> Self {
+        Again { text, tokens: lexer::lex(file, text).0 }
+    }
+
+    /// Adds what the statement that begins at an offset is to a program, as nodes of its own; nothing where none begins there.
+    pub fn statement(&self, program: &mut Program, names: &mut Interner, at: u32) -> Option<StmtId> {
+        let first = self.tokens.binary_search_by_key(&at, |token| token.start).ok()?;
+        let mut parser = Parser::new(self.text, &self.tokens, names, std::mem::take(program), Vec::new());
+        parser.at = first;
+        let read = parser.statement().ok().filter(|_| parser.diagnostics.is_empty());
+        *program = parser.ast;
+        read
+    }
 }
 
 struct Parser<'a> {
@@ -116,6 +119,40 @@ struct Context {
     height: u32,
     in_head: bool,
     exprs: usize,
+}
+
+impl<'a> Parser<'a> {
+    /// A parser at the first token that adds to a program.
+    fn new(
+        text: &'a str,
+        tokens: &'a [Token],
+        names: &'a mut Interner,
+        program: Program,
+        diagnostics: Vec<Diagnostic>,
+    ) -> Self {
+        let none_is_name = tokens
+            .windows(2)
+            .any(|pair| matches!(pair[0].kind, Tok::Let | Tok::Var) && pair[1].kind == Tok::None);
+        Parser {
+            file: program.file,
+            text,
+            tokens,
+            at: 0,
+            names,
+            ast: program,
+            diagnostics,
+            error_at: usize::MAX,
+            expr_stack: Vec::new(),
+            stmt_stack: Vec::new(),
+            fun: None,
+            depth: 0,
+            height: 0,
+            in_head: false,
+            none_is_name,
+            trial: None,
+            stopped: false,
+        }
+    }
 }
 
 // Tokens.
