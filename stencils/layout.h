@@ -50,6 +50,7 @@
 #define BUFFER_CAPACITY 8
 #define BUFFER_DATA 16
 #define KIND_STRING 3
+#define KIND_WIDE_INT 2
 #define STRING_LEN 8
 #define STRING_PAYLOAD 16
 #define STRING_HASH 12

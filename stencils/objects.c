@@ -344,6 +344,8 @@ PLAIN(string_ne, STRINGS; SET_SLOT(S0, !same))
 #define OF_SHAPES(c)                                                                                                   \
     (IS_OBJECT(c) && KIND(c) == KIND_RECORD && (uint64_t)AT(uint32_t, c, HEADER_META) - (uint64_t)NUMBER(S2) <= (uint64_t)NUMBER(S3))
 #define OF_STRING(c) (IS_SHORT(c) || (IS_OBJECT(c) && KIND(c) == KIND_STRING))
+#define OF_INT(c) (IS_SMALL(c) || (IS_OBJECT(c) && KIND(c) == KIND_WIDE_INT))
+#define OF_BOOL(c) ((uint64_t)(c) - VALUE_FALSE <= 1)
 #define OF_ELEMENTS(c) (IS_OBJECT(c) && KIND(c) == KIND_LIST_LAST && (int64_t)AT(uint32_t, c, HEADER_META) == NUMBER(S2))
 #define CAST(name, is)                                                                                                 \
     PLAIN(cast_##name, int64_t c = SLOT(S1); COLD_IF(!is(c)); SET_SLOT(S0, c))                                         \
@@ -352,6 +354,9 @@ CAST(kind, OF_KIND)
 CAST(shapes, OF_SHAPES)
 CAST(string, OF_STRING)
 CAST(elements, OF_ELEMENTS)
+CAST(int, OF_INT)
+CAST(float, IS_FLOAT)
+CAST(bool, OF_BOOL)
 /* What is of the type or nil. */
 PLAIN(cast_present, int64_t c = SLOT(S1); COLD_IF((uint64_t)c == VALUE_NIL); SET_SLOT(S0, c))
 #define TEST(name, is)                                                                                                 \
@@ -360,6 +365,15 @@ PLAIN(cast_present, int64_t c = SLOT(S1); COLD_IF((uint64_t)c == VALUE_NIL); SET
 TEST(kind, OF_KIND)
 TEST(shapes, OF_SHAPES)
 TEST(string, OF_STRING)
+TEST(int, OF_INT)
+TEST(float, IS_FLOAT)
+TEST(bool, OF_BOOL)
+/* A list whose header says something else may be of the type all the same. */
+#define TEST_ELEMENTS(name, nil)                                                                                       \
+    D(name, int64_t c = SLOT(S1); int list = IS_OBJECT(c) && KIND(c) == KIND_LIST_LAST;                                \
+      COLD_IF(list && (int64_t)AT(uint32_t, c, HEADER_META) != NUMBER(S2)); v = list || nil)
+TEST_ELEMENTS(test_elements, 0)
+TEST_ELEMENTS(test_elements_n, (uint64_t)c == VALUE_NIL)
 
 /* Clearing cells: two at a time. */
 PLAIN(clear_1, SET_SLOT(S0, 0))

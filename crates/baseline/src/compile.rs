@@ -1727,12 +1727,12 @@ impl Compiler<'_> {
     // ---- Fields ----
 
     /// The holes of a test of a type and which of the families it is; `None` where the routine tells it.
-    fn told(&self) -> Option<(i32, i32, Family<0>, Option<Family<1>>)> {
+    fn told(&self) -> Option<(i32, i32, Family<0>, Family<1>)> {
         let Test { nullable, what } = self.input.facts.test(self.second().low())?;
         let hole = |n: u32| i32::try_from(n).ok();
         let (one, more, cast, test) = match what {
             Told::Kind(kind) => {
-                (kind as i32, 0, [f::CAST_KIND, f::CAST_KIND_N], Some([f::TEST_KIND, f::TEST_KIND_N]))
+                (kind as i32, 0, [f::CAST_KIND, f::CAST_KIND_N], [f::TEST_KIND, f::TEST_KIND_N])
             }
             Told::Shapes(shapes) => {
                 let (first, last) = (*shapes.first()?, *shapes.last()?);
@@ -1741,27 +1741,33 @@ impl Compiler<'_> {
                     return None;
                 }
                 let tests = [f::TEST_SHAPES, f::TEST_SHAPES_N];
-                (hole(first)?, hole(last - first)?, [f::CAST_SHAPES, f::CAST_SHAPES_N], Some(tests))
+                (hole(first)?, hole(last - first)?, [f::CAST_SHAPES, f::CAST_SHAPES_N], tests)
             }
-            Told::String => {
-                (0, 0, [f::CAST_STRING, f::CAST_STRING_N], Some([f::TEST_STRING, f::TEST_STRING_N]))
+            Told::String => (0, 0, [f::CAST_STRING, f::CAST_STRING_N], [f::TEST_STRING, f::TEST_STRING_N]),
+            Told::Elements(code) => {
+                let tests = [f::TEST_ELEMENTS, f::TEST_ELEMENTS_N];
+                (hole(code)?, 0, [f::CAST_ELEMENTS, f::CAST_ELEMENTS_N], tests)
             }
-            Told::Elements(code) => (hole(code)?, 0, [f::CAST_ELEMENTS, f::CAST_ELEMENTS_N], None),
-            Told::Int | Told::Float | Told::Bool => return None,
+            Told::Int => (0, 0, [f::CAST_INT, f::CAST_INT_N], [f::TEST_INT, f::TEST_INT_N]),
+            Told::Float => (0, 0, [f::CAST_FLOAT, f::CAST_FLOAT_N], [f::TEST_FLOAT, f::TEST_FLOAT_N]),
+            Told::Bool => (0, 0, [f::CAST_BOOL, f::CAST_BOOL_N], [f::TEST_BOOL, f::TEST_BOOL_N]),
         };
         let nullable = usize::from(nullable);
-        Some((one, more, cast[nullable], test.map(|t| t[nullable])))
+        Some((one, more, cast[nullable], test[nullable]))
     }
 
     fn cell_test(&mut self) {
-        let Some((one, more, _, Some(test))) = self.told() else {
+        let Some((one, more, _, test)) = self.told() else {
             self.routine(Routine::CellTest);
             return;
         };
         let (d, a) = (self.a(), self.b());
+        let before = self.regs;
         let reg = self.def_int(d);
         let values = Values { s: [0, i32::from(a) * 8, one, more, 0, 0], ..Values::default() };
-        self.asm.plain(test.at([reg]), &values);
+        if self.asm.emit(test.at([reg]), &values, None) {
+            self.slow(Routine::CellTest, before);
+        }
         self.defined(d, reg);
     }
 

@@ -73,6 +73,7 @@ layout! {
     BUFFER_CAPACITY = offset_of!(Buffer, capacity);
     BUFFER_DATA = Buffer::DATA;
     KIND_STRING = ObjectKind::String;
+    KIND_WIDE_INT = ObjectKind::WideInt;
     STRING_LEN = offset_of!(StringObject, len);
     STRING_PAYLOAD = StringObject::PAYLOAD;
     STRING_HASH = offset_of!(StringObject, hash);
