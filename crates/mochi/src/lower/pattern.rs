@@ -148,7 +148,17 @@ impl Body<'_, '_> {
                     self.require_null(value, fail);
                     return;
                 }
+                if value.ty == TyId::INT
+                    && self.expr_ty(literal) == TyId::INT
+                    && let Some(small) = self.small_int(literal)
+                {
+                    return self.fb.int_ne_imm_branch(value.reg, small, fail);
+                }
                 let other = self.expr(literal, None);
+                if value.ty == TyId::STRING && other.ty == TyId::STRING {
+                    self.fb.string_ne_branch(value.reg, other.reg, fail);
+                    return self.done(other);
+                }
                 let flag = self.operator(BinaryOp::Equal, value, other, TyId::BOOL, None);
                 self.jump_on(flag, false, fail, false);
             }

@@ -106,12 +106,15 @@ impl Reader<'_> {
                 let around = outline.innermost(at);
                 let goes_on = !effects.has(Effects::END);
                 let ways = targets.len() + usize::from(goes_on);
-                let part = here / ways as f32;
+                // Of tests one behind the other for what one value is, each finds it as often.
+                let tests = tests_of(code, at) as f32;
+                let part = if tests > 1.0 { here / (tests + 1.0) } else { here / ways as f32 };
                 for target in targets {
                     // What leaves a loop does so once, whatever is guessed of its turns.
                     let leaves = around.is_some_and(|l| target > l.end);
+                    let to = if tests > 1.0 { here - part } else { part };
                     if let Some(there) = arriving.get_mut(place(target)) {
-                        *there += if leaves { here } else { part };
+                        *there += if leaves { here } else { to };
                     }
                 }
                 if goes_on && ways > 1 {
@@ -149,6 +152,29 @@ impl Reader<'_> {
         self.read(&outline, code, 0, meta.len, often);
         self.chain.pop();
     }
+}
+
+/// How many tests for what one value is begin with an instruction, each at where the one before jumps to: a `match`, or `else if` for
+/// one case after the other.
+fn tests_of(code: &[Word], at: u32) -> usize {
+    const MOST: usize = 64;
+    let test = |at: u32| {
+        let inst = flow::instruction(code, at)?;
+        let tells = matches!(inst.op, Op::IntNeImmBranch | Op::IntNeBranch | Op::StringNeBranch);
+        Some((inst.operands[0], *flow::targets(code, at, &inst).first()?)).filter(|_| tells)
+    };
+    // Constants that are compared with may be loaded before.
+    let behind = |from: u32| flow::words(code, from, code.len() as u32).take(2).find_map(test);
+    let Some((value, mut next)) = test(at) else { return 0 };
+    let mut count = 1;
+    while count < MOST
+        && let Some((other, target)) = behind(next)
+        && other == value
+        && target > next
+    {
+        (count, next) = (count + 1, target);
+    }
+    count
 }
 
 /// Whether an instruction calls what is not guest code.

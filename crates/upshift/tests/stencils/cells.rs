@@ -16,8 +16,10 @@ pub fn names() -> Vec<&'static str> {
         CELL_SUB CELL_SUB_P CELL_MUL CELL_MUL_P CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K \
         CELL_NE_K CELL_INDEX_GET CELL_FIELD_GET CHECK_RESULTS IS_BRANCH IS_HOLE_BRANCH IS_NOT_BRANCH \
         IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD CELL_CALL CAST_KIND CAST_KIND_N CAST_SHAPES \
-        CAST_PRESENT CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N TEST_KIND TEST_KIND_N TEST_SHAPES \
-        TEST_SHAPES_N TEST_STRING TEST_STRING_N";
+        CAST_PRESENT CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N CAST_INT \
+        CAST_INT_N CAST_FLOAT CAST_FLOAT_N CAST_BOOL CAST_BOOL_N TEST_KIND TEST_KIND_N TEST_SHAPES \
+        TEST_SHAPES_N TEST_STRING TEST_STRING_N TEST_ELEMENTS TEST_ELEMENTS_N TEST_INT TEST_INT_N TEST_FLOAT \
+        TEST_FLOAT_N TEST_BOOL TEST_BOOL_N";
     names.split_ascii_whitespace().collect()
 }
 
@@ -463,13 +465,15 @@ fn dynamic_calls() {
     m.covered("CELL_CALL", 4);
 }
 
-/// What a type is told by, its two holes, and whether an object of a kind and with such an upper half of its header is of it.
+/// What a type is told by, its two holes, whether an object of a kind and with such an upper half of its header is of it, and whether
+/// a value that is no object is.
 struct Told {
     name: &'static str,
     casts: [Family<0>; 2],
-    tests: Option<[Family<1>; 2]>,
+    tests: [Family<1>; 2],
     holes: [i32; 2],
     object: fn(ObjectKind, u32) -> bool,
+    inline: fn(Value) -> bool,
 }
 
 #[test]
@@ -496,33 +500,67 @@ fn types_are_told() {
         Told {
             name: "KIND",
             casts: [family::CAST_KIND, family::CAST_KIND_N],
-            tests: Some([family::TEST_KIND, family::TEST_KIND_N]),
+            tests: [family::TEST_KIND, family::TEST_KIND_N],
             holes: [ObjectKind::ListInt as i32, 0],
             object: |kind, _| kind == ObjectKind::ListInt,
+            inline: |_| false,
         },
         Told {
             name: "SHAPES",
             casts: [family::CAST_SHAPES, family::CAST_SHAPES_N],
-            tests: Some([family::TEST_SHAPES, family::TEST_SHAPES_N]),
+            tests: [family::TEST_SHAPES, family::TEST_SHAPES_N],
             holes: [META as i32, 2],
             object: |kind, meta| kind == ObjectKind::Record && (META..=META + 2).contains(&meta),
+            inline: |_| false,
         },
         Told {
             name: "STRING",
             casts: [family::CAST_STRING, family::CAST_STRING_N],
-            tests: Some([family::TEST_STRING, family::TEST_STRING_N]),
+            tests: [family::TEST_STRING, family::TEST_STRING_N],
             holes: [0, 0],
             object: |kind, _| kind == ObjectKind::String,
+            inline: |v| v.is_string(),
         },
         Told {
             name: "ELEMENTS",
             casts: [family::CAST_ELEMENTS, family::CAST_ELEMENTS_N],
-            tests: None,
+            tests: [family::TEST_ELEMENTS, family::TEST_ELEMENTS_N],
             holes: [META as i32, 0],
             object: |kind, meta| kind == ObjectKind::ListCell && meta == META,
+            inline: |_| false,
+        },
+        Told {
+            name: "INT",
+            casts: [family::CAST_INT, family::CAST_INT_N],
+            tests: [family::TEST_INT, family::TEST_INT_N],
+            holes: [0, 0],
+            object: |kind, _| kind == ObjectKind::WideInt,
+            inline: |v| v.is_int(),
+        },
+        Told {
+            name: "FLOAT",
+            casts: [family::CAST_FLOAT, family::CAST_FLOAT_N],
+            tests: [family::TEST_FLOAT, family::TEST_FLOAT_N],
+            holes: [0, 0],
+            object: |_, _| false,
+            inline: |v| v.is_float(),
+        },
+        Told {
+            name: "BOOL",
+            casts: [family::CAST_BOOL, family::CAST_BOOL_N],
+            tests: [family::TEST_BOOL, family::TEST_BOOL_N],
+            holes: [0, 0],
+            object: |_, _| false,
+            inline: |v| v.is_bool(),
         },
     ];
-    let kinds = [ObjectKind::ListInt, ObjectKind::ListCell, ObjectKind::Record, ObjectKind::String];
+    let kinds = [
+        ObjectKind::ListInt,
+        ObjectKind::ListCell,
+        ObjectKind::Record,
+        ObjectKind::String,
+        ObjectKind::WideInt,
+    ];
     let metas = [0, META - 1, META, META + 2, META + 3, u32::MAX];
     let mut m = Machine::new();
     let object = m.address(OBJECT);
@@ -531,18 +569,18 @@ fn types_are_told() {
             let suffix = if nullable { "_N" } else { "" };
             let holes = Holes::slots([D, A, D]).with(2, t.holes[0]).with(3, t.holes[1]);
             let cast = m.place(t.casts[usize::from(nullable)].at([]), &holes);
-            let tests: Vec<Stencil> =
-                t.tests.iter().flat_map(|f| (0..6).map(|d| f[usize::from(nullable)].at([d]))).collect();
-            let tests: Vec<Code> = tests.into_iter().map(|s| m.place(s, &holes)).collect();
+            let tests: Vec<Code> =
+                (0..6).map(|d| m.place(t.tests[usize::from(nullable)].at([d]), &holes)).collect();
             for (kind, meta) in kinds.iter().flat_map(|&k| metas.map(|meta| (k, meta))) {
                 header(&mut m, OBJECT, kind, gc::OLD, 0);
                 m.base.set(Place::Memory(OBJECT + layout("HEADER_META"), 4), u64::from(meta));
                 let inline = cells(&m).into_iter().filter(|&c| !Value::from_bits(c).is_object());
                 for cell in inline.chain([object]).collect::<Vec<u64>>() {
                     let v = Value::from_bits(cell);
-                    let short = t.name == "STRING" && !v.is_object() && v.is_string();
-                    let is =
-                        (nullable && v == Value::NIL) || short || (v.is_object() && (t.object)(kind, meta));
+                    let of_type = if v.is_object() { (t.object)(kind, meta) } else { (t.inline)(v) };
+                    let is = nullable && v == Value::NIL || of_type;
+                    // The header of a list does not tell all that it may be.
+                    let open = t.name == "ELEMENTS" && v.is_object() && kind == ObjectKind::ListCell && !is;
                     let inputs = [(Place::Slot(A), cell)];
                     let what = || format!("{}{suffix} of {cell:#x}, {kind:?} {meta}", t.name);
                     if is {
@@ -552,14 +590,16 @@ fn types_are_told() {
                     }
                     for (d, &test) in tests.iter().enumerate() {
                         let writes = [(Place::Int(d), Bits::Are(u64::from(is)))];
-                        m.check(test, &inputs, Exit::Next, &writes, what);
+                        if open {
+                            m.check(test, &inputs, Exit::Cold, &[], what);
+                        } else {
+                            m.check(test, &inputs, Exit::Next, &writes, what);
+                        }
                     }
                 }
             }
             m.covered(&format!("CAST_{}{suffix}", t.name), 1);
-            if t.tests.is_some() {
-                m.covered(&format!("TEST_{}{suffix}", t.name), 6);
-            }
+            m.covered(&format!("TEST_{}{suffix}", t.name), 6);
         }
     }
 }
