@@ -26,7 +26,7 @@
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
 //!   So does `var xs = append(p, v); p = xs`.
 //! * `xs = xs[:n]` and its like are appends in all of the above: they cut in place what an append would extend. So is
-//!   `xs = xs + [a, b]`. `append(p ?? [], v)` appends to `p`, and `xs = if c then append(xs, a) else append(xs, b)` to `xs`.
+//!   `xs = xs + [a, b]`. In `xs = append(xs[:n], v)` the slice is one, where `v` does not name `xs` and calls nothing of the program. `append(p ?? [], v)` appends to `p`, and `xs = if c then append(xs, a) else append(xs, b)` to `xs`.
 //! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
 //!   element by a builtin (`first`, `reduce`), here.
 //! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
@@ -174,17 +174,19 @@ impl Walker<'_> {
             let StmtKind::Assign { target, value } = stmt.kind else { continue };
             for value in leaves(program, value) {
                 match program[value].kind {
-                    ExprKind::Slice { base, start, end, step: None } if self.same_place(target, base) => {
-                        let list = self.types.get(self.types.expr(base));
-                        let bounds = || [start, end].into_iter().flatten();
-                        let ints = bounds().all(|bound| self.types.expr(bound) == TyId::INT);
-                        let mut computed =
-                            bounds().filter(|&bound| !matches!(program[bound].kind, ExprKind::Int(_)));
-                        let bound = computed.next().or(start).or(end);
-                        if let (TyKind::List(_), false, true, None, Some(bound)) =
-                            (list.kind, list.nullable, ints, computed.next(), bound)
-                        {
+                    ExprKind::Slice { .. } => {
+                        if let Some(bound) = self.cut_by(target, value) {
                             self.cuts.insert(value, bound);
+                        }
+                    }
+                    ExprKind::Call { .. } => {
+                        if let Some((list, item)) = self.append(value)
+                            && let Some(bound) = self.cut_by(target, list)
+                            && let Some(bind) = self.register(target)
+                            && !self.from_places[bind.index()]
+                            && !self.is_named_in(bind, item)
+                        {
+                            self.cuts.insert(list, bound);
                         }
                     }
                     ExprKind::Binary { op: BinaryOp::Add, left, right, .. }
@@ -207,6 +209,28 @@ impl Walker<'_> {
                 }
             }
         }
+    }
+
+    /// The one bound of a slice that is no number, or any, where a slice of what the target names may cut.
+    fn cut_by(&self, target: ExprId, slice: ExprId) -> Option<ExprId> {
+        let program = self.program;
+        let ExprKind::Slice { base, start, end, step: None } = program[slice].kind else { return None };
+        let list = self.types.get(self.types.expr(base));
+        let bounds = || [start, end].into_iter().flatten();
+        let ints = bounds().all(|bound| self.types.expr(bound) == TyId::INT);
+        let mut computed = bounds().filter(|&bound| !matches!(program[bound].kind, ExprKind::Int(_)));
+        let bound = computed.next().or(start).or(end)?;
+        let cuts =
+            matches!(list.kind, TyKind::List(_)) && !list.nullable && ints && computed.next().is_none();
+        (cuts && self.same_place(target, base)).then_some(bound)
+    }
+
+    /// Whether an expression names a variable, or may run code that does.
+    fn is_named_in(&self, bind: BindId, id: ExprId) -> bool {
+        let mut named = matches!(self.program[id].kind, ExprKind::Fun(_) | ExprKind::Match { .. })
+            || self.variable(id) == Some(bind);
+        for_each_child(self.program, id, &mut |child| named |= self.is_named_in(bind, child));
+        named
     }
 
     /// Variables like `a` in `var a = append(q.items, v); q.items = a`.
@@ -880,6 +904,13 @@ impl Walker<'_> {
         {
             self.types.in_place[value.index()] = true;
             self.continued = Some(value);
+        } else if let Some((list, item)) = self.append(value)
+            && let Some(&bound) = self.cuts.get(&list)
+            && self.effect(item) == 0
+            && safe(self.effect(bound))
+        {
+            // What is evaluated behind the cut looks at nothing that it changes.
+            self.types.in_place[list.index()] = true;
         }
         self.store(value);
     }
