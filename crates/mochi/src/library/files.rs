@@ -25,7 +25,8 @@ enum Format {
 struct Options {
     format: Format,
     header: Option<bool>,
-    delimiter: char,
+    /// A character of ASCII.
+    delimiter: u8,
 }
 
 /// A trap for content or options that mean nothing.
@@ -34,7 +35,7 @@ pub fn invalid(message: impl Into<String>) -> Trap {
 }
 
 fn options(ctx: &HostContext<'_>, given: Val<'_>, what: &str) -> Result<Options, Trap> {
-    let mut options = Options { format: Format::Separated, header: None, delimiter: ',' };
+    let mut options = Options { format: Format::Separated, header: None, delimiter: b',' };
     if given.is_nil() {
         return Ok(options);
     }
@@ -45,7 +46,7 @@ fn options(ctx: &HostContext<'_>, given: Val<'_>, what: &str) -> Result<Options,
         options.format = match &*text {
             "csv" => Format::Separated,
             "tsv" => {
-                options.delimiter = '\t';
+                options.delimiter = b'\t';
                 Format::Separated
             }
             "json" => Format::Json,
@@ -61,9 +62,8 @@ fn options(ctx: &HostContext<'_>, given: Val<'_>, what: &str) -> Result<Options,
     let delimiter = access::field_get(ctx, given, "delimiter")?;
     if !delimiter.is_nil() {
         let text = delimiter.as_str().ok_or_else(|| wrong("delimiter", delimiter))?;
-        let mut chars = text.chars();
-        options.delimiter = match (chars.next(), chars.next()) {
-            (Some(c), None) if !matches!(c, '"' | '\n' | '\r') => c,
+        options.delimiter = match *text.as_bytes() {
+            [c] if c.is_ascii() && !matches!(c, b'"' | b'\n' | b'\r') => c,
             _ => return Err(invalid(format!("{what}: {:?} is no delimiter", &*text))),
         };
     }
@@ -90,7 +90,7 @@ pub fn load<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let rows = match options.format {
-        Format::Separated => separated(text, options.delimiter, options.header.unwrap_or(true)),
+        Format::Separated => separated(text, options.delimiter, options.header.unwrap_or(true))?,
         Format::Json => rows_of(parse_json(text)?),
         Format::JsonLines => {
             text.lines().filter(|line| !line.trim().is_empty()).map(parse_json).collect::<Result<_, _>>()?
@@ -152,8 +152,8 @@ pub fn number(text: &str) -> Option<Value> {
 }
 
 /// The rows of separated values, with the names of the first row or c0, c1, ...
-fn separated(text: &str, delimiter: char, header: bool) -> Vec<Value> {
-    let mut lines = cells(text, delimiter).into_iter();
+fn separated(text: &str, delimiter: u8, header: bool) -> Result<Vec<Value>, Trap> {
+    let mut lines = cells(text, delimiter)?.into_iter();
     let mut named = if header { lines.next().unwrap_or_default() } else { Vec::new() };
     let row = |line: Vec<String>| {
         for index in named.len()..if header { 0 } else { line.len() } {
@@ -167,48 +167,21 @@ fn separated(text: &str, delimiter: char, header: bool) -> Vec<Value> {
             .collect::<Map<_, _>>()
             .into()
     };
-    lines.map(row).collect()
+    Ok(lines.map(row).collect())
 }
 
 /// The cells of the lines that are not empty.
-fn cells(text: &str, delimiter: char) -> Vec<Vec<String>> {
-    let (mut lines, mut line, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let mut chars = text.chars().peekable();
-    let (mut quoted, mut at_start) = (false, true);
-    while let Some(c) = chars.next() {
-        if quoted {
-            match c {
-                '"' if chars.next_if_eq(&'"').is_some() => cell.push('"'),
-                '"' => quoted = false,
-                _ => cell.push(c),
-            }
-            continue;
-        }
-        match c {
-            '"' if at_start => quoted = true,
-            '\r' if chars.peek() == Some(&'\n') => continue,
-            '\n' => {
-                if !line.is_empty() || !cell.is_empty() || !at_start {
-                    line.push(std::mem::take(&mut cell));
-                    lines.push(std::mem::take(&mut line));
-                }
-                at_start = true;
-                continue;
-            }
-            _ if c == delimiter => {
-                line.push(std::mem::take(&mut cell));
-                at_start = true;
-                continue;
-            }
-            _ => cell.push(c),
-        }
-        at_start = false;
-    }
-    if !line.is_empty() || !cell.is_empty() || !at_start {
-        line.push(cell);
-        lines.push(line);
-    }
-    lines
+fn cells(text: &str, delimiter: u8) -> Result<Vec<Vec<String>>, Trap> {
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(text.as_bytes());
+    let line = |line: csv::Result<csv::StringRecord>| {
+        let line = line.map_err(|error| invalid(format!("load: {error}")))?;
+        Ok(line.iter().map(str::to_owned).collect())
+    };
+    reader.records().map(line).collect()
 }
 
 // ---- Writing ----
@@ -267,9 +240,9 @@ fn write_separated(out: &mut Vec<u8>, rows: &[Value], options: &Options) -> Resu
     let mut line = |cells: &mut dyn Iterator<Item = String>| {
         for (index, cell) in cells.enumerate() {
             if index > 0 {
-                out.extend_from_slice(options.delimiter.encode_utf8(&mut [0; 4]).as_bytes());
+                out.push(options.delimiter);
             }
-            let special = |c: char| c == options.delimiter || matches!(c, '"' | '\n' | '\r');
+            let special = |c: char| c == char::from(options.delimiter) || matches!(c, '"' | '\n' | '\r');
             if cell.contains(special) || cell.starts_with(char::is_whitespace) {
                 out.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
             } else {
@@ -297,7 +270,7 @@ mod tests {
 
     #[test]
     fn cells_in_quotes() {
-        let found = cells("a,b\r\n\"x,\"\"y\"\"\",\n\n\"\"\n\"l1\nl2\",z", ',');
+        let found = cells("a,b\r\n\"x,\"\"y\"\"\",\n\n\"\"\n\"l1\nl2\",z", b',').unwrap();
         assert_eq!(found, [vec!["a", "b"], vec!["x,\"y\"", ""], vec![""], vec!["l1\nl2", "z"]]);
     }
 }
