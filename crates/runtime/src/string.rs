@@ -691,7 +691,7 @@ pub fn from_int_quick(heap: &mut Heap, i: i64) -> Option<Value> {
         let mut rest = size as u32;
         let (mut word, mut len) = (0, 0);
         loop {
-            word = word << 8 | u64::from(b'0') + u64::from(rest % 10);
+            word = word << 8 | (u64::from(b'0') + u64::from(rest % 10));
             rest /= 10;
             len += 1;
             if rest == 0 {

@@ -187,7 +187,7 @@ pub fn avg<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, 
         (_, Some(floats)) => Some(floats.iter().fold(0.0, |total, x| total + x.get())),
         _ => None,
     };
-    if let Some(total) = raw.filter(|_| list.len() > 0) {
+    if let Some(total) = raw.filter(|_| !list.is_empty()) {
         steps(ctx, list.len() / 8)?;
         return Ok(Ret::Float(total / list.len() as f64));
     }
