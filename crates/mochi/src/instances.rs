@@ -57,6 +57,7 @@ pub fn instances(
     // As it was before its queries were planned.
     let (whole, _) = parse(sources, program.file, names);
     let mut made = Made {
+        again: Again::new(program.file, sources.file(program.file).text()),
         originals: whole.exprs.len(),
         program: whole,
         names: HashSet::new(),
@@ -64,9 +65,10 @@ pub fn instances(
         added: 0,
     };
     let mut calls = first;
-    let mut last = None;
+    let mut last: Option<(Program, Resolution, Types)> = None;
     for _ in 0..ROUNDS {
-        if !made.add(sources, names, &calls, resolution_of(&last, resolution)) {
+        let known = last.as_ref().map_or(resolution, |last| &last.1);
+        if !made.add(names, &calls, known) {
             break;
         }
         let mut planned = made.program.clone();
@@ -78,25 +80,13 @@ pub fn instances(
     }
     let (program, _, types) = last.as_ref()?;
     let places: HashSet<Span> = before.iter().map(|&(span, _)| span).collect();
-    // A slot that is untyped in all instances is in as many as there are.
-    let count = program.funs.iter().filter(|fun| places.contains(&fun.span));
     let after = untyped(program, types, |fun| places.contains(&program[fun].span));
-    let instances = count.fold(HashMap::<Span, usize>::new(), |mut counts, fun| {
-        *counts.entry(fun.span).or_default() += 1;
-        counts
-    });
+    // What got no better anywhere is untyped in the original and in all instances, which stand at one place.
     let better = before.iter().any(|slot| {
-        let still = after.iter().filter(|&other| other == slot).count();
-        still < instances.get(&slot.0).copied().unwrap_or(0)
+        let functions = program.funs.iter().filter(|fun| fun.span == slot.0).count();
+        after.iter().filter(|&other| other == slot).count() < functions
     });
     last.filter(|_| better)
-}
-
-fn resolution_of<'a>(
-    last: &'a Option<(Program, Resolution, Types)>,
-    first: &'a Resolution,
-) -> &'a Resolution {
-    last.as_ref().map_or(first, |last| &last.1)
 }
 
 /// The parameters of functions, by the function's place and number, whose types leave something open.
@@ -111,7 +101,7 @@ fn untyped(program: &Program, types: &Types, which: impl Fn(FunId) -> bool) -> V
 
 /// The functions with untyped parameters that their declarations leave open, each with the names by which they are called.
 fn calls_of_open(program: &Program, resolution: &Resolution, types: &Types) -> Vec<(FunId, Vec<ExprId>)> {
-    let is_open = |fun: FunId| {
+    let has_open = |fun: FunId| {
         let node = &program[fun];
         let open = |&param: &BindId| {
             let declared = program[param].ty;
@@ -119,7 +109,7 @@ fn calls_of_open(program: &Program, resolution: &Resolution, types: &Types) -> V
         };
         node.kind == FunKind::Decl && resolution.fun(fun).top_level && program[node.params].iter().any(open)
     };
-    let open: Vec<FunId> = (0..program.funs.len()).map(FunId::new).filter(|&fun| is_open(fun)).collect();
+    let open: Vec<FunId> = (0..program.funs.len()).map(FunId::new).filter(|&fun| has_open(fun)).collect();
     if open.is_empty() {
         return Vec::new();
     }
@@ -168,7 +158,9 @@ fn holds_any(types: &Types, ty: TyId) -> bool {
 }
 
 /// A program that instances are added to, before its queries are planned.
-struct Made {
+struct Made<'a> {
+    /// What reads functions again.
+    again: Again<'a>,
     program: Program,
     /// How many expressions the file has.
     originals: usize,
@@ -180,17 +172,9 @@ struct Made {
     added: usize,
 }
 
-impl Made {
+impl Made<'_> {
     /// Adds instances for calls of functions; whether there are any.
-    fn add(
-        &mut self,
-        sources: &SourceMap,
-        names: &mut Interner,
-        calls: &[(FunId, Vec<ExprId>)],
-        resolution: &Resolution,
-    ) -> bool {
-        let text = sources.file(self.program.file).text();
-        let again = Again::new(self.program.file, text);
+    fn add(&mut self, names: &mut Interner, calls: &[(FunId, Vec<ExprId>)], resolution: &Resolution) -> bool {
         let mut any = false;
         for (fun, callees) in calls {
             let Some(range) = self.range(*fun).filter(|range| range.len() <= LARGEST) else { continue };
@@ -205,7 +189,7 @@ impl Made {
                 if self.added + range.len() > MOST {
                     return any;
                 }
-                any |= self.instance(&again, names, *fun, range.clone(), callee);
+                any |= self.instance(names, *fun, range.clone(), callee);
             }
         }
         any
@@ -225,14 +209,7 @@ impl Made {
     }
 
     /// Reads a function again, for one call of it.
-    fn instance(
-        &mut self,
-        again: &Again<'_>,
-        names: &mut Interner,
-        fun: FunId,
-        range: Range<usize>,
-        callee: ExprId,
-    ) -> bool {
+    fn instance(&mut self, names: &mut Interner, fun: FunId, range: Range<usize>, callee: ExprId) -> bool {
         let place = |program: &Program, &stmt: &StmtId| program[stmt].kind == StmtKind::Fun(fun);
         let body = self.program[self.program.body.stmts].to_vec();
         let Some(at) = body.iter().position(|stmt| place(&self.program, stmt)) else { return false };
@@ -240,7 +217,7 @@ impl Made {
         let sizes = self.program.sizes();
         let start = self.program.exprs.len();
         let from = self.program[body[at]].span.start;
-        let read = again.statement(&mut self.program, names, from);
+        let read = self.again.statement(&mut self.program, names, from);
         let own = start..self.program.exprs.len();
         let same = |a: usize, b: usize| {
             let [a, b] = [a, b].map(|at| std::mem::discriminant(&self.program.exprs[at].kind));

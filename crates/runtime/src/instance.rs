@@ -406,18 +406,22 @@ impl Instance {
         resize(&mut self.constants, b.constants as usize + module.constant_count(), Value::NIL);
         let strings = module.string_constants as usize;
         // A name's text is the string constant of that text, if there is one: fields of maps are then found by identity.
-        let mut made: HashMap<&str, Value> = HashMap::new();
-        for (i, text) in module.strings.iter().enumerate() {
-            let at = if i < strings { i } else { i + module.names.len() };
-            let known = if text.len() > SHORT_MAX { made.get(&**text).copied() } else { None };
-            let value = match known {
-                Some(value) => value,
-                None => crate::string::from_str(&mut self.heap, text)?,
-            };
-            if value.is_object() && module.strings.len() > strings {
-                made.insert(text, value);
+        let (constants, texts) = module.strings.split_at(strings);
+        let long = texts.iter().filter(|text| text.len() > SHORT_MAX);
+        let mut named: HashMap<&str, Value> = long.map(|text| (&**text, Value::NIL)).collect();
+        for (i, text) in constants.iter().enumerate() {
+            let value = crate::string::from_str(&mut self.heap, text)?;
+            if let Some(known) = named.get_mut(&**text) {
+                *known = value;
             }
-            self.constants[b.constants as usize + at] = value;
+            self.constants[b.constants as usize + i] = value;
+        }
+        for (i, text) in texts.iter().enumerate() {
+            let value = match named.get(&**text) {
+                Some(&value) if !value.is_nil() => value,
+                _ => crate::string::from_str(&mut self.heap, text)?,
+            };
+            self.constants[b.constants as usize + strings + module.names.len() + i] = value;
         }
         let names = b.constants as usize + strings;
         self.constants[names..names + module.names.len()].copy_from_slice(&module.names);

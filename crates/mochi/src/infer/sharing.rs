@@ -227,10 +227,16 @@ impl Walker<'_> {
 
     /// Whether an expression names a variable, or may run code that does.
     fn is_named_in(&self, bind: BindId, id: ExprId) -> bool {
-        let mut named = matches!(self.program[id].kind, ExprKind::Fun(_) | ExprKind::Match { .. })
-            || self.variable(id) == Some(bind);
-        for_each_child(self.program, id, &mut |child| named |= self.is_named_in(bind, child));
-        named
+        // Chains of operators may be as long as the file.
+        let mut todo = vec![id];
+        while let Some(id) = todo.pop() {
+            let runs = matches!(self.program[id].kind, ExprKind::Fun(_) | ExprKind::Match { .. });
+            if runs || self.variable(id) == Some(bind) {
+                return true;
+            }
+            for_each_child(self.program, id, &mut |child| todo.push(child));
+        }
+        false
     }
 
     /// Variables like `a` in `var a = append(q.items, v); q.items = a`.

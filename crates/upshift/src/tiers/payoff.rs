@@ -154,14 +154,16 @@ impl Reader<'_> {
     }
 }
 
-/// How many tests for what one value is begin with an instruction, each at where the one before jumps to: a `match`, or `else if` for
-/// one case after the other.
+/// How many tests of one kind for what one register holds begin with an instruction, each at where the one before jumps to: a `match`, or
+/// `else if` for one case after the other.
 fn tests_of(code: &[Word], at: u32) -> usize {
     const MOST: usize = 64;
     let test = |at: u32| {
         let inst = flow::instruction(code, at)?;
-        let tells = matches!(inst.op, Op::IntNeImmBranch | Op::IntNeBranch | Op::StringNeBranch);
-        Some((inst.operands[0], *flow::targets(code, at, &inst).first()?)).filter(|_| tells)
+        let of_register = inst.op.info().operands.first().is_some_and(|o| o.kind.register().is_some());
+        let goes_on = !inst.op.effects().has(Effects::END);
+        let to = *flow::targets(code, at, &inst).first()?;
+        (of_register && goes_on).then_some(((inst.op, inst.operands[0]), to))
     };
     // Constants that are compared with may be loaded before.
     let behind = |from: u32| flow::words(code, from, code.len() as u32).take(2).find_map(test);
