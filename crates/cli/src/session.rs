@@ -114,7 +114,7 @@ pub fn find_unsupported(parsed: &mut Parsed, phases: &mut Phases) {
 /// Resolves, types and lowers a program without errors.
 pub fn compile(parsed: &mut Parsed, tests: Tests, phases: &mut Phases) -> Compiled {
     let Parsed { sources, names, program, .. } = parsed;
-    program.plan_queries();
+    program.plan_queries(names);
     let resolution = phases.time("resolve", || resolve(program, names));
     let types = phases.time("infer", || infer(program, &resolution, names));
     let better = phases.time("instances", || instances(sources, names, program, &resolution, &types));

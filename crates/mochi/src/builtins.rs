@@ -349,6 +349,11 @@ builtins! {
     Distinct "distinct" [LIST_T] => LIST_T, strict_arity: Some(1), retains: Retains::Elements;
     /// The elements of a list in the order of their keys, which are in another list. Only plans of queries call it.
     SortBy "sort by" [LIST_T, ANY] => LIST_T, predeclared: false, retains: Retains::Elements;
+    /// For each row of a list the number of the next one that may have the same key. Only plans of queries call it.
+    LinksOf "links of" [LIST_T] => LIST_INT, predeclared: false;
+    /// The number of the first row that may have a key, or -1: of the links, the rows, the key and the path to theirs. It may change
+    /// the links. Only plans of queries call it.
+    FirstOf "first of" [LIST_INT, LIST_T, ANY, STR] => INT, predeclared: false, fails: true;
     /// A row of several variables, a map of their values, which has their fields too. Only plans of queries call it.
     Row "row of" [ANY] => ANY, predeclared: false, retains: Retains::Arguments;
     /// Makes the map of a group's key and items act as the list of the items. No program can name it.

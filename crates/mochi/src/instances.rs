@@ -72,7 +72,7 @@ pub fn instances(
             break;
         }
         let mut planned = made.program.clone();
-        planned.plan_queries();
+        planned.plan_queries(names);
         let resolution = resolve(&planned, names);
         let types = infer(&planned, &resolution, names);
         calls = calls_of_open(&planned, &resolution, &types);

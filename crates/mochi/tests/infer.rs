@@ -36,7 +36,7 @@ fn analyse(text: &str) -> Option<Analysis> {
     if !diagnostics.is_empty() {
         return None;
     }
-    program.plan_queries();
+    program.plan_queries(&names);
     let resolution = resolve(&program, &mut names);
     let types = infer(&program, &resolution, &names);
     Some(Analysis { sources, names, program, resolution, types })

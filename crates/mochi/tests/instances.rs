@@ -14,7 +14,7 @@ fn types_of(name: &str, text: &str) -> Vec<String> {
     let file = sources.add("test.mochi", text);
     let (mut program, diagnostics) = parse(&sources, file, &mut names);
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    program.plan_queries();
+    program.plan_queries(&names);
     let resolution = resolve(&program, &mut names);
     let types = infer(&program, &resolution, &names);
     let Some((program, resolution, types)) = instances(&sources, &mut names, &program, &resolution, &types)

@@ -17,6 +17,7 @@ mod files;
 mod float;
 mod foreign;
 mod format;
+mod join;
 mod lists;
 mod number;
 mod numeric;
@@ -109,6 +110,8 @@ fn implementation(builtin: Builtin) -> Host {
         Builtin::Row => access::row,
         Builtin::Group => access::group,
         Builtin::SortBy => sort::sort_by,
+        Builtin::LinksOf => join::links,
+        Builtin::FirstOf => join::first,
         Builtin::Collect => lists::collect,
         Builtin::Range => lists::range,
         Builtin::Reduce => call::reduce,

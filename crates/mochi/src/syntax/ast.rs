@@ -27,6 +27,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroU32;
 use std::ops::Index;
 
+use super::quiet;
 use crate::source::{FileId, Span};
 
 /// How deep programs may nest: parentheses, blocks, operators on the right of operators, postfix chains, types.
@@ -423,10 +424,13 @@ impl Program {
 
     /// Puts what computes them in the place of queries, so that the program can be resolved to run. The clauses are no longer
     /// the program's; only the checker and the printer look at those.
-    pub fn plan_queries(&mut self) {
+    ///
+    /// A plan that looks for rows by their keys is taken where nothing that runs for each row can change the rows meanwhile.
+    pub fn plan_queries(&mut self, names: &Interner) {
         if self.queries.is_empty() {
             return;
         }
+        let keyed = quiet::keyed_queries(self, names);
         let declared: Vec<Name> =
             (self.binds.iter()).filter(|bind| bind.kind == BindKind::Fun).map(|bind| bind.name).collect();
         for index in 0..self.patches.len() {
@@ -442,7 +446,11 @@ impl Program {
         }
         for index in 0..self.exprs.len() {
             if let ExprKind::Query(query) = self.exprs[index].kind {
-                self.exprs[index].kind = self[self[query].plan].kind;
+                let plan = match self[query].keyed {
+                    Some(plan) if keyed.contains(&query) => plan,
+                    _ => self[query].plan,
+                };
+                self.exprs[index].kind = self[plan].kind;
             }
         }
         for bind in &mut self.binds {
@@ -835,6 +843,9 @@ pub struct Query {
     pub distinct: bool,
     /// What computes its value when the program runs: see [`Program::plan_queries`].
     pub plan: ExprId,
+    /// Another plan that finds rows which go together by their keys, where there are such. It takes that nothing changes them
+    /// meanwhile.
+    pub keyed: Option<ExprId>,
     /// Its place.
     pub span: Span,
 }

@@ -29,6 +29,7 @@ mod lexer;
 mod lint;
 mod parser;
 mod printer;
+mod quiet;
 pub(crate) mod walk;
 
 use crate::diagnostics::Diagnostic;

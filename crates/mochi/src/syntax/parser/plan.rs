@@ -18,26 +18,33 @@
 //! anything in the query may run before or after anything else in it. The names of its variables hold a space, and so does the name
 //! by which it calls builtins: no program can declare those.
 
+mod join;
+
+use self::join::Lookup;
 use super::{Parsed, Parser};
 use crate::builtins::Builtin;
 use crate::source::Span;
 use crate::syntax::ast::{
-    Arm, BinaryOp, Bind, BindId, BindKind, Block, Body, Branch, Choice, Expr, ExprId, ExprKind, FunId, Ident,
+    Arm, BinaryOp, Bind, BindId, BindKind, Block, Body, Branch, Expr, ExprId, ExprKind, FunId, Ident,
     Interner, JoinKind, MapEntry, MapKey, Name, Patch, Pattern, PatternKind, Program, Query, Stmt, StmtId,
     StmtKind, UnaryOp,
 };
 
 impl Parser<'_> {
-    /// Makes the plan of a query whose clauses are the expressions from `first` on.
-    pub(super) fn plan(&mut self, query: &Query, first: usize) -> Parsed<ExprId> {
+    /// Makes the plan of a query whose clauses are the expressions from `first` on, and [`Query::keyed`].
+    pub(super) fn plan(&mut self, query: &Query, first: usize) -> Parsed<(ExprId, Option<ExprId>)> {
         // Walkers recurse into the loops of the plan.
-        for _ in 0..8 + 4 * (query.sources.len() + query.joins.len()) {
+        let clauses = query.sources.len() + query.joins.len();
+        for _ in 0..8 + 4 * clauses + 2 * (clauses - 1) {
             self.grow(query.span)?;
         }
         let number = self.ast.queries.len();
-        let mut planner =
-            Planner { ast: &mut self.ast, names: self.names, span: query.span, fun: self.fun, number };
-        Ok(planner.query(query, first))
+        let (ast, names) = (&mut self.ast, &mut *self.names);
+        let mut planner = Planner { ast, names, span: query.span, fun: self.fun, number, first };
+        let mut clauses = planner.clauses(query);
+        let plan = planner.query(query, &clauses);
+        let keyed = planner.find_lookups(&mut clauses, query.filter);
+        Ok((plan, keyed.then(|| planner.query(query, &clauses))))
     }
 }
 
@@ -49,6 +56,8 @@ struct Clause {
     source: ExprId,
     /// The kind and condition of a join.
     join: Option<(JoinKind, ExprId)>,
+    /// How rows that go together are found.
+    lookup: Option<Lookup>,
 }
 
 struct Planner<'a> {
@@ -58,37 +67,41 @@ struct Planner<'a> {
     fun: Option<FunId>,
     /// Tells the variables of this plan from those of other plans.
     number: usize,
+    /// The first expression of the clauses.
+    first: usize,
 }
 
 impl Planner<'_> {
-    fn query(&mut self, query: &Query, first: usize) -> ExprId {
-        let mut clauses = Vec::new();
-        for &source in &self.ast[query.sources] {
-            let name = self.ast.bind_name(source.bind);
-            clauses.push(Clause { bind: source.bind, name, source: source.source, join: None });
-        }
-        for &join in &self.ast[query.joins] {
-            let name = self.ast.bind_name(join.bind);
-            let how = Some((join.kind, join.on));
-            clauses.push(Clause { bind: join.bind, name, source: join.source, join: how });
-        }
+    fn clauses(&mut self, query: &Query) -> Vec<Clause> {
+        let ast = &self.ast;
+        let sources = ast[query.sources].iter().map(|source| (source.bind, source.source, None));
+        let joins = ast[query.joins].iter().map(|join| (join.bind, join.source, Some((join.kind, join.on))));
+        let clauses = sources.chain(joins).map(|(bind, source, join)| {
+            let name = ast.bind_name(bind);
+            Clause { bind, name, source, join, lookup: None }
+        });
+        clauses.collect()
+    }
+
+    fn query(&mut self, query: &Query, clauses: &[Clause]) -> ExprId {
         let (out, keys) = (self.own("out"), self.own("keys"));
         let mut stmts = vec![self.declare_list(out)];
         if query.sort.is_some() {
             stmts.push(self.declare_list(keys));
         }
+        stmts.extend(self.declare_lookups(clauses));
         let row = self.row(query, out, keys);
         if let Some(group) = query.group {
             let keys = self.ast[group.keys].to_vec();
-            let grouping = self.grouping(&clauses, &keys, query.filter, &mut stmts);
-            stmts.extend(self.rows(&clauses, grouping));
-            stmts.push(self.groups(query, group.into, group.having, row, first));
+            let grouping = self.grouping(clauses, &keys, query.filter, &mut stmts);
+            stmts.extend(self.rows(clauses, grouping));
+            stmts.push(self.groups(query, group.into, group.having, row));
         } else {
             let row = match query.filter {
                 Some(filter) => vec![self.when(filter, row)],
                 None => row,
             };
-            stmts.extend(self.rows(&clauses, row));
+            stmts.extend(self.rows(clauses, row));
         }
         let value = self.result(query, out, keys);
         stmts.push(self.stmt(StmtKind::Expr(value)));
@@ -155,143 +168,16 @@ impl Planner<'_> {
     fn rows(&mut self, clauses: &[Clause], body: Vec<StmtId>) -> Vec<StmtId> {
         let Some((&last, before)) = clauses.split_last() else { return body };
         let body = match last.join {
-            None => vec![self.each(last.bind, last.source, body)],
+            None => self.partners(last, body),
             Some((JoinKind::Inner, on)) => {
                 let body = vec![self.when(on, body)];
-                vec![self.each(last.bind, last.source, body)]
+                self.partners(last, body)
             }
             Some((JoinKind::Left, on)) => self.left_join(last, on, body),
             Some((JoinKind::Right, on)) => return self.right_join(before, last, on, body),
             Some((JoinKind::Outer, on)) => return self.outer_join(before, last, on, body),
         };
         self.rows(before, body)
-    }
-
-    /// The partners of a row, or none where there is none.
-    fn left_join(&mut self, last: Clause, on: ExprId, body: Vec<StmtId>) -> Vec<StmtId> {
-        let partners = self.own("partners");
-        let candidate = self.bind(last.name, BindKind::For);
-        let found = vec![self.push(partners, last.name)];
-        let test = vec![self.when(on, found)];
-        let none = self.expr(ExprKind::None);
-        let lonely = vec![self.push_value(partners, none)];
-        let list = self.get(partners);
-        let is_empty = self.is_empty(partners);
-        vec![
-            self.declare_list(partners),
-            self.each(candidate, last.source, test),
-            self.when(is_empty, lonely),
-            self.each(last.bind, list, body),
-        ]
-    }
-
-    /// Keeps the rows of the clauses, a list for each variable, so that they can be run through again.
-    fn columns(&mut self, clauses: &[Clause]) -> (Vec<StmtId>, Vec<Name>) {
-        let columns: Vec<Name> =
-            (0..clauses.len()).map(|i| self.own(&format!("column {} of {}", i, clauses.len()))).collect();
-        let mut stmts: Vec<StmtId> = columns.iter().map(|&column| self.declare_list(column)).collect();
-        let body = (columns.iter().zip(clauses)).map(|(&column, clause)| self.push(column, clause.name));
-        let body = body.collect();
-        stmts.extend(self.rows(clauses, body));
-        (stmts, columns)
-    }
-
-    /// The variables of the clauses as they are in the row of this number.
-    fn restore(&mut self, clauses: &[Clause], columns: &[Name], row: Name, or_none: bool) -> Vec<StmtId> {
-        let places: Vec<(Name, Name)> =
-            clauses.iter().map(|clause| clause.name).zip(columns.iter().copied()).collect();
-        places.into_iter().map(|(name, column)| self.take_row(name, column, row, or_none)).collect()
-    }
-
-    /// `let name = column[row]`, which is none for the row -1 if `or_none`.
-    fn take_row(&mut self, name: Name, column: Name, row: Name, or_none: bool) -> StmtId {
-        let missing = or_none.then(|| {
-            let (row, zero) = (self.get(row), self.int(0));
-            let cond = self.binary(BinaryOp::Less, row, zero);
-            let none = self.expr(ExprKind::None);
-            Choice { cond, value: none }
-        });
-        let element = self.element(column, row);
-        let value = match missing {
-            Some(choice) => {
-                let choices = self.ast.add_list([choice]);
-                self.expr(ExprKind::If { choices, otherwise: Some(element) })
-            }
-            None => element,
-        };
-        self.declare(name, value)
-    }
-
-    fn right_join(&mut self, before: &[Clause], last: Clause, on: ExprId, body: Vec<StmtId>) -> Vec<StmtId> {
-        let (partners, row) = (self.own("partners"), self.own("row"));
-        let (mut stmts, columns) = self.columns(before);
-        let mut test = self.restore(before, &columns, row, false);
-        let found = vec![self.push(partners, row)];
-        test.push(self.when(on, found));
-        let search = self.count_through(row, columns[0], test);
-        let minus_one = self.int(-1);
-        let lonely = vec![self.push_value(partners, minus_one)];
-        let mut inner = self.restore(before, &columns, row, true);
-        inner.extend(body);
-        let row = self.bind(row, BindKind::For);
-        let list = self.get(partners);
-        let is_empty = self.is_empty(partners);
-        let turn = vec![
-            self.declare_list(partners),
-            search,
-            self.when(is_empty, lonely),
-            self.each(row, list, inner),
-        ];
-        stmts.push(self.each(last.bind, last.source, turn));
-        stmts
-    }
-
-    fn outer_join(&mut self, before: &[Clause], last: Clause, on: ExprId, body: Vec<StmtId>) -> Vec<StmtId> {
-        let [right, seen, hit] = ["right", "seen", "hit"].map(|name| self.own(name));
-        let [lefts, rights, i, j, n] =
-            ["lefts", "rights", "left row", "right row", "pair"].map(|name| self.own(name));
-        let (mut stmts, columns) = self.columns(before);
-        for list in [right, seen, lefts, rights] {
-            stmts.push(self.declare_list(list));
-        }
-        let no = self.expr(ExprKind::Bool(false));
-        let copy = vec![self.push(right, last.name), self.push_value(seen, no)];
-        stmts.push(self.each(last.bind, last.source, copy));
-        // Each row of the left with its partners.
-        let mut turn = self.restore(before, &columns, i, false);
-        let no = self.expr(ExprKind::Bool(false));
-        turn.push(self.declare(hit, no));
-        let (yes, also) = (self.expr(ExprKind::Bool(true)), self.expr(ExprKind::Bool(true)));
-        let target = self.element(seen, j);
-        let found = vec![
-            self.assign(hit, yes),
-            self.stmt(StmtKind::Assign { target, value: also }),
-            self.push(lefts, i),
-            self.push(rights, j),
-        ];
-        let test = vec![self.take_row(last.name, right, j, false), self.when(on, found)];
-        turn.push(self.count_through(j, right, test));
-        let minus_one = self.int(-1);
-        let lonely = vec![self.push(lefts, i), self.push_value(rights, minus_one)];
-        let hit = self.get(hit);
-        let missed = self.not(hit);
-        turn.push(self.when(missed, lonely));
-        stmts.push(self.count_through(i, columns[0], turn));
-        // What is left of the right.
-        let minus_one = self.int(-1);
-        let lonely = vec![self.push_value(lefts, minus_one), self.push(rights, j)];
-        let was_seen = self.element(seen, j);
-        let missed = self.not(was_seen);
-        let rest = vec![self.when(missed, lonely)];
-        stmts.push(self.count_through(j, right, rest));
-        // All pairs.
-        let (left_row, right_row) = (self.element(lefts, n), self.element(rights, n));
-        let mut pair = vec![self.declare(i, left_row), self.declare(j, right_row)];
-        pair.extend(self.restore(before, &columns, i, true));
-        pair.push(self.take_row(last.name, right, j, true));
-        pair.extend(body);
-        stmts.push(self.count_through(n, lefts, pair));
-        stmts
     }
 
     // ---- Groups ----
@@ -384,20 +270,13 @@ impl Planner<'_> {
 
     /// Runs `row` for each group, with the group's key and items in variables in whose favour the uses of the group
     /// variable are given up. Only where the group itself is handed on is it made, as a map that acts as its items.
-    fn groups(
-        &mut self,
-        query: &Query,
-        into: BindId,
-        having: Option<ExprId>,
-        row: Vec<StmtId>,
-        first: usize,
-    ) -> StmtId {
+    fn groups(&mut self, query: &Query, into: BindId, having: Option<ExprId>, row: Vec<StmtId>) -> StmtId {
         let [group_keys, group_items, n] =
             ["group keys", "group items", "group number"].map(|name| self.own(name));
         let (key, items) = (self.own("the key"), self.own("the items"));
         let (key_value, items_value) = (self.element(group_keys, n), self.element(group_items, n));
         let mut body = vec![self.declare(key, key_value), self.declare(items, items_value)];
-        if self.replace_uses(into, key, items, query, first) {
+        if self.replace_uses(into, key, items, query) {
             let entries = [("key", key), ("items", items)].map(|(name, value)| {
                 let name = Ident { name: self.names.intern(name), span: self.span };
                 MapEntry { key: MapKey::Name(name), value: self.get(value) }
@@ -416,7 +295,8 @@ impl Planner<'_> {
 
     /// Notes that `g.key`, `g.items`, and `g` where a list of items is meant, will be the variables. Whether `g` is
     /// used otherwise, too.
-    fn replace_uses(&mut self, into: BindId, key: Name, items: Name, query: &Query, first: usize) -> bool {
+    fn replace_uses(&mut self, into: BindId, key: Name, items: Name, query: &Query) -> bool {
+        let first = self.first;
         let Bind { name, span, .. } = self.ast[into];
         // Nodes of clauses before `into` see no group, nor do those of the plan, which have the span of the query.
         let end = self.ast[query.select].span.end;

@@ -53,9 +53,10 @@ impl Parser<'_> {
             select,
             distinct,
             plan: select,
+            keyed: None,
             span: self.span_from(first),
         };
-        query.plan = self.plan(&query, first_expr)?;
+        (query.plan, query.keyed) = self.plan(&query, first_expr)?;
         Ok(ExprKind::Query(self.ast.add(query)))
     }
 
