@@ -11,7 +11,7 @@ use super::graph::{ANY, BOOL, FLOAT, INT, Kind, NOTHING, NULL, NodeId, Role, STR
 use super::solve::{Con, MethodNames, Solver, Target};
 use super::{CallKind, Declared, DeclaredKind};
 use crate::builtins::{Builtin, Ty as BuiltinTy};
-use crate::resolve::{BindSource, CtorId, Resolution, Resolved, StructId, TypeName};
+use crate::resolve::{BindSource, CtorId, Resolution, Resolved, Storage, StructId, TypeName};
 use crate::syntax::ast::{
     BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, ExternKind, FunId, Interner,
     MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeId, TypeKind, UnaryOp,
@@ -437,6 +437,10 @@ impl<'a> Generator<'a> {
                 if let Some(bind) = program[fun].bind {
                     let val = Val::of(Kind::Fun, self.sig(fun));
                     self.solver.graph.flow(self.binds[bind.index()], val);
+                    if self.resolution.bind(bind).storage == Storage::Ref {
+                        // Until there is the function, which may capture its own name.
+                        self.solver.flow(NULL, self.binds[bind.index()]);
+                    }
                     self.solver.graph.settle();
                 }
                 self.fun_body(fun);

@@ -197,6 +197,7 @@ pub(super) struct Graph {
     nodes: Vec<Node>,
     deps: Vec<(ConId, u32)>,
     pub(super) sigs: Vec<Sig>,
+    escaped_sigs: HashSet<u32>,
     tasks: Vec<Task>,
     records: Records,
     union_ctors: Vec<Vec<u32>>,
@@ -226,6 +227,7 @@ impl Graph {
             nodes: Vec::with_capacity(capacity),
             deps: Vec::with_capacity(capacity),
             sigs: Vec::new(),
+            escaped_sigs: HashSet::new(),
             tasks: Vec::new(),
             records: Records::default(),
             union_ctors: resolution
@@ -591,6 +593,10 @@ impl Graph {
             match task {
                 Task::Unify(left, right) => self.unify_now(left, right),
                 Task::EscapeSig(sig) => {
+                    // What a function returns may be the function.
+                    if !self.escaped_sigs.insert(sig) {
+                        continue;
+                    }
                     let Sig { params, result } = &self.sigs[sig as usize];
                     let (params, result) = (params.clone(), *result);
                     for param in params {

@@ -469,7 +469,10 @@ impl<'a> Lowerer<'a> {
         if info.top_level || self.program[fun].kind == FunKind::Method {
             return false;
         }
-        !info.captures.is_empty() || info.used_as_value || self.program[fun].kind == FunKind::Lambda
+        // One that is assigned is a variable like others.
+        let assigned = self.program[fun].bind.is_some_and(|bind| self.resolution.bind(bind).assignments > 0);
+        let is_lambda = self.program[fun].kind == FunKind::Lambda;
+        !info.captures.is_empty() || info.used_as_value || is_lambda || assigned
     }
 
     /// The module's function of a function of the program; declared and queued on first use.

@@ -6,7 +6,7 @@ use upshift_bytecode::{ANY, Bank, HeapType, Immediate, ValueType};
 use super::body::{Body, Loop, Val};
 use super::{Lowerer, POLICY, Tests};
 use crate::infer::{Ty, TyId, TyKind};
-use crate::resolve::Resolved;
+use crate::resolve::{Resolved, Storage};
 use crate::syntax::ast::{
     BindId, Block, Branch, ExprId, ExprKind, FunId, Ident, List, MapEntry, Name, StmtId, StmtKind,
 };
@@ -88,8 +88,8 @@ impl Body<'_, '_> {
             return self.declare(bind, zero);
         };
         // A variable of a register that exists already (a redeclaration) may be read by its own value.
-        let fresh = self.register_of(bind).is_none()
-            && self.cx.resolution.bind(bind).storage == crate::resolve::Storage::Register;
+        let fresh =
+            self.register_of(bind).is_none() && self.cx.resolution.bind(bind).storage == Storage::Register;
         if fresh && self.writes_once(value) {
             let reg = self.variable_reg(bind);
             self.expr_into(value, ty, reg);
@@ -110,9 +110,20 @@ impl Body<'_, '_> {
             return;
         }
         let ty = self.cx.types.bind(bind);
+        if self.cx.resolution.bind(bind).storage != Storage::Ref {
+            let closure = self.closure(fun, None);
+            let val = self.convert(closure, ty);
+            self.declare(bind, val);
+            return;
+        }
+        // It may capture the box of its own name.
+        let none = self.null(None);
+        let none = self.convert(none, ty);
+        self.declare(bind, none);
         let closure = self.closure(fun, None);
         let val = self.convert(closure, ty);
-        self.declare(bind, val);
+        self.write(bind, val.reg);
+        self.done(val);
     }
 
     // ---- Assignment ----
@@ -389,7 +400,7 @@ impl Body<'_, '_> {
     /// Whether a loop's body may use the hidden counter as its variable.
     fn is_plain_variable(&self, bind: BindId) -> bool {
         let info = self.cx.resolution.bind(bind);
-        info.storage == crate::resolve::Storage::Register && info.assignments == 0
+        info.storage == Storage::Register && info.assignments == 0
     }
 
     fn for_range(&mut self, bind: BindId, start: ExprId, end: ExprId, body: Block) {
