@@ -212,14 +212,16 @@ helpers! {
     MapNew map_new_quick [context, int, int, int] -> cell nothing true false;
     /// The number of a key's entry, or -1.
     MapIntFind map_int_find [cell, int] -> int maps false false;
-    /// The number of a key's entry, or -1.
-    MapStringFind map_string_find [cell, cell] -> int maps false false;
-    /// The number of the entry of a key of a map with keys of any kind, -1 where it has none, or -2 where that takes more.
-    MapCellFind map_cell_find [cell, cell] -> int maps false false;
-    /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
-    MapTextGet map_text_get [cell, cell] -> cell anything false false;
-    /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.
-    MapField map_field [cell, cell] -> cell anything false false;
+    /// The number of a key's entry, or -1: a map, a key, and which entry it is expected to be, or -1. Machine code looks there first.
+    MapStringFind map_string_find [cell, cell, int] -> int maps false false;
+    /// The number of the entry of a key of a map with keys of any kind, -1 where it has none, or -2 where that takes more: operands as
+    /// above.
+    MapCellFind map_cell_find [cell, cell, int] -> int maps false false;
+    /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps: operands as above.
+    MapTextGet map_text_get [cell, cell, int] -> cell anything false false;
+    /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says: operands as
+    /// above.
+    MapField map_field [cell, cell, int] -> cell anything false false;
     /// Whether a cell is true under a mask.
     CellTruthy cell_truthy [cell, int] -> int anything false false;
     /// The number of a cell's kind.

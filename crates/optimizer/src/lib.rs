@@ -13,6 +13,7 @@
 
 pub mod build;
 pub mod cfg;
+pub mod entries;
 pub mod eval;
 pub mod flow;
 pub mod helper;

@@ -16,7 +16,7 @@
 //! that fit) is checked and reported.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use upshift_bytecode::frame::window_slots;
 use upshift_bytecode::{
@@ -203,6 +203,8 @@ pub struct LinkedModule {
     pub entry: Option<u32>,
     /// The first number of each table.
     pub bases: Bases,
+    /// The entries that constant keys are in most map literals, by their texts; a compiler reads them from the code when it needs them.
+    pub entry_numbers: OnceLock<HashMap<Box<str>, u32>>,
     /// The largest frame of any function with its window, in slots.
     pub max_extent: u32,
     tables: Tables,
@@ -263,6 +265,15 @@ impl LinkedModule {
             return Value::short_string(self.strings.get(at)?.as_bytes());
         }
         self.names.get(at - strings).copied().filter(|v| !v.is_object())
+    }
+
+    /// The text of a string constant, or the name of a field, at a place of the module's part of the constant table.
+    pub fn text_constant(&self, at: u32) -> Option<&str> {
+        // The values of names stand between the two.
+        let (at, names) = (at as usize, self.names.len());
+        let strings = self.string_constants as usize;
+        let at = if at < strings { at } else { at.checked_sub(names).filter(|&at| at >= strings)? };
+        self.strings.get(at).map(|text| &**text)
     }
 
     /// The text of the string constant at a place of the module's part of the constant table.
@@ -636,6 +647,7 @@ pub fn link(
         name: module.name.clone(),
         code,
         guest_functions: module.functions.len() as u32,
+        entry_numbers: OnceLock::new(),
         max_extent: functions.iter().map(|f: &FunctionMeta| f.layout.size() + f.window).max().unwrap_or(0),
         functions: functions.into_boxed_slice(),
         hosts: hosts.into_boxed_slice(),

@@ -154,15 +154,15 @@ helpers! {
     /// The number of a key's entry, or -1.
     map_int_find(m: Value, key: i64) -> i64 { map::int_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
     /// The number of a key's entry, or -1.
-    map_string_find(m: Value, key: Value) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
+    map_string_find(m: Value, key: Value, _at: i64) -> i64 { map::string_find(m.as_ptr(), key).map_or(-1, |e| e as i64) }
     /// The number of the entry of a key of a map with keys of any kind, -1 where it has none, or -2 where that takes more than a look.
-    map_cell_find(m: Value, key: Value) -> i64 {
+    map_cell_find(m: Value, key: Value, _at: i64) -> i64 {
         map::text_find(m.as_ptr(), key).map_or(-2, |found| found.map_or(-1, |e| e as i64))
     }
     /// The value at a string of a map that finds keys by text, nil where there is none, or hole for other maps.
-    map_text_get(m: Value, key: Value) -> Value { map::at_text(m.as_ptr(), key).unwrap_or(Value::HOLE) }
+    map_text_get(m: Value, key: Value, _at: i64) -> Value { map::at_text(m.as_ptr(), key).unwrap_or(Value::HOLE) }
     /// The value of the entry that is a map's field of a name, nil where there is none, or hole where the language says.
-    map_field(m: Value, name: Value) -> Value { map::field(m.as_ptr(), name).unwrap_or(Value::HOLE) }
+    map_field(m: Value, name: Value, _at: i64) -> Value { map::field(m.as_ptr(), name).unwrap_or(Value::HOLE) }
 
     /// Whether a cell is true under a mask.
     cell_truthy(a: Value, mask: i64) -> i64 { i64::from(super::truthy(a, TruthMask(mask as u16))) }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::generate::{CallSite, Generator};
-use super::graph::{Graph, Kind, NULL, NodeId, Val, Why};
+use super::graph::{Graph, KEYS, Kind, NULL, NodeId, Val, Why};
 use super::{CallKind, Declared, DeclaredKind, Demotion, ParamsId, Slot, Ty, TyId, TyKind, Types};
 use crate::resolve::{BindSource, CtorId, Resolved, StructId, TypeName, UnionId};
 use crate::source::Span;
@@ -42,6 +42,7 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         casts: HashMap::new(),
         declared: HashMap::new(),
         zeros: HashSet::new(),
+        any_keys: TyId::ANY,
         stores: HashMap::new(),
         borrowed: vec![false; resolution.bind_count()],
         shares: vec![false; generator.program.exprs.len()],
@@ -59,6 +60,7 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
     }
     let mut namer = Namer { graph: &generator.solver.graph, types, memo: Vec::new(), params: HashMap::new() };
     namer.memo = vec![UNNAMED; namer.graph.len()];
+    namer.types.any_keys = namer.name(KEYS);
     let exprs = generator.exprs.iter().map(|&node| namer.name(node)).collect();
     let binds = generator.binds.iter().map(|&node| namer.name(node)).collect();
     let results = generator.results.iter().map(|&node| namer.name(node)).collect();

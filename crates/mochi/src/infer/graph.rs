@@ -198,6 +198,7 @@ pub(super) struct Graph {
     deps: Vec<(ConId, u32)>,
     pub(super) sigs: Vec<Sig>,
     escaped_sigs: HashSet<u32>,
+    shared_keys: HashSet<NodeId>,
     tasks: Vec<Task>,
     records: Records,
     union_ctors: Vec<Vec<u32>>,
@@ -220,6 +221,8 @@ pub(super) const BOOL: NodeId = 4;
 pub(super) const STR: NodeId = 5;
 pub(super) const BIGINT: NodeId = 6;
 pub(super) const NOTHING: NodeId = 7;
+/// The keys of all maps that are seen as `any`, and what such maps may be written at: those maps are one type. This one is no constant.
+pub(super) const KEYS: NodeId = 8;
 
 impl Graph {
     pub(super) fn new(resolution: &Resolution, capacity: usize) -> Graph {
@@ -228,6 +231,7 @@ impl Graph {
             deps: Vec::with_capacity(capacity),
             sigs: Vec::new(),
             escaped_sigs: HashSet::new(),
+            shared_keys: HashSet::new(),
             tasks: Vec::new(),
             records: Records::default(),
             union_ctors: resolution
@@ -248,6 +252,7 @@ impl Graph {
         for kind in kinds {
             graph.add(Val::scalar(kind));
         }
+        graph.add(Val::BOTTOM);
         graph.add(Val::BOTTOM);
         let count = resolution.structs.len() + resolution.ctors.len();
         graph.records.fields = (0..count).map(|_| Vec::new()).collect();
@@ -607,7 +612,7 @@ impl Graph {
                 Task::Escape(val) => match val.kind {
                     Kind::List => self.set_any(val.a, Kind::Any),
                     Kind::Map => {
-                        self.set_any(val.a, Kind::Any);
+                        self.share_keys(val.a);
                         self.set_any(val.b, Kind::Any);
                     }
                     Kind::Fun => self.tasks.push(Task::EscapeSig(val.a)),
@@ -621,6 +626,14 @@ impl Graph {
                     _ => {}
                 },
             }
+        }
+    }
+
+    /// The keys of a map are those of all maps that are seen as `any`.
+    fn share_keys(&mut self, keys: NodeId) {
+        let keys = self.root(keys);
+        if self.shared_keys.insert(keys) {
+            self.new_flows.extend([(keys, KEYS), (KEYS, keys)]);
         }
     }
 

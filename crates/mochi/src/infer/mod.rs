@@ -285,6 +285,8 @@ pub struct Types {
     declared: HashMap<BindId, Declared>,
     stores: HashMap<ExprId, TyId>,
     zeros: HashSet<BindId>,
+    /// The type of the keys of maps that are seen as `any`.
+    pub any_keys: TyId,
     borrowed: Vec<bool>,
     shares: Vec<bool>,
     in_place: Vec<bool>,

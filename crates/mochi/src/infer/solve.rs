@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::graph::{ANY, ConId, Graph, Kind, NOTHING, NodeId, Val};
+use super::graph::{ANY, ConId, Graph, KEYS, Kind, NOTHING, NodeId, Val};
 use crate::resolve::Resolution;
 use crate::syntax::ast::{BinaryOp, Name};
 
@@ -618,6 +618,8 @@ impl Solver {
                 if val.kind != Kind::Any {
                     self.escape_value(val);
                 }
+                let key_val = self.graph.val(key);
+                self.graph.flow(KEYS, key_val);
                 if !matches!(self.seen[id as usize], ANY_SEEN | KEY_SEEN) {
                     self.seen[id as usize] = ANY_SEEN;
                     self.flow(value, ANY);
@@ -668,6 +670,7 @@ impl Solver {
             }
             Kind::Any => {
                 if self.once(id, ANY_SEEN) {
+                    self.graph.flow(KEYS, Val::scalar(Kind::Str));
                     self.flow(value, ANY);
                     let written = self.graph.written_through_any(name);
                     self.flow(value, written);

@@ -38,7 +38,7 @@ use upshift_runtime::trap::Trap;
 use crate::builtins::Builtin;
 use number::{Number, Op};
 
-pub(crate) use call::PARTIAL_KIND;
+pub(crate) use call::{METHODS, PARTIAL_KIND};
 pub(crate) use foreign::has_member;
 pub use system::State;
 

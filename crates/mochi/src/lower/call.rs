@@ -5,14 +5,14 @@
 //! behind it collects; others wait in temporaries and are moved when all are done.
 
 use upshift_bytecode::builder::{FunctionBuilder, Label, Reg};
-use upshift_bytecode::{ANY, Bank, CellType, FuncId, HeapType, ValueType};
+use upshift_bytecode::{ANY, Bank, CellType, FuncId, HeapType, Kind, ValueType};
 
 use super::body::{Body, Val};
 use super::expr::{ALLOCS, Argument, BRANCHES, CALLS};
 use super::{Lowerer, POLICY};
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
-use crate::library::PARTIAL_KIND;
+use crate::library::{METHODS, PARTIAL_KIND};
 use crate::resolve::{CtorId, Resolved, StructId};
 use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
 
@@ -789,6 +789,19 @@ impl Body<'_, '_> {
             self.fb.bind(next);
         }
         self.span(self.cx.program[id].span);
+        if !METHODS.iter().any(|method| method.0 == &self.cx.names[name.name]) {
+            let (holder, other) = (self.fb.label(), self.fb.label());
+            let kind = self.fb.int();
+            self.fb.cell_kind(kind, receiver.reg);
+            self.fb.int_eq_imm_branch(kind, Kind::Map as i16, holder);
+            self.fb.int_ne_imm_branch(kind, Kind::Record as i16, other);
+            self.fb.free(kind);
+            self.fb.bind(holder);
+            let field = self.own_field_of_any(receiver, name);
+            self.call_if_function(field, &values, result.reg, end);
+            self.done(field);
+            self.fb.bind(other);
+        }
         let list = self.list_of(&values);
         let text = self.cx.names.get(name.name).to_string();
         let text = self.cx.module.string(&text);

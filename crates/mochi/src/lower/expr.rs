@@ -507,15 +507,21 @@ impl Body<'_, '_> {
         }
     }
 
-    /// A field of any object, by the shape cached at the site; null and absent fields give null. A struct may have a method of the
-    /// name instead, which is looked for where there is no field.
-    fn field_of_any(&mut self, object: Val, name: Ident) -> Val {
-        let object = self.boxed(object);
+    /// A field of any object, by the shape cached at the site; null and absent fields give null.
+    pub fn own_field_of_any(&mut self, object: Val, name: Ident) -> Val {
         let text = self.cx.names.get(name.name).to_string();
         let field = self.cx.module.name(&text, 0);
         let site = self.fb.feedback();
         let reg = self.fb.cell(ANY);
         self.fb.cell_field_get(reg, object.reg, POLICY, field, site);
+        Val { reg, ty: TyId::ANY, temp: true }
+    }
+
+    /// As [`own_field_of_any`](Self::own_field_of_any), boxing the object. A struct may have a method of the
+    /// name instead, which is looked for where there is no field.
+    fn field_of_any(&mut self, object: Val, name: Ident) -> Val {
+        let object = self.boxed(object);
+        let Val { reg, .. } = self.own_field_of_any(object, name);
         let methods = self.methods_named(name.name);
         if !methods.is_empty() {
             let (absent, end) = (self.fb.label(), self.fb.label());
@@ -967,7 +973,7 @@ impl Body<'_, '_> {
 
     /// map[key] = value; the value has the map's value type. Frees key and value.
     pub fn map_store(&mut self, map: Reg, ty: Option<(TyId, TyId)>, key: Val, value: Val) {
-        let (key_ty, value_ty) = ty.unwrap_or((TyId::ANY, TyId::ANY));
+        let (key_ty, value_ty) = ty.unwrap_or((self.cx.types.any_keys, TyId::ANY));
         // Values of maps are cells, boxed with their own type.
         let value = match self.cx.value(value.ty) {
             ValueType::Cell(_) => value,

@@ -971,8 +971,10 @@ impl Body<'_, '_> {
         self.cell_of(HeapType::ListCell(ANY))
     }
 
+    /// The heap type of maps that are seen as `any`.
     pub fn any_map(&mut self) -> upshift_bytecode::CellType {
-        self.cell_of(HeapType::Map { key: KeyPolicy::Text, order: OrderPolicy::SortedByText, value: ANY })
+        let key = self.cx.key_policy(self.cx.types.any_keys);
+        self.cell_of(HeapType::Map { key, order: OrderPolicy::SortedByText, value: ANY })
     }
 }
 

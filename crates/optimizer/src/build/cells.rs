@@ -965,7 +965,8 @@ impl<'a> Builder<'a> {
             let is = self.told(key, Told::String, 0);
             check(self, is);
         }
-        let value = self.helper(find, &[object, key]);
+        let expected = self.expected_entry(key);
+        let value = self.helper(find, &[object, key, expected]);
         let bits = self.unary(Op::Bits, value);
         let hole = self.iconst(Cell::HOLE.bits() as i64);
         let is = self.icmp(Cond::Ne, bits, hole);

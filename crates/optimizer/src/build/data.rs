@@ -36,10 +36,21 @@ pub(super) const CELLS: Elements = Elements { class: Class::Cells, width: Width:
 impl<'a> Builder<'a> {
     /// The number of the entry of an int or string key, and whether there is one. Questions about the same key are one search.
     pub(super) fn find_entry(&mut self, map: Value, key: Value) -> (Value, Value) {
-        let int = self.func.ty(key) == Type::Int;
-        let entry = self.helper(if int { Helper::MapIntFind } else { Helper::MapStringFind }, &[map, key]);
+        let entry = if self.func.ty(key) == Type::Int {
+            self.helper(Helper::MapIntFind, &[map, key])
+        } else {
+            let expected = self.expected_entry(key);
+            self.helper(Helper::MapStringFind, &[map, key, expected])
+        };
         let zero = self.iconst(0);
         (entry, self.icmp(Cond::Ge, entry, zero))
+    }
+
+    /// The number of the entry that a key is in most literals that have it, if it is a constant; else -1.
+    pub(super) fn expected_entry(&mut self, key: Value) -> Value {
+        let number = self.constants.get(&key).copied();
+        let expected = number.and_then(|number| self.facts.entry_number(number));
+        self.iconst(expected.map_or(-1, i64::from))
     }
 
     /// The entries of a map with keys of one word, and where an entry is in them, in words.
@@ -89,7 +100,8 @@ impl<'a> Builder<'a> {
     /// The entry of a key in a map with keys of any kind, whether it is there, and whether it is surely not. Questions about the same
     /// key are one search.
     fn find_cell(&mut self, map: Value, key: Value) -> (Value, Value, Value) {
-        let entry = self.helper(Helper::MapCellFind, &[map, key]);
+        let expected = self.expected_entry(key);
+        let entry = self.helper(Helper::MapCellFind, &[map, key, expected]);
         let [zero, absent] = [0, -1].map(|n| self.iconst(n));
         (entry, self.icmp(Cond::Ge, entry, zero), self.icmp(Cond::Eq, entry, absent))
     }
@@ -144,6 +156,9 @@ impl<'a> Builder<'a> {
     /// Inserts or replaces at a key of any kind.
     pub(super) fn map_cell_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
         let [map, key, value] = [0, 1, 2].map(|i| self.cell(inst.operands[i]));
+        if self.fill_map(frame, 3, [map, key, value]) {
+            return;
+        }
         let (entry, there, _) = self.find_cell(map, key);
         let replace = |c: &mut Self| {
             let place = c.entry_with_text(map, entry);
@@ -282,17 +297,26 @@ impl<'a> Builder<'a> {
             self.routine(frame, inst, Routine::MapNew);
             return;
         };
-        self.note_filling(frame, slot as u32, room, |op| op == Code::MapStringSet);
+        match key {
+            KeyPolicy::String => self.note_filling(frame, slot as u32, room, |op| op == Code::MapStringSet),
+            KeyPolicy::Text => self.note_filling(frame, slot as u32, room, |op| op == Code::MapCellSet),
+            _ => {}
+        }
         let what = [bits_of(key, order).into(), element.into(), room].map(|n| self.iconst(n));
         self.quick_routine(frame, inst, Routine::MapNew, Helper::MapNew, &what);
     }
 
-    /// Adds an entry to a map that is being filled, where its key is a constant that none before it was; whether it did.
-    pub(super) fn fill_map(&mut self, frame: &Frame<'a>, map: Value, key: Value, value: Value) -> bool {
+    /// Adds an entry of so many words to a map that is being filled, where its key is a constant string that none before it was; whether
+    /// it did.
+    pub(super) fn fill_map(&mut self, frame: &Frame<'a>, words: i64, [map, key, value]: [Value; 3]) -> bool {
         let Some(&at) = self.filling.get(&(frame.guest.meta.index, self.word)) else { return false };
         let Some(&InstData { op: op @ (Op::Cconst | Op::Constant), imm, .. }) = self.func.def(key) else {
             return false;
         };
+        // Other constants have other texts.
+        if !self.constants.get(&key).is_some_and(|&number| self.facts.text(number).is_some()) {
+            return false;
+        }
         // A short text is in the cell itself, and no other has its bits.
         let facts = self.facts;
         let text = |imm: i64| facts.text(imm as u32);
@@ -305,8 +329,10 @@ impl<'a> Builder<'a> {
         }
         filled.push((op, imm));
         let entries = self.load(Class::Map, Width::Ptr, map, offset_of!(MapObject, entries));
-        let place = self.iconst(2 * at);
-        for (v, offset) in [(key, 0), (value, 8)] {
+        let place = self.iconst(words * at);
+        // A string is its own text.
+        let no_text = self.cconst(Cell::HOLE);
+        for (v, offset) in [(key, 0), (value, 8), (no_text, 16)].into_iter().take(words as usize) {
             let store = InstData::new(Op::StoreCellAt, &[entries, place, v]);
             self.push(store.imm(Buffer::DATA as i64 + offset).access(Class::Entry, Width::Cell));
         }

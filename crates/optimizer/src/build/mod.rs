@@ -70,6 +70,10 @@ pub trait Facts {
     fn constant(&self, number: u32) -> Option<Cell>;
     /// The text of a constant that is a string.
     fn text(&self, number: u32) -> Option<&str>;
+    /// The number of the entry that a constant, a string or the name of a field, is in most map literals that have it as a key.
+    fn entry_number(&self, _number: u32) -> Option<u32> {
+        None
+    }
     /// What the header of a box, list or map of a type, given by its code, says of what it holds.
     fn element_code(&self, code: u32) -> Option<u32>;
     /// How maps of a type given by its code hold keys and in which order they show them.
@@ -239,6 +243,8 @@ struct Builder<'a> {
     filling: HashMap<(u32, u32), i64>,
     /// The constants that are the keys of new maps so far.
     filled: HashMap<Value, Vec<(Op, i64)>>,
+    /// The numbers of constants.
+    constants: HashMap<Value, u32>,
 }
 
 /// Builds the SSA form of a function or a loop of it.
@@ -289,6 +295,7 @@ pub fn build(facts: &dyn Facts, index: u32, start: Start, options: Options) -> R
         paths: HashMap::new(),
         filling: HashMap::new(),
         filled: HashMap::new(),
+        constants: HashMap::new(),
     };
     let mut region = None;
     let first = match extent {
@@ -448,10 +455,12 @@ impl<'a> Builder<'a> {
 
     /// A constant of the instance: itself, where it is no object.
     fn constant(&mut self, number: u32) -> Value {
-        match self.facts.constant(number) {
+        let v = match self.facts.constant(number) {
             Some(cell) => self.cconst(cell),
             None => self.def(InstData::new(Op::Constant, &[]).imm(number.into())),
-        }
+        };
+        self.constants.insert(v, number);
+        v
     }
 
     fn cconst(&mut self, value: Cell) -> Value {

@@ -1096,7 +1096,7 @@ impl<'a> Builder<'a> {
                 } else {
                     (self.cell(o[1]), Routine::MapStringSet)
                 };
-                if inst.op == Code::MapStringSet && self.fill_map(frame, m, k, v) {
+                if inst.op == Code::MapStringSet && self.fill_map(frame, 2, [m, k, v]) {
                     return;
                 }
                 let (entry, there) = self.find_entry(m, k);

@@ -5,8 +5,10 @@ use std::mem::offset_of;
 use cranelift_codegen::ir as clif;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, types};
+use upshift_bytecode::KeyPolicy;
 use upshift_runtime::context::{Context, Status};
 use upshift_runtime::frame::FunctionEntry;
+use upshift_runtime::map::POLICY_MASK;
 use upshift_runtime::object::{Buffer, Header, MapObject};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value as cells;
@@ -15,6 +17,9 @@ use super::code::Stub;
 use super::{BODY, CALL, Held, JUMPS, Lowering, OWN, POLL, clif_type, trusted};
 use crate::helper::{Helper, Param};
 use crate::ir::{Inst, Op, Reason, RoutineKind, SiteData, State, Type};
+
+/// Entries from this number on are searched for: few literals have so many.
+const MOST_EXPECTED: u32 = 64;
 
 impl Lowering<'_, '_> {
     pub(super) fn call_helper(&mut self, helper: Helper, args: &[clif::Value]) -> Option<clif::Value> {
@@ -59,8 +64,76 @@ impl Lowering<'_, '_> {
             Helper::StringExtend => self.extend(&args),
             Helper::StringCompare => self.order(&args),
             Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
+            helper
+            @ (Helper::MapStringFind | Helper::MapCellFind | Helper::MapTextGet | Helper::MapField) => {
+                match self.func.int_const(data.args[2]).and_then(|at| u32::try_from(at).ok()) {
+                    Some(at) if at < MOST_EXPECTED => self.expected_entry(helper, &args, at),
+                    _ => self.call_helper(helper, &args),
+                }
+            }
             helper => self.call_helper(helper, &args),
         }
+    }
+
+    /// What a helper finds at a string: where it is the key of the entry that is expected, which takes no search.
+    fn expected_entry(&mut self, helper: Helper, args: &[clif::Value], at: u32) -> Option<clif::Value> {
+        let [map, key] = [args[0], args[1]];
+        let (look, search, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let by_value = matches!(helper, Helper::MapTextGet | Helper::MapField);
+        let result = self.b.append_block_param(done, types::I64);
+        let used = self.b.ins().uload32(trusted(), map, offset_of!(MapObject, used) as i32);
+        let there = self.b.ins().icmp_imm_u(IntCC::UnsignedGreaterThan, used, i64::from(at));
+        self.b.ins().brif(there, look, &[], search, &[]);
+        self.b.switch_to_block(look);
+        let entries = self.load64(map, offset_of!(MapObject, entries));
+        let bytes = |words: u32| i64::from(words * at * 8);
+        let place = if helper == Helper::MapStringFind {
+            self.b.ins().iadd_imm_s(entries, bytes(2))
+        } else {
+            // Maps by text have a third word an entry; those of other policies have other keys.
+            let bits = self.b.ins().uload16(types::I64, trusted(), map, offset_of!(Header, bits) as i32);
+            let policy = self.b.ins().band_imm_s(bits, i64::from(POLICY_MASK));
+            let by_text = self.b.ins().icmp_imm_u(IntCC::Equal, policy, KeyPolicy::Text as i64);
+            let known = self.b.create_block();
+            if by_value {
+                let strings = self.b.create_block();
+                let offset = self.b.append_block_param(known, types::I64);
+                let [two, three] = [2, 3].map(|words| self.iconst(bytes(words)));
+                self.b.ins().brif(by_text, known, &[clif::BlockArg::Value(three)], strings, &[]);
+                self.b.switch_to_block(strings);
+                let by_string = self.b.ins().icmp_imm_u(IntCC::Equal, policy, KeyPolicy::String as i64);
+                self.b.ins().brif(by_string, known, &[clif::BlockArg::Value(two)], search, &[]);
+                self.b.switch_to_block(known);
+                self.b.ins().iadd(entries, offset)
+            } else {
+                self.b.ins().brif(by_text, known, &[], search, &[]);
+                self.b.switch_to_block(known);
+                self.b.ins().iadd_imm_s(entries, bytes(3))
+            }
+        };
+        let found = self.load64(place, Buffer::DATA);
+        let same = self.b.ins().icmp(IntCC::Equal, found, key);
+        if helper == Helper::MapField {
+            // What is none may be another thing's field.
+            let here = self.b.create_block();
+            self.b.ins().brif(same, here, &[], search, &[]);
+            self.b.switch_to_block(here);
+            let value = self.load64(place, Buffer::DATA + 8);
+            let none = self.b.ins().icmp_imm_u(IntCC::Equal, value, cells::Value::NIL.bits() as i64);
+            self.b.ins().brif(none, search, &[], done, &[clif::BlockArg::Value(value)]);
+        } else if by_value {
+            let value = self.load64(place, Buffer::DATA + 8);
+            self.b.ins().brif(same, done, &[clif::BlockArg::Value(value)], search, &[]);
+        } else {
+            let entry = self.iconst(at.into());
+            self.b.ins().brif(same, done, &[clif::BlockArg::Value(entry)], search, &[]);
+        }
+        self.b.switch_to_block(search);
+        let found = self.call_helper(helper, args);
+        let args: Vec<clif::BlockArg> = found.into_iter().map(clif::BlockArg::Value).collect();
+        self.b.ins().jump(done, &args);
+        self.b.switch_to_block(done);
+        Some(result)
     }
 
     /// The number of an int key's entry, or -1: the entry that the map expects, where keys are dense the only one, else what a search

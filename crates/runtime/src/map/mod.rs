@@ -41,7 +41,8 @@ pub const SMALL: usize = 8;
 /// The most entries, removed ones included.
 const ENTRIES_MAX: usize = 1 << 30;
 
-const POLICY_MASK: u16 = 7;
+/// The bits of a header that hold the policy of keys.
+pub const POLICY_MASK: u16 = 7;
 const SORTED: u16 = 8;
 const TEXTS: u16 = 16;
 /// The bit of maps whose keys are their positions: see `ints.rs`.

@@ -17,6 +17,7 @@ use rustc_hash::FxHashMap;
 use upshift_baseline::{Bank, Entry, optimized_entry};
 use upshift_bytecode::{CType, CellType, HeapType, KeyPolicy, Op, OrderPolicy, ValueType, Word};
 use upshift_optimizer::build::{self, Facts, Guest, Options, Refusal, Start, Watched};
+use upshift_optimizer::entries::entry_numbers;
 use upshift_optimizer::flow::Outline;
 use upshift_optimizer::ir::{CallSite, Function, Inlining, Op as SsaOp, Reason, Type};
 use upshift_optimizer::lower::{Compiler, Counters, Effort, Exit, Machine, Stub as OptStub, Target};
@@ -225,6 +226,13 @@ impl Facts for World {
 
     fn text(&self, number: u32) -> Option<&str> {
         self.modules.iter().find_map(|m| m.string_constant(number.checked_sub(m.bases.constants)?))
+    }
+
+    fn entry_number(&self, number: u32) -> Option<u32> {
+        self.modules.iter().find_map(|m| {
+            let text = m.text_constant(number.checked_sub(m.bases.constants)?)?;
+            m.entry_numbers.get_or_init(|| entry_numbers(m)).get(text).copied()
+        })
     }
 
     fn element_code(&self, code: u32) -> Option<u32> {
