@@ -314,7 +314,7 @@ impl<'a> Builder<'a> {
             return false;
         };
         // Other constants have other texts.
-        if !self.constants.get(&key).is_some_and(|&number| self.facts.text(number).is_some()) {
+        if self.constants.get(&key).is_none_or(|&number| self.facts.text(number).is_none()) {
             return false;
         }
         // A short text is in the cell itself, and no other has its bits.
