@@ -1422,6 +1422,17 @@ impl HostContext<'_> {
         unsafe { (*list.list()).header.bits |= object::list_bits::SHARED }
     }
 
+    /// Marks the elements that are lists as shared.
+    pub fn list_share_elements(&self, list: ListView<'_>) {
+        if list.storage == Storage::Cell {
+            for cell in list.data::<Value>() {
+                if let Some(inner) = list.val.with(cell.get()).as_list() {
+                    self.list_share(inner);
+                }
+            }
+        }
+    }
+
     /// An empty map.
     pub fn new_map(&self, key: KeyPolicy, order: OrderPolicy) -> Result<Val<'_>, Trap> {
         Ok(self.object(crate::map::new(self.heap(), key, order, 0)?))

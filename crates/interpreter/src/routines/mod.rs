@@ -219,17 +219,21 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
                 Some(format!("index {i} is out of range for a {what} of length {len}"))
             }
             TrapCode::IntegerOverflow => {
-                let stem = info.mnemonic.split_once("int.")?.1;
+                let stem = info.mnemonic.split_once("int.").or_else(|| info.mnemonic.split_once("cell."))?.1;
                 if stem == "from_float" {
                     return Some(format!(
                         "{} does not fit 64 bits",
                         f64::from_bits(s.int(slot(named("a")?)) as u64)
                     ));
                 }
-                let a = s.int(slot(named("a")?));
+                let int = |at: usize| match info.operands[at].kind {
+                    OperandKind::UseCell => s.cell(slot(at)).as_int(),
+                    _ => Some(s.int(slot(at))),
+                };
+                let a = int(named("a")?)?;
                 // The subtraction of a constant is the addition of its opposite.
                 let b = match (named("b"), named("value")) {
-                    (Some(b), _) => Some(s.int(slot(b))),
+                    (Some(b), _) => int(b),
                     (None, Some(value)) => Some(inst.operands[value]),
                     (None, None) => None,
                 };

@@ -13,15 +13,6 @@ use super::{access, kind_name, mismatch};
 /// Elements in a step of the work where they are copied as they are.
 const RAW: usize = 8;
 
-/// Marks the elements that are lists as shared.
-pub fn share_elements(list: ListView<'_>, ctx: &HostContext<'_>) {
-    if list.storage() == Storage::Cell {
-        for list in list.iter().filter_map(Val::as_list) {
-            ctx.list_share(list);
-        }
-    }
-}
-
 /// The items of a group of a query, which acts as their list; other values as they are.
 ///
 /// # Errors
@@ -137,7 +128,7 @@ pub fn part<'h>(
     work::steps(ctx, to.saturating_sub(from) / RAW)?;
     let made = ctx.list_slice(list, from, to)?;
     if let Some(made) = made.as_list() {
-        share_elements(made, ctx);
+        ctx.list_share_elements(made);
     }
     Ok(made)
 }
@@ -160,7 +151,7 @@ pub fn picked<'h>(
     work::steps(ctx, places.len() / RAW)?;
     let made = ctx.list_pick(list, places.iter().copied())?;
     if let Some(made) = made.as_list() {
-        share_elements(made, ctx);
+        ctx.list_share_elements(made);
     }
     Ok(made)
 }
@@ -178,7 +169,7 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
         if let Some(copy) = made.as_list()
             && push(ctx, copy, value).is_ok()
         {
-            share_elements(list, ctx);
+            ctx.list_share_elements(list);
             return Ok(made.into());
         }
     }
@@ -186,25 +177,11 @@ pub fn append<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h
     Ok(result_list(ctx, Some(list), &items)?.into())
 }
 
-/// `mochi.cut(list, from, to)`: the elements `from..to` of a list that nothing else refers to, unless it is marked.
-pub fn cut<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
-    let ctx: &'h HostContext<'_> = ctx;
-    let val = args.val(ctx, 0)?;
-    let Some(list) = val.as_list() else { return Ok(val.into()) };
-    let made = ctx.list_cut(list, args.int(1)?, args.int(2)?)?;
-    if let Some(part) = made.as_list()
-        && made.address() != val.address()
-    {
-        share_elements(part, ctx);
-    }
-    Ok(made.into())
-}
-
 /// `mochi.share_elements(list)`
 pub fn share<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     if let Some(list) = args.val(ctx, 0)?.as_list() {
-        share_elements(list, ctx);
+        ctx.list_share_elements(list);
     }
     Ok(Ret::Nothing)
 }
@@ -228,7 +205,7 @@ fn joined<'h>(ctx: &'h HostContext<'_>, typed: bool, lists: &[ListView<'h>]) -> 
         work::steps(ctx, size / RAW)?;
         let made = ctx.list_concat(lists)?;
         if let Some(made) = made.as_list() {
-            share_elements(made, ctx);
+            ctx.list_share_elements(made);
         }
         return Ok(made);
     }

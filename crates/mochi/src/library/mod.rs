@@ -191,7 +191,6 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.variants", call::variants),
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
-    ("mochi.cut", lists::cut),
     ("mochi.expect_failed", system::expect_failed),
     ("mochi.bench_begin", system::bench_begin),
     ("mochi.bench_end", system::bench_end),

@@ -808,12 +808,17 @@ impl Body<'_, '_> {
             && let TyKind::List(element) = kind
             && self.cx.types.in_place(id)
         {
-            // What is copied after all shares the lists in it.
-            if self.may_be_list(element) {
-                return self.host_typed("mochi.cut", &[object, from, to], object.ty);
-            }
             let val = self.target(object.ty, None);
             self.fb.list_cut(val.reg, object.reg, from.reg, to.reg);
+            if self.may_be_list(element) {
+                // What is copied after all shares the lists in it.
+                let (flag, end) = (self.fb.int(), self.fb.label());
+                self.fb.cell_identical(flag, val.reg, object.reg);
+                self.fb.if_branch(flag, end);
+                self.fb.free(flag);
+                self.share_elements(val);
+                self.fb.bind(end);
+            }
             for v in [object, from, to] {
                 self.done(v);
             }

@@ -1,14 +1,29 @@
 //! What is wrong with a program although it parses, and can be seen without types.
 
-use super::ast::{ExprId, ExprKind, Program, StmtKind};
+use std::collections::HashSet;
+
+use super::ast::{Body, ExprId, ExprKind, Program, StmtId, StmtKind};
 use crate::diagnostics::{Code, Diagnostic};
 
 /// P065: statements that compute a value, do nothing with it, and have no call in them that could do something else. Such
 /// programs run; checking rejects them.
 pub fn idle_statements(program: &Program) -> Vec<Diagnostic> {
+    // The last statement of a block as arm of a `match` is the arm's value.
+    let arms = program.exprs.iter().filter_map(|expr| match expr.kind {
+        ExprKind::Match { arms, .. } => Some(&program[arms]),
+        _ => None,
+    });
+    let values: HashSet<StmtId> = arms
+        .flatten()
+        .filter_map(|arm| match arm.body {
+            Body::Block(block) => program[block.stmts].last().copied(),
+            Body::Expr(_) => None,
+        })
+        .collect();
     let mut found = Vec::new();
-    for stmt in &program.stmts {
+    for (index, stmt) in program.stmts.iter().enumerate() {
         if let StmtKind::Expr(expr) = stmt.kind
+            && !values.contains(&StmtId::new(index))
             && is_idle(program, expr)
         {
             found.push(Diagnostic::error(Code::P065, stmt.span, "this statement has no effect"));
