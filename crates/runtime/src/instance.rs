@@ -714,6 +714,11 @@ impl Instance {
         std::cell::Ref::map(self.watches.borrow(), |watches| &watches[..])
     }
 
+    /// What a site saw, by its number.
+    pub fn site(&self, number: u32) -> Option<&Feedback> {
+        self.feedback.get(number as usize)
+    }
+
     /// What the sites of a loaded module have seen so far.
     pub fn feedback(&self, module: &LinkedModule) -> &[Feedback] {
         let first = module.bases.feedback as usize;

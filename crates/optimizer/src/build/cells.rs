@@ -1,11 +1,12 @@
 //! Ops on cells: what they are, and arithmetic, comparisons and access where kinds were seen at run time.
 
 use std::mem::offset_of;
-use upshift_bytecode::{Inst as Bytecode, Kind, NumberPolicy, TruthMask, ValueType};
-use upshift_runtime::check::{Test, Told};
+use upshift_bytecode::{Inst as Bytecode, KeyPolicy, Kind, NumberPolicy, TruthMask, ValueType};
+use upshift_runtime::check::{ANY_CODE, Test, Told};
 use upshift_runtime::context::Context;
 use upshift_runtime::feedback::{Feedback, FieldSlot, MEGAMORPHIC, SLOW};
 use upshift_runtime::linked::type_code;
+use upshift_runtime::map::POLICY_MASK;
 use upshift_runtime::object::{Header, List, ObjectKind, Record};
 use upshift_runtime::routine::Routine;
 use upshift_runtime::value::{TAG_SHIFT, TAG_SHORT_STRING, Value as Cell};
@@ -734,15 +735,21 @@ impl<'a> Builder<'a> {
         let o = inst.operands;
         let seen = self.facts.feedback(o[4] as u32);
         let shapes = self.shapes_seen(&seen);
+        let (object, value) = (self.cell(o[0]), self.cell(o[1]));
         let told = |&(shape, field): &(u32, FieldSlot)| {
             let code = self.field_code(shape, field);
             field.kind < 4 || code.is_some_and(|code| self.facts.test(code).is_some())
         };
+        let entries = NumberPolicy(o[2] as u16).has(NumberPolicy::FIELDS_ARE_ENTRIES);
+        if entries && shapes.is_empty() && seen.left == 1 << Kind::Map as u16 && seen.flags & SLOW == 0 {
+            let name = self.constant(o[3] as u32);
+            self.set_entry_of_map(frame, inst, [object, name, value], Routine::CellFieldSet);
+            return;
+        }
         if shapes.is_empty() || seen.flags & SLOW != 0 || !shapes.iter().all(told) {
             self.routine(frame, inst, Routine::CellFieldSet);
             return;
         }
-        let (object, value) = (self.cell(o[0]), self.cell(o[1]));
         if let [(shape, field)] = shapes[..]
             && self.may_assume(frame)
         {
@@ -928,6 +935,87 @@ impl<'a> Builder<'a> {
             |c| c.routine(frame, inst, Routine::CellIndexGet),
         );
         self.set_result(o[0], v);
+    }
+
+    /// Stores into an element of a list of cells, or an entry of a map, of any type; the routine does everything else.
+    pub(super) fn index_set(&mut self, frame: &Frame<'a>, inst: &Bytecode) {
+        let o = inst.operands;
+        let seen = self.facts.feedback(o[4] as u32);
+        let [object, key, value] = [o[0], o[1], o[2]].map(|slot| self.cell(slot));
+        let [list, map, text] = [Kind::List, Kind::Map, Kind::String].map(|kind| 1 << kind as u16);
+        if seen.left == map && seen.right == text && seen.flags & SLOW == 0 {
+            return self.set_entry_of_map(frame, inst, [object, key, value], Routine::CellIndexSet);
+        }
+        if seen.left != list || seen.right != INT || seen.flags & SLOW != 0 {
+            self.routine(frame, inst, Routine::CellIndexSet);
+            return;
+        }
+        self.attempt(
+            None,
+            true,
+            |c, fail| {
+                let check = &mut |c: &mut Self, is| c.require(is, fail);
+                c.check_kind(object, ObjectKind::ListCell, check);
+                c.check_any_elements(object, check);
+                let small = c.unary(Op::IsSmall, key);
+                check(c, small);
+                let i = c.unary(Op::SmallInt, key);
+                let len = c.load(Class::Len, Width::Int, object, offset_of!(List, len));
+                let inside = c.icmp(Cond::Ult, i, len);
+                check(c, inside);
+                c.store_element(object, i, value, CELLS);
+                None
+            },
+            |c| {
+                c.routine(frame, inst, Routine::CellIndexSet);
+                None
+            },
+        );
+    }
+
+    /// Whether the elements of a list of cells, or the values of a map, may be of any type. A container that does not say so may still
+    /// be given a type.
+    fn check_any_elements(&mut self, object: Value, check: &mut dyn FnMut(&mut Self, Value)) {
+        let code = self.load(Class::Fixed, Width::U32, object, offset_of!(Header, meta));
+        let any = self.iconst(ANY_CODE.into());
+        let is = self.icmp(Cond::Eq, code, any);
+        check(self, is);
+    }
+
+    /// Replaces the value at a string in a map with strings as keys and values of any type; the routine does everything else.
+    fn set_entry_of_map(
+        &mut self,
+        frame: &Frame<'a>,
+        inst: &Bytecode,
+        [object, key, value]: [Value; 3],
+        routine: Routine,
+    ) {
+        self.attempt(
+            None,
+            true,
+            |c, fail| {
+                let check = &mut |c: &mut Self, is| c.require(is, fail);
+                c.check_kind(object, ObjectKind::Map, check);
+                c.check_any_elements(object, check);
+                let bits = c.load(Class::Fixed, Width::U16, object, offset_of!(Header, bits));
+                let mask = c.iconst(POLICY_MASK.into());
+                let policy = c.binary(Op::Iand, bits, mask);
+                let strings = c.iconst(KeyPolicy::String as i64);
+                let by_string = c.icmp(Cond::Eq, policy, strings);
+                check(c, by_string);
+                let is_string = c.told(key, Told::String, 0);
+                check(c, is_string);
+                let (entry, there) = c.find_entry(object, key);
+                check(c, there);
+                let place = c.entry_value(object, entry);
+                c.store_entry(place, value);
+                None
+            },
+            |c| {
+                c.routine(frame, inst, routine);
+                None
+            },
+        );
     }
 
     /// What a helper finds in what is a map at what is a string; where they are not, or it finds nothing, the routine does the

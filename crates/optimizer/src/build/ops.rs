@@ -851,9 +851,7 @@ impl<'a> Builder<'a> {
                 self.set(o[0], a);
             }
             Code::CellIndexGet => self.index_get(frame, inst),
-            Code::CellIndexSet => {
-                self.routine(frame, inst, Routine::CellIndexSet);
-            }
+            Code::CellIndexSet => self.index_set(frame, inst),
             Code::CellFieldGet => self.field_get(frame, inst),
             Code::CellFieldSet => self.field_set(frame, inst),
 

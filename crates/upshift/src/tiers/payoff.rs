@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use upshift_bytecode::ops::Constraint;
-use upshift_bytecode::{Effects, Op, OperandKind, Word};
+use upshift_bytecode::{Effects, Inst, Kind, Op, OperandKind, Word};
 use upshift_optimizer::build::{Options, Start};
 use upshift_optimizer::flow::{self, Outline};
 use upshift_runtime::instance::Instance;
@@ -26,6 +26,9 @@ const FIXED: Duration = Duration::from_micros(700);
 const EACH: Duration = Duration::from_micros(22);
 /// What a simple instruction takes less in optimized code, in nanoseconds.
 const SAVED: f32 = 0.3;
+
+/// What finding an entry of a map at a constant saves, in simple instructions: baseline code calls a routine, which searches.
+const AT_CONSTANT: f32 = 20.0;
 
 /// What is expected of a compilation.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -92,13 +95,21 @@ impl Reader<'_> {
     fn read(&mut self, outline: &Outline, code: &[Word], first: u32, end: u32, often: f32) {
         let mut arriving = vec![0.0_f32; (end - first) as usize + 1];
         let place = |word: u32| word.checked_sub(first).map_or(usize::MAX, |word| word as usize);
+        // Registers that constant strings were loaded to, also before a loop.
+        let loads = |at: &u32| code[*at as usize].op() == Op::StringConst as u16;
+        let before = flow::words(code, 0, first).filter(loads).filter_map(|at| flow::instruction(code, at));
+        let mut texts: Vec<i64> = before.map(|inst| inst.operands[0]).collect();
         let mut here = often;
         for at in flow::words(code, first, (end + 1).min(code.len() as u32)) {
             let Some(inst) = flow::instruction(code, at) else { return };
             here = (here + arriving.get(place(at)).copied().unwrap_or(0.0)).min(often);
             let effects = inst.op.effects();
             self.instructions += 1;
-            self.saved += here * savings(inst.op);
+            if inst.op == Op::StringConst {
+                texts.push(inst.operands[0]);
+            }
+            let known = inst.iter().any(|o| o.0 == OperandKind::UseString && texts.contains(&o.1));
+            self.saved += here * if self.asks_a_map(&inst, known) { AT_CONSTANT } else { savings(inst.op) };
             if effects.has(Effects::LOOP) {
                 self.units += here;
             } else if effects.has(Effects::BRANCH) {
@@ -131,6 +142,20 @@ impl Reader<'_> {
             if effects.has(Effects::END) {
                 here = 0.0;
             }
+        }
+    }
+
+    /// Whether an instruction asks a map for an entry that optimized code finds where literals have it, or which it guesses by what the
+    /// instruction saw; `known` says that an operand is a constant string.
+    fn asks_a_map(&self, inst: &Inst, known: bool) -> bool {
+        match inst.op {
+            Op::MapStringGet | Op::MapStringSet | Op::MapStringHas => known,
+            Op::CellFieldGet | Op::CellFieldSet | Op::CellIndexGet | Op::CellIndexSet => {
+                let site = inst.iter().find(|o| o.0 == OperandKind::Feedback).map(|o| o.1 as u32);
+                let seen = site.and_then(|site| self.instance.site(site));
+                seen.is_some_and(|seen| seen.left == 1 << Kind::Map as u16)
+            }
+            _ => false,
         }
     }
 
