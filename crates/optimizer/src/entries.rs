@@ -60,3 +60,46 @@ fn count(code: &[Word], counts: &mut HashMap<(u32, u32), u32>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use upshift_bytecode::builder::{FunctionBuilder, ModuleBuilder};
+    use upshift_bytecode::{ANY, HeapType, KeyPolicy, OrderPolicy};
+
+    use super::*;
+
+    /// A literal with these keys, none as their values.
+    fn literal(m: &mut ModuleBuilder, f: &mut FunctionBuilder, keys: &[&str]) {
+        let heap = HeapType::Map { key: KeyPolicy::String, order: OrderPolicy::Insertion, value: ANY };
+        let ty = m.module.types.cell(heap);
+        let string = m.module.types.cell(HeapType::String);
+        let (map, key, value) = (f.cell(ty), f.cell(string), f.cell(ANY));
+        f.map_new(map, keys.len() as u16, ty);
+        f.load_nil(value);
+        for text in keys {
+            let constant = m.string(text);
+            f.string_const(key, constant);
+            f.map_string_set(map, key, value);
+        }
+    }
+
+    #[test]
+    fn keys_are_counted_by_their_number_in_literals() {
+        let mut m = ModuleBuilder::new("literals");
+        let signature = m.signature(&[], None);
+        let id = m.declare("f", signature, None);
+        let mut f = m.define(id);
+        literal(&mut m, &mut f, &["a", "b", "c"]);
+        literal(&mut m, &mut f, &["b", "a"]);
+        literal(&mut m, &mut f, &["a"]);
+        f.return_void();
+        f.finish(&mut m);
+        let module = m.finish();
+        let mut counts = HashMap::new();
+        count(&module.functions[0].code, &mut counts);
+        // Constants are numbered as they came: a, b, c.
+        let mut found: Vec<((u32, u32), u32)> = counts.into_iter().collect();
+        found.sort_unstable();
+        assert_eq!(found, [((0, 0), 2), ((0, 1), 1), ((1, 0), 1), ((1, 1), 1), ((2, 2), 1)]);
+    }
+}
