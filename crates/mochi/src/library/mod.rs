@@ -38,7 +38,7 @@ use upshift_runtime::trap::Trap;
 use crate::builtins::Builtin;
 use number::{Number, Op};
 
-pub(crate) use call::{METHODS, PARTIAL_KIND};
+pub(crate) use call::PARTIAL_KIND;
 pub(crate) use foreign::has_member;
 pub use system::State;
 
@@ -52,7 +52,7 @@ pub fn register(registry: &mut HostRegistry) {
     for &(name, function) in OPERATORS {
         registry.dynamic(name, function);
     }
-    for (index, method) in METHODS.iter().enumerate() {
+    for (index, method) in call::METHODS.iter().enumerate() {
         registry.dynamic(&format!("mochi.method.{}", method.0), move |ctx, args| {
             let ctx: &HostContext<'_> = ctx;
             let given: Vec<Val<'_>> = (1..args.len()).map(|i| args.val(ctx, i)).collect::<Result<_, _>>()?;

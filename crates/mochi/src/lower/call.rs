@@ -12,7 +12,7 @@ use super::expr::{ALLOCS, Argument, BRANCHES, CALLS};
 use super::{Lowerer, POLICY};
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
-use crate::library::{METHODS, PARTIAL_KIND};
+use crate::library::PARTIAL_KIND;
 use crate::resolve::{CtorId, Resolved, StructId};
 use crate::syntax::ast::{BindId, ExprId, ExprKind, FunId, List, Name};
 
@@ -789,7 +789,7 @@ impl Body<'_, '_> {
             self.fb.bind(next);
         }
         self.span(self.cx.program[id].span);
-        if !METHODS.iter().any(|method| method.0 == &self.cx.names[name.name]) {
+        if self.may_have_function(self.expr_ty(base)) {
             let (holder, other) = (self.fb.label(), self.fb.label());
             let kind = self.fb.int();
             self.fb.cell_kind(kind, receiver.reg);
@@ -821,6 +821,14 @@ impl Body<'_, '_> {
         }
         self.done(receiver);
         result
+    }
+
+    /// Whether a field of a value of the type may hold a function.
+    fn may_have_function(&self, ty: TyId) -> bool {
+        match self.kind(ty) {
+            TyKind::Map(_, value) => matches!(self.kind(value), TyKind::Any | TyKind::Fun(..)),
+            kind => matches!(kind, TyKind::Any | TyKind::Struct(_) | TyKind::Union(_)),
+        }
     }
 
     /// The methods of this name, with their structs.
