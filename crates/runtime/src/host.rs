@@ -1368,16 +1368,6 @@ impl HostContext<'_> {
         Ok(self.object(unsafe { crate::list::slice(self.heap(), list.list(), clamp(from), clamp(to)) }?))
     }
 
-    /// The elements `from..to` of a list, negative positions counted from the end: the list itself, cut, where it is not marked as
-    /// shared and keeps a good part of its room, else a new one.
-    ///
-    /// # Errors
-    /// memory-limit.
-    pub fn list_cut(&self, list: ListView<'_>, from: i64, to: i64) -> Result<Val<'_>, Trap> {
-        // SAFETY: a live list of this heap.
-        Ok(self.object(unsafe { crate::list::cut(self.heap(), list.list(), from, to) }?))
-    }
-
     /// A new list of the elements of lists that store the same, one list after the other.
     ///
     /// # Errors

@@ -110,20 +110,21 @@ impl Body<'_, '_> {
             return;
         }
         let ty = self.cx.types.bind(bind);
-        if self.cx.resolution.bind(bind).storage != Storage::Ref {
-            let closure = self.closure(fun, None);
-            let val = self.convert(closure, ty);
-            self.declare(bind, val);
-            return;
+        let boxed = self.cx.resolution.bind(bind).storage == Storage::Ref;
+        if boxed {
+            // It may capture the box of its own name.
+            let none = self.null(None);
+            let none = self.convert(none, ty);
+            self.declare(bind, none);
         }
-        // It may capture the box of its own name.
-        let none = self.null(None);
-        let none = self.convert(none, ty);
-        self.declare(bind, none);
         let closure = self.closure(fun, None);
         let val = self.convert(closure, ty);
-        self.write(bind, val.reg);
-        self.done(val);
+        if boxed {
+            self.write(bind, val.reg);
+            self.done(val);
+        } else {
+            self.declare(bind, val);
+        }
     }
 
     // ---- Assignment ----

@@ -313,7 +313,7 @@ impl<'a> Builder<'a> {
         let Some(&InstData { op: op @ (Op::Cconst | Op::Constant), imm, .. }) = self.func.def(key) else {
             return false;
         };
-        // Other constants have other texts.
+        // Only strings are their own texts, and other strings have other ones.
         if self.constants.get(&key).is_none_or(|&number| self.facts.text(number).is_none()) {
             return false;
         }

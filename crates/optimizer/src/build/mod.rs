@@ -71,9 +71,7 @@ pub trait Facts {
     /// The text of a constant that is a string.
     fn text(&self, number: u32) -> Option<&str>;
     /// The number of the entry that a constant, a string or the name of a field, is in most map literals that have it as a key.
-    fn entry_number(&self, _number: u32) -> Option<u32> {
-        None
-    }
+    fn entry_number(&self, number: u32) -> Option<u32>;
     /// What the header of a box, list or map of a type, given by its code, says of what it holds.
     fn element_code(&self, code: u32) -> Option<u32>;
     /// How maps of a type given by its code hold keys and in which order they show them.

@@ -11,6 +11,7 @@
 //! * *Savings* are those of the instructions that a unit stands for. How often each runs is guessed: both ways of a branch alike, exits of loops
 //!   once. What costs the same in all tiers, as host functions, saves nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use upshift_bytecode::ops::Constraint;
@@ -29,6 +30,9 @@ const SAVED: f32 = 0.3;
 
 /// What finding an entry of a map at a constant saves, in simple instructions: baseline code calls a routine, which searches.
 const AT_CONSTANT: f32 = 20.0;
+
+/// Loops are read without what is before them from this word on.
+const BEFORE: u32 = 1 << 16;
 
 /// What is expected of a compilation.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -95,10 +99,11 @@ impl Reader<'_> {
     fn read(&mut self, outline: &Outline, code: &[Word], first: u32, end: u32, often: f32) {
         let mut arriving = vec![0.0_f32; (end - first) as usize + 1];
         let place = |word: u32| word.checked_sub(first).map_or(usize::MAX, |word| word as usize);
-        // Registers that constant strings were loaded to, also before a loop.
+        // Registers that constant strings were loaded to, also before a loop, unless there is very much before it.
+        let before = if first < BEFORE { first } else { 0 };
         let loads = |at: &u32| code[*at as usize].op() == Op::StringConst as u16;
-        let before = flow::words(code, 0, first).filter(loads).filter_map(|at| flow::instruction(code, at));
-        let mut texts: Vec<i64> = before.map(|inst| inst.operands[0]).collect();
+        let before = flow::words(code, 0, before).filter(loads).filter_map(|at| flow::instruction(code, at));
+        let mut texts: HashSet<i64> = before.map(|inst| inst.operands[0]).collect();
         let mut here = often;
         for at in flow::words(code, first, (end + 1).min(code.len() as u32)) {
             let Some(inst) = flow::instruction(code, at) else { return };
@@ -106,10 +111,10 @@ impl Reader<'_> {
             let effects = inst.op.effects();
             self.instructions += 1;
             if inst.op == Op::StringConst {
-                texts.push(inst.operands[0]);
+                texts.insert(inst.operands[0]);
             }
-            let known = inst.iter().any(|o| o.0 == OperandKind::UseString && texts.contains(&o.1));
-            self.saved += here * if self.asks_a_map(&inst, known) { AT_CONSTANT } else { savings(inst.op) };
+            self.saved +=
+                here * if self.finds_an_entry(&inst, &texts) { AT_CONSTANT } else { savings(inst.op) };
             if effects.has(Effects::LOOP) {
                 self.units += here;
             } else if effects.has(Effects::BRANCH) {
@@ -145,18 +150,17 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether an instruction asks a map for an entry that optimized code finds where literals have it, or which it guesses by what the
-    /// instruction saw; `known` says that an operand is a constant string.
-    fn asks_a_map(&self, inst: &Inst, known: bool) -> bool {
-        match inst.op {
-            Op::MapStringGet | Op::MapStringSet | Op::MapStringHas => known,
-            Op::CellFieldGet | Op::CellFieldSet | Op::CellIndexGet | Op::CellIndexSet => {
-                let site = inst.iter().find(|o| o.0 == OperandKind::Feedback).map(|o| o.1 as u32);
-                let seen = site.and_then(|site| self.instance.site(site));
+    /// Whether an instruction works on an entry of a map that optimized code finds without a call: at a constant string, or, as it has seen
+    /// nothing but maps, most likely.
+    fn finds_an_entry(&self, inst: &Inst, texts: &HashSet<i64>) -> bool {
+        let at_text = || inst.iter().any(|o| o.0 == OperandKind::UseString && texts.contains(&o.1));
+        inst.iter().any(|(kind, value)| match kind {
+            OperandKind::Feedback => {
+                let seen = self.instance.site(value as u32);
                 seen.is_some_and(|seen| seen.left == 1 << Kind::Map as u16)
             }
-            _ => false,
-        }
+            kind => kind.register().is_some_and(|r| r.2 == Constraint::MapString) && at_text(),
+        })
     }
 
     /// Reads a callee if it will be inlined.

@@ -174,9 +174,8 @@ impl Planner<'_> {
     /// Runs `body` for all rows of a clause, or those that may go with the current one.
     pub(super) fn partners(&mut self, last: Clause, body: Vec<StmtId>) -> Vec<StmtId> {
         let Some(lookup) = last.lookup else { return vec![self.each(last.bind, last.source, body)] };
-        let candidate = self.bind(last.name, BindKind::For);
         let keep = vec![self.push(lookup.rows, last.name)];
-        let fill = vec![self.each(candidate, last.source, keep), self.link(lookup.links, lookup.rows)];
+        let fill = vec![self.each(last.bind, last.source, keep), self.link(lookup.links, lookup.rows)];
         let is_new = self.is_empty(lookup.links);
         let at = self.own("candidate");
         let mut turn = vec![self.take_row(last.name, lookup.rows, at, false)];
