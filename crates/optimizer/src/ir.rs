@@ -390,6 +390,12 @@ impl InstData {
         }
     }
 
+    /// Whether it loads a byte of a string that has ASCII only, which is a scalar below 128.
+    pub fn is_character(&self) -> bool {
+        let byte = Access { class: Class::Fixed, width: Width::U8 };
+        self.op == Op::LoadAt && self.access == Some(byte)
+    }
+
     /// With an immediate.
     #[must_use]
     pub fn imm(mut self, imm: i64) -> InstData {

@@ -61,7 +61,7 @@ impl Lowering<'_, '_> {
         match Helper::ALL[data.imm as usize] {
             // Where it is rare it is short.
             helper if self.cold => self.call_helper(helper, &args),
-            Helper::StringExtend => self.extend(&args),
+            Helper::StringExtend => self.extend(inst, &args),
             Helper::StringCompare => self.order(&args),
             Helper::MapIntFind => Some(self.find_int_entry(args[0], args[1])),
             helper

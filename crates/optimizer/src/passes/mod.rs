@@ -161,6 +161,8 @@ pub const PIPELINE: &[(Pass, When)] = &[
     (RANGES, When::Changed),
     (PARAMS, When::Changed),
     (GVN, When::Changed),
+    // Loops without checks of positions do not ask whether strings are short.
+    (RELOAD, When::Changed),
     (TURNS, When::Always),
     (DCE, When::Always),
     (PARAMS, When::Always),

@@ -1,8 +1,8 @@
-//! What of lists changes in a loop's cold code only goes round in parameters.
+//! What of lists and strings changes in a loop's cold code only goes round in parameters.
 //!
 //! A list that a loop appends to has a length, a buffer with a capacity, and a mark that says whether it is shared. The loop loads all
 //! four in each turn, because routines in its cold code change them and collections move the buffer; so it does with the buffers of
-//! lists that it only reads. Here such a place is loaded once before the loop, and again behind what may change it in cold blocks. The
+//! lists that it only reads, and with the bytes of strings. Here such a place is loaded once before the loop, and again behind what may change it in cold blocks. The
 //! lengths that the loop itself stores are what is loaded next, as in `promote.rs`: an append then waits for an addition instead of
 //! for memory. The stores stay.
 //!
@@ -17,7 +17,7 @@ use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use smallvec::SmallVec;
 use std::mem::offset_of;
-use upshift_runtime::object::{Buffer, Header, List};
+use upshift_runtime::object::{Buffer, Header, List, StringObject};
 
 use super::alias::Ages;
 use super::licm::{Checks, preheaders};
@@ -32,16 +32,19 @@ const LISTS: usize = 6;
 /// The most blocks of a loop.
 const BLOCKS: usize = 60;
 
-/// The places of a list, a capacity behind the buffer that has it.
-const PLACES: [(Class, Width, usize); 4] = [
+/// The places of a list, a capacity behind the buffer that has it; and where a string's bytes are, which `ascii_base` says, and only
+/// collections change.
+const PLACES: [(Class, Width, usize); 5] = [
     (Class::Len, Width::Int, offset_of!(List, len)),
     (Class::Bits, Width::U16, offset_of!(Header, bits)),
     (Class::Buffer, Width::Ptr, offset_of!(List, buffer)),
     (Class::Capacity, Width::Int, offset_of!(Buffer, capacity)),
+    (Class::Fixed, Width::Ptr, StringObject::PAYLOAD),
 ];
 const LEN: usize = 0;
 const BUFFER: usize = 2;
 const CAPACITY: usize = 3;
+const BYTES: usize = 4;
 
 /// What is in the places at a point.
 type Now = [PackedOption<Value>; PLACES.len()];
@@ -77,11 +80,19 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
 
 /// The place that an access is of, by class and offset.
 fn place(data: &InstData) -> Option<usize> {
+    if data.op == Op::AsciiBase {
+        return Some(BYTES);
+    }
     let Access { class, width } = data.access?;
     PLACES.iter().position(|&p| p == (class, width, data.imm as usize))
 }
 
-/// A list of a loop.
+/// The place that an instruction loads.
+fn loads(data: &InstData) -> Option<usize> {
+    place(data).filter(|_| matches!(data.op, Op::Load | Op::AsciiBase))
+}
+
+/// A list or string of a loop.
 struct Followed {
     /// What it is at the start of each block of the loop.
     starts: SecondaryMap<Block, PackedOption<Value>>,
@@ -119,7 +130,7 @@ impl Pass<'_> {
             for &inst in &self.func.blocks[block].insts {
                 self.checks.note(self.func, self.cfg, self.doms, id, inst);
                 let inst = &self.func.insts[inst];
-                if inst.op != Op::Load || place(inst).is_none_or(|p| p == CAPACITY) {
+                if loads(inst).is_none_or(|p| p == CAPACITY) {
                     continue;
                 }
                 let list = inst.args[0];
@@ -212,18 +223,18 @@ impl Pass<'_> {
     fn choose(&self, id: Loop, followed: &mut Followed) {
         let func = &*self.func;
         let ages = Ages { func, cfg: self.cfg, doms: self.doms, blocks: &self.blocks };
-        let mut loads = [0; PLACES.len()];
+        let mut counts = [0; PLACES.len()];
         let mut buffers: SmallVec<[Value; 8]> = SmallVec::new();
         for &block in &self.loops.loops[id].blocks {
             let cold = func.blocks[block].cold;
             let Some(mut list) = followed.starts[block].expand() else { continue };
             for &inst in &func.blocks[block].insts {
                 let data = &func.insts[inst];
-                if data.op == Op::Load && !cold {
-                    match place(data) {
-                        Some(CAPACITY) if buffers.contains(&data.args[0]) => loads[CAPACITY] += 1,
+                if !cold {
+                    match loads(data) {
+                        Some(CAPACITY) if buffers.contains(&data.args[0]) => counts[CAPACITY] += 1,
                         Some(p) if p != CAPACITY && data.args[0] == list => {
-                            loads[p] += 1;
+                            counts[p] += 1;
                             if p == BUFFER {
                                 buffers.extend(data.result.expand());
                             }
@@ -252,7 +263,7 @@ impl Pass<'_> {
                 }
             }
         }
-        followed.places.iter_mut().zip(loads).for_each(|(place, loads)| *place &= loads > 0);
+        followed.places.iter_mut().zip(counts).for_each(|(place, loads)| *place &= loads > 0);
         followed.places[CAPACITY] &= followed.places[BUFFER];
     }
 
@@ -331,7 +342,7 @@ impl Pass<'_> {
 
     /// What a load gives, where that goes round.
     fn held(&self, data: &InstData, list: Value, now: &Now) -> Option<Value> {
-        let p = place(data).filter(|_| data.op == Op::Load)?;
+        let p = loads(data)?;
         let base = data.args[0];
         let there = match p {
             CAPACITY => now[BUFFER].expand() == Some(self.replaced.get(base)),
@@ -344,7 +355,10 @@ impl Pass<'_> {
     fn load(&mut self, p: usize, list: Value, now: &Now) -> (Inst, Value) {
         let (class, width, offset) = PLACES[p];
         let base = if p == CAPACITY { now[BUFFER].expand().unwrap_or(list) } else { list };
-        let data = InstData::new(Op::Load, &[base]).imm(offset as i64).access(class, width);
+        let data = match p {
+            BYTES => InstData::new(Op::AsciiBase, &[base]),
+            _ => InstData::new(Op::Load, &[base]).imm(offset as i64).access(class, width),
+        };
         match self.func.make(data) {
             (inst, Some(value)) => (inst, value),
             _ => unreachable!("internal error: a load without a result"),
