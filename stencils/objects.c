@@ -265,6 +265,21 @@ E(unbox_number, int64_t c = SLOT(S1); if (IS_FLOAT(c)) v = FLOAT((int64_t)((uint
 CELL_ARITHMETIC(cell_add, __builtin_add_overflow, +)
 CELL_ARITHMETIC(cell_sub, __builtin_sub_overflow, -)
 CELL_ARITHMETIC(cell_mul, __builtin_mul_overflow, *)
+/* Quotients: zero is the routine's, and so are remainders of floats. */
+#define QUOTIENT(op, a, b)                                                                                             \
+    if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {                                                             \
+        COLD_IF(SMALL(b) == 0);                                                                                        \
+        int64_t v = SMALL(a) op SMALL(b);                                                                              \
+        COLD_IF((v << 16) >> 16 != v);                                                                                 \
+        SAW(INT_BIT, INT_BIT)                                                                                          \
+        SET_SLOT(S0, BOX_SMALL(v));                                                                                    \
+        GO(CONT);                                                                                                      \
+    }
+PLAIN(cell_div, int64_t a = SLOT(S1), b = SLOT(S2); QUOTIENT(/, a, b)
+    FLOATS(/, a, b, COLD_IF(y == 0.0); FROM_FLOAT(x / y) SAW(left, right)))
+PLAIN(cell_div_p, int64_t a = SLOT(S1), b = SLOT(S2); QUOTIENT(/, a, b)
+    MIXED(/, a, b, COLD_IF(y == 0.0); FROM_FLOAT(x / y) SAW(left, right)))
+PLAIN(cell_rem, int64_t a = SLOT(S1), b = SLOT(S2); COLD_IF(!IS_SMALL(a) || !IS_SMALL(b)); QUOTIENT(%, a, b) GO(COLD))
 #define CELL_COMPARE(name, op)                                                                                         \
     PLAIN(name, int64_t a = SLOT(S1), b = SLOT(S2); if (__builtin_expect(IS_SMALL(a) && IS_SMALL(b), 1)) {             \
         SAW(INT_BIT, INT_BIT) SET_SLOT(S0, SMALL(a) op SMALL(b)); GO(CONT); }                                          \

@@ -1110,8 +1110,12 @@ impl Compiler<'_> {
             Op::CellAdd => self.arithmetic(f::CELL_ADD, f::CELL_ADD_P, Routine::CellAdd, resume),
             Op::CellSub => self.arithmetic(f::CELL_SUB, f::CELL_SUB_P, Routine::CellSub, resume),
             Op::CellMul => self.arithmetic(f::CELL_MUL, f::CELL_MUL_P, Routine::CellMul, resume),
-            Op::CellDiv => self.calling(Routine::CellDiv, 2, resume),
-            Op::CellRem => self.calling(Routine::CellRem, 2, resume),
+            // Where ints have other quotients, they are the routine's.
+            Op::CellDiv if self.second().op() & NumberPolicy::INT_DIV.0 == 0 => {
+                self.calling(Routine::CellDiv, 2, resume);
+            }
+            Op::CellDiv => self.arithmetic(f::CELL_DIV, f::CELL_DIV_P, Routine::CellDiv, resume),
+            Op::CellRem => self.arithmetic(f::CELL_REM, f::CELL_REM, Routine::CellRem, resume),
             Op::CellNeg => self.calling(Routine::CellNeg, 2, resume),
             Op::CellEq => self.equality(f::CELL_EQ, f::CELL_EQ_K, Routine::CellEq, resume),
             Op::CellNe => self.equality(f::CELL_NE, f::CELL_NE_K, Routine::CellNe, resume),

@@ -342,6 +342,34 @@ pub unsafe fn run(
                                 calling!($f, 2)
                             }};
                         }
+                        macro_rules! cell_quotient {
+                            ($f:ident, $ints:ident, $floats:expr) => {{
+                                let (a, b) = (cell!(w.b()), cell!(w.c()));
+                                let policy = (*pc.add(1)).op();
+                                let site = (*ctx).feedback.add((*pc.add(1)).wide() as usize);
+                                if a.is_small_int() && b.is_small_int() {
+                                    // What does not fit, and zero, is the routine's; so are quotients that are no ints.
+                                    if policy & NumberPolicy::INT_DIV.0 != 0
+                                        && policy & NumberPolicy::WRAP32.0 == 0
+                                        && let Ok(v) = scalar::$ints(a.small_int_of(), b.small_int_of())
+                                        && Value::is_small(v)
+                                    {
+                                        (*site).left |= 1 << upshift_bytecode::Kind::Int as u16;
+                                        (*site).right |= 1 << upshift_bytecode::Kind::Int as u16;
+                                        cell!(w.a()) = Value::small_int_unchecked(v);
+                                        next!(2)
+                                    }
+                                } else if let Some((x, y)) = numbers(a, b, policy)
+                                    && y != 0.0
+                                {
+                                    (*site).see_numbers(a.is_float(), b.is_float());
+                                    let floats: fn(f64, f64) -> f64 = $floats;
+                                    cell!(w.a()) = Value::float(floats(x, y));
+                                    next!(2)
+                                }
+                                calling!($f, 2)
+                            }};
+                        }
                         macro_rules! cell_compare {
                             ($f:ident, $op:tt, $floats:literal) => {{
                                 let (a, b) = (cell!(w.b()), cell!(w.c()));
@@ -666,8 +694,8 @@ pub unsafe fn run(
                             Op::CellAdd => cell_arith!(cell_add, int_add_checked, +),
                             Op::CellSub => cell_arith!(cell_sub, int_sub_checked, -),
                             Op::CellMul => cell_arith!(cell_mul, int_mul_checked, *),
-                            Op::CellDiv => calling!(cell_div, 2),
-                            Op::CellRem => calling!(cell_rem, 2),
+                            Op::CellDiv => cell_quotient!(cell_div, int_div, |x, y| x / y),
+                            Op::CellRem => cell_quotient!(cell_rem, int_rem, scalar::float_rem),
                             Op::CellNeg => calling!(cell_neg, 2),
                             Op::CellEq => cell_compare!(cell_eq, ==, false),
                             Op::CellNe => cell_compare!(cell_ne, !=, false),

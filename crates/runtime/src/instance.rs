@@ -962,6 +962,11 @@ impl Instance {
         }
     }
 
+    /// Whether optimized code of a function takes its arguments in registers.
+    pub fn is_fast(&self, index: u32) -> bool {
+        self.fast.get(index as usize).is_some_and(|address| !address.is_null())
+    }
+
     /// Puts another address where functions without machine code have theirs.
     pub fn replace_uncompiled(&mut self, address: *const u8) {
         let old = std::mem::replace(&mut self.context.uncompiled, address);

@@ -117,6 +117,10 @@ impl Driver {
             self.note(&seen, Cause::Watch, What::Refused { reason: "a watch was bumped meanwhile".into() });
             return;
         }
+        // What callers would save by having it built in is less now.
+        if start == Start::Function {
+            self.optimized.functions.values_mut().for_each(|attempts| attempts.rents.clear());
+        }
         let machinery = self.machinery.clone();
         let Ok(memory) = machinery.memory() else { return };
         self.mapped(instance, memory);

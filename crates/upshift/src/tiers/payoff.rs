@@ -9,7 +9,9 @@
 //! * *Cost* goes by instructions, those of callees that will be inlined included, by the builder's rules as far as they follow from
 //!   static calls.
 //! * *Savings* are those of the instructions that a unit stands for. How often each runs is guessed: both ways of a branch alike, exits of loops
-//!   once. What costs the same in all tiers, as host functions, saves nothing.
+//!   once. What costs the same in all tiers, as host functions, saves nothing. Units of callees are not counted, although these may be
+//!   built in: samples that find a callee at work do not make its caller warmer. What of a callee is saved counts, unless it
+//!   has optimized code of its own.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -29,7 +31,7 @@ const EACH: Duration = Duration::from_micros(22);
 const SAVED: f32 = 0.3;
 
 /// What finding an entry of a map at a constant saves, in simple instructions: baseline code calls a routine, which searches.
-const AT_CONSTANT: f32 = 20.0;
+const AT_CONSTANT: f32 = 30.0;
 
 /// Loops are read without what is before them from this word on.
 const BEFORE: u32 = 1 << 16;
@@ -116,7 +118,7 @@ impl Reader<'_> {
             self.saved +=
                 here * if self.finds_an_entry(&inst, &texts) { AT_CONSTANT } else { savings(inst.op) };
             if effects.has(Effects::LOOP) {
-                self.units += here;
+                self.count(here);
             } else if effects.has(Effects::BRANCH) {
                 let targets = flow::targets(code, at, &inst);
                 let around = outline.innermost(at);
@@ -138,7 +140,7 @@ impl Reader<'_> {
                 }
             }
             if effects.has(Effects::CALL) && !outside(inst.op) {
-                self.units += here;
+                self.count(here);
                 let callee = inst.iter().find(|o| o.0 == OperandKind::FuncId).map(|o| o.1 as u32);
                 if let Some(callee) = callee {
                     self.call(callee, here);
@@ -178,8 +180,20 @@ impl Reader<'_> {
             return;
         }
         self.chain.push(index);
+        let saved = self.saved;
         self.read(&outline, code, 0, meta.len, often);
+        // What runs in optimized code already gains by its calls alone.
+        if self.instance.is_fast(index) {
+            self.saved = saved;
+        }
         self.chain.pop();
+    }
+
+    /// Counts units of the root: what callees use up makes them warmer, and not what calls them.
+    fn count(&mut self, often: f32) {
+        if self.chain.last() == self.chain.first() {
+            self.units += often;
+        }
     }
 }
 
@@ -224,7 +238,7 @@ fn savings(op: Op) -> f32 {
         // Half of the divisors turn out to be constant.
         Op::IntDiv | Op::IntRem => 4.0,
         _ if outside(op) => 0.0,
-        _ if op.info().operands.iter().any(|o| o.kind == OperandKind::Feedback) => 12.0,
+        _ if op.info().operands.iter().any(|o| o.kind == OperandKind::Feedback) => 24.0,
         _ if effects.has(Effects::CALL) => 6.0,
         _ if effects.has(Effects::ALLOC) && (effects.has(Effects::NEW) || effects.has(Effects::OWN)) => 1.0,
         _ if let Some(saved) = asks(op) => saved,
@@ -300,6 +314,33 @@ mod tests {
         let cost = |name| of(&i, name, Start::Function).instructions;
         // With the return, the argument and the call.
         assert_eq!((cost("nothing"), cost("calls_small"), cost("calls_large")), (6, 8 + 11, 8));
+    }
+
+    #[test]
+    fn turns_of_callees_are_theirs() {
+        let mut m = ModuleBuilder::new("turns");
+        let loops = |m: &mut ModuleBuilder, name: &str, turns: bool| {
+            function(m, name, |f| {
+                let (n, i) = (f.param(0), f.int());
+                f.load_int(i, 0);
+                let top = f.label();
+                if turns {
+                    f.begin_loop(top);
+                }
+                (0..20).for_each(|_| f.int_add_checked(i, i, n));
+                if turns {
+                    f.int_for_loop(i, n, top);
+                }
+                f.return_int(i);
+            })
+        };
+        let (turning, straight) = (loops(&mut m, "turning", true), loops(&mut m, "straight", false));
+        adds(&mut m, "calls_turning", 5, Some(turning));
+        adds(&mut m, "calls_straight", 5, Some(straight));
+        let i = instance(&m.finish());
+        let saved = |name| of(&i, name, Start::Function).saved;
+        assert!(saved("calls_turning") >= saved("calls_straight"), "the turn is no unit of the caller");
+        assert!(saved("turning") < saved("straight"), "it is one of the callee");
     }
 
     #[test]
