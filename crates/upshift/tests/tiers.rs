@@ -8,7 +8,7 @@ use common::frames::frames;
 use common::{function, sums};
 use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
-use upshift::bytecode::{ANY, FuncId, HeapType, Module, NumberPolicy, TrapCode};
+use upshift::bytecode::{ANY, Callee, FuncId, HeapType, Module, NumberPolicy, Protocol, TrapCode};
 use upshift::tiers::measure::{Force, force};
 use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
 
@@ -1022,5 +1022,38 @@ fn a_callee_that_changes_is_not_guessed_again() {
         }
         let c = i.tier_counters();
         assert_eq!((c.deopts, c.retired, optimized(&i, "turns", loops)), (2, 1, 2), "{loops} {c:?}");
+    }
+}
+
+#[test]
+fn loops_do_not_fall_into_step_with_operators_that_the_host_answers() {
+    // Each of them charges a unit, so a turn takes one more than it has operators.
+    const TURNS: i64 = 300_000;
+    for operators in 1..8 {
+        let mut m = ModuleBuilder::new("step");
+        let two = m.signature(&[Cell(ANY), Cell(ANY)], Some(Cell(ANY)));
+        let first = m.host("first", two);
+        m.module.protocol.set(Protocol::Sub, Callee::Host(first));
+        function(&mut m, "turns", &[Int], Some(Int), |_, f| {
+            let (n, i, c) = (f.param(0), f.int(), f.cell(ANY));
+            f.load_int(i, 0);
+            f.box_bool(c, i);
+            let top = f.label();
+            f.begin_loop(top);
+            for _ in 0..operators {
+                let site = f.feedback();
+                f.cell_sub(c, c, c, NumberPolicy::default(), site);
+            }
+            f.int_add_imm(i, i, 1);
+            f.int_lt_loop(i, n, top);
+            f.return_int(i);
+        });
+        let mut config = Config::default();
+        config.tiers.sync = true;
+        config.hosts.function("first", |_: &mut HostContext<'_>, a: bool, _: bool| Ok(a));
+        let mut i = instance(&m.finish(), config);
+        let turns = i.function::<(i64,), i64>("turns").expect("the function");
+        assert_eq!(i.call(&turns, (TURNS,)).expect("no trap"), TURNS);
+        assert!(i.tier_counters().osr_entries > 0, "{operators} operators: {:?}", i.tier_counters());
     }
 }

@@ -59,6 +59,9 @@ const HUNT_FAR: u32 = 4_096;
 /// So many in all for one code, beyond the first of each hunt.
 const HUNT_IN_ALL: u32 = 1 << 16;
 
+/// So many polls at calls by routines make the next charge another one, before a portion is left to run.
+const BETWEEN: u8 = 16;
+
 /// The routines by number, as [`Routine`] has them, then the helpers of optimized code, then its charge.
 struct Table([Helper; Routine::ALL.len() + OptHelper::ALL.len() + 1]);
 
@@ -126,8 +129,8 @@ pub struct Driver {
     counted: i64,
     /// Whether the interpreter runs, not machine code.
     interprets: bool,
-    /// Whether the last poll at a call by a routine was followed by another poll.
-    between: bool,
+    /// How many polls at calls by routines came one behind the other.
+    between: u8,
     /// What varies how many units portions have; from the same start in each run, so that runs repeat.
     random: u32,
     /// What is looked at more closely.
@@ -194,7 +197,7 @@ impl Driver {
             backoff: 1,
             counted: 0,
             interprets: true,
-            between: false,
+            between: 0,
             random: 0,
             probe: None,
             chase: 0,
@@ -427,6 +430,7 @@ unsafe extern "C" fn budget(
         }
         let driver = (*ctx).tiers.cast::<Driver>();
         let instance = &mut *ctx.cast::<Instance>();
+        (*driver).between = 0;
         let portion = (*driver).portion(instance);
         let mut look = (*driver).optimized.waits();
         let index = (*entry).index();
@@ -496,6 +500,7 @@ unsafe extern "C" fn poll(ctx: *mut Context, fp: *mut u64, exit: u64) -> u64 {
                 return Status::Switch as u64;
             }
             (*driver).finish(instance);
+            (*driver).between = 0;
             let portion = (*driver).portion(instance);
             (*driver).probed(instance, None, u32::MAX, None);
             (*driver).chased(instance);
@@ -546,11 +551,13 @@ unsafe fn polled(driver: *mut (), instance: &mut Instance, caller: Frame, callee
                 driver.consider_from_inside(instance, callee);
             }
         }
-        // Portions and the turns of a loop with such a call may have fallen into step. So that polls at the turns come, where the tier
-        // can change, each second time the next charge is one.
-        driver.between = !driver.between;
-        if driver.between {
+        // Portions and the turns of a loop with such calls may have fallen into step. So that polls at the turns come, where the tier
+        // can change, the next charge is one: again and again, unless there are very many such calls in a turn.
+        driver.between += 1;
+        if driver.between < BETWEEN {
             instance.end_portion();
+        } else {
+            driver.between = 0;
         }
     }
 }
@@ -744,6 +751,7 @@ unsafe fn take_turns(
             (*driver).counted = ((*driver).counted + interpreted).min((*instance).units());
             match end {
                 RunEnd::Switch => {
+                    (*driver).between = 0;
                     (fp, pc, entry) = ((*ctx).fp, (*ctx).pc, (*ctx).entry);
                     let index = (*entry).index();
                     // At the start of a function the call was counted; elsewhere a loop used its portion up, or a frame
