@@ -59,49 +59,76 @@ impl Op {
     }
 }
 
+/// Bigints of up to so many words of 64 bits are read and written without memory for the words.
+const WORDS: usize = 32;
+
 /// The bigint in the bytes of a byte object.
 pub fn decode_big(bytes: &[u8]) -> BigInt {
     // Digit by digit: the library goes byte by byte, which takes longer than sums do.
     let negative = bytes.last().is_some_and(|&b| b > 0x7F);
     let fill = if negative { u32::MAX } else { 0 };
     let (words, rest) = bytes.as_chunks::<4>();
-    let mut digits: Vec<u32> = words.iter().map(|&word| u32::from_le_bytes(word)).collect();
+    // One more for what the last bytes are a part of, and one for a carry.
+    let (mut few, mut many) = ([0; 2 * WORDS], Vec::new());
+    let digits = if words.len() + 2 <= few.len() {
+        &mut few[..words.len() + 2]
+    } else {
+        many.resize(words.len() + 2, 0);
+        &mut many[..]
+    };
+    for (digit, &word) in digits.iter_mut().zip(words) {
+        *digit = u32::from_le_bytes(word);
+    }
+    let mut len = words.len();
     if !rest.is_empty() {
-        let last = rest.iter().rev().fold(fill, |digit, &byte| digit << 8 | u32::from(byte));
-        digits.push(last);
+        digits[len] = rest.iter().rev().fold(fill, |digit, &byte| digit << 8 | u32::from(byte));
+        len += 1;
     }
     if !negative {
-        return BigInt::from_slice(Sign::Plus, &digits);
+        return BigInt::from_slice(Sign::Plus, &digits[..len]);
     }
     let mut carry = true;
-    for digit in &mut digits {
+    for digit in &mut digits[..len] {
         (*digit, carry) = (!*digit).overflowing_add(carry.into());
     }
-    digits.extend(carry.then_some(1));
-    BigInt::from_slice(Sign::Minus, &digits)
+    digits[len] = carry.into();
+    BigInt::from_slice(Sign::Minus, &digits[..=len])
 }
 
 /// The bytes of a bigint: none of 0, by which it is false.
-fn encode_big(big: &BigInt) -> Vec<u8> {
+fn encode_big<R>(big: &BigInt, then: impl FnOnce(&[u8]) -> R) -> R {
     let magnitude = big.iter_u64_digits();
-    let mut bytes = Vec::with_capacity(8 * magnitude.len() + 1);
+    let len = magnitude.len();
+    // One more for the sign.
+    let (mut few, mut many) = ([[0; 8]; WORDS], Vec::new());
+    let words = if len < WORDS {
+        &mut few[..=len]
+    } else {
+        many.resize(len + 1, [0; 8]);
+        &mut many[..]
+    };
     let negative = big.sign() == Sign::Minus;
+    let fill = if negative { 0xFF } else { 0 };
     let mut carry = true;
-    for digit in magnitude {
-        let mut digit = digit;
+    for (word, mut digit) in words.iter_mut().zip(magnitude) {
         if negative {
             (digit, carry) = (!digit).overflowing_add(carry.into());
         }
-        bytes.extend_from_slice(&digit.to_le_bytes());
+        *word = digit.to_le_bytes();
     }
-    let fill = if negative { 0xFF } else { 0 };
+    words[len] = [fill; 8];
+    let bytes = words.as_flattened();
     // As short as possible, with the sign in the highest bit.
-    let kept = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |last| last + 1);
-    bytes.truncate(kept);
-    if bytes.last().map_or(0, |&byte| byte & 0x80) != fill & 0x80 {
-        bytes.push(fill);
+    let mut kept = bytes.iter().rposition(|&byte| byte != fill).map_or(0, |last| last + 1);
+    if kept.checked_sub(1).map_or(0, |last| bytes[last] & 0x80) != fill & 0x80 {
+        kept += 1;
     }
-    bytes
+    then(&bytes[..kept])
+}
+
+/// A bigint as a guest value.
+fn make_big<'h>(ctx: &'h HostContext<'_>, big: &BigInt) -> Result<Val<'h>, Trap> {
+    encode_big(big, |bytes| ctx.new_bytes(BIGINT_KIND, bytes))
 }
 
 /// The bigrat in the bytes of a byte object.
@@ -152,11 +179,10 @@ impl Number {
         match self {
             Number::Int(i) => ctx.int(*i),
             Number::Float(x) => Ok(ctx.float(*x)),
-            Number::Big(b) => ctx.new_bytes(BIGINT_KIND, &encode_big(b)),
+            Number::Big(b) => make_big(ctx, b),
             Number::Rat(r) if r.is_zero() => ctx.new_bytes(BIGRAT_KIND, &[]),
             Number::Rat(r) => {
-                let numer = encode_big(r.numer());
-                let denom = encode_big(r.denom());
+                let [numer, denom] = [r.numer(), r.denom()].map(|part| encode_big(part, <[u8]>::to_vec));
                 let mut bytes = Vec::with_capacity(4 + numer.len() + denom.len());
                 bytes.extend_from_slice(&(numer.len() as u32).to_le_bytes());
                 bytes.extend_from_slice(&numer);
@@ -184,6 +210,14 @@ impl Number {
             Number::Float(x) => BigInt::from_f64(x.trunc()),
             Number::Big(b) => Some(b.clone()),
             Number::Rat(r) => Some(r.to_integer()),
+        }
+    }
+
+    /// As [`Number::to_big`], of a number that is not needed any more.
+    fn into_big(self) -> Option<BigInt> {
+        match self {
+            Number::Big(b) => Some(b),
+            other => other.to_big(),
         }
     }
 
@@ -432,7 +466,9 @@ pub fn arithmetic(op: Op, a: Number, b: Number) -> Result<Number, Trap> {
             rat(op, a, b).map(Number::Rat)
         }
         (a, b) => {
-            let (Some(a), Some(b)) = (a.to_big(), b.to_big()) else { return Ok(Number::Float(f64::NAN)) };
+            let (Some(a), Some(b)) = (a.into_big(), b.into_big()) else {
+                return Ok(Number::Float(f64::NAN));
+            };
             big(op, a, b).map(Number::Big)
         }
     }
@@ -558,7 +594,7 @@ mod tests {
                 for number in [number, -number] {
                     let mut bytes = [0; 16];
                     let len = shortest(number, &mut bytes);
-                    assert_eq!(bytes[..len], encode_big(&BigInt::from(number)), "{number}");
+                    encode_big(&BigInt::from(number), |whole| assert_eq!(bytes[..len], *whole, "{number}"));
                 }
             }
         }
@@ -569,7 +605,7 @@ mod tests {
         fn bigints_have_the_bytes_of_their_twos_complement(bytes: Vec<u8>, shift in 0usize..130) {
             for big in [BigInt::from_signed_bytes_le(&bytes), BigInt::from(1) << shift] {
                 for big in [&big - 1, -&big, big] {
-                    let bytes = encode_big(&big);
+                    let bytes = encode_big(&big, <[u8]>::to_vec);
                     let complement = if big.is_zero() { Vec::new() } else { big.to_signed_bytes_le() };
                     prop_assert_eq!(&bytes, &complement);
                     prop_assert_eq!(decode_big(&bytes), big);
