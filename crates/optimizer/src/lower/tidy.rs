@@ -136,6 +136,9 @@ impl Item<'_> {
     }
 }
 
+/// `ud2`.
+const TRAP: [u8; 2] = [0x0F, 0x0B];
+
 /// Constants are aligned to this, as Cranelift does.
 const ALIGN: i64 = 16;
 
@@ -263,6 +266,21 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<
         if i + 1 < starts.len() && end as usize != limit {
             return None;
         }
+    }
+    // Where divisions by zero, which checks exclude, would go.
+    let mut traps: Vec<u32> = items.iter().filter(|i| i.is_branch()).filter_map(|i| i.refers).collect();
+    traps.retain(|&to| to >= end);
+    traps.sort_unstable();
+    traps.dedup();
+    for start in traps {
+        let bytes = text.get(start as usize..)?.first_chunk::<2>()?;
+        if start != end || *bytes != TRAP {
+            return None;
+        }
+        let inst = Decoder::with_ip(64, bytes, u64::from(start), DecoderOptions::NONE).decode();
+        let bytes = Cow::Borrowed(&bytes[..]);
+        items.push(Item { start, inst, bytes, refers: None, ..Item::jump(start, start) });
+        end += TRAP.len() as u32;
     }
     Some((items, end))
 }
@@ -724,6 +742,21 @@ mod tests {
         // jo in its short form, to the second ret.
         assert_eq!(tidied.text[3..5], [0x70, 1]);
         assert_eq!(tidied.place(15), 6);
+    }
+
+    #[test]
+    fn traps_of_divisions_stand_behind_the_code() {
+        // test rcx, rcx; je to ud2; add rax, rcx; seto cl; test cl, cl; jne +1; ret; ret; ud2
+        let text = [
+            0x48, 0x85, 0xC9, 0x0F, 0x84, 16, 0, 0, 0, 0x48, 0x01, 0xC8, 0x0F, 0x90, 0xC1, 0x84, 0xC9, 0x0F,
+            0x85, 1, 0, 0, 0, 0xC3, 0xC3, 0x0F, 0x0B,
+        ];
+        let tidied = run(&text, &[0, 23, 24], &Marks::default()).unwrap();
+        use Mnemonic::{Add, Je, Jo, Ret, Test, Ud2};
+        assert_eq!(mnemonics(&tidied.text), [Test, Je, Add, Jo, Ret, Ret, Ud2]);
+        // Something else there is not followed.
+        let other = [&text[..25], &[0x90, 0x90]].concat();
+        assert!(run(&other, &[0, 23, 24], &Marks::default()).is_none());
     }
 
     #[test]
