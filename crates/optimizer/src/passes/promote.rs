@@ -1,12 +1,13 @@
 //! What a loop loads and stores in one place goes round in a parameter.
 //!
-//! Variables in boxes, fields of one object, globals: where all stores of a loop to a part of memory (`memory.rs`) are to the same place,
-//! and loads are from there, the place is loaded once before the loop, and what is stored is what is loaded next. A sum in such a place
-//! then waits for an addition instead of for memory. The stores stay: whatever leaves the loop, a check above all, finds memory as
-//! it should be.
+//! Variables in boxes, fields of one object, globals, elements of lists: where all stores of a loop to a part of memory (`memory.rs`) are
+//! to the same place, the place is loaded once before the loop, and what is stored is what is loaded next. A sum in such a place
+//! then waits for an addition instead of for memory. The stores stay: whatever leaves the loop, a check above all, and whatever loads
+//! from there by another name, finds memory as it should be.
 //!
-//! Needs the base to be known before the loop to be what it has to be, as in `licm.rs`, which runs before, so that bases are outside of
-//! the loop. Cells that may be objects would live across collections, so they go round only in loops that do not collect.
+//! Needs the base to be known before the loop to be what it has to be, as in `licm.rs`, which runs before, so that bases and checks are
+//! outside of the loop; of an element a check before the loop has to say that it is there. Cells that may be objects would live across
+//! collections, so they go round only in loops that do not collect.
 //!
 //! Parameters are added where several ways meet, more than are needed; `params.rs` takes those back.
 
@@ -18,16 +19,18 @@ use super::Replacements;
 use super::licm::{Checks, preheaders};
 use super::memory::{Memory, Parts};
 use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
-use crate::ir::{Access, Block, Class, Def, Function, Inst, InstData, Op, Value};
+use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Value};
 
 /// How many places of a loop go round at most.
 const PLACES: usize = 4;
+/// In so many blocks before a loop a check of a position is looked for.
+const CHECKED: usize = 16;
 
 /// Runs the pass.
 pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     // Most functions have no loop that stores in a place.
     let stores = func.layout.iter().flat_map(|&b| &func.blocks[b].insts);
-    if !stores.into_iter().any(|&i| matches!(func.insts[i].op, Op::Store | Op::StoreCell)) {
+    if !stores.into_iter().any(|&i| is_store(func.insts[i].op)) {
         return 0;
     }
     preheaders(func, analyses);
@@ -46,14 +49,33 @@ pub fn run(func: &mut Function, analyses: &mut Analyses) -> usize {
     count
 }
 
+/// Whether it stores in a place.
+fn is_store(op: Op) -> bool {
+    matches!(op, Op::Store | Op::StoreCell | Op::StoreAt)
+}
+
 /// What is loaded and stored.
 #[derive(Clone, PartialEq, Debug)]
 struct Place {
     base: Value,
+    /// The position of an element.
+    index: Option<Value>,
     offset: i64,
     access: Access,
-    loads: u32,
-    stores: u32,
+}
+
+impl Place {
+    /// The place that an instruction loads or stores.
+    fn of(data: &InstData) -> Option<Place> {
+        let indexed = matches!(data.op, Op::LoadAt | Op::StoreAt);
+        let access = data.access.filter(|a| a.width.bytes() == 8)?;
+        (indexed || matches!(data.op, Op::Load | Op::Store | Op::StoreCell)).then(|| Place {
+            base: data.args[0],
+            index: indexed.then(|| data.args[1]),
+            offset: data.imm,
+            access,
+        })
+    }
 }
 
 /// The places of a loop that go round.
@@ -68,36 +90,27 @@ fn places(
 ) -> SmallVec<[Place; PLACES]> {
     let data = &loops.loops[id];
     let mut places: SmallVec<[Place; PLACES]> = SmallVec::new();
-    // Parts with other accesses than to one place.
+    // Parts with other stores than to one place.
     let mut spoiled: Parts = 0;
     let mut all: Parts = 0;
+    let part = |p: &Place| memory.part(p.access, p.offset);
     for &block in &data.blocks {
         for &inst in &func.blocks[block].insts {
             checks.note(func, cfg, doms, id, inst);
             let data = &func.insts[inst];
             let changes = memory.changes(func, data);
+            if changes == 0 {
+                continue;
+            }
             all |= changes;
-            let plain = matches!(data.op, Op::Load | Op::Store | Op::StoreCell);
-            let Some(access) = data.access else {
+            let Some(place) = Place::of(data).filter(|_| is_store(data.op)) else {
                 spoiled |= changes;
                 continue;
             };
-            let part = memory.part(access, data.imm);
-            if !plain || access.width.bytes() != 8 {
-                spoiled |= 1 << part;
-                continue;
-            }
-            let stores = u32::from(data.op != Op::Load);
-            let (base, offset) = (data.args[0], data.imm);
-            match places.iter().position(|p| memory.part(p.access, p.offset) == part) {
-                Some(i) if (places[i].base, places[i].offset, places[i].access) == (base, offset, access) => {
-                    places[i].loads += 1 - stores;
-                    places[i].stores += stores;
-                }
-                None if places.len() < PLACES => {
-                    places.push(Place { base, offset, access, loads: 1 - stores, stores });
-                }
-                _ => spoiled |= 1 << part,
+            match places.iter().position(|p| part(p) == part(&place)) {
+                Some(i) if places[i] == place => {}
+                None if places.len() < PLACES => places.push(place),
+                _ => spoiled |= 1 << part(&place),
             }
         }
     }
@@ -107,23 +120,48 @@ fn places(
     };
     let collects = all >> Memory::moves() & 1 != 0;
     let header = data.header;
+    let mut entries = cfg.preds(header).iter().filter(|e| !doms.dominates(header, e.from));
+    let (Some(entry), None) = (entries.next(), entries.next()) else { return SmallVec::new() };
+    places.retain(|p| spoiled >> part(p) & 1 == 0 && p.access.class != Class::Fixed);
+    if places.is_empty() {
+        return places;
+    }
     let inside = inside(func, loops, id);
+    let loaded = |p: &Place| {
+        let mut insts = data.blocks.iter().flat_map(|&b| &func.blocks[b].insts).map(|&i| &func.insts[i]);
+        insts.any(|i| matches!(i.op, Op::Load | Op::LoadAt) && Place::of(i).as_ref() == Some(p))
+    };
     places.retain(|p| {
         let moved = matches!(p.access.width.ty(), crate::ir::Type::Cell | crate::ir::Type::Ptr);
-        spoiled >> memory.part(p.access, p.offset) & 1 == 0
-            && p.loads > 0
-            && p.stores > 0
-            && p.access.class != Class::Fixed
-            && !(collects && moved)
-            && outside(p.base)
-            && !inside[p.base]
+        !(collects && moved)
+            && [Some(p.base), p.index].into_iter().flatten().all(|v| outside(v) && !inside[v])
             && checks.safe(func, id, p.base)
+            && p.index.is_none_or(|index| is_there(func, doms, entry.from, p.base, index))
+            && loaded(p)
     });
-    let alone = cfg.preds(header).iter().filter(|e| !doms.dominates(header, e.from)).count() == 1;
-    if !alone {
-        places.clear();
-    }
     places
+}
+
+/// Whether a check in a block or one that dominates it says that a position is inside of the list whose elements are at `base`.
+fn is_there(func: &Function, doms: &Dominators, block: Block, base: Value, index: Value) -> bool {
+    let of_list = |v: Value, class: Class| {
+        let data = func.def(v).filter(|d| d.op == Op::Load && d.access.is_some_and(|a| a.class == class))?;
+        Some(data.args[0])
+    };
+    let Some(list) = of_list(base, Class::Buffer) else { return false };
+    let says = |inst: &Inst| {
+        let guard = &func.insts[*inst];
+        let cond = (guard.op == Op::Guard).then(|| func.def(guard.args[0])).flatten();
+        cond.is_some_and(|cond| {
+            cond.op == Op::Icmp
+                && cond.cond() == Cond::Ult
+                && cond.args[0] == index
+                && of_list(cond.args[1], Class::Len) == Some(list)
+        })
+    };
+    std::iter::successors(Some(block), |&b| doms.idom(b))
+        .take(CHECKED)
+        .any(|b| func.blocks[b].insts.iter().any(says))
 }
 
 /// Values that instructions of a loop define.
@@ -168,21 +206,19 @@ fn promote(
         let mut insts = std::mem::take(&mut func.blocks[block].insts);
         insts.retain(|&inst: &Inst| {
             let data = &func.insts[inst];
-            let there = data.access == Some(place.access)
-                && data.imm == place.offset
-                && data.args.first().is_some_and(|&b| replaced.get(b) == replaced.get(place.base));
-            if !there {
-                return true;
-            }
-            match data.op {
-                Op::Load => {
-                    if let Some(result) = data.result.expand() {
-                        replaced.replace(result, now);
-                    }
+            let there = Place::of(data).is_some_and(|p| {
+                let [here, there] = [&p, place].map(|p| (replaced.get(p.base), p.index.map(|v| replaced.get(v))));
+                (p.access, p.offset) == (place.access, place.offset) && here == there
+            });
+            match data.result.expand() {
+                Some(result) if there => {
+                    replaced.replace(result, now);
                     false
                 }
                 _ => {
-                    now = data.args[1];
+                    if there && let Some(&stored) = data.args.last() {
+                        now = stored;
+                    }
                     true
                 }
             }
@@ -203,8 +239,11 @@ fn promote(
 
 /// Loads what is in a place at the end of a block.
 fn load_before(func: &mut Function, block: Block, place: &Place) -> Option<Value> {
-    let data = InstData::new(Op::Load, &[place.base]).imm(place.offset);
-    let (inst, value) = func.make(data.access(place.access.class, place.access.width));
+    let data = match place.index {
+        Some(index) => InstData::new(Op::LoadAt, &[place.base, index]),
+        None => InstData::new(Op::Load, &[place.base]),
+    };
+    let (inst, value) = func.make(data.imm(place.offset).access(place.access.class, place.access.width));
     let end = func.blocks[block].insts.len() - 1;
     func.blocks[block].insts.insert(end, inst);
     value
