@@ -25,10 +25,11 @@ const PRESENT: u32 = u32::MAX;
 /// The largest object that lives in a block; larger ones are allocated on their own.
 pub(crate) const SMALL_MAX: usize = 4096;
 
-/// The sizes of cells.
+/// The sizes of cells. From a kilobyte on they are odd multiples of a line of the cache: the rows of a matrix would lie in few of its
+/// sets else, and columns would not fit.
 const CLASSES: [u16; 31] = [
     16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 896,
-    1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096,
+    1088, 1344, 1600, 1856, 2112, 2624, 3136, 3648, 4160,
 ];
 
 /// For a size in words the class that it belongs to.
