@@ -207,7 +207,8 @@ fn promote(
         insts.retain(|&inst: &Inst| {
             let data = &func.insts[inst];
             let there = Place::of(data).is_some_and(|p| {
-                let [here, there] = [&p, place].map(|p| (replaced.get(p.base), p.index.map(|v| replaced.get(v))));
+                let [here, there] =
+                    [&p, place].map(|p| (replaced.get(p.base), p.index.map(|v| replaced.get(v))));
                 (p.access, p.offset) == (place.access, place.offset) && here == there
             });
             match data.result.expand() {

@@ -133,6 +133,7 @@ enum Chosen {
 struct Planner<'a> {
     func: &'a Function,
     cfg: &'a Cfg,
+    doms: &'a Dominators,
     loops: &'a Loops,
     id: Loop,
     header: Block,
@@ -153,7 +154,13 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     /// Whether a loop is worth it, and what has to hold.
-    fn plan(func: &'a Function, cfg: &'a Cfg, doms: &Dominators, loops: &'a Loops, id: Loop) -> Option<Plan> {
+    fn plan(
+        func: &'a Function,
+        cfg: &'a Cfg,
+        doms: &'a Dominators,
+        loops: &'a Loops,
+        id: Loop,
+    ) -> Option<Plan> {
         let data = &loops.loops[id];
         let header = data.header;
         let inner = loops.loops.values().any(|l| l.parent.expand() == Some(id));
@@ -178,6 +185,7 @@ impl<'a> Planner<'a> {
         let mut planner = Planner {
             func,
             cfg,
+            doms,
             loops,
             id,
             header,
@@ -202,9 +210,9 @@ impl<'a> Planner<'a> {
         let mut changes = Vec::new();
         let mut saved = 0;
         let warm = data.blocks.iter().filter(|&&b| !func.blocks[b].cold);
-        for &inst in warm.flat_map(|&b| &func.blocks[b].insts) {
+        for (&block, &inst) in warm.flat_map(|b| func.blocks[*b].insts.iter().map(move |i| (b, i))) {
             // What an interval was found with stays asked for, whatever it is used for later.
-            if let Some((some, worth)) = planner.change(inst) {
+            if let Some((some, worth)) = planner.change(block, inst) {
                 changes.extend(some);
                 saved += worth;
             }
@@ -635,7 +643,15 @@ impl<'a> Planner<'a> {
         if chosen == Chosen::Unless {
             cond = cond.negated();
         }
-        let Some((least, greatest)) = self.interval(other, depth) else { return Some(all) };
+        match self.interval(other, depth) {
+            Some(other) => self.narrowed(all, cond, other),
+            None => Some(all),
+        }
+    }
+
+    /// What something is between that compares like this with something else.
+    fn narrowed(&mut self, all: Interval, cond: Cond, other: Interval) -> Option<Interval> {
+        let (least, greatest) = other;
         let (one, back) = (self.constant(1)?, self.constant(-1)?);
         Some(match cond {
             Cond::Lt => (all.0, {
@@ -761,8 +777,84 @@ impl<'a> Planner<'a> {
 
     // ---- Checks ----
 
+    /// What branches of the turn say where it comes to a block: what compares how with what.
+    fn told(&self, block: Block) -> SmallVec<[(Cond, Value, Value); 4]> {
+        let mut told = SmallVec::new();
+        let mut at = block;
+        while at != self.header
+            && let Some(above) = self.doms.idom(at)
+        {
+            if let Some(edge) = self.doms.way_in(self.cfg, at)
+                && let Some(end) = self.func.terminator(edge.from).map(|i| &self.func.insts[i])
+                && end.op == Op::Branch
+                && end.targets[0].block != end.targets[1].block
+                && let Some(test) = self.func.def(end.args[0]).filter(|d| d.op == Op::Icmp)
+            {
+                let cond = if edge.target == 0 { test.cond() } else { test.cond().negated() };
+                told.push((cond, test.args[0], test.args[1]));
+            }
+            at = above;
+        }
+        told
+    }
+
+    /// What a value is between where comparisons are known to hold: of itself, of what it is a sum or difference of.
+    fn interval_where(
+        &mut self,
+        value: Value,
+        told: &[(Cond, Value, Value)],
+        depth: u32,
+    ) -> Option<Interval> {
+        let mut all = self.interval(value, DEPTH)?;
+        for &(cond, a, b) in told {
+            let (cond, other) = match () {
+                () if a == value => (cond, b),
+                () if b == value => (cond.swapped(), a),
+                () => continue,
+            };
+            if let Some(other) = self.interval(other, DEPTH) {
+                all = self.narrowed(all, cond, other)?;
+            }
+        }
+        let data = match self.func.values[value].def {
+            Def::Inst(inst) if depth > 0 && !told.is_empty() && !self.outside(value) => {
+                &self.func.insts[inst]
+            }
+            _ => return Some(all),
+        };
+        let (least, greatest) = match data.op {
+            Op::Iadd | Op::IaddExit => {
+                let a = self.interval_where(data.args[0], told, depth - 1)?;
+                let b = self.interval_where(data.args[1], told, depth - 1)?;
+                (self.add(a.0, b.0)?, self.add(a.1, b.1)?)
+            }
+            Op::Isub | Op::IsubExit => {
+                let (x, y) = (data.args[0], data.args[1]);
+                let a = self.interval_where(x, told, depth - 1)?;
+                let b = self.interval_where(y, told, depth - 1)?;
+                let mut least = self.sub(a.0, b.1)?;
+                // The difference of what is greater and what is less.
+                for &(cond, a, b) in told {
+                    let cond = if (a, b) == (x, y) { cond } else { cond.swapped() };
+                    let by = match cond {
+                        Cond::Ge => 0,
+                        Cond::Gt => 1,
+                        _ => continue,
+                    };
+                    if (a, b) == (x, y) || (b, a) == (x, y) {
+                        let by = self.constant(by)?;
+                        least = self.max(least, by)?;
+                    }
+                }
+                (least, self.sub(a.1, b.0)?)
+            }
+            _ => return Some(all),
+        };
+        Some((self.max(all.0, least)?, self.min(all.1, greatest)?))
+    }
+
     /// What becomes of an instruction, and what that saves, in instructions; conditions are added.
-    fn change(&mut self, inst: Inst) -> Option<(SmallVec<[Change; 2]>, usize)> {
+    fn change(&mut self, block: Block, inst: Inst) -> Option<(SmallVec<[Change; 2]>, usize)> {
         let func = self.func;
         let data = &func.insts[inst];
         match data.op {
@@ -800,7 +892,9 @@ impl<'a> Planner<'a> {
                     changes.push(Change::Second(choice));
                     worth += 2;
                 }
-                let (least, greatest) = self.interval(position, DEPTH)?;
+                // A check that some turns do not come to holds for those that do.
+                let told = self.told(block);
+                let (least, greatest) = self.interval_where(position, &told, 2)?;
                 self.at_least_zero(least)?;
                 self.require(Condition::Below(greatest, len))?;
                 Some((changes, worth))
