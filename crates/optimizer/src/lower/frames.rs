@@ -128,6 +128,15 @@ impl Lowering<'_, '_> {
         (l.first_cell()..l.first_raw()).chain(l.first_spilled_cell()..l.size()).map(|s| base + s).collect()
     }
 
+    /// The slots of a frame above the root that the collector does not read, in two ranges: a cell that was left there by a frame that was
+    /// here before is not one any more behind a collection.
+    fn raws_of(&self, state: &StateData) -> [std::ops::Range<u32>; 2] {
+        let guest = self.facts.function(state.function).filter(|_| state.parent.is_some());
+        let Some(l) = guest.map(|g| &g.meta.layout) else { return [0..0, 0..0] };
+        let at = |slot: u32| state.base + slot;
+        [at(0)..at(l.first_cell()), at(l.first_raw())..at(l.first_spilled_cell())]
+    }
+
     /// The end of a frame: where its window begins, from the root's start.
     pub(super) fn end_of(&self, state: &StateData) -> u32 {
         state.end
@@ -240,6 +249,11 @@ impl Lowering<'_, '_> {
                         forget(held, slot);
                     }
                 }
+                for slot in self.raws_of(data).into_iter().flatten() {
+                    if self.is_cell(held.get(slot)) {
+                        forget(held, slot);
+                    }
+                }
                 // Where the engine completes frames, it clears cells that are dead.
                 if site.is_none() {
                     for slot in self.cells_of(data.function, data.base) {
@@ -291,6 +305,11 @@ impl Lowering<'_, '_> {
                 if !read.contains(&value) {
                     read.push(value);
                     self.read_again(value, self.fp, slot as i32 * 8);
+                }
+            }
+            for slot in self.raws_of(data).into_iter().flatten() {
+                if self.is_cell(self.held.get(slot)) {
+                    self.held.set(slot, Held::Unknown);
                 }
             }
             next = data.parent.expand();
