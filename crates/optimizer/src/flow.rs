@@ -621,15 +621,15 @@ impl Outline {
         None
     }
 
+    /// The loop with a header and those around it, from inside outwards, as far as they have at most so many instructions.
+    pub fn around(&self, header: u32, limit: u32) -> impl Iterator<Item = &Extent> {
+        let parent = |l: &&Extent| l.parent.and_then(|i| self.loops.get(i as usize));
+        std::iter::successors(self.at(header), parent).take_while(move |l| l.instructions <= limit)
+    }
+
     /// The outermost loop around the loop with a header, or this itself, that has at most so many instructions.
     pub fn outermost(&self, header: u32, limit: u32) -> Option<&Extent> {
-        let mut found = None;
-        let mut next = self.at(header);
-        while let Some(l) = next.filter(|l| l.instructions <= limit) {
-            found = Some(l);
-            next = l.parent.and_then(|i| self.loops.get(i as usize));
-        }
-        found
+        self.around(header, limit).last()
     }
 
     /// The constants that slots hold wherever they hold something: those that one instruction writes, which loads a constant. A loop

@@ -875,6 +875,57 @@ fn what_is_called_again_and_again_is_optimized_as_a_whole() {
     assert_eq!((optimized(&i, "nest", false), optimized(&i, "nest", true)), (1, 0));
 }
 
+/// `rows(a, b, c, k)`: a turns around b turns of c turns around k turns of additions.
+fn rows() -> Module {
+    let mut m = ModuleBuilder::new("rows");
+    function(&mut m, "rows", &[Int, Int, Int, Int], Some(Int), |_, f| {
+        let total = f.int();
+        f.load_int(total, 0);
+        let counters: Vec<Reg> = (0..4).map(|_| f.int()).collect();
+        let tops: Vec<_> = (0..4).map(|_| f.label()).collect();
+        for (&counter, &top) in counters.iter().zip(&tops) {
+            f.load_int(counter, 0);
+            f.begin_loop(top);
+        }
+        f.int_add_checked(total, total, counters[3]);
+        for i in (0..4).rev() {
+            let most = f.param(i);
+            f.int_for_loop(counters[i], most, tops[i]);
+        }
+        f.return_int(total);
+    });
+    m.finish()
+}
+
+#[test]
+fn of_loops_in_each_other_those_that_turn_are_optimized() {
+    // The two inner ones turn again and again, the ones around them seldom.
+    let mut i = instance(&rows(), patient());
+    let rows = i.function::<(i64, i64, i64, i64), i64>("rows").expect("the function");
+    assert_eq!(i.call(&rows, (3, 3, 1_000_000, 5)).expect("no trap"), 90_000_000);
+    let (c, outline) = (i.tier_counters(), optimized(&i, "rows", true));
+    assert_eq!((c.optimized, outline), (1, 1), "{c:?}");
+    // It is entered once for each time that it is come to, and again where the tier changed.
+    assert!((9..=11).contains(&c.osr_entries), "{c:?}");
+}
+
+#[test]
+fn a_call_that_is_the_only_one_is_not_optimized_as_a_whole() {
+    let run = |calls: usize| {
+        let mut i = instance(&rows(), patient());
+        let rows = i.function::<(i64, i64, i64, i64), i64>("rows").expect("the function");
+        for _ in 0..calls {
+            assert_eq!(
+                i.call(&rows, (2_000_000 / calls as i64, 2, 2, 2)).expect("no trap"),
+                8_000_000 / calls as i64
+            );
+        }
+        optimized(&i, "rows", false)
+    };
+    assert_eq!(run(1), 0);
+    assert_eq!(run(100_000), 1);
+}
+
 #[test]
 fn one_thing_is_optimized_at_a_time() {
     let mut i = instance(&nests(), Config::default());

@@ -129,6 +129,8 @@ pub struct Driver {
     counted: i64,
     /// Whether the interpreter runs, not machine code.
     interprets: bool,
+    /// The function that Rust called first, if it did so once.
+    first_call: Option<u32>,
     /// How many polls at calls by routines came one behind the other.
     between: u8,
     /// What varies how many units portions have; from the same start in each run, so that runs repeat.
@@ -197,6 +199,7 @@ impl Driver {
             backoff: 1,
             counted: 0,
             interprets: true,
+            first_call: None,
             between: 0,
             random: 0,
             probe: None,
@@ -604,6 +607,13 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
     // SAFETY: passed on; a host function may have been called in between.
     unsafe {
         let driver = (*ctx).tiers.cast::<Driver>();
+        let index = (*entry).index();
+        (*driver).first_call = match (*driver).first_call {
+            None => Some(index),
+            // Not the only one any more; no function has this number.
+            Some(first) if first == index => Some(u32::MAX),
+            first => first,
+        };
         let interprets = (*driver).interprets;
         let end = take_turns(ctx, fp, pc, entry);
         (*driver).interprets = interprets;

@@ -248,12 +248,18 @@ impl Driver {
             return;
         }
         let inner = around.filter(|_| self.config.optimize_loops).map(|word| word - 1);
-        let outer = inner.and_then(|header| self.outermost(instance, index, header));
-        let whole = self.config.optimize_functions.then_some(Start::Function);
+        let outline = inner.and_then(|_| self.optimized.outline(instance, index));
+        let mut loops: Vec<Start> = inner.into_iter().map(Start::Loop).collect();
+        if let (Some(header), Some(outline)) = (inner, &outline) {
+            loops.extend(outline.around(header, LIMIT).skip(1).map(|l| Start::Loop(l.header)));
+        }
         let attempts = self.optimized.functions.entry(index).or_default();
         let (since, seen) = (attempts.since, attempts.seen.clone());
+        let called = around.is_none() || seen.as_ref().is_some_and(|seen| seen.called);
+        let once = !called && self.runs_once(instance, index, frame);
+        let whole = (self.config.optimize_functions && !once).then_some(Start::Function);
         let mut open: Vec<Start> = Vec::new();
-        for start in [inner.map(Start::Loop), outer.map(Start::Loop), whole].into_iter().flatten() {
+        for start in loops.into_iter().chain(whole) {
             let attempts = self.optimized.functions.entry(index).or_default();
             if !attempts.asked.contains(&start) {
                 open.push(start);
@@ -303,6 +309,15 @@ impl Driver {
             self.ask(instance, index, start, cause, frame);
             return;
         }
+    }
+
+    /// Whether the frame is that of the first call that Rust made, and there was no other one of this function: a program's top level, of
+    /// which code for the next call is of no use.
+    fn runs_once(&self, instance: &Instance, index: u32, frame: Option<*const u64>) -> bool {
+        let header = instance.entry(index).map(|entry| entry.header as usize);
+        // SAFETY: the frame is the function's, and live; its header says where it returns to.
+        let back = frame.zip(header).map(|(fp, header)| unsafe { *fp.byte_add(header) } & !FLAGS);
+        self.first_call == Some(index) && back == Some(0)
     }
 
     /// How many units something has to run in baseline code before it is optimized.

@@ -13,7 +13,7 @@ use crate::memory::{A, B, D, FLOATS, INTS, L, OBJECT, cells, element, header, li
 /// The families that are tested here.
 pub fn names() -> Vec<&'static str> {
     let names = "BOX_INT BOX_BOOL BOX_FLOAT UNBOX_INT UNBOX_BOOL UNBOX_FLOAT UNBOX_NUMBER CELL_ADD CELL_ADD_P \
-        CELL_SUB CELL_SUB_P CELL_MUL CELL_MUL_P CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K \
+        CELL_SUB CELL_SUB_P CELL_MUL CELL_MUL_P CELL_DIV CELL_DIV_P CELL_REM CELL_LT CELL_LT_P CELL_LE CELL_LE_P CELL_EQ CELL_NE CELL_EQ_K \
         CELL_NE_K CELL_INDEX_GET CELL_FIELD_GET CHECK_RESULTS IS_BRANCH IS_HOLE_BRANCH IS_NOT_BRANCH \
         IS_NOT_HOLE_BRANCH TRUTHY_BRANCH FALSY_BRANCH ALWAYS_COLD CELL_CALL CAST_KIND CAST_KIND_N CAST_SHAPES \
         CAST_PRESENT CAST_SHAPES_N CAST_STRING CAST_STRING_N CAST_ELEMENTS CAST_ELEMENTS_N CAST_INT \
@@ -159,6 +159,9 @@ fn dynamic_ops() {
         CELL_SUB_P true |a, b| small(a.checked_sub(b)), |x, y| number(x - y);
         CELL_MUL false |a, b| small(a.checked_mul(b)), |x, y| number(x * y);
         CELL_MUL_P true |a, b| small(a.checked_mul(b)), |x, y| number(x * y);
+        CELL_DIV false |a, b| small(a.checked_div(b)), |x, y| (y != 0.0).then(|| number(x / y)).flatten();
+        CELL_DIV_P true |a, b| small(a.checked_div(b)), |x, y| (y != 0.0).then(|| number(x / y)).flatten();
+        CELL_REM false |a, b| small(a.checked_rem(b)), |_, _| None;
         CELL_LT false |a, b| yes(a < b), |x, y| yes(x < y);
         CELL_LT_P true |a, b| yes(a < b), |x, y| yes(x < y);
         CELL_LE false |a, b| yes(a <= b), |x, y| yes(x <= y);
