@@ -122,6 +122,9 @@ struct PendingExit {
 
 /// A loop of more instructions is not looked through for slots that it leaves alone.
 const STABLE: usize = 4_000;
+
+/// Up to so many elements, what a position is more or less than another is part of an instruction's address.
+const FAR: u32 = 1 << 20;
 /// Before so many first calls and collections is done what they need, rather than at the start.
 const FIRST: usize = 3;
 /// Context and frame.
@@ -1052,8 +1055,9 @@ impl Lowering<'_, '_> {
             Op::Load | Op::LoadAt => {
                 let base = self.value(arg(0));
                 let width = data.access.map_or(Width::Int, |a| a.width);
-                let base = if data.op == Op::LoadAt { self.index(base, arg(1), width) } else { base };
-                let offset = data.imm as i32;
+                let (base, distance) =
+                    if data.op == Op::LoadAt { self.index(base, arg(1), width) } else { (base, 0) };
+                let offset = data.imm as i32 + distance;
                 Some(match width {
                     Width::U8 => self.b.ins().uload8(types::I64, trusted(), base, offset),
                     Width::U16 => self.b.ins().uload16(types::I64, trusted(), base, offset),
@@ -1067,12 +1071,12 @@ impl Lowering<'_, '_> {
             Op::Store | Op::StoreAt => {
                 let base = self.value(arg(0));
                 let width = data.access.map_or(Width::Int, |a| a.width);
-                let (base, value) = if data.op == Op::StoreAt {
+                let ((base, distance), value) = if data.op == Op::StoreAt {
                     (self.index(base, arg(1), width), arg(2))
                 } else {
-                    (base, arg(1))
+                    ((base, 0), arg(1))
                 };
-                let offset = data.imm as i32;
+                let offset = data.imm as i32 + distance;
                 // A constant byte is part of the instruction.
                 if let (Width::U8, Some(byte)) = (width, func.int_const(value)) {
                     let byte = self.b.ins().iconst(types::I8, byte & 0xFF);
@@ -1090,13 +1094,14 @@ impl Lowering<'_, '_> {
             }
             Op::StoreCell | Op::StoreCellAt => {
                 let object = self.value(arg(0));
-                let (place, value, helper) = if data.op == Op::StoreCellAt {
+                let ((place, distance), value, helper) = if data.op == Op::StoreCellAt {
                     (self.index(object, arg(1), Width::Cell), arg(2), Helper::WriteBarrierSlot)
                 } else {
-                    (object, arg(1), Helper::WriteBarrier)
+                    ((object, 0), arg(1), Helper::WriteBarrier)
                 };
+                let offset = data.imm as i32 + distance;
                 let v = self.value(value);
-                self.b.ins().store(trusted(), v, place, data.imm as i32);
+                self.b.ins().store(trusted(), v, place, offset);
                 if may_be_object(func, value) {
                     let bits =
                         self.b.ins().uload8(types::I64, trusted(), object, offset_of!(Header, gc) as i32);
@@ -1107,7 +1112,7 @@ impl Lowering<'_, '_> {
                     self.b.switch_to_block(slow);
                     let kept = self.begin_cold();
                     self.unless_old(v, next);
-                    let slot = self.b.ins().iadd_imm_s(place, data.imm);
+                    let slot = self.b.ins().iadd_imm_s(place, i64::from(offset));
                     let helper = self.iconst(helper_place(helper));
                     self.call_quietly([object, slot, helper, slot]);
                     self.end_cold(kept);
@@ -1229,14 +1234,21 @@ impl Lowering<'_, '_> {
         }
     }
 
-    fn index(&mut self, base: clif::Value, index: Value, width: Width) -> clif::Value {
+    /// The address of an element, and the distance from it that the instruction has: a constant that is added to the position.
+    fn index(&mut self, base: clif::Value, index: Value, width: Width) -> (clif::Value, i32) {
+        let sum = self.func.def(index).filter(|sum| sum.op == Op::Iadd);
+        let apart = sum.and_then(|sum| {
+            let c = self.func.int_const(sum.args[1]).and_then(|c| i32::try_from(c).ok())?;
+            (c.unsigned_abs() <= FAR).then_some((sum.args[0], c * width.bytes() as i32))
+        });
+        let (index, distance) = apart.unwrap_or((index, 0));
         let i = self.value(index);
         let i = if width.bytes() == 8 {
             self.b.ins().ishl_imm_u(i, 3)
         } else {
             self.b.ins().imul_imm_s(i, i64::from(width.bytes()))
         };
-        self.b.ins().iadd(base, i)
+        (self.b.ins().iadd(base, i), distance)
     }
 
     fn box_small(&mut self, a: clif::Value) -> clif::Value {
