@@ -76,6 +76,19 @@ pub(crate) fn new_buffer(
     capacity: usize,
     zeroed: bool,
 ) -> Result<*mut Buffer, OutOfMemory> {
+    new_buffer_for(heap, cells, bits, element, capacity, zeroed, 0)
+}
+
+/// As [`new_buffer`], whose first elements are arbitrary: the caller writes so many at once.
+fn new_buffer_for(
+    heap: &mut Heap,
+    cells: bool,
+    bits: u16,
+    element: usize,
+    capacity: usize,
+    zeroed: bool,
+    written: usize,
+) -> Result<*mut Buffer, OutOfMemory> {
     if capacity == 0 {
         return Ok(empty_buffer());
     }
@@ -84,7 +97,7 @@ pub(crate) fn new_buffer(
     }
     let size = Buffer::DATA + capacity * element;
     let buffer = if cells {
-        heap.alloc_zeroed(ObjectKind::CellBuffer, bits, 0, size)?
+        heap.alloc_zeroed_from(ObjectKind::CellBuffer, bits, 0, size, Buffer::DATA + written * element)?
     } else if zeroed {
         heap.alloc_zeroed(ObjectKind::RawBuffer, element as u16, 0, size)?
     } else {
@@ -288,7 +301,7 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
             (*list).buffer = buffer;
             return Ok(());
         }
-        let new = new_buffer(heap, kind == ObjectKind::ListCell, 0, element, capacity, false)?;
+        let new = new_buffer_for(heap, kind == ObjectKind::ListCell, 0, element, capacity, false, len)?;
         ptr::copy_nonoverlapping(Buffer::data::<u8>(old), Buffer::data::<u8>(new), len * element);
         (*list).buffer = new;
         if kind == ObjectKind::ListCell {

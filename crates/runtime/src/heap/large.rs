@@ -155,18 +155,17 @@ fn layout(size: usize) -> Option<Layout> {
 }
 
 impl LargeSpace {
-    /// A young large object of `size` bytes, zeroed on request, without its header. `None` where there is no memory.
-    pub(crate) fn alloc(&mut self, size: usize, zeroed: bool) -> Option<*mut Header> {
+    /// A young large object of `size` bytes, of which those from `zeroed` on are 0, without its header. `None` where there is no memory.
+    pub(crate) fn alloc(&mut self, size: usize, zeroed: usize) -> Option<*mut Header> {
         let layout = layout(size)?;
         let (start, allocated) = match self.spares.take(layout.size()) {
             Some((start, bytes)) => {
-                if zeroed {
-                    // SAFETY: the allocation is ours, and large enough.
-                    unsafe { start.write_bytes(0, layout.size()) };
-                }
+                let arbitrary = PREFIX + zeroed.min(size);
+                // SAFETY: the allocation is ours, and large enough.
+                unsafe { start.add(arbitrary).write_bytes(0, layout.size() - arbitrary) };
                 (start, bytes)
             }
-            None => (self.fresh(layout, zeroed)?, layout.size()),
+            None => (self.fresh(layout, zeroed < size)?, layout.size()),
         };
         // SAFETY: the prefix is the first part of the allocation.
         let object = unsafe {

@@ -369,7 +369,7 @@ impl Heap {
             self.top = self.top.wrapping_add(size);
             object
         } else {
-            self.alloc_slow(kind, size, false)?
+            self.alloc_slow(kind, size, size)?
         };
         // SAFETY: the memory is ours, 8-aligned and at least a header long.
         unsafe { object.write(Header { kind: kind as u8, gc: self.birth_bits(kind, size), bits, meta }) };
@@ -414,16 +414,28 @@ impl Heap {
         meta: u32,
         size: usize,
     ) -> Result<*mut Header, OutOfMemory> {
+        self.alloc_zeroed_from(kind, bits, meta, size, size_of::<Header>())
+    }
+
+    /// As [`Heap::alloc`], of which the bytes from a distance on are 0.
+    pub fn alloc_zeroed_from(
+        &mut self,
+        kind: ObjectKind,
+        bits: u16,
+        meta: u32,
+        size: usize,
+        from: usize,
+    ) -> Result<*mut Header, OutOfMemory> {
         let size = round(size);
         if size > LARGE_OBJECT {
-            let object = self.alloc_slow(kind, size, true)?;
+            let object = self.alloc_slow(kind, size, from)?;
             // SAFETY: the memory is ours.
             unsafe { object.write(Header { kind: kind as u8, gc: self.birth_bits(kind, size), bits, meta }) };
             return Ok(object);
         }
         let object = self.alloc(kind, bits, meta, size)?;
         // SAFETY: the object is `size` bytes long.
-        unsafe { object.cast::<u8>().add(8).write_bytes(0, size - 8) };
+        unsafe { object.cast::<u8>().add(from).write_bytes(0, size - from) };
         Ok(object)
     }
 
@@ -433,7 +445,7 @@ impl Heap {
         &mut self,
         kind: ObjectKind,
         size: usize,
-        zeroed: bool,
+        zeroed: usize,
     ) -> Result<*mut Header, OutOfMemory> {
         if self.exhausted {
             self.request_collection();
@@ -519,7 +531,7 @@ impl Heap {
         &mut self,
         kind: ObjectKind,
         size: usize,
-        zeroed: bool,
+        zeroed: usize,
     ) -> Result<*mut Header, OutOfMemory> {
         let in_use = self.in_use();
         if in_use.saturating_add(size) > self.config.limit {
