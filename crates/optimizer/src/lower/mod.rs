@@ -124,7 +124,7 @@ struct PendingExit {
 const STABLE: usize = 4_000;
 
 /// Up to so many elements, what a position is more or less than another is part of an instruction's address.
-const FAR: u32 = 1 << 20;
+const FAR: u64 = 1 << 20;
 /// Before so many first calls and collections is done what they need, rather than at the start.
 const FIRST: usize = 3;
 /// Context and frame.
@@ -1238,8 +1238,8 @@ impl Lowering<'_, '_> {
     fn index(&mut self, base: clif::Value, index: Value, width: Width) -> (clif::Value, i32) {
         let sum = self.func.def(index).filter(|sum| sum.op == Op::Iadd);
         let apart = sum.and_then(|sum| {
-            let c = self.func.int_const(sum.args[1]).and_then(|c| i32::try_from(c).ok())?;
-            (c.unsigned_abs() <= FAR).then_some((sum.args[0], c * width.bytes() as i32))
+            let c = self.func.int_const(sum.args[1]).filter(|c| c.unsigned_abs() <= FAR)?;
+            Some((sum.args[0], c as i32 * width.bytes() as i32))
         });
         let (index, distance) = apart.unwrap_or((index, 0));
         let i = self.value(index);
