@@ -247,14 +247,16 @@ fn savings(op: Op) -> f32 {
     }
 }
 
-/// What an instruction on a string or a map, for which baseline code calls a routine, saves by what it works on: for maps the search
-/// for the key is inline, and done once for several questions.
+/// What an instruction on a string, a map or a list saves by what it works on. For strings and maps baseline code calls a routine; for maps
+/// the search for the key is inline, and done once for several questions.
 fn asks(op: Op) -> Option<f32> {
     let each = op.info().operands.iter().filter_map(|o| match o.kind.register()?.2 {
         Constraint::MapString => Some(8.0),
         Constraint::MapInt => Some(5.0),
         Constraint::String => Some(4.0),
         Constraint::MapCell => Some(3.0),
+        // Kinds, lengths and places are looked at once, or before the loop.
+        Constraint::ListInt | Constraint::ListFloat | Constraint::ListBool | Constraint::ListCell => Some(3.0),
         _ => None,
     });
     each.reduce(f32::max)
