@@ -40,6 +40,7 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         ctor_fields: Vec::new(),
         calls: HashMap::with_capacity(generator.calls.len()),
         casts: HashMap::new(),
+        cast_fields: Vec::new(),
         declared: HashMap::new(),
         zeros: HashSet::new(),
         any_keys: TyId::ANY,
@@ -72,6 +73,11 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
         .collect::<Vec<_>>();
     let calls: Vec<_> = generator.calls.iter().map(|call| (call.0, namer.call(&generator, call))).collect();
     let casts: Vec<_> = generator.casts.iter().map(|&(id, node)| (id, namer.name(node))).collect();
+    let cast_fields: Vec<Vec<TyId>> = generator
+        .cast_fields
+        .iter()
+        .map(|fields| fields.iter().map(|&node| namer.name(node)).collect())
+        .collect();
     let mut stores = Vec::new();
     for &(value, slot) in &generator.stores {
         let slot_ty = namer.name(slot);
@@ -92,6 +98,7 @@ pub(super) fn finish(mut generator: Generator<'_>, names: &Interner) -> Types {
     types.results = results;
     types.calls.extend(calls);
     types.casts.extend(casts);
+    types.cast_fields = cast_fields;
     let is_any = |id: TyId| types.get(id).kind == TyKind::Any;
     let has_zero = |declared: &Declared| {
         !declared.nullable && !matches!(declared.kind, DeclaredKind::BigInt | DeclaredKind::BigRat)

@@ -13,7 +13,7 @@ use super::{CallKind, Declared, DeclaredKind};
 use crate::builtins::{Builtin, Ty as BuiltinTy};
 use crate::resolve::{BindSource, CtorId, Resolution, Resolved, Storage, StructId, TypeName};
 use crate::syntax::ast::{
-    BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, ExternId, ExternKind, FunId, Interner,
+    BinaryOp, BindId, BindKind, Block, Body, Expr, ExprId, ExprKind, ExternId, ExternKind, FunId, Interner,
     MapEntry, MapKey, Name, PatId, PatternKind, Program, StmtId, StmtKind, TypeId, TypeKind, UnaryOp,
 };
 
@@ -52,6 +52,8 @@ pub(super) struct Generator<'a> {
     read_from: HashMap<NodeId, NodeId>,
     /// The declared types of casts to containers, apart from the types of their results.
     pub casts: Vec<(ExprId, NodeId)>,
+    /// The declared types of the fields of structs, likewise, where there are casts.
+    pub cast_fields: Vec<Vec<NodeId>>,
     type_params: HashMap<(FunId, Name), NodeId>,
     extern_members: HashMap<(Name, Name), ExternId>,
     struct_nodes: Vec<NodeId>,
@@ -112,6 +114,7 @@ impl<'a> Generator<'a> {
             fun_sigs: vec![None; program.funs.len()],
             calls: Vec::new(),
             casts: Vec::new(),
+            cast_fields: Vec::new(),
             declared: Vec::new(),
             numbers: HashMap::new(),
             stores: Vec::new(),
@@ -165,6 +168,14 @@ impl<'a> Generator<'a> {
                 program[fields].iter().map(|field| (field.name.name, self.annotation(field.ty, None)));
             let nodes = nodes.collect();
             self.solver.graph.set_fields(record as u32, nodes);
+        }
+        let cast = |e: &Expr| matches!(e.kind, ExprKind::Cast { .. } | ExprKind::Load { .. });
+        if program.exprs.iter().any(cast) {
+            for info in &resolution.structs {
+                let fields = &program[info.fields];
+                let nodes = fields.iter().map(|field| self.annotation(field.ty, None)).collect();
+                self.cast_fields.push(nodes);
+            }
         }
         for index in 0..resolution.bind_count() {
             let bind = BindId::new(index);

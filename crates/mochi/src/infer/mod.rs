@@ -46,7 +46,8 @@
 //!   checks, and none fails that check unless D is nullable. Any other pair is code that cannot be reached (inference saw no
 //!   value there): trap.
 //! * **Fresh results.** A builtin that makes a container makes it with the element type that the call's type says.
-//! * **Casts.** `e as T` between equal final types moves; otherwise containers are converted into new ones.
+//! * **Casts.** `e as T` between equal final types moves; otherwise containers are converted into new ones, also those that go to
+//!   fields of structs: to what the declaration says, whatever became of the slots.
 //! * **Keys.** `m[k]` and `k in m` may be asked with a key of type `any`, or with one that may be none, whatever the keys of the
 //!   map are: such a key is compared by its text. A key of another known kind has made the map's keys `any`.
 //! * **Branches.** The value of `if`, `match`, `&&`, `||` and `??` flows from the branch into the type of the whole. `||` and `??`
@@ -282,6 +283,7 @@ pub struct Types {
     ctor_fields: Vec<Vec<TyId>>,
     calls: HashMap<ExprId, CallKind>,
     casts: HashMap<ExprId, TyId>,
+    cast_fields: Vec<Vec<TyId>>,
     declared: HashMap<BindId, Declared>,
     stores: HashMap<ExprId, TyId>,
     zeros: HashSet<BindId>,
@@ -377,6 +379,11 @@ impl Types {
     /// What a cast to a container says, by the id of the cast: its result may be of another type, where uses disagree.
     pub fn cast(&self, id: ExprId) -> Option<TyId> {
         self.casts.get(&id).copied()
+    }
+
+    /// What a struct's declaration says of its fields, in order, whatever became of them. Nothing where nothing is cast.
+    pub fn cast_fields(&self, id: StructId) -> &[TyId] {
+        self.cast_fields.get(id.index()).map_or(&[], |fields| fields)
     }
 
     /// Whether a variable never becomes a second lasting reference to the list it holds.

@@ -3,6 +3,7 @@
 //! A constraint is executed when it is made and again whenever a node that it watches rises. Executing one only raises
 //! nodes, merges them and adds further flows, so the order does not matter for soundness.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::graph::{ANY, ConId, Graph, KEYS, Kind, NOTHING, NodeId, Val};
@@ -104,6 +105,8 @@ pub(super) struct Solver {
     pub calls: Vec<CallData>,
     pub args: Vec<NodeId>,
     pub methods: MethodNames,
+    /// The parts that casts convert to one another.
+    cast: HashSet<(NodeId, NodeId)>,
 }
 
 const UNSEEN: u32 = u32::MAX;
@@ -117,6 +120,7 @@ impl Solver {
             calls: Vec::new(),
             args: Vec::new(),
             methods,
+            cast: HashSet::new(),
         }
     }
 
@@ -864,20 +868,21 @@ impl Solver {
             }
             (Kind::Map, Kind::Struct) => {
                 for (_, field) in self.graph.fields(to.a).to_vec() {
-                    self.cast_field(from.b, field);
+                    self.cast_parts(from.b, field);
                 }
             }
             (Kind::Struct, Kind::Struct) if from.a != to.a => {
                 let target = self.graph.fields(to.a).to_vec();
                 for (name, field) in target {
                     if let Some(src) = self.graph.field(from.a, name) {
-                        self.cast_field(src, field);
+                        self.cast_parts(src, field);
                     }
                 }
             }
-            (Kind::Any, Kind::Struct) => {
+            (Kind::Any | Kind::Union, Kind::Struct) => {
+                self.escape_value(from);
                 for (_, field) in self.graph.fields(to.a).to_vec() {
-                    self.graph.flow(field, Val::ANY);
+                    self.cast_parts(ANY, field);
                 }
                 self.graph.read_all_through_any();
             }
@@ -898,17 +903,11 @@ impl Solver {
         }
     }
 
+    /// The same for a part of both, once: what is cast may refer to itself, and so may structs.
     fn cast_parts(&mut self, src: NodeId, dst: NodeId) {
-        if self.graph.find(src) != self.graph.find(dst) {
+        let ends = (self.graph.find(src), self.graph.find(dst));
+        if ends.0 != ends.1 && self.cast.insert(ends) {
             self.add(Con::Cast { src, dst });
-        }
-    }
-
-    fn cast_field(&mut self, src: NodeId, field: NodeId) {
-        // Numbers and texts are converted; what has slots inside is shared with the field.
-        let to = self.graph.val(field).kind;
-        if !matches!(to, Kind::Int | Kind::Float | Kind::Str | Kind::Bool | Kind::BigInt | Kind::BigRat) {
-            self.flow(src, field);
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The target comes as text that the lowering wrote: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
 //! `a` any, `F` function, `?X` nullable, `[X` list of X, `]X` list of X that stores cells, `{KV` map from K (`i`, `s`,
-//! `a`) to V, `r<number>;` record and `u<number>;` union of the module. The fields of records have their types from the
-//! record's declaration.
+//! `a`) to V, `r<number>;` record and `u<number>;` union of the module. Behind it stands `#<number>:X,Y,..` for each record whose
+//! slots hold anything where its declaration says more; other records are cast to what their slots hold.
 //!
 //! Containers are cast by element into new ones, with a stack of our own: what is cast may be nested deeply.
 
@@ -121,7 +121,7 @@ fn parse_fraction(text: &str) -> Option<BigRational> {
 /// # Errors
 /// memory-limit.
 pub fn widened<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, ty: ValueType) -> Result<Option<Val<'h>>, Trap> {
-    let target = Target::Declared(ty);
+    let target = Target::Slot(ty);
     let widens = match target.resolve(ctx)?.1 {
         Shape::Float | Shape::BigInt => val.as_int().is_some(),
         Shape::BigRat => {
@@ -137,8 +137,39 @@ pub fn widened<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, ty: ValueType) -> Res
 enum Target<'t> {
     /// The beginning of this text says it.
     Text(&'t str),
-    /// The declared type of a field or of a part of one.
-    Declared(ValueType),
+    /// The type of a slot or of a part of one.
+    Slot(ValueType),
+}
+
+/// What the fields of records are cast to where that is not what their slots say.
+#[derive(Default)]
+struct Fields<'t>(Vec<(ShapeId, Vec<&'t str>)>);
+
+impl<'t> Fields<'t> {
+    /// What stands behind a target.
+    fn of_text(ctx: &HostContext<'_>, text: &'t str) -> Result<Fields<'t>, Trap> {
+        let row = |row: &'t str| {
+            let (number, fields) = row.split_once(':')?;
+            let shape = ctx.shape_of(RecordId(number.parse().ok()?))?;
+            Some((shape, fields.split_terminator(',').collect()))
+        };
+        let rows = text.split('#').skip(1).map(|text| row(text).ok_or_else(|| no_type(text)));
+        Ok(Fields(rows.collect::<Result<_, _>>()?))
+    }
+
+    /// The fields of a record, with what they are cast to.
+    fn of(&self, ctx: &HostContext<'_>, shape: ShapeId) -> Vec<(String, Target<'t>)> {
+        let texts = self.0.iter().find(|row| row.0 == shape).map_or(&[][..], |row| &row.1);
+        let field = |(index, (name, ty)): (usize, (&str, ValueType))| {
+            (name.to_string(), texts.get(index).map_or(Target::Slot(ty), |text| Target::Text(text)))
+        };
+        ctx.shape_fields(shape).enumerate().map(field).collect()
+    }
+}
+
+#[cold]
+fn no_type(text: &str) -> Trap {
+    Trap::new(TrapCode::InvalidArgument, format!("{text:?} describes no type"))
 }
 
 /// A target, taken apart.
@@ -165,12 +196,12 @@ impl<'t> Target<'t> {
                 Some(rest) => Ok((true, Target::of_text(ctx, rest)?)),
                 None => Ok((false, Target::of_text(ctx, text)?)),
             },
-            Target::Declared(ty) => Target::of_declared(ctx, ty),
+            Target::Slot(ty) => Target::of_slot(ctx, ty),
         }
     }
 
     fn of_text(ctx: &HostContext<'_>, text: &'t str) -> Result<Shape<'t>, Trap> {
-        let bad = || Trap::new(TrapCode::InvalidArgument, format!("{text:?} describes no type"));
+        let bad = || no_type(text);
         let rest = text.get(1..).unwrap_or("");
         let number = || rest.split(';').next().and_then(|n| n.parse().ok());
         Ok(match text.bytes().next() {
@@ -210,7 +241,7 @@ impl<'t> Target<'t> {
         })
     }
 
-    fn of_declared(ctx: &HostContext<'_>, ty: ValueType) -> Result<(bool, Shape<'t>), Trap> {
+    fn of_slot(ctx: &HostContext<'_>, ty: ValueType) -> Result<(bool, Shape<'t>), Trap> {
         let cell = match ty {
             ValueType::Int => return Ok((false, Shape::Int)),
             ValueType::Float => return Ok((false, Shape::Float)),
@@ -222,15 +253,13 @@ impl<'t> Target<'t> {
             Some(HeapType::Float) => Shape::Float,
             Some(HeapType::Bool) => Shape::Bool,
             Some(HeapType::String) => Shape::String,
-            Some(HeapType::ListInt) => Shape::List(Storage::Int, Target::Declared(ValueType::Int)),
-            Some(HeapType::ListFloat) => Shape::List(Storage::Float, Target::Declared(ValueType::Float)),
-            Some(HeapType::ListBool) => Shape::List(Storage::Bool, Target::Declared(ValueType::Bool)),
+            Some(HeapType::ListInt) => Shape::List(Storage::Int, Target::Slot(ValueType::Int)),
+            Some(HeapType::ListFloat) => Shape::List(Storage::Float, Target::Slot(ValueType::Float)),
+            Some(HeapType::ListBool) => Shape::List(Storage::Bool, Target::Slot(ValueType::Bool)),
             Some(HeapType::ListCell(element)) => {
-                Shape::List(Storage::Cell, Target::Declared(ValueType::Cell(element)))
+                Shape::List(Storage::Cell, Target::Slot(ValueType::Cell(element)))
             }
-            Some(HeapType::Map { key, value, .. }) => {
-                Shape::Map(key, Target::Declared(ValueType::Cell(value)))
-            }
+            Some(HeapType::Map { key, value, .. }) => Shape::Map(key, Target::Slot(ValueType::Cell(value))),
             Some(HeapType::Record(shape)) => Shape::Record(shape.0),
             Some(HeapType::Union(_)) => Shape::Union,
             Some(HeapType::Bytes(BIGINT_KIND)) => Shape::BigInt,
@@ -246,7 +275,7 @@ impl<'t> Target<'t> {
 enum Open<'h, 't> {
     List { from: ListView<'h>, next: usize, to: Val<'h>, element: Target<'t> },
     Map { keys: ListView<'h>, values: ListView<'h>, next: usize, to: MapView<'h>, value: Target<'t> },
-    Record { from: Val<'h>, shape: ShapeId, fields: Vec<(String, ValueType)>, made: Vec<Val<'h>> },
+    Record { from: Val<'h>, shape: ShapeId, fields: Vec<(String, Target<'t>)>, made: Vec<Val<'h>> },
 }
 
 enum Step<'h, 't> {
@@ -272,7 +301,11 @@ pub fn cast<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
 fn cast_to<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'_>) -> Result<Val<'h>, Trap> {
     let mut stack: Vec<Open<'h, '_>> = Vec::new();
     let mut work = Work::default();
-    let mut step = begin(ctx, val, target)?;
+    let fields = match target {
+        Target::Text(text) => Fields::of_text(ctx, text)?,
+        Target::Slot(_) => Fields::default(),
+    };
+    let mut step = begin(ctx, val, target, &fields)?;
     loop {
         work.steps(ctx, PART)?;
         let done = match step {
@@ -295,14 +328,19 @@ fn cast_to<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'_>) -> Re
             accept(ctx, top, val)?;
         }
         step = match next(ctx, top)? {
-            Some((val, target)) => begin(ctx, val, target)?,
+            Some((val, target)) => begin(ctx, val, target, &fields)?,
             None => Step::Done(finish(ctx, stack.pop())?),
         };
     }
 }
 
 /// Casts a scalar, or opens a container.
-fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> Result<Step<'h, 't>, Trap> {
+fn begin<'h, 't>(
+    ctx: &'h HostContext<'_>,
+    val: Val<'h>,
+    target: Target<'t>,
+    fields: &Fields<'t>,
+) -> Result<Step<'h, 't>, Trap> {
     let (nullable, shape) = target.resolve(ctx)?;
     if nullable && val.is_nil() {
         return Ok(Step::Done(val));
@@ -367,8 +405,7 @@ fn begin<'h, 't>(ctx: &'h HostContext<'_>, val: Val<'h>, target: Target<'t>) -> 
             if val.as_record().is_some_and(|r| r.shape_id() == shape) {
                 val
             } else if val.as_map().is_some() || val.as_record().is_some() {
-                let fields: Vec<(String, ValueType)> =
-                    ctx.shape_fields(shape).map(|(name, ty)| (name.to_string(), ty)).collect();
+                let fields = fields.of(ctx, shape);
                 let made = Vec::with_capacity(fields.len());
                 return Ok(Step::Open(Open::Record { from: val, shape, fields, made }));
             } else {
@@ -411,14 +448,14 @@ fn next<'h, 't>(
             Ok(val.map(|val| (val, *value)))
         }
         Open::Record { from, shape, fields, made } => {
-            let Some((name, ty)) = fields.get(made.len()) else { return Ok(None) };
+            let Some((name, target)) = fields.get(made.len()) else { return Ok(None) };
             let present = match (from.as_map(), from.as_record()) {
                 (Some(map), _) => access::map_get(ctx, map, ctx.string(name)?)?,
                 (None, Some(record)) => record.get_named(name),
                 (None, None) => None,
             };
             match present {
-                Some(val) => Ok(Some((val, Target::Declared(*ty)))),
+                Some(val) => Ok(Some((val, *target))),
                 None => Err(Trap::new(
                     TrapCode::BadCast,
                     format!(

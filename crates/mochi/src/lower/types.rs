@@ -122,15 +122,30 @@ impl Lowerer<'_> {
 
     /// The type as the library's `mochi.cast` reads it: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
     /// `a` any, `?X` nullable, `[X` list, `]X` list that stores cells, `{KV` map, `r<id>;` record, `u<id>;` union, `F` function.
+    /// Behind it stands `#<id>:X,Y,..` for each record in it whose declaration says more of its fields than they are.
     ///
     /// What is cast to the type `declared` becomes of the type `ty`, which may say `any` where the other says more.
     pub(super) fn descriptor(&self, declared: TyId, ty: TyId) -> String {
-        let mut text = String::new();
-        self.describe(declared, ty, &mut text);
+        let (mut text, mut structs) = (String::new(), Vec::new());
+        self.describe(declared, ty, &mut text, &mut structs);
+        let mut next = 0;
+        while let Some(&id) = structs.get(next) {
+            next += 1;
+            let (declared, actual) = (self.types.cast_fields(id), self.types.fields(id));
+            let mut fields = format!("#{}:", self.structs[id.index()].0);
+            for (&declared, &actual) in declared.iter().zip(actual) {
+                self.describe(declared, actual, &mut fields, &mut structs);
+                fields.push(',');
+            }
+            if declared.iter().zip(actual).any(|(declared, actual)| declared != actual) {
+                text.push_str(&fields);
+            }
+        }
         text
     }
 
-    fn describe(&self, declared: TyId, actual: TyId, text: &mut String) {
+    /// Notes the structs in it.
+    fn describe(&self, declared: TyId, actual: TyId, text: &mut String, structs: &mut Vec<StructId>) {
         let ty = self.types.get(declared);
         if ty.nullable && !matches!(ty.kind, TyKind::Any | TyKind::Null) {
             text.push('?');
@@ -146,15 +161,17 @@ impl Lowerer<'_> {
             TyKind::List(element) => {
                 let actual = match self.types.get(actual).kind {
                     TyKind::List(actual) => actual,
+                    TyKind::Any => TyId::ANY,
                     _ => element,
                 };
                 let raw = |ty| !matches!(self.value(ty), ValueType::Cell(_));
                 text.push(if raw(element) && !raw(actual) { ']' } else { '[' });
-                self.describe(element, actual, text);
+                self.describe(element, actual, text, structs);
             }
             TyKind::Map(key, value) => {
                 let (key, actual) = match self.types.get(actual).kind {
                     TyKind::Map(key, actual) => (key, actual),
+                    TyKind::Any => (self.types.any_keys, TyId::ANY),
                     _ => (key, value),
                 };
                 text.push('{');
@@ -163,10 +180,13 @@ impl Lowerer<'_> {
                     KeyPolicy::String => 's',
                     KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => 'a',
                 });
-                self.describe(value, actual, text);
+                self.describe(value, actual, text, structs);
             }
             TyKind::Struct(id) => {
                 let _ = write!(text, "r{};", self.structs[id.index()].0);
+                if !structs.contains(&id) {
+                    structs.push(id);
+                }
             }
             TyKind::Union(id) => {
                 let _ = write!(text, "u{};", self.unions[id.index()].0);
