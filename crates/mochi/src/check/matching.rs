@@ -1,4 +1,4 @@
-//! `match`: patterns, exhaustiveness, arms that are never reached.
+//! `match`: patterns, arms that are never reached. What arms leave out is found in `exhaustive`.
 
 use std::collections::HashSet;
 
@@ -76,12 +76,14 @@ impl Checker<'_> {
             self.scope.leave(mark);
         }
         if let (Kind::Union(union), false) = (self.types.kind(ty), covered.everything) {
-            let variants = &self.types.union_info(union).variants;
-            let missing: Vec<String> = variants
-                .iter()
-                .filter(|variant| !covered.variants.contains(variant))
-                .map(|&variant| format!("`{}`", self.text_of(self.types.struct_info(variant).name)))
-                .collect();
+            let missing = if self.strict() {
+                let variants = self.types.union_info(union).variants.iter();
+                let missing = variants.filter(|variant| !covered.variants.contains(variant));
+                let name = |&variant| self.text_of(self.types.struct_info(variant).name);
+                missing.map(|variant| format!("`{}`", name(variant))).collect()
+            } else {
+                self.unhandled(ty, &ast[arms])
+            };
             if !missing.is_empty() {
                 let message =
                     format!("this match on {} does not handle {}", self.show(ty), missing.join(", "));
@@ -176,7 +178,7 @@ impl Checker<'_> {
     }
 
     /// The variant or struct that a name in a pattern stands for.
-    fn variant(&self, name: Ident) -> Option<StructId> {
+    pub(super) fn variant(&self, name: Ident) -> Option<StructId> {
         let id = self.scope.constructor(name.name)?;
         let info = self.types.struct_info(id);
         (info.union.is_some() || !self.strict()).then_some(id)

@@ -15,6 +15,7 @@
 //! | `declare` | type declarations, signatures, annotations |
 //! | `effects` | effects of functions, before any type is known |
 //! | `stmt`, `expr`, `access`, `call`, `operand`, `matching`, `query` | the rules |
+//! | `exhaustive` | what arms of a `match` leave out |
 //! | `narrow`, `alias` | facts from tests; sharing of lists, maps and structs |
 //! | `place`, `suggest` | where errors point, and what may help |
 //! | `unsupported` | constructs that cannot run yet |
@@ -24,6 +25,7 @@ mod alias;
 mod call;
 mod declare;
 mod effects;
+mod exhaustive;
 mod expr;
 mod matching;
 mod narrow;
