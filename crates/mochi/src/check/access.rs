@@ -131,6 +131,7 @@ impl Checker<'_> {
     /// `base?.name`
     pub(super) fn optional_field(&mut self, base: ExprId, name: Ident) -> Check<Ty> {
         let ty = self.expr(base, None)?;
+        let ty = self.untested(base, ty);
         let place = self.token_behind(base);
         let payload = match self.types.kind(ty) {
             Kind::Option(payload) => payload,
@@ -171,6 +172,7 @@ impl Checker<'_> {
     /// `base?[index]`
     pub(super) fn optional_index(&mut self, base: ExprId, index: ExprId) -> Check<Ty> {
         let ty = self.expr(base, None)?;
+        let ty = self.untested(base, ty);
         let place = self.token_behind(base);
         let payload = match self.types.kind(ty) {
             Kind::Option(payload) => payload,
@@ -192,9 +194,20 @@ impl Checker<'_> {
     }
 
     /// `base[index]`
-    pub(super) fn index(&mut self, base: ExprId, index: ExprId) -> Check<Ty> {
+    pub(super) fn index(
+        &mut self,
+        id: ExprId,
+        base: ExprId,
+        index: ExprId,
+        expected: Option<Ty>,
+    ) -> Check<Ty> {
         let ty = self.expr(base, None)?;
+        let optional = expected.is_some_and(|ty| matches!(self.types.kind(ty), Kind::Option(_)));
         match self.element(ty, index, self.token_behind(base))? {
+            Some(element) if !optional && self.is_present(base, index) => {
+                self.present.insert(id);
+                Ok(element)
+            }
             Some(element) if matches!(self.types.kind(ty), Kind::Map(..)) => Ok(self.lift(element)),
             Some(element) => Ok(element),
             None => {

@@ -5,7 +5,7 @@
 //! effects behind `!` is taken at its word by callers; its body is compared with it separately. The set of each function
 //! only grows, so propagating along reversed calls until nothing changes takes linear time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::builtins::{Builtin, Effects};
 use crate::syntax::ast::{
@@ -13,6 +13,7 @@ use crate::syntax::ast::{
 };
 use crate::syntax::walk::{self, Node};
 
+use super::scope::Assigned;
 use super::types::FunEffects;
 
 /// The effects of a function.
@@ -42,16 +43,22 @@ struct Finder<'a> {
     builtins: HashMap<Name, Effects>,
 }
 
-/// The effects of all functions of a program, by number.
-pub(super) fn infer(ast: &Program, names: &Interner) -> Vec<Inferred> {
+/// The effects of all functions of a program, by number, and what they assign.
+pub(super) fn infer(ast: &Program, names: &Interner) -> (Vec<Inferred>, Assigned) {
     let finder = Finder::new(ast, names);
+    let mut assigned = Assigned::default();
+    for stmt in &ast.stmts {
+        if let StmtKind::Assign { target, .. } = stmt.kind {
+            assigned.anywhere.extend(ast.as_name(target));
+        }
+    }
     let count = ast.funs.len();
     let mut result = vec![Inferred::default(); count];
     let mut callers: Vec<Vec<FunId>> = vec![Vec::new(); count];
     let mut declared: Vec<bool> = vec![false; count];
     for (index, fun) in ast.funs.iter().enumerate() {
         let id = FunId::new(index);
-        let (own, callees) = finder.body(id);
+        let (own, callees) = finder.body(id, &mut assigned.outside);
         result[index].body = own;
         for callee in callees {
             callers[callee.index()].push(id);
@@ -78,7 +85,7 @@ pub(super) fn infer(ast: &Program, names: &Interner) -> Vec<Inferred> {
             }
         }
     }
-    result
+    (result, assigned)
 }
 
 /// The effects that a function declares, without unknown ones.
@@ -138,14 +145,14 @@ impl<'a> Finder<'a> {
         }
     }
 
-    /// Effects of the body itself, and the functions that it calls.
-    fn body(&self, id: FunId) -> (FunEffects, Vec<FunId>) {
+    /// Effects of the body itself, and the functions that it calls. Adds the variables of others that it assigns.
+    fn body(&self, id: FunId, outside: &mut HashSet<Name>) -> (FunEffects, Vec<FunId>) {
         let ast = self.ast;
         let (mut own, mut callees) = (FunEffects::default(), Vec::new());
         let mut open = Vec::new();
         walk::push_body(ast, ast[id].body, &mut open);
-        let mut label = |effect: Effects| own.effects = own.effects.union(effect);
         let mut assigns = false;
+        let mut label = |effect: Effects| own.effects = own.effects.union(effect);
         while let Some(node) = open.pop() {
             match node {
                 Node::Expr(expr) => match ast[expr].kind {
@@ -167,8 +174,11 @@ impl<'a> Finder<'a> {
                     StmtKind::Fetch { .. } => label(Effects::NET),
                     StmtKind::Assign { target, .. } => {
                         // Only the variable itself counts: facts are about variables.
-                        if let ExprKind::Name(name) = ast[target].kind {
-                            assigns |= !self.entries.contains_key(&(Some(id), name));
+                        if let ExprKind::Name(name) = ast[target].kind
+                            && !self.entries.contains_key(&(Some(id), name))
+                        {
+                            assigns = true;
+                            outside.insert(name);
                         }
                     }
                     _ => {}

@@ -49,7 +49,7 @@ impl Checker<'_> {
             ExprKind::Name(name) => self.name(id, name),
             ExprKind::Field { base, name, optional: false } => self.field(id, base, name, Use::Value),
             ExprKind::Field { base, name, optional: true } => self.optional_field(base, name),
-            ExprKind::Index { base, index, optional: false } => self.index(base, index),
+            ExprKind::Index { base, index, optional: false } => self.index(id, base, index, expected),
             ExprKind::Index { base, index, optional: true } => self.optional_index(base, index),
             ExprKind::Slice { base, start, end, step } => self.slice(base, [start, end, step]),
             ExprKind::Call { callee, args } => self.call(id, callee, args),
@@ -141,6 +141,8 @@ impl Checker<'_> {
             let ty = self.expr(choice.value, hint)?;
             self.scope.leave(mark);
             self.learn(&facts.falsy);
+            // What is known here says nothing of the other branches.
+            let ty = self.untested(choice.value, ty);
             result = Some(self.join(result, ty));
             hint = Some(ty);
         }

@@ -37,7 +37,12 @@ impl Checker<'_> {
         expected: Option<Ty>,
     ) -> Check<Ty> {
         let ast = self.ast;
-        let ty = self.expr(subject, None)?;
+        let mut ty = self.expr(subject, None)?;
+        let none =
+            |arm: &Arm| matches!(ast[arm.pattern].kind, PatternKind::Literal(value) if self.is_none(value));
+        if ast[arms].iter().any(none) {
+            ty = self.untested(subject, ty);
+        }
         let mut covered = Covered::default();
         let mut result = None;
         for arm in &ast[arms] {

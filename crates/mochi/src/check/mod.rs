@@ -45,7 +45,7 @@ use std::collections::{HashMap, HashSet};
 use crate::builtins::{Builtin, Effects};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{FunId, Interner, Name, Program, StmtId, StmtKind};
+use crate::syntax::ast::{ExprId, FunId, Interner, Name, Program, StmtId, StmtKind};
 
 use self::effects::Inferred;
 use self::scope::{Horizon, Mark, Scope};
@@ -146,6 +146,8 @@ struct Checker<'a> {
     result_types: Vec<Option<Ty>>,
     /// Types of expressions, as far as they were checked.
     expr_types: Vec<Ty>,
+    /// Expressions `m[k]` of which tests tell that they have a value.
+    present: HashSet<ExprId>,
     /// Types of extern names with dots.
     externs: HashMap<Vec<Name>, Ty>,
     /// Streams that were declared so far.
@@ -171,18 +173,20 @@ struct Checkpoint {
 
 impl<'a> Checker<'a> {
     fn new(ast: &'a Program, names: &'a Interner, text: &'a str, mode: Mode) -> Checker<'a> {
+        let (effects, assigned) = effects::infer(ast, names);
         Checker {
             ast,
             names,
             text,
             mode,
             types: Types::new(),
-            scope: Scope::new(names.len()),
-            effects: effects::infer(ast, names),
+            scope: Scope::new(names.len(), assigned),
+            effects,
             generics: HashMap::new(),
             param_types: vec![None; ast.binds.len()],
             result_types: vec![None; ast.funs.len()],
             expr_types: vec![Ty::POISON; ast.exprs.len()],
+            present: HashSet::new(),
             externs: HashMap::new(),
             streams: HashSet::new(),
             returns: Returns::Declared(Ty::UNIT),

@@ -1,21 +1,31 @@
 //! What tests against `none` tell about variables.
 //!
 //! `x != none` says in the branch where it holds that `x` has a value, `x == none` in the other one. `a && b` says what
-//! both say where it holds, `a || b` where it does not. Only bare names get facts.
+//! both say where it holds, `a || b` where it does not. `k in m`, and likewise `m[k] != none`, says of the names `m` and `k`, or of a literal
+//! `k`, that `m[k]` has a value. Only bare names get facts.
 
 use crate::syntax::ast::{BinaryOp, ExprId, ExprKind, UnaryOp};
 
 use super::Checker;
-use super::scope::VarRef;
+use super::scope::{Key, VarRef};
 use super::types::{Kind, Ty};
+
+/// Something that is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fact {
+    /// The variable is of the type.
+    Is(VarRef, Ty),
+    /// The map in the variable has the key.
+    Has(VarRef, Key),
+}
 
 /// What a condition tells.
 #[derive(Default, Debug)]
 pub(super) struct Facts {
     /// Where it holds.
-    pub(super) truthy: Vec<(VarRef, Ty)>,
+    pub(super) truthy: Vec<Fact>,
     /// Where it does not hold.
-    pub(super) falsy: Vec<(VarRef, Ty)>,
+    pub(super) falsy: Vec<Fact>,
 }
 
 impl Facts {
@@ -64,25 +74,65 @@ impl Checker<'_> {
         }
     }
 
-    /// What `left op right` tells if it is a comparison of a variable with `none`.
+    /// What `left op right` tells if it is a comparison of a variable or of an entry with `none`, or a test for a key.
     pub(super) fn facts_of_test(&self, op: BinaryOp, left: ExprId, right: ExprId) -> Facts {
-        if !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual) {
-            return Facts::default();
-        }
-        let name = if self.is_none(right) {
-            self.ast.as_name(left)
-        } else if self.is_none(left) {
-            self.ast.as_name(right)
-        } else {
-            None
+        let fact = match op {
+            BinaryOp::Equal | BinaryOp::NotEqual if self.is_none(right) => self.has_value(left),
+            BinaryOp::Equal | BinaryOp::NotEqual if self.is_none(left) => self.has_value(right),
+            BinaryOp::In => self.entry(right, left),
+            _ => None,
         };
-        let Some(var) = name.and_then(|name| self.scope.find(name)) else { return Facts::default() };
-        let Kind::Option(payload) = self.types.kind(self.scope.current(var)) else { return Facts::default() };
-        let facts = vec![(var, payload)];
+        let facts = fact.into_iter().collect();
         match op {
-            BinaryOp::NotEqual => Facts { truthy: facts, falsy: Vec::new() },
-            _ => Facts { truthy: Vec::new(), falsy: facts },
+            BinaryOp::Equal => Facts { truthy: Vec::new(), falsy: facts },
+            _ => Facts { truthy: facts, falsy: Vec::new() },
         }
+    }
+
+    /// What is known where an expression has a value.
+    fn has_value(&self, id: ExprId) -> Option<Fact> {
+        if let ExprKind::Index { base, index, .. } = self.ast[id].kind {
+            return self.entry(base, index);
+        }
+        let var = self.scope.find(self.ast.as_name(id)?)?;
+        match self.types.kind(self.scope.current(var)) {
+            Kind::Option(payload) => Some(Fact::Is(var, payload)),
+            _ => None,
+        }
+    }
+
+    /// The fact that a map has a key, if both can be told again. Upstream knows no such facts.
+    pub(super) fn entry(&self, map: ExprId, key: ExprId) -> Option<Fact> {
+        if self.strict() {
+            return None;
+        }
+        let map = self.scope.find(self.ast.as_name(map)?)?;
+        if !matches!(self.types.kind(self.scope.current(map)), Kind::Map(..)) {
+            return None;
+        }
+        let key = match self.ast[key].kind {
+            ExprKind::Str(text) => Key::Str(text),
+            ExprKind::Int(number) => Key::Int(number),
+            ExprKind::Name(name) => Key::Var(self.scope.find(name)?),
+            _ => return None,
+        };
+        Some(Fact::Has(map, key))
+    }
+
+    /// Whether `map[key]` is known to be there.
+    pub(super) fn is_present(&self, map: ExprId, key: ExprId) -> bool {
+        matches!(self.entry(map, key), Some(Fact::Has(map, key)) if self.scope.has_entry(map, key))
+    }
+
+    /// Whether an expression has its type because of a test for a key: it is an entry, or a variable made from one.
+    pub(super) fn is_tested(&self, id: ExprId) -> bool {
+        let var = self.ast.as_name(id).and_then(|name| self.scope.find(name));
+        self.present.contains(&id) || var.is_some_and(|var| self.scope.var(var).tested)
+    }
+
+    /// The type that an expression would have without a test for a key: where a program asks once more.
+    pub(super) fn untested(&mut self, id: ExprId, ty: Ty) -> Ty {
+        if self.is_tested(id) { self.lift(ty) } else { ty }
     }
 
     /// Whether an expression is `none`, or one of its other names.
@@ -95,9 +145,12 @@ impl Checker<'_> {
     }
 
     /// Applies facts until the end of the scope.
-    pub(super) fn learn(&mut self, facts: &[(VarRef, Ty)]) {
-        for &(var, ty) in facts {
-            self.scope.learn(var, ty);
+    pub(super) fn learn(&mut self, facts: &[Fact]) {
+        for &fact in facts {
+            match fact {
+                Fact::Is(var, ty) => self.scope.learn(var, ty),
+                Fact::Has(map, key) => self.scope.learn_entry(map, key),
+            }
         }
     }
 }

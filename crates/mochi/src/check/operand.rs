@@ -64,7 +64,8 @@ impl Checker<'_> {
             ty = if self.is_repeated_test(link.op, left, link.right) {
                 Ty::BOOL
             } else {
-                self.operator(link.op, link.op_span, ty, right)?
+                let sides = self.untested_sides(link.op, (left, ty), (link.right, right));
+                self.operator(link.op, link.op_span, sides.0, sides.1)?
             };
             if ty == Ty::POISON {
                 return Err(Stop::Silent);
@@ -88,7 +89,19 @@ impl Checker<'_> {
         let declared = var.map(|var| self.types.kind(self.scope.var(var).declared));
         !self.strict()
             && matches!(op, BinaryOp::Equal | BinaryOp::NotEqual)
-            && matches!(declared, Some(Kind::Option(_)))
+            && (matches!(declared, Some(Kind::Option(_))) || self.is_tested(subject))
+    }
+
+    /// The types of operands of which one may be an entry that is known to be there, but is asked for once more: `m[k] ?? 0`.
+    fn untested_sides(&mut self, op: BinaryOp, left: (ExprId, Ty), right: (ExprId, Ty)) -> (Ty, Ty) {
+        let optional = |ty| matches!(self.types.kind(ty), Kind::Option(_));
+        let (in_left, in_right) = match op {
+            BinaryOp::Coalesce => (true, false),
+            BinaryOp::Equal | BinaryOp::NotEqual => (optional(right.1), optional(left.1)),
+            _ => (false, false),
+        };
+        let left = if in_left { self.untested(left.0, left.1) } else { left.1 };
+        (left, if in_right { self.untested(right.0, right.1) } else { right.1 })
     }
 
     fn operator(&mut self, op: BinaryOp, place: Span, left: Ty, right: Ty) -> Check<Ty> {

@@ -7,6 +7,11 @@
 //! shown. Facts end with their scope; one that a statement inside the scope disproved stays lost outside, too. Facts
 //! carry a time stamp. A closure, which runs at another time, sees only those that are younger than its own beginning,
 //! and after a call with effects only those about constants and younger ones count. So neither has to visit the facts.
+//!
+//! That a map has a key is a fact about two variables: it ends when one of them gets another value, never otherwise, as maps never lose
+//! keys. Variables that no other function assigns keep it over calls, and those that nothing assigns take it along into lambdas.
+
+use std::collections::{HashMap, HashSet};
 
 use crate::builtins::Builtin;
 use crate::syntax::ast::Name;
@@ -14,8 +19,25 @@ use crate::syntax::ast::Name;
 use super::types::{StructId, Ty};
 
 /// A variable.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct VarRef(u32);
+
+/// A key that can be told again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Key {
+    Var(VarRef),
+    Str(Name),
+    Int(i64),
+}
+
+/// The names of variables that get other values after their declaration.
+#[derive(Default)]
+pub(super) struct Assigned {
+    /// Anywhere.
+    pub(super) anywhere: HashSet<Name>,
+    /// In a function that does not declare them.
+    pub(super) outside: HashSet<Name>,
+}
 
 /// What is known of a variable.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +46,10 @@ pub(super) struct Var {
     pub(super) declared: Ty,
     fact: Ty,
     stamp: Stamp,
+    /// When it got another value.
+    changed: Stamp,
+    /// Whether a test told that it begins with a value: it would have been optional otherwise.
+    pub(super) tested: bool,
     pub(super) mutable: bool,
     /// The builtin function that it is.
     pub(super) builtin: Option<Builtin>,
@@ -48,10 +74,12 @@ enum Undo {
     Constructor(Name, Option<StructId>),
     /// The fact about a variable ends; what was known before.
     Fact(VarRef, Ty, Stamp),
+    /// The fact that a map has a key ends; when it was known before.
+    Entry(VarRef, Key, Option<Stamp>),
 }
 
 /// Counts the facts.
-type Stamp = u64;
+pub(super) type Stamp = u64;
 
 /// What a closure does not see.
 #[derive(Clone, Copy, Default)]
@@ -60,6 +88,15 @@ pub(super) struct Horizon {
     start: Stamp,
     /// Facts about mutable variables up to here are no longer seen.
     forgotten: Stamp,
+    /// Not even entries of maps in variables that nothing assigns are known from up to here.
+    hoisted: Stamp,
+}
+
+/// Whether a closure may be called before the code above it has run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    Early,
+    Later,
 }
 
 /// How much of the log a scope found when it was entered.
@@ -73,6 +110,8 @@ pub(super) struct Scope {
     by_name: Vec<Option<VarRef>>,
     types: Vec<Option<TypeName>>,
     constructors: Vec<Option<StructId>>,
+    entries: HashMap<(VarRef, Key), Stamp>,
+    assigned: Assigned,
     log: Vec<Undo>,
     clock: Stamp,
     horizon: Horizon,
@@ -80,9 +119,9 @@ pub(super) struct Scope {
 
 impl Scope {
     /// A scope without names, for names below `names`.
-    pub(super) fn new(names: usize) -> Scope {
+    pub(super) fn new(names: usize, assigned: Assigned) -> Scope {
         let (by_name, types, constructors) = (vec![None; names], vec![None; names], vec![None; names]);
-        Scope { by_name, types, constructors, ..Scope::default() }
+        Scope { by_name, types, constructors, assigned, ..Scope::default() }
     }
 
     /// Starts a scope.
@@ -110,6 +149,12 @@ impl Scope {
                     let info = &mut self.vars[var.0 as usize];
                     (info.fact, info.stamp) = (fact, stamp);
                 }
+                Undo::Entry(map, key, before) => {
+                    match before {
+                        Some(stamp) => self.entries.insert((map, key), stamp),
+                        None => self.entries.remove(&(map, key)),
+                    };
+                }
             }
         }
     }
@@ -118,7 +163,18 @@ impl Scope {
     pub(super) fn bind(&mut self, name: Name, ty: Ty, mutable: bool) -> VarRef {
         let var = VarRef(self.vars.len() as u32);
         let hidden = self.by_name[name.index()].replace(var);
-        self.vars.push(Var { name, declared: ty, fact: ty, stamp: 0, mutable, builtin: None, hidden });
+        let (stamp, changed, tested, builtin) = (0, 0, false, None);
+        self.vars.push(Var {
+            name,
+            declared: ty,
+            fact: ty,
+            stamp,
+            changed,
+            tested,
+            mutable,
+            builtin,
+            hidden,
+        });
         self.log.push(Undo::Bind(var));
         var
     }
@@ -127,6 +183,11 @@ impl Scope {
     pub(super) fn bind_builtin(&mut self, name: Name, ty: Ty, builtin: Builtin) {
         let var = self.bind(name, ty, false);
         self.vars[var.0 as usize].builtin = Some(builtin);
+    }
+
+    /// Notes that the variable begins with something of which a test told that it has a value.
+    pub(super) fn mark_tested(&mut self, var: VarRef) {
+        self.vars[var.0 as usize].tested = true;
     }
 
     /// The visible variable of a name.
@@ -172,6 +233,57 @@ impl Scope {
         (info.fact, info.stamp) = (ty, self.clock);
     }
 
+    /// Notes until the end of the scope that a map has a key.
+    pub(super) fn learn_entry(&mut self, map: VarRef, key: Key) {
+        self.clock += 1;
+        let before = self.entries.insert((map, key), self.clock);
+        self.log.push(Undo::Entry(map, key, before));
+    }
+
+    /// Whether a map is known to have a key.
+    pub(super) fn has_entry(&self, map: VarRef, key: Key) -> bool {
+        let Some(&stamp) = self.entries.get(&(map, key)) else { return false };
+        let holds = |var: VarRef| {
+            let Horizon { start, forgotten, hoisted } = self.horizon;
+            stamp > self.var(var).changed
+                && (self.is_fixed(var) && stamp > hoisted
+                    || stamp > start && (self.is_private(var) || stamp > forgotten))
+        };
+        let key = match key {
+            Key::Var(var) => holds(var),
+            Key::Str(_) | Key::Int(_) => true,
+        };
+        key && holds(map)
+    }
+
+    /// A variable gets another value: entries that were known are those of another map, or of another key.
+    pub(super) fn change(&mut self, var: VarRef) {
+        self.clock += 1;
+        self.vars[var.0 as usize].changed = self.clock;
+    }
+
+    /// Whether a variable keeps its value.
+    fn is_fixed(&self, var: VarRef) -> bool {
+        let Var { name, mutable, .. } = *self.var(var);
+        !mutable || !self.assigned.anywhere.contains(&name)
+    }
+
+    /// The time.
+    pub(super) fn now(&self) -> Stamp {
+        self.clock
+    }
+
+    /// Whether nothing can have given map and key other values since then.
+    pub(super) fn is_unchanged(&self, map: VarRef, key: Key, since: Stamp) -> bool {
+        let holds = |var| self.var(var).changed <= since && self.is_private(var);
+        holds(map) && if let Key::Var(var) = key { holds(var) } else { true }
+    }
+
+    /// Whether no function assigns a variable but the one that it is in.
+    pub(super) fn is_private(&self, var: VarRef) -> bool {
+        !self.assigned.outside.contains(&self.var(var).name)
+    }
+
     /// Forgets what is known about variables that a call may have assigned.
     pub(super) fn forget_mutable(&mut self) {
         self.horizon.forgotten = self.clock;
@@ -179,13 +291,14 @@ impl Scope {
 
     /// Whether there may be facts about mutable variables that count here.
     pub(super) fn may_know_facts(&self) -> bool {
-        self.clock > self.horizon.start.max(self.horizon.forgotten)
+        !self.entries.is_empty() || self.clock > self.horizon.start.max(self.horizon.forgotten)
     }
 
-    /// Enters a closure, which sees no facts from outside.
-    pub(super) fn enter_closure(&mut self) -> Horizon {
+    /// Enters a closure, which sees no facts from outside about what may change.
+    pub(super) fn enter_closure(&mut self, called: Called) -> Horizon {
         let (start, forgotten) = (self.clock, self.clock);
-        std::mem::replace(&mut self.horizon, Horizon { start, forgotten })
+        let hoisted = if called == Called::Early { self.clock } else { self.horizon.hoisted };
+        std::mem::replace(&mut self.horizon, Horizon { start, forgotten, hoisted })
     }
 
     /// What is seen here.

@@ -1,13 +1,16 @@
 //! Statements.
 
+use crate::builtins::Builtin;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
-    BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, Ident,
-    List, MapEntry, MapKey, StmtId, StmtKind,
+    BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, FunKind,
+    Ident, List, MapEntry, MapKey, StmtId, StmtKind,
 };
 use crate::syntax::walk::{self, Node};
 
+use super::narrow::Fact;
+use super::scope::{Called, Key, VarRef};
 use super::types::{FunTy, Kind, Ty};
 use super::{CallLog, Check, Checker, Returns, Stop, error, stop};
 
@@ -50,7 +53,8 @@ impl Checker<'_> {
                         return stop(self.help_optional(diagnostic, &[ty]));
                     }
                 };
-                self.for_body(bind, element, body)
+                let map = self.iterated_map(items);
+                self.for_body(bind, element, body, map)
             }
             StmtKind::ForRange { bind, start, end, body } => {
                 let bounds = [self.expr(start, None)?, self.expr(end, None)?];
@@ -63,7 +67,7 @@ impl Checker<'_> {
                     }
                 }
                 let element = if bounds[0] == Ty::INT64 { Ty::INT64 } else { Ty::INT };
-                self.for_body(bind, element, body)
+                self.for_body(bind, element, body, None)
             }
             StmtKind::Break => self.jump("break", span),
             StmtKind::Continue => self.jump("continue", span),
@@ -100,7 +104,7 @@ impl Checker<'_> {
             StmtKind::On { stream, bind, body } => {
                 let event = self.stream_type(stream, span)?;
                 let in_loop = std::mem::replace(&mut self.in_loop, false);
-                let (mark, horizon) = (self.scope.enter(), self.scope.enter_closure());
+                let (mark, horizon) = (self.scope.enter(), self.scope.enter_closure(Called::Later));
                 self.scope.bind(ast[bind].name, event, true);
                 self.block(body)?;
                 self.scope.leave(mark);
@@ -159,25 +163,55 @@ impl Checker<'_> {
         if self.strict() || !self.scope.may_know_facts() {
             return;
         }
+        for var in self.assigned_in(body) {
+            let declared = self.scope.var(var).declared;
+            self.scope.learn(var, declared);
+            self.scope.change(var);
+        }
+    }
+
+    /// The variables with names that a block assigns.
+    fn assigned_in(&self, body: Block) -> Vec<VarRef> {
         let ast = self.ast;
-        let mut open = Vec::new();
+        let (mut open, mut found) = (Vec::new(), Vec::new());
         walk::push_block(ast, body, &mut open);
         while let Some(node) = open.pop() {
             if let Node::Stmt(stmt) = node
                 && let StmtKind::Assign { target, .. } = ast[stmt].kind
-                && let Some(var) = ast.as_name(target).and_then(|name| self.scope.find(name))
             {
-                let declared = self.scope.var(var).declared;
-                self.scope.learn(var, declared);
+                found.extend(ast.as_name(target).and_then(|name| self.scope.find(name)));
             }
             walk::push_children(ast, node, &mut open);
         }
+        found
     }
 
-    fn for_body(&mut self, bind: BindId, element: Ty, body: Block) -> Check<()> {
+    /// The variable of the map over whose keys a loop runs.
+    fn iterated_map(&self, items: ExprId) -> Option<VarRef> {
+        let mut source = items;
+        if let ExprKind::Call { callee, args } = self.ast[items].kind
+            && let Some(var) = self.ast.as_name(callee).and_then(|name| self.scope.find(name))
+            && self.scope.var(var).builtin == Some(Builtin::Keys)
+            && let [map] = self.ast[args]
+        {
+            source = map;
+        }
+        let map = self.scope.find(self.ast.as_name(source)?)?;
+        let is_map = matches!(self.types.kind(self.scope.current(map)), Kind::Map(..));
+        (is_map && !self.strict()).then_some(map)
+    }
+
+    /// Checks the body of a loop over elements, or over the keys of a map.
+    fn for_body(&mut self, bind: BindId, element: Ty, body: Block, map: Option<VarRef>) -> Check<()> {
         self.forget_assigned_in(body);
         let mark = self.scope.enter();
-        self.scope.bind(self.ast[bind].name, element, true);
+        let key = self.scope.bind(self.ast[bind].name, element, true);
+        // The map that the loop runs over is the one in the variable, in every turn.
+        if let Some(map) = map.filter(|&map| self.scope.is_private(map))
+            && !self.assigned_in(body).iter().any(|&var| var == map || var == key)
+        {
+            self.scope.learn_entry(map, Key::Var(key));
+        }
         self.loop_body(body)?;
         self.scope.leave(mark);
         Ok(())
@@ -228,7 +262,12 @@ impl Checker<'_> {
                 declared
             }
         };
-        self.scope.bind(bind.name, ty, mutable);
+        let var = self.scope.bind(bind.name, ty, mutable);
+        if let (None, Some(value)) = (bind.ty, value)
+            && self.present.contains(&value)
+        {
+            self.scope.mark_tested(var);
+        }
         Ok(())
     }
 
@@ -296,12 +335,20 @@ impl Checker<'_> {
         } else {
             self.check_shared(value, ty, place, span)?;
             self.check_shared_elements(value, place)?;
+            // A call in the value may give the variable another map than the one that the store is to.
+            if let ExprKind::Index { base, index, optional: false } = ast[target].kind
+                && let Some(Fact::Has(map, key)) = self.entry(base, index)
+                && self.scope.is_private(map)
+            {
+                self.scope.learn_entry(map, key);
+            }
         }
         Ok(())
     }
 
     /// What is known of a variable after a value of type `ty` was assigned.
-    fn assigned(&mut self, var: super::scope::VarRef, declared: Ty, ty: Ty) {
+    fn assigned(&mut self, var: VarRef, declared: Ty, ty: Ty) {
+        self.scope.change(var);
         let known = match self.types.kind(declared) {
             Kind::Any => ty,
             Kind::Option(payload) if !matches!(self.types.kind(ty), Kind::Option(_) | Kind::Any) => payload,
@@ -340,7 +387,9 @@ impl Checker<'_> {
     /// Opens the scope of a function's body.
     pub(super) fn enter_fun(&mut self, id: FunId) {
         let ast = self.ast;
-        self.scope.enter_closure();
+        // Functions of the top level may be called from further up.
+        let hoisted = ast[id].kind != FunKind::Lambda && ast[id].parent.is_none();
+        self.scope.enter_closure(if hoisted { Called::Early } else { Called::Later });
         self.log = CallLog::default();
         self.enter_generics(id);
         for &param in &ast[ast[id].params] {
@@ -381,6 +430,8 @@ impl Checker<'_> {
 
     fn if_stmt(&mut self, branches: &[Branch], otherwise: Option<Block>) -> Check<()> {
         let outer = self.scope.enter();
+        let before = self.scope.now();
+        let (mut after, mut ends) = (Vec::new(), true);
         for branch in branches {
             self.condition(branch.cond)?;
             let facts = self.facts(branch.cond);
@@ -389,12 +440,41 @@ impl Checker<'_> {
             self.block(branch.body)?;
             self.scope.leave(mark);
             self.learn(&facts.falsy);
+            ends &= self.ends(branch.body);
+            if ends {
+                after.extend(facts.falsy.into_iter().filter(|fact| matches!(fact, Fact::Has(..))));
+            }
         }
         if let Some(block) = otherwise {
             self.block(block)?;
         }
         self.scope.leave(outer);
+        // What comes behind is reached only where none of the conditions held whose blocks end. Other blocks may have assigned.
+        for fact in after {
+            if let Fact::Has(map, key) = fact
+                && self.scope.is_unchanged(map, key, before)
+            {
+                self.scope.learn_entry(map, key);
+            }
+        }
         Ok(())
+    }
+
+    /// Whether what stands behind a block is never reached from it.
+    fn ends(&self, block: Block) -> bool {
+        let ast = self.ast;
+        ast[block.stmts].iter().any(|&stmt| match ast[stmt].kind {
+            StmtKind::Return(_) | StmtKind::Break | StmtKind::Continue => true,
+            StmtKind::If { branches, otherwise: Some(block) } => {
+                ast[branches].iter().all(|branch| self.ends(branch.body)) && self.ends(block)
+            }
+            StmtKind::Expr(value) => {
+                let ExprKind::Call { callee, .. } = ast[value].kind else { return false };
+                let var = ast.as_name(callee).and_then(|name| self.scope.find(name));
+                var.is_some_and(|var| self.scope.var(var).builtin == Some(Builtin::Panic))
+            }
+            _ => false,
+        })
     }
 
     /// Checks the condition of `if` and `while`.
