@@ -70,18 +70,30 @@ pub fn round<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
     if digits == 0 && !matches!(number, Number::Float(_) | Number::Rat(_)) {
         return ret(ctx, number);
     }
-    let x = number.to_float();
-    let factor = 10f64.powi(digits.clamp(-400, 400) as i32);
-    let scaled = x * factor;
-    // Where the digits asked for lie outside the float, it is its own rounding (or rounds to zero).
-    let rounded = if !scaled.is_finite() {
-        x
-    } else if factor == 0.0 {
-        0.0
-    } else {
-        scaled.round() / factor
+    Ok(Ret::Float(round_float(number.to_float(), digits)))
+}
+
+fn round_float(x: f64, digits: i64) -> f64 {
+    /// Floats from here on have no fraction.
+    const WHOLE: f64 = 4_503_599_627_370_496.0;
+    // No float has more digits, on either side of the point.
+    let power = match digits.unsigned_abs().min(400) {
+        exact @ 0..=22 => 10f64.powi(exact as i32),
+        // Products would not be the nearest floats.
+        large => format!("1e{large}").parse().unwrap_or(f64::INFINITY),
     };
-    Ok(Ret::Float(rounded))
+    let scaled = if digits < 0 { x / power } else { x * power };
+    if !scaled.is_finite() || scaled.abs() >= WHOLE {
+        return x;
+    }
+    let rounded = scaled.round();
+    if rounded == 0.0 {
+        rounded
+    } else if digits < 0 {
+        rounded * power
+    } else {
+        rounded / power
+    }
 }
 
 /// `pow(a, b)`: exact for integers (a negative exponent gives 1), else as floats
