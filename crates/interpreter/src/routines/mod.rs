@@ -176,6 +176,16 @@ pub unsafe extern "C" fn raise(
     }
 }
 
+/// A float that is no int of 64 bits, as text.
+fn large(x: f64) -> String {
+    match x {
+        f64::INFINITY => "+Inf".to_string(),
+        f64::NEG_INFINITY => "-Inf".to_string(),
+        // Where it is a number its exponent is positive.
+        _ => format!("{x:e}").replace('e', "e+"),
+    }
+}
+
 /// What the operands of the instruction say about a trap.
 unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
     // SAFETY: the pc is at a verified instruction; where the op has a second word it is there.
@@ -221,10 +231,8 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
             TrapCode::IntegerOverflow => {
                 let stem = info.mnemonic.split_once("int.").or_else(|| info.mnemonic.split_once("cell."))?.1;
                 if stem == "from_float" {
-                    return Some(format!(
-                        "{} does not fit 64 bits",
-                        f64::from_bits(s.int(slot(named("a")?)) as u64)
-                    ));
+                    let a = f64::from_bits(s.int(slot(named("a")?)) as u64);
+                    return Some(format!("{} as int does not fit 64 bits", large(a)));
                 }
                 let int = |at: usize| match info.operands[at].kind {
                     OperandKind::UseCell => s.cell(slot(at)).as_int(),
@@ -244,6 +252,7 @@ unsafe fn detail(s: Site, code: TrapCode) -> Option<String> {
                     "mul" => "*",
                     "div" => "/",
                     "neg" => return Some(format!("-({a}) does not fit 64 bits")),
+                    "abs" => return Some(format!("abs({a}) does not fit 64 bits")),
                     _ => return None,
                 };
                 let b = b?;

@@ -896,7 +896,7 @@ impl<'a> Generator<'a> {
                 self.maybe(end);
                 self.maybe(step);
                 let out = self.solver.node();
-                self.solver.add(Con::Slice { base, out });
+                self.solver.add(Con::Slice { base, list: false, out });
                 out
             }
             ExprKind::Call { callee, args } => {
@@ -1663,7 +1663,7 @@ impl<'a> Generator<'a> {
             }
             Builtin::Slice | Builtin::Reverse => {
                 let out = self.solver.node();
-                self.solver.add(Con::Slice { base: arg(self, 0), out });
+                self.solver.add(Con::Slice { base: arg(self, 0), list: builtin == Builtin::Reverse, out });
                 out
             }
             Builtin::First | Builtin::Min | Builtin::Max => {

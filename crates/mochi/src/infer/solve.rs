@@ -25,8 +25,8 @@ pub(super) enum Con {
     Round { src: NodeId, digits: bool, out: NodeId },
     /// `out = base[key]`. `has`: the key is known to be in the map. `name`: the key is a literal text.
     Index { base: NodeId, key: NodeId, has: bool, name: Option<Name>, out: NodeId },
-    /// `out = base[a:b]`, or the same elements in another order.
-    Slice { base: NodeId, out: NodeId },
+    /// `out = base[a:b]`, or the same elements in another order. `list`: none is taken for an empty list.
+    Slice { base: NodeId, list: bool, out: NodeId },
     /// `out = base.name`
     Field { base: NodeId, name: Name, out: NodeId },
     /// `base[key] = value`
@@ -226,6 +226,18 @@ impl Solver {
                     risen = true;
                 }
             }
+            // What never is anything but none becomes an empty list.
+            for index in 0..self.cons.len() {
+                if !more
+                    && let Con::Slice { base, list: true, out } = self.cons[index].0
+                    && self.graph.val(base) == Val::NULL
+                    && self.graph.val(out).kind == Kind::Bottom
+                {
+                    let elem = self.node();
+                    self.graph.flow(out, Val::list(elem));
+                    risen = true;
+                }
+            }
             if !more && !risen && !self.graph.cut_deep(super::MAX_DEPTH) {
                 self.settle();
                 if self.graph.next().map(|id| self.graph.enqueue(id)).is_none() {
@@ -322,7 +334,7 @@ impl Solver {
                 self.graph.flow(out, result);
             }
             Con::Index { base, key, has, name, out } => self.index(id, base, key, has, name, out),
-            Con::Slice { base, out } => {
+            Con::Slice { base, out, .. } => {
                 let val = self.graph.val(base);
                 let result = match val.kind {
                     Kind::Bottom | Kind::Str | Kind::List | Kind::Any => val,

@@ -42,11 +42,6 @@ fn failed(val: Val<'_>, to: &str) -> Trap {
 /// bad-cast; integer-overflow where it does not fit.
 pub fn to_int(val: Val<'_>) -> Result<i64, Trap> {
     if let Some(number) = Number::of(val) {
-        if let Number::Float(x) = number
-            && !x.is_finite()
-        {
-            return Err(Trap::new(TrapCode::BadCast, format!("cannot cast {} to int", number.text())));
-        }
         return number.to_int();
     }
     if let Some(text) = val.as_str() {

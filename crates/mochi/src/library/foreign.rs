@@ -64,7 +64,7 @@ fn fields<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, T
 fn replace_all<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let (s, from, to) = (text(ctx, args, 0)?, text(ctx, args, 1)?, text(ctx, args, 2)?);
-    let count = if args.len() > 3 { args.int(3)? } else { -1 };
+    let count = if args.len() > 3 { super::text::int_arg(ctx, args, 3, "strings.Replace")? } else { -1 };
     // As many copies as there may be places, if `to` is the longer one.
     let places = if from.is_empty() { s.len() + 1 } else { s.len() / from.len() };
     let places = usize::try_from(count).map_or(places, |count| count.min(places));
@@ -126,8 +126,9 @@ const STRINGS: &[Named<Host>] = &[
 
 /// The members of the test package.
 const TESTPKG: &[Named<Host>] = &[
-    ("Add", |_, args| {
-        let (a, b) = (args.int(0)?, args.int(1)?);
+    ("Add", |ctx, args| {
+        let int = |i| super::text::int_arg(ctx, args, i, "testpkg.Add");
+        let (a, b) = (int(0)?, int(1)?);
         let sum = a.checked_add(b);
         sum.map(Ret::Int).ok_or_else(|| super::number::overflow(format_args!("{a} + {b}")))
     }),

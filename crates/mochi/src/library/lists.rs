@@ -8,7 +8,7 @@ use upshift_runtime::host::{Args, HostContext, ListView, Ret, Storage, Val};
 use upshift_runtime::trap::Trap;
 
 use super::work::{self, Work};
-use super::{access, kind_name, mismatch};
+use super::{access, kind_name, mismatch, text};
 
 /// Elements in a step of the work where they are copied as they are.
 const RAW: usize = 8;
@@ -260,8 +260,9 @@ pub fn first<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>
 /// `range([from,] to[, step])`
 pub fn range<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
-    let (from, to) = if args.len() == 1 { (0, args.int(0)?) } else { (args.int(0)?, args.int(1)?) };
-    let step = if args.len() > 2 { args.int(2)? } else { 1 };
+    let int = |i| text::int_arg(ctx, args, i, "range");
+    let (from, to) = if args.len() == 1 { (0, int(0)?) } else { (int(0)?, int(1)?) };
+    let step = if args.len() > 2 { int(2)? } else { 1 };
     if step == 0 {
         return Err(Trap::new(TrapCode::InvalidArgument, "range: the step is zero"));
     }
