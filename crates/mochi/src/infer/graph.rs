@@ -474,7 +474,7 @@ impl Graph {
                 node.null |= val.null;
                 return self.wake(root);
             }
-            (Int, BigInt) | (Int | BigInt | Float, BigRat) | (Int, Float) if declared => {
+            (Int | Float | BigRat, BigInt) | (Int | BigInt | Float, BigRat) | (Int, Float) if declared => {
                 self.nodes[root as usize].crossed = true;
             }
             (List, List) => self.tasks.push(Task::Unify(a, val.a)),

@@ -10,8 +10,8 @@
 //!
 //! Slots start empty, or with the kind that their annotation says. Values *flow* into slots; containers *share*.
 //!
-//! 1. A scalar flows one way: `int` into `int` agrees; `int` into a slot declared `float` (`bigint`, `bigrat`) is converted
-//!    by the store; any other mixture of kinds makes the receiving slot `any`. None makes it nullable.
+//! 1. A scalar flows one way: `int` into `int` agrees; `int` into a slot declared `float`, and any number into one declared `bigint` or
+//!    `bigrat`, is converted by the store; any other mixture of kinds makes the receiving slot `any`. None makes it nullable.
 //! 2. A container, function or anything with slots inside flows by reference: the inner slots of source and target
 //!    become one (they are *unified*). Two kinds that meet in a unified slot make it `any`, int with float too, since no
 //!    store is there to convert. A literal in a place whose type is known uses the inner slots of that place from the start,
@@ -41,8 +41,8 @@
 //!
 //! # What lowering must do
 //!
-//! * **Stores.** Where a value of static type S flows into a slot of type D: equal types move. `int` into `float`, `bigint` or
-//!   `bigrat` converts, under nullable too. A type into its nullable form or into `any` boxes. `any` into a scalar, struct or union type
+//! * **Stores.** Where a value of static type S flows into a slot of type D: equal types move. `int` into `float`, and any number into
+//!   `bigint` or `bigrat` converts, under nullable too. A type into its nullable form or into `any` boxes. `any` into a scalar, struct or union type
 //!   checks, and none fails that check unless D is nullable. Any other pair is code that cannot be reached (inference saw no
 //!   value there): trap.
 //! * **Fresh results.** A builtin that makes a container makes it with the element type that the call's type says.

@@ -117,11 +117,14 @@ fn parse_fraction(text: &str) -> Option<BigRational> {
 /// memory-limit.
 pub fn widened<'h>(ctx: &'h HostContext<'_>, val: Val<'h>, ty: ValueType) -> Result<Option<Val<'h>>, Trap> {
     let target = Target::Slot(ty);
-    let widens = match target.resolve(ctx)?.1 {
-        Shape::Float | Shape::BigInt => val.as_int().is_some(),
-        Shape::BigRat => {
-            val.as_bytes().is_none_or(|bytes| bytes.0 != BIGRAT_KIND) && Number::of(val).is_some()
+    let shape = target.resolve(ctx)?.1;
+    let widens = match shape {
+        Shape::Float => val.as_int().is_some(),
+        Shape::BigInt | Shape::BigRat if let Some(bytes) = val.as_bytes() => {
+            let own = if matches!(shape, Shape::BigInt) { BIGINT_KIND } else { BIGRAT_KIND };
+            bytes.0 != own && Number::of(val).is_some()
         }
+        Shape::BigInt | Shape::BigRat => val.as_int().is_some() || val.as_float().is_some(),
         _ => false,
     };
     Ok(if widens { Some(cast_to(ctx, val, target)?) } else { None })

@@ -37,7 +37,11 @@ fn conversion_flags(cx: &Lowerer<'_>, from: TyId, to: TyId) -> u8 {
         {
             ALLOCS
         }
-        (ValueType::Bool | ValueType::Float, ValueType::Cell(_)) => 0,
+        (ValueType::Bool | ValueType::Float, ValueType::Cell(_))
+            if matches!(cx.types.get(to).kind, TyKind::Any | TyKind::Bool | TyKind::Float) =>
+        {
+            0
+        }
         (ValueType::Cell(a), ValueType::Cell(b)) if b == ANY || a.id == b.id => 0,
         _ => CALLS | ALLOCS | BRANCHES,
     }

@@ -3,8 +3,8 @@
 use upshift_bytecode::builder::Reg;
 use upshift_bytecode::{Bank, CellType, HeapType, Immediate, TrapCode, ValueType};
 
-use super::BIGINT_KIND;
 use super::body::{Body, Val};
+use super::{BIGINT_KIND, BIGRAT_KIND};
 use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 
 impl Body<'_, '_> {
@@ -174,9 +174,10 @@ impl Body<'_, '_> {
         val
     }
 
-    /// The kinds of numbers that convert to one where it is declared.
+    /// The kinds of other numbers that convert to one where it is declared.
     fn smaller(kind: TyKind) -> &'static [HeapType] {
         match kind {
+            TyKind::BigInt => &[HeapType::Int, HeapType::Float, HeapType::Bytes(BIGRAT_KIND)],
             TyKind::BigRat => &[HeapType::Int, HeapType::Float, HeapType::Bytes(BIGINT_KIND)],
             _ => &[HeapType::Int],
         }
@@ -284,6 +285,7 @@ fn converts_number(from: TyKind, to: TyKind) -> bool {
     matches!(
         (from, to),
         (TyKind::Int, TyKind::Float | TyKind::BigInt | TyKind::BigRat)
+            | (TyKind::Float | TyKind::BigRat, TyKind::BigInt)
             | (TyKind::BigInt | TyKind::Float, TyKind::BigRat)
     )
 }
