@@ -269,6 +269,79 @@ impl<'t> Target<'t> {
     }
 }
 
+/// How the texts of a table become values, before they are cast.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reading {
+    /// Ints, floats, or else texts.
+    Guess,
+    /// Texts.
+    Text,
+    /// `true` and `false`.
+    Bool,
+    /// Numbers that floats may not hold: texts, but for those that only a float can be read from, which contain one of these characters.
+    Exact(&'static [char]),
+    /// Lists, maps and records in JSON.
+    Json,
+}
+
+/// How the columns of a table are read.
+pub struct Columns {
+    named: Vec<(String, Column)>,
+    others: Column,
+}
+
+/// How a column is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Column {
+    /// Whether an empty cell is none.
+    pub optional: bool,
+    /// How other cells are read.
+    pub reading: Reading,
+}
+
+impl Columns {
+    /// The columns of rows that are cast to the list that the text describes.
+    ///
+    /// # Errors
+    /// invalid-argument for a text that is no type.
+    pub fn of_rows(ctx: &HostContext<'_>, text: &str) -> Result<Columns, Trap> {
+        let fields = Fields::of_text(ctx, text)?;
+        let (mut named, mut others) = (Vec::new(), Column { optional: false, reading: Reading::Guess });
+        if let (_, Shape::List(_, row)) = Target::Text(text).resolve(ctx)? {
+            match row.resolve(ctx)?.1 {
+                Shape::Record(shape) => {
+                    for (name, target) in fields.of(ctx, shape) {
+                        named.push((name, Column::of(ctx, target)?));
+                    }
+                }
+                Shape::Map(_, value) => others = Column::of(ctx, value)?,
+                _ => {}
+            }
+        }
+        Ok(Columns { named, others })
+    }
+
+    /// The column of a name.
+    pub fn get(&self, name: &str) -> Column {
+        self.named.iter().find(|column| column.0 == name).map_or(self.others, |column| column.1)
+    }
+}
+
+impl Column {
+    fn of(ctx: &HostContext<'_>, target: Target<'_>) -> Result<Column, Trap> {
+        let (nullable, shape) = target.resolve(ctx)?;
+        let reading = match shape {
+            Shape::Int | Shape::Float | Shape::Any | Shape::Function => Reading::Guess,
+            Shape::Bool => Reading::Bool,
+            Shape::String => Reading::Text,
+            Shape::BigInt => Reading::Exact(&['.', 'e', 'E']),
+            Shape::BigRat => Reading::Exact(&['e', 'E']),
+            Shape::List(..) | Shape::Map(..) | Shape::Record(_) | Shape::Union => Reading::Json,
+        };
+        Ok(Column { optional: nullable && !matches!(shape, Shape::Any), reading })
+    }
+}
+
 /// A container in the making.
 enum Open<'h, 't> {
     List { from: ListView<'h>, next: usize, to: Val<'h>, element: Target<'t> },

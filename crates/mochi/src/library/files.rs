@@ -1,14 +1,17 @@
 //! `load` and `save`: rows in files.
 //!
 //! What is read becomes a tree first, which is small work beside the file itself, then guest values of no declared type; the cast to
-//! the type that the program names is the caller's. What is written goes the way that `json` goes, except for CSV and YAML, whose
-//! rows are trees again.
+//! the type that the program names is the caller's. Cells of separated values are texts, so there the type of their column decides what
+//! they are read as. What is written goes the way that `json` goes; rows of CSV are texts by name, and those of YAML trees again.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Number, Value};
 use upshift_bytecode::{KeyPolicy, OrderPolicy, TrapCode};
 use upshift_runtime::host::{Args, HostContext, Ret, Val};
 use upshift_runtime::trap::Trap;
 
+use super::cast::{Column, Columns, Reading};
 use super::format::{self, Notation, Out};
 use super::work::{WRITTEN, steps};
 use super::{access, kind_name, mismatch, yaml};
@@ -78,10 +81,11 @@ fn path(ctx: &HostContext<'_>, args: &Args<'_>, index: usize) -> Result<Option<S
 
 // ---- Reading ----
 
-/// `mochi.load(path, options)`: the rows as a list of values of any type
+/// `mochi.load(path, options, type)`: the rows as a list of values of any type, which will be cast to the type
 pub fn load<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;
     let options = options(ctx, args.val(ctx, 1)?, "load")?;
+    let columns = Columns::of_rows(ctx, &args.text(ctx, 2)?)?;
     let bytes = match path(ctx, &args, 0)? {
         Some(path) => ctx.io().read_file(path)?,
         None => ctx.io().read_all()?,
@@ -90,7 +94,7 @@ pub fn load<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
     let text = String::from_utf8_lossy(&bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let rows = match options.format {
-        Format::Separated => separated(text, options.delimiter, options.header.unwrap_or(true))?,
+        Format::Separated => separated(text, options.delimiter, options.header.unwrap_or(true), &columns)?,
         Format::Json => rows_of(parse_json(text)?),
         Format::JsonLines => {
             text.lines().filter(|line| !line.trim().is_empty()).map(parse_json).collect::<Result<_, _>>()?
@@ -151,21 +155,36 @@ pub fn number(text: &str) -> Option<Value> {
     Number::from_f64(float).map(Value::Number)
 }
 
+/// What a cell holds.
+fn cell(text: String, column: Column) -> Value {
+    if text.is_empty() && column.optional {
+        return Value::Null;
+    }
+    let read = match column.reading {
+        Reading::Guess => number(&text),
+        Reading::Text => None,
+        Reading::Bool => text.parse().ok().map(Value::Bool),
+        Reading::Exact(of_floats) => number(&text).filter(|_| text.contains(of_floats)),
+        Reading::Json => serde_json::from_str(&text).ok(),
+    };
+    read.unwrap_or(Value::String(text))
+}
+
 /// The rows of separated values, with the names of the first row or c0, c1, ...
-fn separated(text: &str, delimiter: u8, header: bool) -> Result<Vec<Value>, Trap> {
+fn separated(text: &str, delimiter: u8, header: bool, columns: &Columns) -> Result<Vec<Value>, Trap> {
     let mut lines = cells(text, delimiter)?.into_iter();
     let mut named = if header { lines.next().unwrap_or_default() } else { Vec::new() };
+    let mut known: Vec<Column> = named.iter().map(|name| columns.get(name)).collect();
     let row = |line: Vec<String>| {
         for index in named.len()..if header { 0 } else { line.len() } {
             named.push(format!("c{index}"));
+            known.push(columns.get(&named[index]));
         }
-        let cell = |text: String| number(&text).unwrap_or(Value::String(text));
         let mut line = line.into_iter();
-        named
-            .iter()
-            .map(|name| (name.clone(), line.next().map_or(Value::Null, cell)))
-            .collect::<Map<_, _>>()
-            .into()
+        let entry = |(name, column): (&String, &Column)| {
+            (name.clone(), line.next().map_or(Value::Null, |text| cell(text, *column)))
+        };
+        named.iter().zip(&known).map(entry).collect::<Map<_, _>>().into()
     };
     Ok(lines.map(row).collect())
 }
@@ -209,8 +228,8 @@ pub fn save<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
             }
         }
         Format::Separated => {
-            let trees = rows.into_iter().map(|row| tree(ctx, row)).collect::<Result<Vec<_>, _>>()?;
-            write_separated(&mut bytes, &trees, &options)?;
+            let rows = rows.into_iter().map(|row| texts(ctx, row)).collect::<Result<Vec<_>, _>>()?;
+            write_separated(&mut bytes, &rows, &options);
         }
         Format::Yaml => yaml::write(&mut bytes, &tree(ctx, value)?, 0),
     }
@@ -222,21 +241,50 @@ pub fn save<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>,
     Ok(Ret::Nothing)
 }
 
-fn tree(ctx: &HostContext<'_>, val: Val<'_>) -> Result<Value, Trap> {
+fn json(ctx: &HostContext<'_>, val: Val<'_>) -> Result<String, Trap> {
     let mut bytes = Vec::new();
     format::write(ctx, &mut Out::new(&mut bytes), val, Notation::CompactJson)?;
-    serde_json::from_slice(&bytes).map_err(|error| invalid(format!("save: {error}")))
+    String::from_utf8(bytes).map_err(|error| invalid(format!("save: {error}")))
+}
+
+fn tree(ctx: &HostContext<'_>, val: Val<'_>) -> Result<Value, Trap> {
+    serde_json::from_str(&json(ctx, val)?).map_err(|error| invalid(format!("save: {error}")))
+}
+
+/// The cells of a row, by the names of their columns.
+fn texts(ctx: &HostContext<'_>, row: Val<'_>) -> Result<BTreeMap<String, String>, Trap> {
+    let text = |val: Val<'_>| match val.as_str() {
+        Some(text) => Ok::<String, Trap>(text.to_string()),
+        None if val.is_nil() => Ok(String::new()),
+        None => {
+            let json = json(ctx, val)?;
+            // Some numbers are texts there.
+            Ok(serde_json::from_str(&json).unwrap_or(json))
+        }
+    };
+    if let Some(record) = row.as_record() {
+        let cell = |field| {
+            Ok(match field {
+                Some(i) => {
+                    let name = record.field_name(i).unwrap_or("");
+                    (name.to_string(), text(record.get(i).unwrap_or(ctx.nil()))?)
+                }
+                None => (format::NAME_FIELD.to_string(), record.name().to_string()),
+            })
+        };
+        return format::sorted_fields(record).into_iter().map(cell).collect();
+    }
+    let Some(map) = row.as_map() else {
+        return Err(mismatch(format!("save: a row is a map or a struct, not {}", json(ctx, row)?)));
+    };
+    let (keys, values) = ctx.map_entries(map)?;
+    let entry = |(key, val)| Ok((format::text(ctx, key)?, text(val)?));
+    keys.iter().zip(values.iter()).map(entry).collect()
 }
 
 /// Columns are all names that rows have, in their order.
-fn write_separated(out: &mut Vec<u8>, rows: &[Value], options: &Options) -> Result<(), Trap> {
-    let mut columns = std::collections::BTreeSet::new();
-    for row in rows {
-        let Value::Object(entries) = row else {
-            return Err(mismatch(format!("save: a row is a map or a struct, not {row}")));
-        };
-        columns.extend(entries.keys());
-    }
+fn write_separated(out: &mut Vec<u8>, rows: &[BTreeMap<String, String>], options: &Options) {
+    let columns: BTreeSet<&String> = rows.iter().flat_map(BTreeMap::keys).collect();
     let mut line = |cells: &mut dyn Iterator<Item = String>| {
         for (index, cell) in cells.enumerate() {
             if index > 0 {
@@ -255,13 +303,8 @@ fn write_separated(out: &mut Vec<u8>, rows: &[Value], options: &Options) -> Resu
         line(&mut columns.iter().map(|&name| name.clone()));
     }
     for row in rows {
-        line(&mut columns.iter().map(|&name| match row.get(name) {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-        }));
+        line(&mut columns.iter().map(|&name| row.get(name).cloned().unwrap_or_default()));
     }
-    Ok(())
 }
 
 #[cfg(test)]

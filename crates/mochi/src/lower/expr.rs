@@ -1249,9 +1249,13 @@ impl Body<'_, '_> {
         let span = self.fb.span();
         let [path, options] = self.file(path, with);
         self.fb.set_span(span);
-        let rows = self.host_typed("mochi.load", &[path, options], TyId::ANY);
-        let result = self.target(ty, None);
         let declared = self.cx.types.cast(id).unwrap_or(ty);
+        let descriptor = self.cx.descriptor(declared, ty);
+        let descriptor = self.cx.module.string(&descriptor);
+        let target = self.target(TyId::STRING, None);
+        self.fb.string_const(target.reg, descriptor);
+        let rows = self.host_typed("mochi.load", &[path, options, target], TyId::ANY);
+        let result = self.target(ty, None);
         self.cast_call_as(rows, declared, ty, result.reg);
         self.done(rows);
         result
