@@ -87,6 +87,10 @@ impl Search<'_, '_> {
         if rows.is_empty() {
             return vec![vec![Missing::Every; types.len()]];
         }
+        // A row that takes everything leaves nothing, whatever is in the others.
+        if rows.iter().any(|row| row.iter().all(|&pattern| self.head(pattern).is_none())) {
+            return Vec::new();
+        }
         // Columns that every row takes whole need no look.
         let split = (0..types.len()).rev().find(|&at| rows.iter().any(|row| self.head(row[at]).is_some()));
         let (Some(split), Some(depth)) = (split, depth.checked_sub(1)) else { return Vec::new() };
