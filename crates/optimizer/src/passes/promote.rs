@@ -14,12 +14,14 @@
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use smallvec::SmallVec;
+use std::mem::offset_of;
+use upshift_runtime::object::List;
 
 use super::Replacements;
 use super::licm::{Checks, preheaders};
 use super::memory::{Memory, Parts};
 use crate::cfg::{Analyses, Cfg, Dominators, Loop, Loops};
-use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Value};
+use crate::ir::{Access, Block, Class, Cond, Def, Function, Inst, InstData, Op, Value, Width};
 
 /// How many places of a loop go round at most.
 const PLACES: usize = 4;
@@ -136,21 +138,29 @@ fn places(
         !(collects && moved)
             && [Some(p.base), p.index].into_iter().flatten().all(|v| outside(v) && !inside[v])
             && checks.safe(func, id, p.base)
-            && p.index.is_none_or(|index| is_there(func, doms, entry.from, p.base, index))
+            && p.index
+                .is_none_or(|index| is_there(func, (cfg, doms, loops), memory, entry.from, p.base, index))
             && loaded(p)
     });
     places
 }
 
-/// Whether a check in a block or one that dominates it says that a position is inside of the list whose elements are at `base`.
-fn is_there(func: &Function, doms: &Dominators, block: Block, base: Value, index: Value) -> bool {
+/// Whether a check before a loop says that a position is inside of the list whose elements are at `base`, and no list got another length
+/// since. The loop is entered from `block`.
+fn is_there(
+    func: &Function,
+    (cfg, doms, loops): (&Cfg, &Dominators, &Loops),
+    memory: &Memory,
+    block: Block,
+    base: Value,
+    index: Value,
+) -> bool {
     let of_list = |v: Value, class: Class| {
         let data = func.def(v).filter(|d| d.op == Op::Load && d.access.is_some_and(|a| a.class == class))?;
         Some(data.args[0])
     };
     let Some(list) = of_list(base, Class::Buffer) else { return false };
-    let says = |inst: &Inst| {
-        let guard = &func.insts[*inst];
+    let says = |guard: &InstData| {
         let cond = (guard.op == Op::Guard).then(|| func.def(guard.args[0])).flatten();
         cond.is_some_and(|cond| {
             cond.op == Op::Icmp
@@ -159,9 +169,33 @@ fn is_there(func: &Function, doms: &Dominators, block: Block, base: Value, index
                 && of_list(cond.args[1], Class::Len) == Some(list)
         })
     };
-    std::iter::successors(Some(block), |&b| doms.idom(b))
-        .take(CHECKED)
-        .any(|b| func.blocks[b].insts.iter().any(says))
+    let len = Access { class: Class::Len, width: Width::Int };
+    let len = memory.part(len, offset_of!(List, len) as i64);
+    let changes = |data: &InstData| memory.changes(func, data) >> len & 1 != 0;
+    let insts = |block: Block| func.blocks[block].insts.iter().map(|&inst| &func.insts[inst]);
+    let mut at = block;
+    for _ in 0..CHECKED {
+        for data in insts(at).rev() {
+            if says(data) {
+                return true;
+            }
+            if changes(data) {
+                return false;
+            }
+        }
+        let Some(above) = doms.idom(at) else { return false };
+        // From there alone, and from the ends of a loop that changes no length either.
+        let mut others = cfg.preds(at).iter().filter(|e| e.from != above).peekable();
+        if others.peek().is_some() {
+            let around = loops.innermost(at).map(|id| &loops.loops[id]).filter(|l| l.header == at);
+            let quiet = around.is_some_and(|l| !l.blocks.iter().any(|&b| insts(b).any(changes)));
+            if !quiet || !others.all(|e| doms.dominates(at, e.from)) {
+                return false;
+            }
+        }
+        at = above;
+    }
+    false
 }
 
 /// Values that instructions of a loop define.

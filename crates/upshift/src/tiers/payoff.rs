@@ -256,7 +256,9 @@ fn asks(op: Op) -> Option<f32> {
         Constraint::String => Some(4.0),
         Constraint::MapCell => Some(3.0),
         // Kinds, lengths and places are looked at once, or before the loop.
-        Constraint::ListInt | Constraint::ListFloat | Constraint::ListBool | Constraint::ListCell => Some(3.0),
+        Constraint::ListInt | Constraint::ListFloat | Constraint::ListBool | Constraint::ListCell => {
+            Some(3.0)
+        }
         _ => None,
     });
     each.reduce(f32::max)
