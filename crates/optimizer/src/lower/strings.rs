@@ -179,7 +179,11 @@ impl Lowering<'_, '_> {
                 let short = Some(cells::Value::from_bits(data.imm as u64)).filter(|c| c.is_short_string());
                 short.and_then(|c| str::from_utf8(c.short_bytes()).ok().map(str::to_owned))
             }
-            Op::Constant => self.facts.text(data.imm as u32).map(str::to_owned),
+            // What is short is no object.
+            Op::Constant => {
+                let text = self.facts.text(data.imm as u32).filter(|text| text.len() > cells::SHORT_MAX);
+                text.map(str::to_owned)
+            }
             // One byte of a string that has ASCII only.
             Op::OfBits => {
                 let parts = self.func.def(data.args[0]).filter(|sum| sum.op == Op::Iadd).map(|sum| &sum.args);
