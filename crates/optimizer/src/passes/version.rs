@@ -20,7 +20,8 @@
 
 use std::collections::HashMap;
 
-use cranelift_entity::EntitySet;
+use cranelift_entity::SecondaryMap;
+use cranelift_entity::packed_option::PackedOption;
 use smallvec::SmallVec;
 
 use super::bounds;
@@ -138,8 +139,8 @@ struct Planner<'a> {
     id: Loop,
     header: Block,
     before: Block,
-    /// The values that instructions of the loop define.
-    inside: EntitySet<Value>,
+    /// The blocks of the values that instructions of the loop define.
+    inside: SecondaryMap<Value, PackedOption<Block>>,
     expressions: Vec<Expression>,
     numbers: HashMap<Expression, Expr>,
     /// What expressions are surely between, if the conditions hold.
@@ -190,7 +191,7 @@ impl<'a> Planner<'a> {
             id,
             header,
             before,
-            inside: EntitySet::new(),
+            inside: SecondaryMap::new(),
             expressions: Vec::new(),
             numbers: HashMap::new(),
             bounds: Vec::new(),
@@ -199,9 +200,10 @@ impl<'a> Planner<'a> {
             intervals: HashMap::new(),
             turns: 0,
         };
-        insts().filter_map(|i| func.insts[i].result.expand()).for_each(|v| {
-            planner.inside.insert(v);
-        });
+        for &block in &data.blocks {
+            let results = func.blocks[block].insts.iter().filter_map(|&i| func.insts[i].result.expand());
+            results.for_each(|v| planner.inside[v] = block.into());
+        }
         let (counter, (least, greatest)) = planner.counter(doms)?;
         planner.intervals.insert(counter, Some((least, greatest)));
         let one = planner.constant(1)?;
@@ -210,9 +212,9 @@ impl<'a> Planner<'a> {
         let mut changes = Vec::new();
         let mut saved = 0;
         let warm = data.blocks.iter().filter(|&&b| !func.blocks[b].cold);
-        for (&block, &inst) in warm.flat_map(|b| func.blocks[*b].insts.iter().map(move |i| (b, i))) {
+        for &inst in warm.flat_map(|&b| &func.blocks[b].insts) {
             // What an interval was found with stays asked for, whatever it is used for later.
-            if let Some((some, worth)) = planner.change(block, inst) {
+            if let Some((some, worth)) = planner.change(inst) {
                 changes.extend(some);
                 saved += worth;
             }
@@ -292,7 +294,7 @@ impl<'a> Planner<'a> {
     fn outside(&self, value: Value) -> bool {
         match self.func.values[value].def {
             Def::Param(block, _) => !self.loops.contains(self.id, block),
-            Def::Inst(_) => !self.inside.contains(value),
+            Def::Inst(_) => self.inside[value].is_none(),
         }
     }
 
@@ -777,10 +779,10 @@ impl<'a> Planner<'a> {
 
     // ---- Checks ----
 
-    /// What branches of the turn say where it comes to a block: what compares how with what.
-    fn told(&self, block: Block) -> SmallVec<[(Cond, Value, Value); 4]> {
+    /// What branches of the turn say where a value of the loop is defined, and so wherever it is used: what compares how with what.
+    fn told(&self, value: Value) -> SmallVec<[(Cond, Value, Value); 4]> {
         let mut told = SmallVec::new();
-        let mut at = block;
+        let Some(mut at) = self.inside[value].expand() else { return told };
         while at != self.header
             && let Some(above) = self.doms.idom(at)
         {
@@ -854,7 +856,7 @@ impl<'a> Planner<'a> {
     }
 
     /// What becomes of an instruction, and what that saves, in instructions; conditions are added.
-    fn change(&mut self, block: Block, inst: Inst) -> Option<(SmallVec<[Change; 2]>, usize)> {
+    fn change(&mut self, inst: Inst) -> Option<(SmallVec<[Change; 2]>, usize)> {
         let func = self.func;
         let data = &func.insts[inst];
         match data.op {
@@ -880,6 +882,8 @@ impl<'a> Planner<'a> {
                 }
                 let mut changes: SmallVec<[Change; 2]> = SmallVec::from_slice(&[Change::True(test)]);
                 let mut worth = 2;
+                // What is changed serves all its users, so what is asked must hold where the first of it is defined.
+                let mut first = data.args[0];
                 // Positions that count from the end where they are negative.
                 if let Def::Inst(choice) = func.values[position].def
                     && func.insts[choice].op == Op::SelectInt
@@ -888,12 +892,12 @@ impl<'a> Planner<'a> {
                     && negative.args[0] == x
                     && func.int_const(negative.args[1]) == Some(0)
                 {
-                    position = x;
+                    (first, position) = (position, x);
                     changes.push(Change::Second(choice));
                     worth += 2;
                 }
                 // A check that some turns do not come to holds for those that do.
-                let told = self.told(block);
+                let told = self.told(first);
                 let (least, greatest) = self.interval_where(position, &told, 2)?;
                 self.at_least_zero(least)?;
                 self.require(Condition::Below(greatest, len))?;
