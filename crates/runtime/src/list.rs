@@ -67,20 +67,9 @@ pub fn least_room(kind: ObjectKind) -> usize {
     if kind == ObjectKind::ListBool { 16 } else { 4 }
 }
 
-/// A new buffer. Cell buffers are filled with holes; raw ones with `zeroed` only.
+/// A new buffer. Cell buffers are filled with holes behind the first `written` elements, which the caller writes at once; raw ones are
+/// zeroed with `zeroed` only.
 pub(crate) fn new_buffer(
-    heap: &mut Heap,
-    cells: bool,
-    bits: u16,
-    element: usize,
-    capacity: usize,
-    zeroed: bool,
-) -> Result<*mut Buffer, OutOfMemory> {
-    new_buffer_for(heap, cells, bits, element, capacity, zeroed, 0)
-}
-
-/// As [`new_buffer`], whose first elements are arbitrary: the caller writes so many at once.
-fn new_buffer_for(
     heap: &mut Heap,
     cells: bool,
     bits: u16,
@@ -113,7 +102,7 @@ fn new_buffer_for(
 #[inline]
 pub fn new_of(heap: &mut Heap, kind: ObjectKind, capacity: usize) -> Result<*mut List, OutOfMemory> {
     let cells = kind == ObjectKind::ListCell;
-    let buffer = new_buffer(heap, cells, 0, element_size(kind), capacity, false)?;
+    let buffer = new_buffer(heap, cells, 0, element_size(kind), capacity, false, 0)?;
     let list = heap.alloc(kind, 0, 0, size_of::<List>())?.cast::<List>();
     // SAFETY: allocated with this layout.
     unsafe {
@@ -301,7 +290,7 @@ pub unsafe fn reserve(heap: &mut Heap, list: *mut List, more: usize) -> Result<(
             (*list).buffer = buffer;
             return Ok(());
         }
-        let new = new_buffer_for(heap, kind == ObjectKind::ListCell, 0, element, capacity, false, len)?;
+        let new = new_buffer(heap, kind == ObjectKind::ListCell, 0, element, capacity, false, len)?;
         ptr::copy_nonoverlapping(Buffer::data::<u8>(old), Buffer::data::<u8>(new), len * element);
         (*list).buffer = new;
         if kind == ObjectKind::ListCell {

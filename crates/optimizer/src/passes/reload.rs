@@ -2,9 +2,9 @@
 //!
 //! A list that a loop appends to has a length, a buffer with a capacity, and a mark that says whether it is shared. The loop loads all
 //! four in each turn, because routines in its cold code change them and collections move the buffer; so it does with the buffers of
-//! lists that it only reads, and with the bytes of strings. Here such a place is loaded once before the loop, and again behind what may change it in cold blocks. The
-//! lengths that the loop itself stores are what is loaded next, as in `promote.rs`: an append then waits for an addition instead of
-//! for memory. The stores stay.
+//! lists that it only reads, and with the bytes of strings. Here such a place is loaded once before the loop, and again behind what may
+//! change it in cold blocks. The lengths that the loop itself stores are what is loaded next, as in `promote.rs`: an append then waits
+//! for an addition instead of for memory. The stores stay.
 //!
 //! The list need not be one value: a routine that appends gives the list or another one (`SiteEffects::own`), so each point of the loop has
 //! a value that the list is at this point: a parameter of the header, the results of such routines, parameters where these meet.

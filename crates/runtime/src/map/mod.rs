@@ -133,12 +133,12 @@ fn new_entries(heap: &mut Heap, bits: u16, capacity: usize) -> Result<*mut Buffe
         return Err(OutOfMemory);
     }
     let pairs = if bits & POLICY_MASK == KeyPolicy::Int as u16 { buffer_bits::PAIRS } else { 0 };
-    list::new_buffer(heap, true, pairs, 8, capacity * stride_of(bits), false)
+    list::new_buffer(heap, true, pairs, 8, capacity * stride_of(bits), false, 0)
 }
 
 /// An index for so many entries: at most half full.
 fn new_index(heap: &mut Heap, entries: usize) -> Result<*mut Buffer, OutOfMemory> {
-    list::new_buffer(heap, false, 0, 8, (entries * 2).next_power_of_two(), true)
+    list::new_buffer(heap, false, 0, 8, (entries * 2).next_power_of_two(), true, 0)
 }
 
 #[inline(always)]
@@ -465,7 +465,7 @@ pub unsafe fn copy(heap: &mut Heap, map: *mut MapObject) -> Result<*mut MapObjec
         let (old_entries, old_index) = ((*map).entries, (*map).index);
         let bits = (*map).header.bits;
         let entries = new_entries(heap, bits, (*old_entries).capacity / stride_of(bits))?;
-        let index = list::new_buffer(heap, false, 0, 8, (*old_index).capacity, false)?;
+        let index = list::new_buffer(heap, false, 0, 8, (*old_index).capacity, false, 0)?;
         let new = heap.alloc(ObjectKind::Map, bits, 0, size_of::<MapObject>())?.cast::<MapObject>();
         let (len, used) = ((*map).len, (*map).used);
         let words = used as usize * stride_of(bits);

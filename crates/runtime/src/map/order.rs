@@ -67,7 +67,7 @@ unsafe fn sorted_view(heap: &mut Heap, map: *mut MapObject) -> Result<*mut Buffe
             return Ok((*map).sorted.as_ptr());
         }
         let len = (*map).len as usize;
-        let view = list::new_buffer(heap, false, 0, 4, len, false)?;
+        let view = list::new_buffer(heap, false, 0, 4, len, false, 0)?;
         let numbers = Entries { map, sorted: None, next: 0 };
         let data = Buffer::data::<u32>(view);
         if key_policy(map) == KeyPolicy::Int {
