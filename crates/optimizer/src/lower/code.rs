@@ -37,6 +37,46 @@ pub enum Stub {
     QuietAt,
 }
 
+impl Stub {
+    /// The stub of a number.
+    fn of(number: u32) -> Stub {
+        match number {
+            0 => Stub::Call,
+            1 => Stub::Leave,
+            2 => Stub::Exit,
+            3 => Stub::Poll,
+            4 => Stub::Run,
+            5 => Stub::Quiet,
+            6 => Stub::ExitAt,
+            7 => Stub::PollAt,
+            8 => Stub::RunAt,
+            _ => Stub::QuietAt,
+        }
+    }
+
+    /// How many arguments it has in registers.
+    pub(super) fn arguments(self) -> u8 {
+        match self {
+            Stub::Call | Stub::Exit => 3,
+            Stub::Leave => 2,
+            Stub::Poll | Stub::Run => 4,
+            Stub::Quiet => 5,
+            Stub::ExitAt => 1,
+            Stub::PollAt | Stub::RunAt | Stub::QuietAt => 0,
+        }
+    }
+
+    /// Whether it keeps all registers and writes to no slot.
+    fn keeps(self) -> bool {
+        matches!(self, Stub::Poll | Stub::Run | Stub::PollAt | Stub::RunAt)
+    }
+
+    /// Whether it finds its arguments, or some, at the start of the frame.
+    fn finds_arguments(self) -> bool {
+        matches!(self, Stub::ExitAt | Stub::PollAt | Stub::RunAt | Stub::QuietAt)
+    }
+}
+
 /// What a place in the code refers to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
@@ -116,6 +156,7 @@ pub struct Compiler {
     context: cranelift_codegen::Context,
     builder: FunctionBuilderContext,
     counters: Option<Counters>,
+    framed: bool,
 }
 
 impl Compiler {
@@ -144,6 +185,7 @@ impl Compiler {
             context: cranelift_codegen::Context::new(),
             builder: FunctionBuilderContext::new(),
             counters: None,
+            framed: false,
         })
     }
 
@@ -151,6 +193,11 @@ impl Compiler {
     /// were none.
     pub fn count_held(&mut self, counters: Option<Counters>) {
         self.counters = counters;
+    }
+
+    /// Whether what is compiled from now on has native frames with a frame pointer, as profilers and debuggers walk them.
+    pub fn keep_frames(&mut self, framed: bool) {
+        self.framed = framed;
     }
 
     /// Compiles a function or loop. `number` is what exits call this code.
@@ -233,19 +280,25 @@ impl Compiler {
         let compiled = self.context.compiled_code().ok_or("no code")?;
         let mut relocated: Vec<u32> = compiled.buffer.relocs().iter().map(|r| r.offset).collect();
         relocated.sort_unstable();
-        let calls = |target: &_, stubs: &[Stub]| match target {
+        // The direct calls, by stub where they call one, else the body itself.
+        let called = |target: &_| match target {
             cranelift_codegen::FinalizedRelocTarget::ExternalName(clif::ExternalName::User(name)) => {
                 let name = &self.context.func.params.user_named_funcs()[*name];
-                name.namespace == STUBS && stubs.iter().any(|&stub| stub as u32 == name.index)
+                let stub = (name.namespace == STUBS).then(|| Stub::of(name.index));
+                (stub.is_some() || name.namespace == OWN).then_some(stub)
             }
-            _ => false,
+            _ => None,
         };
         let relocs = compiled.buffer.relocs();
-        let keep = [Stub::Poll, Stub::Run, Stub::PollAt, Stub::RunAt];
-        let keeping: Vec<u32> = relocs.iter().filter(|r| calls(&r.target, &keep)).map(|r| r.offset).collect();
-        // These find their arguments at the start of the frame.
-        let at = [Stub::ExitAt, Stub::PollAt, Stub::RunAt, Stub::QuietAt];
-        let in_memory = relocs.iter().any(|r| calls(&r.target, &at));
+        let mut calls: Vec<(u32, Option<Stub>)> =
+            relocs.iter().filter_map(|r| Some((r.offset, called(&r.target)?))).collect();
+        calls.sort_unstable_by_key(|call| call.0);
+        let stubs = calls.iter().filter_map(|&(at, stub)| Some((at, stub?)));
+        let keeping: Vec<u32> = stubs.clone().filter(|s| s.1.keeps()).map(|s| s.0).collect();
+        let in_memory = stubs.clone().any(|s| s.1.finds_arguments());
+        let own = u8::try_from(machine.arguments.len() + 2).unwrap_or(u8::MAX);
+        let arguments: Vec<(u32, u8)> =
+            calls.iter().map(|&(at, stub)| (at, stub.map_or(own, Stub::arguments))).collect();
         let first = clif::StackSlot::from_u32(0);
         let start = compiled.buffer.frame_layout().map(|layout| layout.stackslots[first].offset);
         if in_memory && start != Some(0) {
@@ -255,7 +308,13 @@ impl Compiler {
         let mut jumps: Vec<u32> =
             compiled.buffer.traps().iter().filter(|t| t.code == JUMPS).map(|t| t.offset).collect();
         jumps.sort_unstable();
-        let marks = Marks { relocated: &relocated, keeping: &keeping, jumps: &jumps };
+        let marks = Marks {
+            relocated: &relocated,
+            keeping: &keeping,
+            arguments: &arguments,
+            jumps: &jumps,
+            frameless: !self.framed,
+        };
         let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &marks);
         if tidied.as_ref().map_or(0, |t| t.jumps) != jumps.len() {
             return Err("a tail call that is no jump".into());
@@ -285,18 +344,7 @@ impl Compiler {
             let name = &func.params.user_named_funcs()[name];
             let target = match (name.namespace, reloc.kind) {
                 (OWN, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Body,
-                (STUBS, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Stub(match name.index {
-                    0 => Stub::Call,
-                    1 => Stub::Leave,
-                    2 => Stub::Exit,
-                    3 => Stub::Poll,
-                    4 => Stub::Run,
-                    5 => Stub::Quiet,
-                    6 => Stub::ExitAt,
-                    7 => Stub::PollAt,
-                    8 => Stub::RunAt,
-                    _ => Stub::QuietAt,
-                }),
+                (STUBS, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Stub(Stub::of(name.index)),
                 (CODE, Kind::Abs8) => Target::Code(name.index),
                 (_, kind) => return Err(format!("a relocation of kind {kind:?}")),
             };

@@ -21,6 +21,8 @@
 
 mod calls;
 mod code;
+mod compare;
+mod frame;
 mod frames;
 mod rest;
 mod slots;
@@ -662,22 +664,20 @@ impl Lowering<'_, '_> {
         }
         // What does not come back keeps all registers, too, as far as the register allocator is concerned, which has less to do then.
         let keep = cranelift_codegen::isa::CallConv::PreserveAll;
-        let (params, returns, call) = match stub {
-            Stub::Call => (3, 1, CALL),
-            Stub::Leave => (2, 0, keep),
-            Stub::Exit => (3, 0, keep),
-            Stub::Poll | Stub::Run => (4, 0, keep),
-            Stub::Quiet => (5, 0, keep),
-            Stub::ExitAt => (1, 0, keep),
-            Stub::PollAt | Stub::RunAt | Stub::QuietAt => (0, 0, keep),
-        };
+        let (returns, call) = if stub == Stub::Call { (1, CALL) } else { (0, keep) };
         let mut signature = clif::Signature::new(call);
-        signature.params.resize(params, clif::AbiParam::new(types::I64));
+        signature.params.resize(stub.arguments().into(), clif::AbiParam::new(types::I64));
         signature.returns.resize(returns, clif::AbiParam::new(types::I64));
         let signature = self.b.import_signature(signature);
         let f = self.external(STUBS, stub as u32, signature);
         self.stubs[stub as usize] = Some(f);
         f
+    }
+
+    /// Whether it is what a load gives.
+    fn is_loaded(&self, v: clif::Value) -> bool {
+        let dfg = &self.b.func.dfg;
+        dfg.value_def(v).inst().is_some_and(|inst| dfg.insts[inst].opcode() == clif::Opcode::Load)
     }
 
     /// Leaves with a status.
@@ -929,7 +929,11 @@ impl Lowering<'_, '_> {
                 })
             }
             Op::IaddExit | Op::IsubExit | Op::ImulExit => {
-                let (a, b) = (self.value(arg(0)), self.value(arg(1)));
+                let (mut a, mut b) = (self.value(arg(0)), self.value(arg(1)));
+                // Cranelift merges loads of the second operand only.
+                if data.op != Op::IsubExit && self.is_loaded(a) && !self.is_loaded(b) {
+                    (a, b) = (b, a);
+                }
                 // `tidy.rs` makes a jump on the flag of it. Of a plain sum with a constant Cranelift would make another one at each use
                 // behind the exit.
                 let (v, overflow) = match data.op {

@@ -11,6 +11,8 @@
 //!   other use: they become `sub; js`.
 //! * **Slots.** A load of a stack slot whose value a register holds becomes a move or nothing, and a store of what the slot holds becomes
 //!   nothing (`slots.rs`).
+//! * **Comparisons.** A load or copy that only a comparison uses becomes its operand (`compare.rs`).
+//! * **Frames.** They do without a frame pointer (`frame.rs`).
 //! * **Ways back.** Where neither way of a branch follows, as at the end of a loop's turn, the way back is the one that is taken at once.
 //! * **Places of loops.** A loop without inner ones that would reach into one line of instructions more than its size needs begins at
 //!   the next line. The same few instructions took up to a sixth longer across lines.
@@ -45,8 +47,12 @@ pub(super) struct Marks<'m> {
     pub relocated: &'m [u32],
     /// Those of calls that keep all registers and write to no slot.
     pub keeping: &'m [u32],
+    /// Those of direct calls, with the number of their arguments.
+    pub arguments: &'m [(u32, u8)],
     /// Those of what stands behind calls that are to be jumps.
     pub jumps: &'m [u32],
+    /// Whether bodies need no frame pointer.
+    pub frameless: bool,
 }
 
 impl Tidied {
@@ -82,6 +88,8 @@ pub(super) struct Item<'a> {
     pub relocated: bool,
     /// Whether it calls what keeps all registers and writes to no slot.
     pub keeps: bool,
+    /// For a call: at most so many registers hold arguments.
+    pub arguments: u8,
 }
 
 impl Item<'_> {
@@ -107,6 +115,7 @@ impl Item<'_> {
             table: Vec::new(),
             relocated: false,
             keeps: false,
+            arguments: 0,
         }
     }
 
@@ -175,9 +184,13 @@ pub(super) fn run(text: &[u8], starts: &[u32], marks: &Marks<'_>) -> Option<Tidi
             items[at].drop();
         }
     }
+    super::compare::run(&mut items, &targets, &mut info);
     let framed = super::wrap::frame(&items).is_some();
     super::wrap::run(&mut items, &targets);
     let jumps = if framed { jumps(&mut items, marks.jumps) } else { 0 };
+    if framed && marks.frameless {
+        super::frame::run(&mut items, &mut info);
+    }
     items.iter_mut().for_each(immediate);
     Some(Tidied { jumps, ..layout(text, items, end as usize) })
 }
@@ -234,6 +247,10 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<
                 table: Vec::new(),
                 relocated: is_relocated,
                 keeps: is_relocated && marks.keeping.iter().any(|k| (at..next).contains(k)),
+                arguments: {
+                    let first = marks.arguments.partition_point(|call| call.0 < at);
+                    marks.arguments.get(first).filter(|call| call.0 < next).map_or(u8::MAX, |call| call.1)
+                },
             });
             end = next;
             if inst.flow_control() == FlowControl::IndirectBranch {
@@ -254,6 +271,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<
                     table: entries.iter().map(target).collect(),
                     relocated: false,
                     keeps: false,
+                    arguments: 0,
                 });
                 end = limit as u32;
                 break;

@@ -334,6 +334,8 @@ pub struct Job {
     pub counted: bool,
     /// Where the code counts checks that hold, for a report.
     pub held: Option<Arc<HeldCounts>>,
+    /// Whether the code has native frames that profilers and debuggers can walk.
+    pub framed: bool,
 }
 
 /// How often checks held, as the code that makes them counts. Who has the code has these.
@@ -428,6 +430,7 @@ pub fn compile(compiler: &mut Compiler, job: &Job) -> Done {
             inlined = built_in(&func);
             open = is_open(&func);
             compiler.count_held(job.held.as_ref().map(|held| held.place()));
+            compiler.keep_frames(job.framed);
             let machine = compiler.compile(&job.world, &func, job.index, job.number, job.stress, None);
             watches = func.watches;
             machine.map_err(|text| Refused::new(Code::CompilerFailed, text))

@@ -481,6 +481,7 @@ impl Driver {
             verify: self.config.verify,
             counted: self.journal.is_some(),
             held: (self.journal.is_some() && self.config.count_held).then(|| Arc::new(HeldCounts::new())),
+            framed: machinery.profiler().is_some(),
         };
         let now = self.now();
         if let Some(entry) = instance.entry(index).copied() {
