@@ -148,7 +148,7 @@ impl Checker<'_> {
                         Kind::Option(payload) if covered.literals.contains(&Literal::None) => payload,
                         _ => ty,
                     };
-                    self.scope.bind(ast[bind].name, ty, true);
+                    self.bind_param(ast[bind].name, ty);
                     Ok(())
                 }
             },
@@ -243,7 +243,7 @@ impl Checker<'_> {
         if let PatternKind::Name { name, bind } = ast[id].kind
             && (self.strict() || self.variant(name).is_none())
         {
-            self.scope.bind(ast[bind].name, ty, true);
+            self.bind_param(ast[bind].name, ty);
             return Ok(());
         }
         if self.strict() {

@@ -48,6 +48,7 @@ use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{ExprId, FunId, Interner, Name, Program, StmtId, StmtKind};
 
 use self::effects::Inferred;
+use self::narrow::Fact;
 use self::scope::{Horizon, Mark, Scope};
 use self::types::{FunEffects, Ty, Types, VarId};
 
@@ -131,6 +132,18 @@ struct CallLog {
     first: Option<(Name, Span, Effects)>,
 }
 
+impl CallLog {
+    /// Whether one of the calls may have assigned variables.
+    fn may_assign(self) -> bool {
+        !self.effects.effects.is_pure() || self.effects.assigns
+    }
+
+    /// These calls, then others.
+    fn then(self, later: CallLog) -> CallLog {
+        CallLog { effects: self.effects.union(later.effects), first: self.first.or(later.first) }
+    }
+}
+
 struct Checker<'a> {
     ast: &'a Program,
     names: &'a Interner,
@@ -155,6 +168,8 @@ struct Checker<'a> {
     returns: Returns,
     in_loop: bool,
     log: CallLog,
+    /// What the statement that was checked last tells those behind it.
+    behind: Vec<Fact>,
     /// The statement of the top level that is checked, and the error of each.
     current: usize,
     errors: Vec<Option<Box<Diagnostic>>>,
@@ -192,6 +207,7 @@ impl<'a> Checker<'a> {
             returns: Returns::Declared(Ty::UNIT),
             in_loop: false,
             log: CallLog::default(),
+            behind: Vec::new(),
             current: 0,
             errors: vec![None; ast[ast.body.stmts].len()],
             suggestions: Cell::new(0),
@@ -215,7 +231,14 @@ impl<'a> Checker<'a> {
             if self.errors[index].is_some() && matches!(ast[stmt].kind, StmtKind::Fun(_)) {
                 continue;
             }
-            if !matches!(ast[stmt].kind, StmtKind::Type(_)) && !self.attempt(|checker| checker.stmt(stmt)) {
+            if matches!(ast[stmt].kind, StmtKind::Type(_)) {
+                continue;
+            }
+            let is_good = match self.mode {
+                Mode::Check => self.attempt(|checker| checker.stmt_of_top(stmt)),
+                Mode::Strict => self.attempt(|checker| checker.stmt(stmt)),
+            };
+            if !is_good {
                 self.bind_poisoned(stmt);
             }
         }

@@ -34,7 +34,7 @@ impl Checker<'_> {
             if at == 0 {
                 first_element = element;
             }
-            self.scope.bind(ast[source.bind].name, element, true);
+            self.bind_param(ast[source.bind].name, element);
             rows.push((source.bind, element));
         }
         for join in &ast[query.joins] {
@@ -46,7 +46,7 @@ impl Checker<'_> {
                     format!("a join runs over lists and groups, not {}", self.show(ty)),
                 );
             };
-            self.scope.bind(ast[join.bind].name, element, true);
+            self.bind_param(ast[join.bind].name, element);
             self.clause(join.on, Code::T035, "on")?;
             if matches!(join.kind, JoinKind::Right | JoinKind::Outer) {
                 for row in &mut rows {
@@ -147,7 +147,7 @@ impl Checker<'_> {
             key = Ty::ANY;
         }
         let ty = self.types.group(key, element);
-        self.scope.bind(ast[group.into].name, ty, true);
+        self.bind_param(ast[group.into].name, ty);
         if let Some(having) = group.having {
             self.predicate(having, Code::T042, "having")?;
         }

@@ -6,7 +6,7 @@
 //! Beyond its declared type a variable may have a *fact*: a narrower type that a test (`x != none`) or an assignment has
 //! shown. Facts end with their scope; one that a statement inside the scope disproved stays lost outside, too. Facts
 //! carry a time stamp. A closure, which runs at another time, sees only those that are younger than its own beginning,
-//! and after a call with effects only those about constants and younger ones count. So neither has to visit the facts.
+//! and after a call with effects only those about what is no `var` and younger ones count. So neither has to visit the facts.
 //!
 //! That a map has a key is a fact about two variables: it ends when one of them gets another value, never otherwise, as maps never lose
 //! keys. Variables that no other function assigns keep it over calls, and those that nothing assigns take it along into lambdas.
@@ -51,6 +51,8 @@ pub(super) struct Var {
     /// Whether a test told that it begins with a value: it would have been optional otherwise.
     pub(super) tested: bool,
     pub(super) mutable: bool,
+    /// Whether what is known of it outlives calls with effects.
+    keeps_facts: bool,
     /// The builtin function that it is.
     pub(super) builtin: Option<Builtin>,
     hidden: Option<VarRef>,
@@ -63,6 +65,18 @@ pub(super) enum TypeName {
     Ty(Ty),
     /// The alias of this number, whose type is not known yet.
     Alias(usize),
+}
+
+impl Var {
+    /// Whether the function that is checked has given it no other value since then.
+    pub(super) fn unchanged_since(&self, stamp: Stamp) -> bool {
+        self.changed <= stamp
+    }
+
+    /// Whether what is known of it outlives calls with effects.
+    pub(super) fn keeps_facts(&self) -> bool {
+        self.keeps_facts
+    }
 }
 
 enum Undo {
@@ -172,11 +186,17 @@ impl Scope {
             changed,
             tested,
             mutable,
+            keeps_facts: !mutable,
             builtin,
             hidden,
         });
         self.log.push(Undo::Bind(var));
         var
+    }
+
+    /// Notes that no call can give the variable another value, unless it is one of a function that assigns it.
+    pub(super) fn keep_facts(&mut self, var: VarRef) {
+        self.vars[var.0 as usize].keeps_facts = self.is_private(var);
     }
 
     /// Introduces a builtin function.
@@ -213,7 +233,7 @@ impl Scope {
 
     /// Whether a fact of that age about the variable counts here.
     fn counts(&self, var: VarRef, stamp: Stamp) -> bool {
-        stamp > self.horizon.start && (!self.var(var).mutable || stamp > self.horizon.forgotten)
+        stamp > self.horizon.start && (self.var(var).keeps_facts || stamp > self.horizon.forgotten)
     }
 
     /// Changes the declared type of a variable for good.
@@ -275,7 +295,7 @@ impl Scope {
 
     /// Whether nothing can have given map and key other values since then.
     pub(super) fn is_unchanged(&self, map: VarRef, key: Key, since: Stamp) -> bool {
-        let holds = |var| self.var(var).changed <= since && self.is_private(var);
+        let holds = |var| self.var(var).unchanged_since(since) && self.is_private(var);
         holds(map) && if let Key::Var(var) = key { holds(var) } else { true }
     }
 

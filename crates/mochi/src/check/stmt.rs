@@ -5,7 +5,7 @@ use crate::diagnostics::{Code, Diagnostic};
 use crate::source::Span;
 use crate::syntax::ast::{
     BindId, BindKind, Block, Body, Branch, ExprId, ExprKind, ExternId, ExternKind, FieldInit, FunId, FunKind,
-    Ident, List, MapEntry, MapKey, StmtId, StmtKind,
+    Ident, List, MapEntry, MapKey, Name, StmtId, StmtKind,
 };
 use crate::syntax::walk::{self, Node};
 
@@ -105,7 +105,7 @@ impl Checker<'_> {
                 let event = self.stream_type(stream, span)?;
                 let in_loop = std::mem::replace(&mut self.in_loop, false);
                 let (mark, horizon) = (self.scope.enter(), self.scope.enter_closure(Called::Later));
-                self.scope.bind(ast[bind].name, event, true);
+                self.bind_param(ast[bind].name, event);
                 self.block(body)?;
                 self.scope.leave(mark);
                 self.scope.leave_closure(horizon);
@@ -137,17 +137,32 @@ impl Checker<'_> {
         for &stmt in stmts {
             let before = std::mem::take(&mut self.log);
             self.stmt(stmt)?;
-            // Facts about variables do not survive calls that may assign them.
-            if !self.log.effects.effects.is_pure() || self.log.effects.assigns {
+            // Facts about `var`s do not survive calls that may assign them.
+            if self.log.may_assign() {
                 self.scope.forget_mutable();
             }
-            self.log = CallLog {
-                effects: before.effects.union(self.log.effects),
-                first: before.first.or(self.log.first),
-            };
+            self.learn_behind();
+            self.log = before.then(self.log);
         }
         self.scope.leave(mark);
         Ok(())
+    }
+
+    /// Checks a statement of the top level, where upstream keeps facts whatever is called, and learns nothing that lasts.
+    pub(super) fn stmt_of_top(&mut self, stmt: StmtId) -> Check<()> {
+        self.log = CallLog::default();
+        self.stmt(stmt)?;
+        if self.log.effects.assigns {
+            self.scope.forget_mutable();
+        }
+        self.learn_behind();
+        Ok(())
+    }
+
+    /// Applies what the statement that was just checked tells those behind it.
+    fn learn_behind(&mut self) {
+        let behind = std::mem::take(&mut self.behind);
+        self.learn(&behind);
     }
 
     fn loop_body(&mut self, body: Block) -> Check<()> {
@@ -205,7 +220,7 @@ impl Checker<'_> {
     fn for_body(&mut self, bind: BindId, element: Ty, body: Block, map: Option<VarRef>) -> Check<()> {
         self.forget_assigned_in(body);
         let mark = self.scope.enter();
-        let key = self.scope.bind(self.ast[bind].name, element, true);
+        let key = self.bind_param(self.ast[bind].name, element);
         // The map that the loop runs over is the one in the variable, in every turn.
         if let Some(map) = map.filter(|&map| self.scope.is_private(map))
             && !self.assigned_in(body).iter().any(|&var| var == map || var == key)
@@ -394,8 +409,17 @@ impl Checker<'_> {
         self.enter_generics(id);
         for &param in &ast[ast[id].params] {
             let ty = self.param_type(param);
-            self.scope.bind(ast[param].name, ty, true);
+            self.bind_param(ast[param].name, ty);
         }
+    }
+
+    /// Introduces a parameter or another variable that is no `var`, but may be assigned. To upstream they are `var`s.
+    pub(super) fn bind_param(&mut self, name: Name, ty: Ty) -> VarRef {
+        let var = self.scope.bind(name, ty, true);
+        if !self.strict() {
+            self.scope.keep_facts(var);
+        }
+        var
     }
 
     fn return_stmt(&mut self, value: Option<ExprId>, span: Span) -> Check<()> {
@@ -431,32 +455,45 @@ impl Checker<'_> {
     fn if_stmt(&mut self, branches: &[Branch], otherwise: Option<Block>) -> Check<()> {
         let outer = self.scope.enter();
         let before = self.scope.now();
-        let (mut after, mut ends) = (Vec::new(), true);
+        let (mut falsy, mut ends) = (Vec::new(), true);
+        // All calls, and those after which the program may go on behind the statement.
+        let (mut all, mut passed) = (std::mem::take(&mut self.log), CallLog::default());
         for branch in branches {
             self.condition(branch.cond)?;
+            let calls = std::mem::take(&mut self.log);
+            (all, passed) = (all.then(calls), passed.then(calls));
             let facts = self.facts(branch.cond);
             let mark = self.scope.enter();
             self.learn(&facts.truthy);
             self.block(branch.body)?;
             self.scope.leave(mark);
             self.learn(&facts.falsy);
-            ends &= self.ends(branch.body);
+            let calls = std::mem::take(&mut self.log);
+            all = all.then(calls);
+            if !self.ends(branch.body) {
+                (ends, passed) = (false, passed.then(calls));
+            }
             if ends {
-                after.extend(facts.falsy.into_iter().filter(|fact| matches!(fact, Fact::Has(..))));
+                falsy.extend(facts.falsy);
             }
         }
         if let Some(block) = otherwise {
             self.block(block)?;
+            passed = passed.then(self.log);
         }
+        self.log = all.then(self.log);
         self.scope.leave(outer);
-        // What comes behind is reached only where none of the conditions held whose blocks end. Other blocks may have assigned.
-        for fact in after {
-            if let Fact::Has(map, key) = fact
-                && self.scope.is_unchanged(map, key, before)
-            {
-                self.scope.learn_entry(map, key);
+        // What comes behind is reached only where none of the conditions held whose blocks end. Other blocks, and calls in
+        // them and in conditions, may have assigned. Upstream does not look behind.
+        falsy.retain(|&fact| match fact {
+            Fact::Has(map, key) => self.scope.is_unchanged(map, key, before),
+            Fact::Is(var, _) => {
+                !self.strict()
+                    && self.scope.var(var).unchanged_since(before)
+                    && (self.scope.var(var).keeps_facts() || !passed.may_assign())
             }
-        }
+        });
+        self.behind = falsy;
         Ok(())
     }
 
