@@ -175,7 +175,15 @@ impl Checker<'_> {
         callee: &Callee,
     ) -> Check<Ty> {
         let generic = self.types.find_var(param, &fun.generics);
-        let ty = self.expr(arg, if generic.is_some() { None } else { Some(param) })?;
+        let ty = match generic {
+            // What is known of the parameter by the arguments before it.
+            Some(_) => {
+                let known = self.types.substitute(param, values);
+                let is_known = self.types.find_var(known, &fun.generics).is_none();
+                self.part(arg, is_known.then_some(known))?
+            }
+            None => self.expr(arg, Some(param))?,
+        };
         match generic {
             Some(var) => {
                 let given = self.as_list_for(param, ty);

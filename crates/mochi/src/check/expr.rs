@@ -15,17 +15,39 @@ impl Checker<'_> {
     ///
     /// Recursion is bounded by the nesting that the parser allows; chains of operators are loops.
     pub(super) fn expr(&mut self, id: ExprId, expected: Option<Ty>) -> Check<Ty> {
+        let ty = self.expr_for(id, expected)?;
+        match expected {
+            Some(expected) if !self.fits(ty, expected) => Err(self.mismatch(expected, ty, self.place(id))),
+            _ => Ok(ty),
+        }
+    }
+
+    /// Checks an expression for a place of type `expected`, without a look at whether it fits.
+    fn expr_for(&mut self, id: ExprId, expected: Option<Ty>) -> Check<Ty> {
         let ty = self.value(id, expected)?;
         if ty == Ty::POISON {
             return Err(Stop::Silent);
         }
         self.expr_types[id.index()] = ty;
-        match expected {
-            Some(expected) if !self.types.unify(ty, expected) && !self.types.assignable(ty, expected) => {
-                Err(self.mismatch(expected, ty, self.place(id)))
-            }
-            _ => Ok(ty),
-        }
+        Ok(ty)
+    }
+
+    /// Checks an expression for a place of type `declared`, about which only elements of literals need to know. Upstream tells
+    /// not even these.
+    pub(super) fn part(&mut self, id: ExprId, declared: Option<Ty>) -> Check<Ty> {
+        let declared = declared.filter(|_| !self.strict()).and_then(|declared| match self.ast[id].kind {
+            // What is in `any` may be anything all the way down.
+            ExprKind::List(_) if declared == Ty::ANY => Some(self.types.list(Ty::ANY)),
+            ExprKind::Map(_) if declared == Ty::ANY => Some(self.types.map(Ty::ANY, Ty::ANY)),
+            ExprKind::List(_) | ExprKind::Map(_) => Some(declared),
+            _ => None,
+        });
+        self.expr_for(id, declared)
+    }
+
+    /// Whether a value goes where something of type `expected` is wanted.
+    pub(super) fn fits(&self, ty: Ty, expected: Ty) -> bool {
+        self.types.unify(ty, expected) || self.types.assignable(ty, expected)
     }
 
     /// The error about a value that does not fit.
@@ -57,8 +79,8 @@ impl Checker<'_> {
             ExprKind::Unary { op, operand } => self.unary(op, operand, self.place(id)),
             ExprKind::Binary { .. } => self.binary(id),
             ExprKind::If { choices, otherwise } => self.if_expr(id, choices, otherwise, expected),
-            ExprKind::List(elements) => self.list(elements),
-            ExprKind::Map(entries) => self.map(entries),
+            ExprKind::List(elements) => self.list(elements, expected),
+            ExprKind::Map(entries) => self.map(entries, expected),
             ExprKind::Struct { name, fields } => self.struct_literal(id, name, fields),
             ExprKind::Fun(fun) => self.lambda(id, fun, expected),
             ExprKind::Match { subject, arms } => self.match_expr(id, subject, arms, expected),
@@ -131,25 +153,22 @@ impl Checker<'_> {
     ) -> Check<Ty> {
         let ast = self.ast;
         let outer = self.scope.enter();
-        // Each branch must fit the one before it.
-        let (mut result, mut hint) = (None, expected);
+        // Each branch must fit what is wanted. Where that is not known, and for upstream anyway, it must fit the one before it.
+        let wanted = expected.filter(|&expected| expected != Ty::ANY && !self.strict());
+        let (mut result, mut before) = (None, expected);
         for choice in &ast[choices] {
             self.condition(choice.cond)?;
             let facts = self.facts(choice.cond);
             let mark = self.scope.enter();
             self.learn(&facts.truthy);
-            let ty = self.expr(choice.value, hint)?;
+            let ty = self.branch(choice.value, wanted, before, &mut result)?;
             self.scope.leave(mark);
             self.learn(&facts.falsy);
-            // What is known here says nothing of the other branches.
-            let ty = self.untested(choice.value, ty);
-            result = Some(self.join(result, ty));
-            hint = Some(ty);
+            before = Some(ty);
         }
         // Without `else` the value may be none; upstream takes it for anything.
         if let Some(otherwise) = otherwise {
-            let ty = self.expr(otherwise, hint)?;
-            result = Some(self.join(result, ty));
+            self.branch(otherwise, wanted, before, &mut result)?;
         }
         self.scope.leave(outer);
         let ty = result.unwrap_or(Ty::ANY);
@@ -161,6 +180,31 @@ impl Checker<'_> {
         }
     }
 
+    /// A branch of an `if` expression, behind others whose values are of type `result`.
+    fn branch(
+        &mut self,
+        value: ExprId,
+        wanted: Option<Ty>,
+        before: Option<Ty>,
+        result: &mut Option<Ty>,
+    ) -> Check<Ty> {
+        let ty = match wanted {
+            Some(_) => self.expr(value, wanted)?,
+            None => self.expr_for(value, before)?,
+        };
+        let common = match *result {
+            Some(first) if !self.strict() => self.types.common(first, ty),
+            _ => None,
+        };
+        if let (None, None, Some(before)) = (wanted, common, before)
+            && !self.fits(ty, before)
+        {
+            return Err(self.mismatch(before, ty, self.place(value)));
+        }
+        *result = Some(common.unwrap_or_else(|| self.join(*result, ty)));
+        Ok(ty)
+    }
+
     /// The type of either value.
     fn join(&self, so_far: Option<Ty>, ty: Ty) -> Ty {
         match so_far {
@@ -170,15 +214,30 @@ impl Checker<'_> {
         }
     }
 
-    fn list(&mut self, elements: List<ExprId>) -> Check<Ty> {
+    fn list(&mut self, elements: List<ExprId>, expected: Option<Ty>) -> Check<Ty> {
         let ast = self.ast;
-        let mut element = None;
+        let wanted = match expected.map(|ty| self.types.kind(self.types.present(ty))) {
+            Some(Kind::List(element)) => Some(element),
+            _ => None,
+        };
+        let (mut element, mut unfit) = (None, None);
         for &id in &ast[elements] {
-            let ty = self.expr(id, None)?;
+            let ty = self.part(id, wanted)?;
+            if let Some(wanted) = wanted.filter(|&wanted| !self.fits(ty, wanted)) {
+                unfit.get_or_insert((wanted, ty, id));
+            }
             match element {
                 None => element = Some(ty),
                 Some(first) if !self.types.unify(first, ty) => {
-                    return Err(self.mismatch(first, ty, ast[id].span));
+                    // Elements of several types go where each fits what is declared.
+                    let wanted = wanted.filter(|_| !self.strict());
+                    match (wanted, unfit) {
+                        (Some(_), Some((wanted, ty, id))) => {
+                            return Err(self.mismatch(wanted, ty, ast[id].span));
+                        }
+                        (Some(wanted), None) => element = Some(wanted),
+                        (None, _) => return Err(self.mismatch(first, ty, ast[id].span)),
+                    }
                 }
                 Some(_) => {}
             }
@@ -186,8 +245,12 @@ impl Checker<'_> {
         Ok(self.types.list(element.unwrap_or(Ty::ANY)))
     }
 
-    fn map(&mut self, entries: List<MapEntry>) -> Check<Ty> {
+    fn map(&mut self, entries: List<MapEntry>, expected: Option<Ty>) -> Check<Ty> {
         let ast = self.ast;
+        let wanted = match expected.map(|ty| self.types.kind(self.types.present(ty))) {
+            Some(Kind::Map(_, value)) => Some(value),
+            _ => None,
+        };
         let (mut keys, mut values) = (None, None);
         for entry in &ast[entries] {
             let key = match entry.key {
@@ -195,7 +258,7 @@ impl Checker<'_> {
                 MapKey::Expr(key) => self.expr(key, None)?,
             };
             keys = Some(self.join(keys, key));
-            let value = self.expr(entry.value, None)?;
+            let value = self.part(entry.value, wanted)?;
             values = Some(self.join(values, value));
         }
         Ok(self.types.map(keys.unwrap_or(Ty::ANY), values.unwrap_or(Ty::ANY)))
@@ -215,7 +278,7 @@ impl Checker<'_> {
             let Some(declared) = self.types.struct_field(target, field.name.name) else {
                 return self.unknown_field(self.place(id), field.name.name, ty);
             };
-            let value = self.expr(field.value, None)?;
+            let value = self.part(field.value, Some(declared))?;
             if !self.types.unify(declared, value)
                 && (self.strict() || !self.types.assignable(value, declared))
             {

@@ -60,12 +60,16 @@ impl Checker<'_> {
                     match result {
                         None => result = Some(value),
                         Some(first) if !self.types.unify(first, value) => {
-                            if self.strict()
-                                || expected.is_none_or(|expected| !self.types.assignable(value, expected))
-                            {
+                            let fitting = expected.filter(|&expected| self.types.assignable(value, expected));
+                            let joined = fitting.or_else(|| self.types.common(first, value));
+                            if self.strict() || joined.is_none() {
                                 return Err(self.mismatch(first, value, place));
                             }
-                            result = expected;
+                            result = joined;
+                        }
+                        // The first may be `none`, which says less than the second.
+                        Some(first) if !self.strict() => {
+                            result = self.types.common(first, value).or(result);
                         }
                         Some(_) => {}
                     }

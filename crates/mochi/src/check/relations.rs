@@ -128,6 +128,33 @@ impl Types {
         }
     }
 
+    /// The type without `none`.
+    pub(super) fn present(&self, ty: Ty) -> Ty {
+        if let Kind::Option(payload) = self.kind(ty) { payload } else { ty }
+    }
+
+    /// The type of values of which some are of type `a` and others of type `b`, where one of them may be none, or they are different
+    /// variants of a union.
+    pub(super) fn common(&mut self, a: Ty, b: Ty) -> Option<Ty> {
+        match (self.kind(a), self.kind(b)) {
+            (Kind::Option(Ty::ANY), Kind::Any) | (Kind::Any, Kind::Option(Ty::ANY)) => Some(Ty::ANY),
+            (Kind::Option(Ty::ANY), Kind::Option(_)) => Some(b),
+            (Kind::Option(_), Kind::Option(Ty::ANY)) => Some(a),
+            (Kind::Option(Ty::ANY), _) => Some(self.option(b)),
+            (_, Kind::Option(Ty::ANY)) => Some(self.option(a)),
+            (Kind::Option(payload), _) => {
+                let payload = if self.unify(payload, b) { payload } else { self.common(payload, b)? };
+                Some(self.option(payload))
+            }
+            (_, Kind::Option(_)) => self.common(b, a),
+            (Kind::Struct(first), Kind::Struct(second)) if first != second => {
+                let union = self.struct_info(first).union?;
+                (self.struct_info(second).union == Some(union)).then(|| self.union_ty(union))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether `as` may be asked to make a `to` of a `from`.
     pub(super) fn castable(&self, from: Ty, to: Ty) -> bool {
         if from == Ty::ANY || to == Ty::ANY || self.equal(from, to) {
@@ -216,6 +243,23 @@ mod tests {
         assert!(types.assignable(any_list, int_list) && !types.assignable(Ty::ANY, Ty::INT));
         assert!(types.assignable(any_option, int_option) && types.assignable(Ty::INT, int_option));
         assert!(!types.assignable(int_option, Ty::INT) && !types.assignable(any_option, Ty::INT));
+    }
+
+    #[test]
+    fn what_may_be_none_has_a_common_type_with_what_may_not() {
+        let (mut types, _) = samples();
+        let (none, int, float) = (types.option(Ty::ANY), types.option(Ty::INT), types.option(Ty::FLOAT));
+        for (a, b, common) in [
+            (Ty::INT, none, Some(int)),
+            (none, int, Some(int)),
+            (int, Ty::INT, Some(int)),
+            (int, float, None),
+            (int, Ty::STR, None),
+            (Ty::INT, Ty::STR, None),
+        ] {
+            assert_eq!(types.common(a, b), common);
+            assert_eq!(types.common(b, a), common);
+        }
     }
 
     #[test]

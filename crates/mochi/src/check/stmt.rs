@@ -578,7 +578,7 @@ impl Checker<'_> {
             let Some(field) = self.types.struct_field(id, name) else {
                 return self.unknown_field(place, name, element);
             };
-            let value = self.expr(entry.value, None)?;
+            let value = self.part(entry.value, Some(field))?;
             if !self.types.unify(field, value) && (self.strict() || !self.types.assignable(value, field)) {
                 return Err(self.mismatch(field, value, self.ast[entry.value].span));
             }
