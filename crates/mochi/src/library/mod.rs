@@ -192,6 +192,7 @@ const OPERATORS: &[(&str, Host)] = &[
     ("mochi.cast", cast::cast),
     ("mochi.share_elements", lists::share),
     ("mochi.expect_failed", system::expect_failed),
+    ("mochi.outside_of_loops", system::outside_of_loops),
     ("mochi.bench_begin", system::bench_begin),
     ("mochi.bench_end", system::bench_end),
     ("mochi.read_file", system::read_file),

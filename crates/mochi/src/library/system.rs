@@ -165,6 +165,12 @@ pub fn expect_failed<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result
     Err(Trap::new(TrapCode::ExpectFailed, format!("expectation failed: {}", &*args.text(ctx, 0)?)))
 }
 
+/// `mochi.outside_of_loops(word)`: a `break` or `continue` that no loop is around was reached.
+pub fn outside_of_loops<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
+    let message = format!("`{}` is possible only in a loop", &*args.text(ctx, 0)?);
+    Err(Trap::new(TrapCode::InvalidArgument, message))
+}
+
 /// The protocol's value for a caught trap: its text, for what reports tests.
 pub fn trap_value<'h>(ctx: &'h mut HostContext<'_>, args: Args<'h>) -> Result<Ret<'h>, Trap> {
     let ctx: &'h HostContext<'_> = ctx;

@@ -41,16 +41,14 @@ impl Body<'_, '_> {
             StmtKind::While { cond, body } => self.while_statement(cond, body),
             StmtKind::ForIn { bind, items, body } => self.for_in(bind, items, body),
             StmtKind::ForRange { bind, start, end, body } => self.for_range(bind, start, end, body),
-            StmtKind::Break => {
-                if let Some(target) = self.loops.last().map(|l| l.break_to) {
-                    self.fb.jump(target);
-                }
-            }
-            StmtKind::Continue => {
-                if let Some(target) = self.loops.last().map(|l| l.continue_to) {
-                    self.fb.jump(target);
-                }
-            }
+            StmtKind::Break => match self.loops.last().map(|l| l.break_to) {
+                Some(target) => self.fb.jump(target),
+                None => self.outside_of_loops("break"),
+            },
+            StmtKind::Continue => match self.loops.last().map(|l| l.continue_to) {
+                Some(target) => self.fb.jump(target),
+                None => self.outside_of_loops("continue"),
+            },
             StmtKind::Expr(value) => self.effect(value),
             StmtKind::Test { name, body } => self.test(name, body),
             StmtKind::Bench { name, body } => self.bench(name, body),
@@ -633,6 +631,16 @@ impl Body<'_, '_> {
         self.fb.string_const(slot, text);
         self.fb.call_host_void(host);
         self.fb.bind(ok);
+    }
+
+    /// A jump that has nowhere to go: an error, if it is reached.
+    fn outside_of_loops(&mut self, word: &str) {
+        let text = self.cx.module.string(word);
+        let string = ValueType::Cell(self.cell_of(HeapType::String));
+        let host = self.host("mochi.outside_of_loops", &[string], None);
+        let slot = FunctionBuilder::cell_arguments(1)[0];
+        self.fb.string_const(slot, text);
+        self.fb.call_host_void(host);
     }
 
     // ---- Update ----
