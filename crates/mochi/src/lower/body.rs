@@ -3,7 +3,7 @@
 use upshift_bytecode::builder::{FunctionBuilder, Label, Reg};
 use upshift_bytecode::{Bank, CellType, HeapType, HostId, ValueType};
 
-use super::Lowerer;
+use super::{Lowerer, Named};
 use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 use crate::resolve::{BindSource, Storage};
 use crate::source::Span;
@@ -74,6 +74,7 @@ impl<'l, 'a> Body<'l, 'a> {
         let mut body = Body::new(cx, fb, None, TyId::NULL);
         body.start_globals();
         body.start_function_values();
+        body.start_named_values();
         body.start_tables();
         let stmts = body.cx.program.body.stmts;
         body.statements(stmts);
@@ -359,6 +360,19 @@ impl<'l, 'a> Body<'l, 'a> {
                 self.store_global(bind, reg);
                 self.fb.free(reg);
             }
+        }
+    }
+
+    /// Makes the functions of builtins and constructors that are used as values.
+    fn start_named_values(&mut self) {
+        for (named, global, span) in self.cx.named_values.clone() {
+            self.span(span);
+            let val = match named {
+                Named::Builtin(builtin) => self.builtin_value(builtin),
+                Named::Constructor(ctor) => self.constructor_value(ctor),
+            };
+            self.fb.global_cell_set(val.reg, global);
+            self.done(val);
         }
     }
 

@@ -8,7 +8,7 @@ use upshift_runtime::list::least_room;
 use upshift_runtime::object::ObjectKind;
 
 use super::body::{Body, Place, Val};
-use super::{Lowerer, POLICY};
+use super::{Lowerer, Named, POLICY};
 use crate::builtins::Builtin;
 use crate::infer::{CallKind, Ty, TyId, TyKind};
 use crate::resolve::{CtorId, Resolved, StructId};
@@ -318,15 +318,9 @@ impl Body<'_, '_> {
             Resolved::Variant(ctor) if self.cx.types.ctor_fields(ctor).is_empty() => {
                 self.construct(ctor, &[])
             }
-            Resolved::Variant(ctor) => {
-                self.span(self.cx.program[id].span);
-                self.constructor_value(ctor)
-            }
+            Resolved::Variant(ctor) => self.named_value(Named::Constructor(ctor)),
             Resolved::Struct(of) => self.struct_without_values(of),
-            Resolved::Builtin(builtin) => {
-                self.span(self.cx.program[id].span);
-                self.builtin_value(builtin)
-            }
+            Resolved::Builtin(builtin) => self.named_value(Named::Builtin(builtin)),
             Resolved::Undeclared | Resolved::Module(_) | Resolved::Extern(_) => self.null(None),
         }
     }
@@ -348,6 +342,15 @@ impl Body<'_, '_> {
         }
         let wanted = dst.filter(|_| self.cx.types.bind(slot) == ty);
         self.read(slot, wanted)
+    }
+
+    /// A builtin or constructor as a value.
+    fn named_value(&mut self, named: Named) -> Val {
+        let mut known = self.cx.named_values.iter();
+        let &(_, global, _) = known.find(|known| known.0 == named).expect("all of them were found");
+        let val = self.target(TyId::ANY, None);
+        self.fb.global_cell_get(val.reg, global);
+        val
     }
 
     /// A top-level function as a value.

@@ -33,9 +33,10 @@ use upshift_bytecode::{
     TrapSet, TruthMask, UnionId, ValueType,
 };
 
+use crate::builtins::Builtin;
 use crate::infer::{CallKind, TyId, TyKind, Types};
 use crate::instances::shown;
-use crate::resolve::{Resolution, Resolved, Storage};
+use crate::resolve::{CtorId, Resolution, Resolved, Storage};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{
     BinaryLink, BinaryOp, BinarySpine, BindId, ExprId, ExprKind, FunId, FunKind, Interner, Program, StmtKind,
@@ -127,6 +128,7 @@ pub fn lower(
         wrappers: HashMap::default(),
         waiting: HashMap::default(),
         function_values: HashMap::default(),
+        named_values: Vec::new(),
         tables: HashMap::default(),
         appends: Vec::new(),
         calls: Vec::new(),
@@ -145,6 +147,13 @@ struct Declared {
     signature: SigId,
     /// Whether it runs as a closure.
     environment: bool,
+}
+
+/// What has a name everywhere, and a function as its value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Builtin(Builtin),
+    Constructor(CtorId),
 }
 
 /// The state of lowering one program.
@@ -177,6 +186,8 @@ struct Lowerer<'a> {
     waiting: HashMap<(call::Awaited, usize), FuncId>,
     /// The globals that hold the closures of top-level functions, so that a function is identical to itself.
     function_values: HashMap<FunId, GlobalId>,
+    /// Builtins and constructors that are used as values, with where the first use is.
+    named_values: Vec<(Named, GlobalId, Span)>,
     /// The globals with the lists of literals that are only read.
     tables: HashMap<ExprId, GlobalId>,
     /// Where lists may grow in place, and where functions are called: places in the text, ascending.
@@ -202,6 +213,7 @@ impl<'a> Lowerer<'a> {
         self.declare_protocol();
         self.declare_globals();
         self.declare_function_values();
+        self.declare_named_values();
         self.find_constants();
         self.find_tables();
         self.find_assignments_in_expressions();
@@ -334,6 +346,28 @@ impl<'a> Lowerer<'a> {
                 let name = self.module.module.functions[declared.id.index()].name.clone();
                 let global = self.module.global(&name, ValueType::Cell(cell));
                 self.function_values.insert(fun, global);
+            }
+        }
+    }
+
+    /// The globals with the functions that stand for builtins and constructors as values: each is one value, however often its name
+    /// is used.
+    fn declare_named_values(&mut self) {
+        for index in 0..self.program.exprs.len() {
+            let id = ExprId::new(index);
+            if !matches!(self.program[id].kind, ExprKind::Name(_)) {
+                continue;
+            }
+            let (named, name) = match self.resolution.name(id) {
+                Resolved::Builtin(builtin) => (Named::Builtin(builtin), builtin.name()),
+                Resolved::Variant(ctor) if !self.types.ctor_fields(ctor).is_empty() => {
+                    (Named::Constructor(ctor), self.names.get(self.resolution.ctors[ctor.index()].name))
+                }
+                _ => continue,
+            };
+            if self.named_values.iter().all(|known| known.0 != named) {
+                let global = self.module.global(name, ValueType::Cell(upshift_bytecode::ANY));
+                self.named_values.push((named, global, self.program[id].span));
             }
         }
     }
