@@ -7,7 +7,7 @@ use super::{Lowerer, Named};
 use crate::infer::{Declared, DeclaredKind, Ty, TyId, TyKind};
 use crate::resolve::{BindSource, Storage};
 use crate::source::Span;
-use crate::syntax::ast::{BindId, Block, Body as FunBody, ExprId, FunId};
+use crate::syntax::ast::{BindId, Block, Body as FunBody, ExprId, FunId, StmtId, StmtKind};
 
 /// A value in a register.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +76,13 @@ impl<'l, 'a> Body<'l, 'a> {
         body.start_function_values();
         body.start_named_values();
         body.start_tables();
-        let stmts = body.cx.program.body.stmts;
-        body.statements(stmts);
+        let is_fun = |&stmt: &StmtId| matches!(body.cx.program[stmt].kind, StmtKind::Fun(_));
+        let stmts = &body.cx.program[body.cx.program.body.stmts];
+        // Variables that top-level functions are have them before anything runs.
+        let (functions, others): (Vec<StmtId>, Vec<StmtId>) = stmts.iter().partition(|stmt| is_fun(stmt));
+        for stmt in functions.into_iter().chain(others) {
+            body.statement(stmt);
+        }
         body.fb.return_void();
         body.fb.finish(&mut body.cx.module);
     }

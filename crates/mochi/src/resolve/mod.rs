@@ -5,7 +5,8 @@
 //!
 //! **Scopes.** Blocks, loop bodies, functions, match arms and queries open scopes. A name means the nearest variable
 //! that was declared before the place of use; redeclaring a name in one scope makes a new variable. Top-level functions
-//! and types are visible everywhere. A function also sees top-level variables that are declared below it.
+//! and types are visible everywhere. A function also sees top-level variables that are declared below it. A top-level function whose
+//! name is assigned somewhere is a variable that has its function before anything runs.
 //!
 //! **Variables of the top level.** One that no function uses is a register of the main function. One that is used in a
 //! function is a [`Storage::Global`], and then all top-level declarations of its name are one cell:
@@ -185,7 +186,7 @@ pub struct FunInfo {
     pub receiver: Option<BindId>,
     /// For methods: the variables of the fields, by position of the field. Those that the body does not use are missing.
     pub field_binds: Vec<Option<BindId>>,
-    /// Whether it is declared by a statement of the top level.
+    /// Whether it is declared by a statement of the top level, and its name is never assigned.
     pub top_level: bool,
 }
 

@@ -20,13 +20,12 @@ use crate::syntax::walk::{Node, push_children};
 /// Resolves the names of a program. Interns the names of the builtins.
 pub fn resolve(program: &Program, names: &mut Interner) -> Resolution {
     let builtins = builtin_names(program, names);
-    let mut walker = Walker::new(program, names.len(), builtins);
-    walker.declare_types();
-    walker.declare_top_level();
-    for &stmt in &program[program.body.stmts] {
-        walker.stmt(stmt);
+    let first = Walker::new(program, names.len(), builtins.clone(), HashSet::new()).program();
+    if first.reassigned.is_empty() {
+        return first.finish();
     }
-    walker.finish()
+    // Which functions are variables decides what names mean, and is known only now.
+    Walker::new(program, names.len(), builtins, first.reassigned).program().finish()
 }
 
 /// A visible variable.
@@ -77,6 +76,10 @@ struct Walker<'p> {
     methods: HashMap<Name, Vec<FunId>>,
     /// The top-level function or method that the walk is in.
     unit: Option<FunId>,
+    /// Names of top-level functions that are variables, as the program assigns them.
+    variables: HashSet<Name>,
+    /// Names of top-level functions that were found to be assigned.
+    reassigned: HashSet<Name>,
     main_events: Vec<Event>,
     unit_events: HashMap<FunId, Vec<Event>>,
 }
@@ -86,6 +89,7 @@ impl<'p> Walker<'p> {
         program: &'p Program,
         name_count: usize,
         builtins: HashMap<Name, crate::builtins::Builtin>,
+        variables: HashSet<Name>,
     ) -> Walker<'p> {
         let binds = program.binds.iter().map(|bind| BindInfo {
             name: bind.name,
@@ -136,9 +140,21 @@ impl<'p> Walker<'p> {
             list_literals: HashMap::new(),
             methods: HashMap::new(),
             unit: None,
+            variables,
+            reassigned: HashSet::new(),
             main_events: Vec::new(),
             unit_events: HashMap::new(),
         }
+    }
+
+    /// Walks over everything.
+    fn program(mut self) -> Walker<'p> {
+        self.declare_types();
+        self.declare_top_level();
+        for &stmt in &self.program[self.program.body.stmts] {
+            self.stmt(stmt);
+        }
+        self
     }
 
     /// Type declarations count everywhere, wherever they stand.
@@ -200,9 +216,21 @@ impl<'p> Walker<'p> {
         for &stmt in &self.program[self.program.body.stmts] {
             let bind = match self.program[stmt].kind {
                 StmtKind::Fun(fun) => {
+                    let bind = self.program[fun].bind;
+                    let name = bind.map(|bind| self.program.bind_name(bind));
+                    if let (Some(bind), Some(name)) = (bind, name)
+                        && self.variables.contains(&name)
+                    {
+                        // It has its function before anything runs.
+                        self.is_top[bind.index()] = true;
+                        self.top.entry(name).or_insert(bind);
+                        self.out.binds[bind.index()].known_fun = Some(fun);
+                        self.declare(bind);
+                        continue;
+                    }
                     self.out.funs[fun.index()].top_level = true;
-                    if let Some(bind) = self.program[fun].bind {
-                        self.out.functions.insert(self.program.bind_name(bind), fun);
+                    if let Some(name) = name {
+                        self.out.functions.insert(name, fun);
                     }
                     continue;
                 }
@@ -599,6 +627,9 @@ impl<'p> Walker<'p> {
             Some(other) => other,
             None => self.no_variable(name),
         };
+        if let Resolved::Function(_) = resolved {
+            self.reassigned.insert(name);
+        }
         if let Resolved::Bind(bind) = resolved {
             self.touch(bind);
             self.assigned.push((bind, self.program[target].span.start));
