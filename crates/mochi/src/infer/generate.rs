@@ -52,7 +52,7 @@ pub(super) struct Generator<'a> {
     read_from: HashMap<NodeId, NodeId>,
     /// The declared types of casts to containers, apart from the types of their results.
     pub casts: Vec<(ExprId, NodeId)>,
-    /// The declared types of the fields of structs, likewise, where there are casts.
+    /// The declared types of the fields of structs, then variants, likewise, where there are casts.
     pub cast_fields: Vec<Vec<NodeId>>,
     type_params: HashMap<(FunId, Name), NodeId>,
     extern_members: HashMap<(Name, Name), ExternId>,
@@ -171,8 +171,10 @@ impl<'a> Generator<'a> {
         }
         let cast = |e: &Expr| matches!(e.kind, ExprKind::Cast { .. } | ExprKind::Load { .. });
         if program.exprs.iter().any(cast) {
-            for info in &resolution.structs {
-                let fields = &program[info.fields];
+            let structs = resolution.structs.iter().map(|it| it.fields);
+            let ctors = resolution.ctors.iter().map(|it| it.fields);
+            for fields in structs.chain(ctors) {
+                let fields = &program[fields];
                 let nodes = fields.iter().map(|field| self.annotation(field.ty, None)).collect();
                 self.cast_fields.push(nodes);
             }

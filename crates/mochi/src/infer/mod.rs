@@ -386,6 +386,11 @@ impl Types {
         self.cast_fields.get(id.index()).map_or(&[], |fields| fields)
     }
 
+    /// What a variant's declaration says of its fields, likewise.
+    pub fn cast_ctor_fields(&self, id: CtorId) -> &[TyId] {
+        self.cast_fields.get(self.fields.len() + id.index()).map_or(&[], |fields| fields)
+    }
+
     /// Whether a variable never becomes a second lasting reference to the list it holds.
     pub fn borrows(&self, id: BindId) -> bool {
         self.borrowed[id.index()]

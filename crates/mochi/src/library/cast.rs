@@ -2,8 +2,9 @@
 //!
 //! The target comes as text that the lowering wrote: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
 //! `a` any, `F` function, `?X` nullable, `[X` list of X, `]X` list of X that stores cells, `{KV` map from K (`i`, `s`,
-//! `a`) to V, `r<number>;` record and `u<number>;` union of the module. Behind it stands `#<number>:X,Y,..` for each record whose
-//! slots hold anything where its declaration says more; other records are cast to what their slots hold.
+//! `a`) to V, `r<number>;` record of the module and `u<number>|<number>..;` union of such records. Behind it stands `#<number>:X,Y,..`
+//! for each record whose slots hold anything where its declaration says more, and those with unions in their fields; other records are
+//! cast to what their slots hold. A map becomes the variant of a union that its entry `__name` says, as a saved value has it.
 //!
 //! Containers are cast by element into new ones, with a stack of our own: what is cast may be nested deeply.
 
@@ -183,7 +184,8 @@ enum Shape<'t> {
     List(Storage, Target<'t>),
     Map(KeyPolicy, Target<'t>),
     Record(ShapeId),
-    Union,
+    /// The numbers of the variants, where they are known.
+    Union(&'t str),
 }
 
 impl<'t> Target<'t> {
@@ -234,7 +236,7 @@ impl<'t> Target<'t> {
                 let shape = number().and_then(|n| ctx.shape_of(RecordId(n)));
                 Shape::Record(shape.ok_or_else(bad)?)
             }
-            Some(b'u') => Shape::Union,
+            Some(b'u') => Shape::Union(rest.split(';').next().unwrap_or("")),
             _ => return Err(bad()),
         })
     }
@@ -259,7 +261,7 @@ impl<'t> Target<'t> {
             }
             Some(HeapType::Map { key, value, .. }) => Shape::Map(key, Target::Slot(ValueType::Cell(value))),
             Some(HeapType::Record(shape)) => Shape::Record(shape.0),
-            Some(HeapType::Union(_)) => Shape::Union,
+            Some(HeapType::Union(_)) => Shape::Union(""),
             Some(HeapType::Bytes(BIGINT_KIND)) => Shape::BigInt,
             Some(HeapType::Bytes(BIGRAT_KIND)) => Shape::BigRat,
             Some(HeapType::Closure(_) | HeapType::Function) => Shape::Function,
@@ -336,7 +338,7 @@ impl Column {
             Shape::String => Reading::Text,
             Shape::BigInt => Reading::Exact(&['.', 'e', 'E']),
             Shape::BigRat => Reading::Exact(&['e', 'E']),
-            Shape::List(..) | Shape::Map(..) | Shape::Record(_) | Shape::Union => Reading::Json,
+            Shape::List(..) | Shape::Map(..) | Shape::Record(_) | Shape::Union(_) => Reading::Json,
         };
         Ok(Column { optional: nullable && !matches!(shape, Shape::Any), reading })
     }
@@ -442,8 +444,11 @@ fn begin<'h, 't>(
             _ => Number::Rat(to_bigrat(val)?).make(ctx)?,
         },
         Shape::Any | Shape::Function => val,
-        Shape::Union if val.as_record().is_some() => val,
-        Shape::Union => return Err(failed(val, "a union")),
+        Shape::Union(_) if val.as_record().is_some() => val,
+        Shape::Union(variants) => {
+            let shape = variant(ctx, val, variants)?.ok_or_else(|| failed(val, "a union"))?;
+            return Ok(begin_record(ctx, val, shape, fields));
+        }
         Shape::List(storage, element) => {
             let from = val.as_list().ok_or_else(|| failed(val, "a list"))?;
             if from.storage() == storage && storage != Storage::Cell {
@@ -476,15 +481,35 @@ fn begin<'h, 't>(
             if val.as_record().is_some_and(|r| r.shape_id() == shape) {
                 val
             } else if val.as_map().is_some() || val.as_record().is_some() {
-                let fields = fields.of(ctx, shape);
-                let made = Vec::with_capacity(fields.len());
-                return Ok(Step::Open(Open::Record { from: val, shape, fields, made }));
+                return Ok(begin_record(ctx, val, shape, fields));
             } else {
                 return Err(failed(val, ctx.shape_name(shape)));
             }
         }
     };
     Ok(Step::Done(done))
+}
+
+/// The variant among those with these numbers that a map's entry for the name says.
+fn variant(ctx: &HostContext<'_>, val: Val<'_>, variants: &str) -> Result<Option<ShapeId>, Trap> {
+    let Some(map) = val.as_map() else { return Ok(None) };
+    let name = access::map_get(ctx, map, ctx.string(super::format::NAME_FIELD)?)?;
+    let Some(name) = name.and_then(|name| name.as_str()) else { return Ok(None) };
+    let mut shapes = variants.split('|').filter_map(|number| ctx.shape_of(RecordId(number.parse().ok()?)));
+    // Of variants of one name the last counts, as in the program.
+    Ok(shapes.rfind(|&shape| *ctx.shape_name(shape) == *name))
+}
+
+/// Casts the entries of a map, or the fields of another record, that are fields of a record.
+fn begin_record<'h, 't>(
+    ctx: &'h HostContext<'_>,
+    from: Val<'h>,
+    shape: ShapeId,
+    fields: &Fields<'t>,
+) -> Step<'h, 't> {
+    let fields = fields.of(ctx, shape);
+    let made = Vec::with_capacity(fields.len());
+    Step::Open(Open::Record { from, shape, fields, made })
 }
 
 /// Casts the values of a map.

@@ -2,11 +2,18 @@
 
 use std::fmt::Write;
 
-use upshift_bytecode::{ANY, CellType, Field, HeapType, KeyPolicy, OrderPolicy, ValueType};
+use upshift_bytecode::{ANY, CellType, Field, HeapType, KeyPolicy, OrderPolicy, RecordId, ValueType};
 
 use super::{BIGINT_KIND, BIGRAT_KIND, Lowerer};
 use crate::infer::{Ty, TyId, TyKind};
 use crate::resolve::{CtorId, StructId};
+
+/// What has fields.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Record {
+    Struct(StructId),
+    Variant(CtorId),
+}
 
 impl Lowerer<'_> {
     /// Makes the tables of types: records first as shells, so that types can refer to them, then types, then fields.
@@ -121,31 +128,45 @@ impl Lowerer<'_> {
     }
 
     /// The type as the library's `mochi.cast` reads it: `i` int, `f` float, `b` bool, `s` string, `I` bigint, `R` bigrat,
-    /// `a` any, `?X` nullable, `[X` list, `]X` list that stores cells, `{KV` map, `r<id>;` record, `u<id>;` union, `F` function.
-    /// Behind it stands `#<id>:X,Y,..` for each record in it whose declaration says more of its fields than they are.
+    /// `a` any, `?X` nullable, `[X` list, `]X` list that stores cells, `{KV` map, `r<id>;` record, `u<id>|<id>..;` union of these
+    /// records, `F` function. Behind it stands `#<id>:X,Y,..` for each record in it whose declaration says more of its fields than they
+    /// are, and for those with unions in their fields.
     ///
     /// What is cast to the type `declared` becomes of the type `ty`, which may say `any` where the other says more.
     pub(super) fn descriptor(&self, declared: TyId, ty: TyId) -> String {
-        let (mut text, mut structs) = (String::new(), Vec::new());
-        self.describe(declared, ty, &mut text, &mut structs);
+        let (mut text, mut records) = (String::new(), Vec::new());
+        self.describe(declared, ty, &mut text, &mut records);
         let mut next = 0;
-        while let Some(&id) = structs.get(next) {
+        while let Some(&record) = records.get(next) {
             next += 1;
-            let (declared, actual) = (self.types.cast_fields(id), self.types.fields(id));
-            let mut fields = format!("#{}:", self.structs[id.index()].0);
+            let (declared, actual) = match record {
+                Record::Struct(id) => (self.types.cast_fields(id), self.types.fields(id)),
+                Record::Variant(id) => (self.types.cast_ctor_fields(id), self.types.ctor_fields(id)),
+            };
+            let mut fields = format!("#{}:", self.record_of(record).0);
             for (&declared, &actual) in declared.iter().zip(actual) {
-                self.describe(declared, actual, &mut fields, &mut structs);
+                self.describe(declared, actual, &mut fields, &mut records);
                 fields.push(',');
             }
-            if declared.iter().zip(actual).any(|(declared, actual)| declared != actual) {
+            let differ = declared.iter().zip(actual).any(|(declared, actual)| declared != actual);
+            // The type of a slot does not tell a union's variants.
+            let has_unions = fields.contains('u');
+            if differ || has_unions {
                 text.push_str(&fields);
             }
         }
         text
     }
 
-    /// Notes the structs in it.
-    fn describe(&self, declared: TyId, actual: TyId, text: &mut String, structs: &mut Vec<StructId>) {
+    fn record_of(&self, record: Record) -> RecordId {
+        match record {
+            Record::Struct(id) => self.structs[id.index()],
+            Record::Variant(id) => self.ctors[id.index()],
+        }
+    }
+
+    /// Notes the records in it.
+    fn describe(&self, declared: TyId, actual: TyId, text: &mut String, records: &mut Vec<Record>) {
         let ty = self.types.get(declared);
         if ty.nullable && !matches!(ty.kind, TyKind::Any | TyKind::Null) {
             text.push('?');
@@ -166,7 +187,7 @@ impl Lowerer<'_> {
                 };
                 let raw = |ty| !matches!(self.value(ty), ValueType::Cell(_));
                 text.push(if raw(element) && !raw(actual) { ']' } else { '[' });
-                self.describe(element, actual, text, structs);
+                self.describe(element, actual, text, records);
             }
             TyKind::Map(key, value) => {
                 let (key, actual) = match self.types.get(actual).kind {
@@ -180,16 +201,26 @@ impl Lowerer<'_> {
                     KeyPolicy::String => 's',
                     KeyPolicy::Value | KeyPolicy::Text | KeyPolicy::Protocol => 'a',
                 });
-                self.describe(value, actual, text, structs);
+                self.describe(value, actual, text, records);
             }
             TyKind::Struct(id) => {
-                let _ = write!(text, "r{};", self.structs[id.index()].0);
-                if !structs.contains(&id) {
-                    structs.push(id);
+                let record = Record::Struct(id);
+                let _ = write!(text, "r{};", self.record_of(record).0);
+                if !records.contains(&record) {
+                    records.push(record);
                 }
             }
             TyKind::Union(id) => {
-                let _ = write!(text, "u{};", self.unions[id.index()].0);
+                let mut before = 'u';
+                for &ctor in &self.resolution.unions[id.index()].ctors {
+                    let record = Record::Variant(ctor);
+                    let _ = write!(text, "{before}{}", self.record_of(record).0);
+                    before = '|';
+                    if !records.contains(&record) {
+                        records.push(record);
+                    }
+                }
+                text.push(';');
             }
             TyKind::Fun(..) => text.push('F'),
         }
