@@ -84,9 +84,19 @@ impl Effect {
     }
 }
 
+/// The number of the target that each item is, if it is one; both are in order.
+fn numbers(items: &[Item<'_>], targets: &[u32]) -> Vec<Option<u32>> {
+    let mut next = (0..).zip(targets).peekable();
+    let number = |item: &Item<'_>| {
+        while next.next_if(|(_, target)| **target < item.start).is_some() {}
+        next.next_if(|(_, target)| **target == item.start).map(|(n, _)| n)
+    };
+    items.iter().map(number).collect()
+}
+
 /// What is live behind each item: registers that may be read before they are overwritten. `targets` are the places that branches lead
-/// to, in order.
-fn live(items: &[Item<'_>], effects: &[Effect], targets: &[u32]) -> Vec<Registers> {
+/// to, in order, and `numbers` which item is which of them.
+fn live(items: &[Item<'_>], effects: &[Effect], targets: &[u32], numbers: &[Option<u32>]) -> Vec<Registers> {
     let mut behind = vec![0; items.len()];
     // What is live at each target.
     let mut known: Vec<Registers> = vec![0; targets.len()];
@@ -105,10 +115,10 @@ fn live(items: &[Item<'_>], effects: &[Effect], targets: &[u32]) -> Vec<Register
             }
             behind[i] = live;
             live = live & !effect.kills | effect.reads;
-            if let Some(n) = number(item.start)
-                && known[n] != live
+            if let Some(n) = numbers[i]
+                && known[n as usize] != live
             {
-                known[n] = live;
+                known[n as usize] = live;
                 more = true;
             }
         }
@@ -165,14 +175,21 @@ fn compared(inst: &Instruction) -> Option<[Register; 2]> {
 /// Merges loads and copies into the comparisons behind them.
 pub(super) fn run(items: &mut [Item<'_>], targets: &[u32], info: &mut InstructionInfoFactory) {
     let effects: Vec<Effect> = items.iter().map(|item| Effect::of(item, info)).collect();
-    let live = live(items, &effects, targets);
+    let numbers = numbers(items, targets);
+    let live = live(items, &effects, targets, &numbers);
     // Copies first: a comparison with memory takes no other operand.
-    merge(items, targets, &effects, &live, false);
-    merge(items, targets, &effects, &live, true);
+    merge(items, &numbers, &effects, &live, false);
+    merge(items, &numbers, &effects, &live, true);
 }
 
 /// Merges either loads or copies.
-fn merge(items: &mut [Item<'_>], targets: &[u32], effects: &[Effect], live: &[Registers], loads: bool) {
+fn merge(
+    items: &mut [Item<'_>],
+    numbers: &[Option<u32>],
+    effects: &[Effect],
+    live: &[Registers],
+    loads: bool,
+) {
     for at in 0..items.len() {
         let Some((register, source)) = source(&items[at]) else { continue };
         if matches!(source, Source::Memory) != loads {
@@ -183,7 +200,7 @@ fn merge(items: &mut [Item<'_>], targets: &[u32], effects: &[Effect], live: &[Re
         let mut found = None;
         for i in (at + 1..items.len()).filter(|&i| !items[i].bytes.is_empty()).take(AHEAD) {
             let (item, effect) = (&items[i], &effects[i]);
-            if targets.binary_search(&item.start).is_ok() || item.inst.flow_control() != FlowControl::Next {
+            if numbers[i].is_some() || item.inst.flow_control() != FlowControl::Next {
                 break;
             }
             if let Some(pair) = compared(&item.inst)
