@@ -234,11 +234,7 @@ impl<'a> Checker<'a> {
             if matches!(ast[stmt].kind, StmtKind::Type(_)) {
                 continue;
             }
-            let is_good = match self.mode {
-                Mode::Check => self.attempt(|checker| checker.stmt_of_top(stmt)),
-                Mode::Strict => self.attempt(|checker| checker.stmt(stmt)),
-            };
-            if !is_good {
+            if !self.attempt(|checker| checker.stmt_of_top(stmt)) {
                 self.bind_poisoned(stmt);
             }
         }

@@ -152,7 +152,7 @@ impl Checker<'_> {
     pub(super) fn stmt_of_top(&mut self, stmt: StmtId) -> Check<()> {
         self.log = CallLog::default();
         self.stmt(stmt)?;
-        if self.log.effects.assigns {
+        if !self.strict() && self.log.effects.assigns {
             self.scope.forget_mutable();
         }
         self.learn_behind();

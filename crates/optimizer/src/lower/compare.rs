@@ -198,9 +198,11 @@ fn merge(
         // What must not change up to the comparison.
         let inputs = effects[at].reads | effects[at].writes;
         let mut found = None;
-        for i in (at + 1..items.len()).filter(|&i| !items[i].bytes.is_empty()).take(AHEAD) {
+        // Others may also join at an instruction that is gone.
+        let block = (at + 1..items.len()).take_while(|&i| numbers[i].is_none());
+        for i in block.filter(|&i| !items[i].bytes.is_empty()).take(AHEAD) {
             let (item, effect) = (&items[i], &effects[i]);
-            if numbers[i].is_some() || item.inst.flow_control() != FlowControl::Next {
+            if item.inst.flow_control() != FlowControl::Next {
                 break;
             }
             if let Some(pair) = compared(&item.inst)
@@ -277,6 +279,18 @@ mod tests {
         // mov rcx, [rax+8]; cmp rdx, rcx; jae +3 (to the ret); mov rax, rcx; ret
         let text = [0x48, 0x8B, 0x48, 8, 0x48, 0x39, 0xCA, 0x0F, 0x83, 3, 0, 0, 0, 0x48, 0x89, 0xC8, 0xC3];
         assert_eq!(tidied(&text, &[0, 13, 16])[4..7], text[4..7]);
+    }
+
+    #[test]
+    fn where_others_join_at_what_is_gone_a_load_stays() {
+        // mov [rsp+8], rbx; test rdx, rdx; je +4 (to the second store); mov rcx, [rax+8]; mov [rsp+8], rbx; cmp rdx, rcx; jae +1;
+        // ret; ret
+        let mut text = vec![0x48, 0x89, 0x5C, 0x24, 8, 0x48, 0x85, 0xD2, 0x0F, 0x84, 4, 0, 0, 0];
+        text.extend([0x48, 0x8B, 0x48, 8, 0x48, 0x89, 0x5C, 0x24, 8, 0x48, 0x39, 0xCA]);
+        text.extend([0x0F, 0x83, 1, 0, 0, 0, 0xC3, 0xC3]);
+        let short = [0x48, 0x89, 0x5C, 0x24, 8, 0x48, 0x85, 0xD2, 0x74, 4, 0x48, 0x8B, 0x48, 8];
+        let expected = [&short[..], &[0x48, 0x39, 0xCA, 0x73, 1, 0xC3, 0xC3]].concat();
+        assert_eq!(tidied(&text, &[0, 14, 18, 32, 33]), expected);
     }
 
     #[test]
