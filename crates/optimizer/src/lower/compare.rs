@@ -3,7 +3,7 @@
 //! Cranelift merges a load into the instruction that uses it, but not into a comparison that a branch uses. So checks of positions and
 //! looks at the stacks' ends load into a register first: `mov r, [m]; cmp a, r` becomes `cmp a, [m]`, and likewise `mov r, b; cmp r, a`
 //! becomes `cmp b, a`. The register must not be read afterwards, which a backward data-flow analysis of finished code says
-//! ([`Liveness`]), and nothing between may change what it was given.
+//! (`live`), and nothing between may change what it was given.
 
 use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
