@@ -20,11 +20,12 @@ use crate::syntax::walk::{Node, push_children};
 /// Resolves the names of a program. Interns the names of the builtins.
 pub fn resolve(program: &Program, names: &mut Interner) -> Resolution {
     let builtins = builtin_names(program, names);
-    let first = Walker::new(program, names.len(), builtins.clone(), HashSet::new()).program();
+    let first = Walker::new(program, names.len(), builtins, HashSet::new()).program();
     if first.reassigned.is_empty() {
         return first.finish();
     }
     // Which functions are variables decides what names mean, and is known only now.
+    let builtins = builtin_names(program, names);
     Walker::new(program, names.len(), builtins, first.reassigned).program().finish()
 }
 

@@ -6,7 +6,7 @@ use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 
-use super::tidy::Marks;
+use super::tidy::{Called, Marks};
 use super::{Body, CODE, Exit, JUMPS, Kind, OWN, STUBS, body};
 use crate::build::Facts;
 use crate::ir::{Function, Reason, Type};
@@ -38,21 +38,19 @@ pub enum Stub {
 }
 
 impl Stub {
-    /// The stub of a number.
-    fn of(number: u32) -> Stub {
-        match number {
-            0 => Stub::Call,
-            1 => Stub::Leave,
-            2 => Stub::Exit,
-            3 => Stub::Poll,
-            4 => Stub::Run,
-            5 => Stub::Quiet,
-            6 => Stub::ExitAt,
-            7 => Stub::PollAt,
-            8 => Stub::RunAt,
-            _ => Stub::QuietAt,
-        }
-    }
+    /// All of them, by number.
+    const ALL: [Stub; 10] = [
+        Stub::Call,
+        Stub::Leave,
+        Stub::Exit,
+        Stub::Poll,
+        Stub::Run,
+        Stub::Quiet,
+        Stub::ExitAt,
+        Stub::PollAt,
+        Stub::RunAt,
+        Stub::QuietAt,
+    ];
 
     /// How many arguments it has in registers.
     pub(super) fn arguments(self) -> u8 {
@@ -76,6 +74,14 @@ impl Stub {
         matches!(self, Stub::ExitAt | Stub::PollAt | Stub::RunAt | Stub::QuietAt)
     }
 }
+
+const _: () = {
+    let mut number = 0;
+    while number < Stub::ALL.len() {
+        assert!(Stub::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// What a place in the code refers to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -284,21 +290,23 @@ impl Compiler {
         let called = |target: &_| match target {
             cranelift_codegen::FinalizedRelocTarget::ExternalName(clif::ExternalName::User(name)) => {
                 let name = &self.context.func.params.user_named_funcs()[*name];
-                let stub = (name.namespace == STUBS).then(|| Stub::of(name.index));
+                let stub = (name.namespace == STUBS).then(|| Stub::ALL[name.index as usize]);
                 (stub.is_some() || name.namespace == OWN).then_some(stub)
             }
             _ => None,
         };
         let relocs = compiled.buffer.relocs();
-        let mut calls: Vec<(u32, Option<Stub>)> =
-            relocs.iter().filter_map(|r| Some((r.offset, called(&r.target)?))).collect();
-        calls.sort_unstable_by_key(|call| call.0);
-        let stubs = calls.iter().filter_map(|&(at, stub)| Some((at, stub?)));
-        let keeping: Vec<u32> = stubs.clone().filter(|s| s.1.keeps()).map(|s| s.0).collect();
-        let in_memory = stubs.clone().any(|s| s.1.finds_arguments());
+        let called = relocs.iter().filter_map(|r| Some((r.offset, called(&r.target)?)));
+        let in_memory = called.clone().any(|(_, stub)| stub.is_some_and(Stub::finds_arguments));
         let own = u8::try_from(machine.arguments.len() + 2).unwrap_or(u8::MAX);
-        let arguments: Vec<(u32, u8)> =
-            calls.iter().map(|&(at, stub)| (at, stub.map_or(own, Stub::arguments))).collect();
+        let mut calls: Vec<Called> = called
+            .map(|(at, stub)| Called {
+                at,
+                arguments: stub.map_or(own, Stub::arguments),
+                keeps: stub.is_some_and(Stub::keeps),
+            })
+            .collect();
+        calls.sort_unstable_by_key(|call| call.at);
         let first = clif::StackSlot::from_u32(0);
         let start = compiled.buffer.frame_layout().map(|layout| layout.stackslots[first].offset);
         if in_memory && start != Some(0) {
@@ -308,13 +316,7 @@ impl Compiler {
         let mut jumps: Vec<u32> =
             compiled.buffer.traps().iter().filter(|t| t.code == JUMPS).map(|t| t.offset).collect();
         jumps.sort_unstable();
-        let marks = Marks {
-            relocated: &relocated,
-            keeping: &keeping,
-            arguments: &arguments,
-            jumps: &jumps,
-            frameless: !self.framed,
-        };
+        let marks = Marks { relocated: &relocated, calls: &calls, jumps: &jumps, frameless: !self.framed };
         let mut tidied = super::tidy::run(compiled.code_buffer(), &compiled.bb_starts, &marks);
         if tidied.as_ref().map_or(0, |t| t.jumps) != jumps.len() {
             return Err("a tail call that is no jump".into());
@@ -344,7 +346,9 @@ impl Compiler {
             let name = &func.params.user_named_funcs()[name];
             let target = match (name.namespace, reloc.kind) {
                 (OWN, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Body,
-                (STUBS, Kind::X86CallPCRel4 | Kind::X86PCRel4) => Target::Stub(Stub::of(name.index)),
+                (STUBS, Kind::X86CallPCRel4 | Kind::X86PCRel4) => {
+                    Target::Stub(Stub::ALL[name.index as usize])
+                }
                 (CODE, Kind::Abs8) => Target::Code(name.index),
                 (_, kind) => return Err(format!("a relocation of kind {kind:?}")),
             };

@@ -7,8 +7,8 @@
 
 use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
-use super::slots::is_write;
-use super::tidy::Item;
+use super::slots::{is_write, pair_bytes};
+use super::tidy::{Item, copied};
 
 /// How far behind a load or copy its comparison may stand.
 const AHEAD: usize = 6;
@@ -75,7 +75,7 @@ impl Effect {
         effect.stores = info.used_memory().iter().any(|m| is_write(m.access()));
         match item.inst.flow_control() {
             // What lives on across a call is read behind it.
-            FlowControl::Call => effect.reads |= arguments(item.arguments.into()),
+            FlowControl::Call => effect.reads |= arguments(item.called.arguments.into()),
             FlowControl::IndirectCall => effect.reads |= arguments(ARGUMENTS.len()),
             FlowControl::Return => effect.reads = !lost_at_return(),
             _ => {}
@@ -105,10 +105,10 @@ fn live(items: &[Item<'_>], effects: &[Effect], targets: &[u32], numbers: &[Opti
         let mut more = false;
         let mut live = 0;
         for (i, (item, effect)) in items.iter().zip(effects).enumerate().rev() {
+            if item.ends() {
+                live = 0;
+            }
             if !item.bytes.is_empty() {
-                if ends(item) {
-                    live = 0;
-                }
                 for &target in item.table.iter().chain(item.refers.iter().filter(|_| item.is_branch())) {
                     live |= number(target).map_or(ALL, |n| known[n]);
                 }
@@ -128,15 +128,6 @@ fn live(items: &[Item<'_>], effects: &[Effect], targets: &[u32], numbers: &[Opti
     }
 }
 
-/// Whether what follows is not reached from it. The targets of a jump through a register stand in a table behind it.
-fn ends(item: &Item<'_>) -> bool {
-    !item.table.is_empty()
-        || matches!(
-            item.inst.flow_control(),
-            FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
-        )
-}
-
 /// What a register was given by one instruction.
 enum Source {
     /// A word of memory.
@@ -147,21 +138,14 @@ enum Source {
 
 fn source(item: &Item<'_>) -> Option<(Register, Source)> {
     let inst = &item.inst;
-    let moves = matches!(inst.code(), Code::Mov_r64_rm64 | Code::Mov_rm64_r64)
-        && inst.op0_kind() == OpKind::Register
-        && !item.bytes.is_empty()
-        && item.refers.is_none()
-        && !item.relocated;
-    if !moves {
+    if item.bytes.is_empty() || item.refers.is_some() || item.relocated {
         return None;
     }
-    match inst.op1_kind() {
-        OpKind::Register => Some((inst.op0_register(), Source::Register(inst.op1_register()))),
-        OpKind::Memory if matches!(item.bytes[..], [0x48..=0x4F, 0x8B, ..]) => {
-            Some((inst.op0_register(), Source::Memory))
-        }
-        _ => None,
+    if let Some((to, from)) = copied(inst) {
+        return Some((to, Source::Register(from)));
     }
+    let loads = inst.code() == Code::Mov_r64_rm64 && matches!(item.bytes[..], [0x48..=0x4F, 0x8B, ..]);
+    loads.then(|| (inst.op0_register(), Source::Memory))
 }
 
 /// The registers that it compares.
@@ -226,9 +210,8 @@ fn merge(
                 [&head, &load[3..]].concat()
             }
             Source::Register(from) => {
-                let pair = [first, second].map(|r| if r == register { from } else { r }.number() as u8);
-                let [first, second] = pair;
-                vec![0x48 | second >> 3 << 2 | first >> 3, 0x39, 0xC0 | (second & 7) << 3 | first & 7]
+                let [first, second] = [first, second].map(|r| if r == register { from } else { r });
+                pair_bytes(0x39, first, second)
             }
         };
         items[i].replace(bytes);

@@ -7,7 +7,7 @@
 
 use iced_x86::{Code, FlowControl, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
-use super::tidy::{BUDGET, Item};
+use super::tidy::{BUDGET, Item, copied};
 
 /// What a 64-bit move of a register from or to a stack slot says: the slot, the register, and whether it is a load.
 pub(super) fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
@@ -24,8 +24,13 @@ pub(super) fn slot_move(inst: &Instruction) -> Option<(u64, Register, bool)> {
 
 /// mov to, from
 pub(super) fn move_bytes(to: Register, from: Register) -> Vec<u8> {
-    let (to, from) = (to.number() as u8, from.number() as u8);
-    vec![0x48 | from >> 3 << 2 | to >> 3, 0x89, 0xC0 | (from & 7) << 3 | to & 7]
+    pair_bytes(0x89, to, from)
+}
+
+/// An instruction on two registers of 64 bits, of which the first is where there could be memory.
+pub(super) fn pair_bytes(opcode: u8, first: Register, second: Register) -> Vec<u8> {
+    let (first, second) = (first.number() as u8, second.number() as u8);
+    vec![0x48 | second >> 3 << 2 | first >> 3, opcode, 0xC0 | (second & 7) << 3 | first & 7]
 }
 
 pub(super) fn is_write(access: OpAccess) -> bool {
@@ -57,16 +62,12 @@ impl Effect {
         if let Some((slot, register, load)) = slot_move(inst) {
             return Effect::Move { slot, register, load };
         }
-        if matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
-            && inst.op0_kind() == OpKind::Register
-            && inst.op1_kind() == OpKind::Register
-        {
-            let (to, from) = (inst.op0_register(), inst.op1_register());
+        if let Some((to, from)) = copied(inst) {
             return if to == Register::RSP { Effect::EVERYTHING } else { Effect::Copy(to, from) };
         }
         if matches!(inst.flow_control(), FlowControl::Call | FlowControl::IndirectCall) {
             let budget = Effect::Overwrites { registers: 1 << BUDGET.number(), slots: false };
-            return if item.keeps { budget } else { Effect::EVERYTHING };
+            return if item.called.keeps { budget } else { Effect::EVERYTHING };
         }
         let used = info.info(inst);
         let mut registers = 0;
@@ -150,13 +151,7 @@ pub(super) fn run(items: &mut [Item<'_>], targets: &[u32], info: &mut Instructio
             for &target in item.table.iter().chain(item.refers.iter().filter(|_| item.is_branch())) {
                 more |= arrive(&mut known, target, holds);
             }
-            let ends = !item.bytes.is_empty()
-                && (!item.table.is_empty()
-                    || matches!(
-                        item.inst.flow_control(),
-                        FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
-                    ));
-            if ends {
+            if item.ends() {
                 same = None;
             }
         }
@@ -183,7 +178,7 @@ pub(super) fn run(items: &mut [Item<'_>], targets: &[u32], info: &mut Instructio
 
 #[cfg(test)]
 mod tests {
-    use super::super::tidy::Marks;
+    use super::super::tidy::{Called, Marks};
     use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     use crate::lower::tidy;
@@ -235,8 +230,9 @@ mod tests {
         let text = [0x48, 0x89, 0x5C, 0x24, 8, 0xE8, 0, 0, 0, 0, 0x48, 0x8B, 0x5C, 0x24, 8, 0xC3];
         let tidied = tidy::run(&text, &[0], &Marks { relocated: &[6], ..Marks::default() }).unwrap();
         assert_eq!(mnemonics(&tidied.text).len(), 4);
-        let tidied =
-            tidy::run(&text, &[0], &Marks { relocated: &[6], keeping: &[6], ..Marks::default() }).unwrap();
+        let calls = [Called { at: 6, keeps: true, ..Called::default() }];
+        let marks = Marks { relocated: &[6], calls: &calls, ..Marks::default() };
+        let tidied = tidy::run(&text, &[0], &marks).unwrap();
         assert_eq!(mnemonics(&tidied.text), [Mnemonic::Mov, Mnemonic::Call, Mnemonic::Ret]);
     }
 }

@@ -40,15 +40,31 @@ pub(super) struct Tidied {
     places: Vec<(u32, u32)>,
 }
 
+/// What is known of a direct call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Called {
+    /// The offset of its relocation.
+    pub at: u32,
+    /// At most so many registers hold arguments.
+    pub arguments: u8,
+    /// Whether all registers are kept and no slot is written to.
+    pub keeps: bool,
+}
+
+impl Default for Called {
+    /// A call of which nothing is known.
+    fn default() -> Self {
+        Called { at: 0, arguments: u8::MAX, keeps: false }
+    }
+}
+
 /// What is known of places in the code, each in order.
 #[derive(Default)]
 pub(super) struct Marks<'m> {
     /// The offsets of relocations.
     pub relocated: &'m [u32],
-    /// Those of calls that keep all registers and write to no slot.
-    pub keeping: &'m [u32],
-    /// Those of direct calls, with the number of their arguments.
-    pub arguments: &'m [(u32, u8)],
+    /// Direct calls.
+    pub calls: &'m [Called],
     /// Those of what stands behind calls that are to be jumps.
     pub jumps: &'m [u32],
     /// Whether bodies need no frame pointer.
@@ -86,15 +102,23 @@ pub(super) struct Item<'a> {
     pub table: Vec<u32>,
     /// Whether it has a relocation.
     pub relocated: bool,
-    /// Whether it calls what keeps all registers and writes to no slot.
-    pub keeps: bool,
-    /// For a call: at most so many registers hold arguments.
-    pub arguments: u8,
+    /// For a call: what is called.
+    pub called: Called,
 }
 
 impl Item<'_> {
     pub(super) fn is_branch(&self) -> bool {
         matches!(self.inst.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch)
+    }
+
+    /// Whether what follows is not reached from it. The targets of a jump through a register stand in a table behind it.
+    pub(super) fn ends(&self) -> bool {
+        !self.bytes.is_empty()
+            && (!self.table.is_empty()
+                || matches!(
+                    self.inst.flow_control(),
+                    FlowControl::UnconditionalBranch | FlowControl::Return | FlowControl::Exception
+                ))
     }
 
     /// The same by another name.
@@ -114,8 +138,7 @@ impl Item<'_> {
             short: false,
             table: Vec::new(),
             relocated: false,
-            keeps: false,
-            arguments: 0,
+            called: Called::default(),
         }
     }
 
@@ -246,10 +269,10 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<
                 short: false,
                 table: Vec::new(),
                 relocated: is_relocated,
-                keeps: is_relocated && marks.keeping.iter().any(|k| (at..next).contains(k)),
-                arguments: {
-                    let first = marks.arguments.partition_point(|call| call.0 < at);
-                    marks.arguments.get(first).filter(|call| call.0 < next).map_or(u8::MAX, |call| call.1)
+                called: {
+                    let first = marks.calls.partition_point(|call| call.at < at);
+                    let call = marks.calls.get(first).filter(|call| call.at < next);
+                    call.copied().unwrap_or_default()
                 },
             });
             end = next;
@@ -270,8 +293,7 @@ fn decode<'a>(text: &'a [u8], starts: &[u32], marks: &Marks<'_>) -> Option<(Vec<
                     short: false,
                     table: entries.iter().map(target).collect(),
                     relocated: false,
-                    keeps: false,
-                    arguments: 0,
+                    called: Called::default(),
                 });
                 end = limit as u32;
                 break;
@@ -503,11 +525,17 @@ fn jumps(items: &mut [Item<'_>], marks: &[u32]) -> usize {
     count
 }
 
+/// The registers that it copies to and from, where that is all it does.
+pub(super) fn copied(inst: &Instruction) -> Option<(Register, Register)> {
+    let copies = matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
+        && inst.op0_kind() == OpKind::Register
+        && inst.op1_kind() == OpKind::Register;
+    copies.then(|| (inst.op0_register(), inst.op1_register()))
+}
+
 /// Whether it copies the second register to the first.
 pub(super) fn is_move(inst: &Instruction, to: Register, from: Register) -> bool {
-    matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
-        && is_register(inst, 0, to)
-        && is_register(inst, 1, from)
+    copied(inst) == Some((to, from))
 }
 
 /// How many instructions are looked at for one that overwrites what another loaded.
@@ -518,14 +546,8 @@ const AHEAD: usize = 6;
 fn is_dead(items: &[Item<'_>], info: &mut InstructionInfoFactory) -> bool {
     let Some((first, rest)) = items.split_first() else { return false };
     let inst = &first.inst;
-    let copies = matches!(inst.code(), Code::Mov_rm64_r64 | Code::Mov_r64_rm64)
-        && inst.op0_kind() == OpKind::Register
-        && inst.op1_kind() == OpKind::Register;
-    let register = match slot_move(inst) {
-        Some((_, register, true)) => register,
-        _ if copies => inst.op0_register(),
-        _ => return false,
-    };
+    let loaded = slot_move(inst).filter(|&(_, _, load)| load).map(|(_, register, _)| register);
+    let Some(register) = loaded.or_else(|| copied(inst).map(|(to, _)| to)) else { return false };
     if first.bytes.is_empty() || register == Register::RSP || register == BUDGET {
         return false;
     }
