@@ -1662,19 +1662,18 @@ impl HostContext<'_> {
         self.calling()?.call_from_host(function, callee, args)
     }
 
-    /// Calls a loaded function by its engine-wide number, with as many arguments as it has parameters.
+    /// Calls a loaded function by its engine-wide number, with as many arguments as it has parameters. Lists among arguments and result
+    /// are marked as shared.
     ///
     /// # Errors
     /// type-mismatch where an argument is not of its parameter's type; what the callee raises.
     pub fn call_function(&mut self, index: u32, args: &[Root]) -> Result<Root, Trap> {
-        let instance = self.calling()?;
-        let args: Vec<Value> = args.iter().map(|&r| instance.root(r)).collect();
-        let result = instance.call_function(index, None, &args)?;
-        Ok(instance.push_root(result))
+        self.calling()?.call_function_from_host(index, args)
     }
 
     /// Calls a function of a loaded module by its name, with as many arguments as it has parameters. Where several modules
-    /// have one of the name, the module loaded last counts.
+    /// have one of the name, the module loaded last counts. Lists among arguments and result are marked as
+    /// shared.
     ///
     /// # Errors
     /// invalid-argument where there is none or the number of arguments differs; type-mismatch where an argument is of

@@ -1277,8 +1277,16 @@ impl Instance {
         let Some(index) = self.modules.iter().rev().find_map(|m| m.function_named(name)) else {
             return Err(Trap::new(TrapCode::InvalidArgument, format!("no function is called {name:?}")));
         };
+        self.call_function_from_host(index, args)
+    }
+
+    /// Calls a function for a host, which may look at arguments and result later, while the guest goes on: lists among them are
+    /// marked as shared.
+    pub(crate) fn call_function_from_host(&mut self, index: u32, args: &[Root]) -> Result<Root, Trap> {
         let args: Vec<Value> = args.iter().map(|&r| self.root(r)).collect();
+        args.iter().copied().for_each(crate::list::share_value);
         let result = self.call_function(index, None, &args)?;
+        crate::list::share_value(result);
         Ok(self.push_root(result))
     }
 

@@ -1133,6 +1133,27 @@ fn roots_outlive_collections() {
 }
 
 #[test]
+fn lists_that_a_host_passes_or_gets_are_shared() {
+    let mut m = ModuleBuilder::new("t");
+    let make = m.signature(&[ANY_T], Some(ANY_T));
+    let id = m.declare("same", make, None);
+    let mut f = m.define(id);
+    let list = f.param(0);
+    f.return_cell(list);
+    f.finish(&mut m);
+    let mut i = instance(&m.finish(), true);
+    i.enter(|ctx| {
+        let list = ctx.new_list_int([1, 2]).expect("memory");
+        assert!(!ctx.list_is_shared(list.as_list().expect("a list")));
+        let list = ctx.root(list);
+        let result = ctx.call_named("same", &[list]).expect("no trap");
+        for root in [list, result] {
+            assert!(ctx.list_is_shared(ctx.get(root).as_list().expect("a list")));
+        }
+    });
+}
+
+#[test]
 fn thousands_of_small_modules_live_in_one_instance() {
     let mut engine_config = common::config();
     engine_config.hosts.function("twice", |_: &mut HostContext<'_>, x: i64| Ok(2 * x));

@@ -14,13 +14,16 @@
 //!   borrow](Types::borrows), lowering marks the list when it is bound.
 //! * A parameter *borrows* if the function neither stores, returns, captures, assigns nor appends to it. The caller's reference is
 //!   then the lasting one. But while the call runs the caller's place may be changed by others, unless it is a register: if the
-//!   callee may append in place to globals, boxes, fields or elements ([`Walker::danger`]), the list is marked after all.
+//!   callee may append in place to such globals, boxes, fields or elements ([`Walker::danger`]), the list is marked after all.
+//!   An unmarked list is what one place refers to, so an append to another field changes nothing ([`Places`]).
 //! * The same holds for operands that wait while later ones are evaluated: `f(g, h())` where `h` appends to the global `g`.
-//! * An append to a global, box, field or element is not done in place if evaluating the appended value is dangerous.
+//! * An append to a global, box, field or element is not done in place if evaluating the appended value may append to such a place.
+//! * A function that is called by name only and returns what places hold, or new lists of a few elements, *gives*: it marks nothing,
+//!   and its calls are to callers what the places are ([`Walker::find_givers`]). Hosts that call functions mark what they get.
 //! * A `let` variable borrows likewise if it is only looked at, and nothing may append in place to what it was read from
 //!   between its declaration and the end of the last statement of its block that uses it ([`Lifetimes::region`]).
 //! * The last use of a register hands its reference over: nothing looks at the variable again, so whoever gets the list holds
-//!   the only reference if the variable did. `xs = f(xs)` is such a use, since its result replaces what `xs` held. The callee's parameter
+//!   the only reference if the variable did. Uses in branches beside the one that runs do not count, nor does what stands behind a `return`. `xs = f(xs)` is such a use, since its result replaces what `xs` held. The callee's parameter
 //!   then owns the list, as it owns one that is marked.
 //! * `let xs = p; p = append(xs, v)` and `var xs = p; xs = append(xs, v); p = xs`, where `p` is a field or element that names the
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
@@ -33,8 +36,10 @@
 //!   returning it marks.
 
 mod lifetimes;
+mod places;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::BitOr;
 
 use super::{CallKind, TyId, TyKind, Types};
 use crate::builtins::{Builtin, Retains};
@@ -44,16 +49,36 @@ use crate::syntax::ast::{
     BinaryOp, BindId, BindKind, Block, Body, ExprId, ExprKind, FunId, MapKey, Program, StmtId, StmtKind,
 };
 
-use lifetimes::Lifetimes;
+use lifetimes::{Hazard, Lifetimes};
+use places::{Places, Step, Table};
 
 /// What evaluating an expression may do.
-mod effect {
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Effect {
     /// Call a function of the program.
-    pub const CALLS: u8 = 1;
-    /// Append in place to something other than a register.
-    pub const DANGER: u8 = 2;
+    calls: bool,
     /// Run statements of the same function.
-    pub const STATEMENTS: u8 = 4;
+    statements: bool,
+    /// The places that it may append to in place.
+    grows: Places,
+}
+
+impl Effect {
+    const NONE: Self = Self { calls: false, statements: false, grows: Places::NONE };
+    /// What a block of the same function may do.
+    const ANY: Self = Self { calls: true, statements: true, grows: Places::ALL };
+}
+
+impl BitOr for Effect {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            calls: self.calls | other.calls,
+            statements: self.statements | other.statements,
+            grows: self.grows | other.grows,
+        }
+    }
 }
 
 /// What becomes of the value of an expression.
@@ -79,25 +104,34 @@ struct Root {
     span: Span,
     /// The register that the statement replaces, and the expression of its new value.
     replaced: Option<(BindId, Span)>,
+    /// Whether the function ends with it.
+    last: bool,
 }
 
 struct Walker<'a> {
     program: &'a Program,
     resolution: &'a Resolution,
     types: &'a mut Types,
-    /// Whether a function may append in place to globals, boxes, fields or elements, by function; last the main function.
-    danger: Vec<bool>,
-    effects: Vec<u8>,
+    /// The places that the program appends to.
+    table: Table,
+    /// The globals, boxes, fields and elements that a function may append to in place, by function; last the main function and
+    /// functions that are not known.
+    danger: Vec<Places>,
+    effects: Vec<Effect>,
+    /// The places that a function returns what they hold of without a mark, by function: callers mark it.
+    gives: Vec<Option<Places>>,
     borrows: Vec<bool>,
     /// If the first does not borrow, neither does the second.
     follows: Vec<(BindId, BindId)>,
     /// Places passed to parameters: marked if the parameter does not borrow, or if the flag says that borrowing is not safe.
     passed: Vec<(ExprId, BindId, bool)>,
     fun: Option<FunId>,
-    /// Whether a variable is declared with what a field or element holds.
-    from_places: Vec<bool>,
+    /// The field or element that a variable is declared with.
+    from_places: Vec<Option<ExprId>>,
     lifetimes: Lifetimes,
     root: Option<Root>,
+    /// The text beside the branches that are walked: it does not run when they do, or has run before.
+    beside: Vec<Span>,
     /// Where the innermost loop of the function starts that is being walked; 0 outside loops.
     loop_start: u32,
     /// Likewise the innermost test.
@@ -124,21 +158,24 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         matches!(info.kind, BindKind::Param | BindKind::For) && !info.captured && info.assignments == 0
     });
     let borrows = borrows.collect();
-    let effects = vec![0; program.exprs.len()];
-    let mut from_places = vec![false; count];
+    let effects = vec![Effect::NONE; program.exprs.len()];
+    let mut from_places = vec![None; count];
     for stmt in &program.stmts {
         if let StmtKind::Let { bind, value: Some(value) } = stmt.kind
-            && is_part(program, place_of(program, value))
+            && let place = place_of(program, value)
+            && is_part(program, place)
         {
-            from_places[resolution.slot(bind).index()] = true;
+            from_places[resolution.slot(bind).index()] = Some(place);
         }
     }
     let mut walker = Walker {
         program,
         resolution,
         types,
-        danger: vec![false; program.funs.len() + 1],
+        table: Table::default(),
+        danger: Vec::new(),
         effects,
+        gives: vec![None; program.funs.len()],
         borrows,
         follows: Vec::new(),
         passed: Vec::new(),
@@ -146,6 +183,7 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
         from_places,
         lifetimes: Lifetimes::default(),
         root: None,
+        beside: Vec::new(),
         loop_start: 0,
         test_start: 0,
         lent: HashMap::new(),
@@ -157,7 +195,9 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
     };
     walker.find_cuts();
     walker.find_taken();
+    walker.find_places();
     walker.find_danger();
+    walker.find_givers();
     walker.find_effects();
     walker.find_lifetimes();
     walker.block(program.body);
@@ -183,7 +223,7 @@ impl Walker<'_> {
                         if let Some((list, item)) = self.append(value)
                             && let Some(bound) = self.cut_by(target, list)
                             && let Some(bind) = self.register(target)
-                            && !self.from_places[bind.index()]
+                            && self.from_places[bind.index()].is_none()
                             && !self.is_named_in(bind, item)
                         {
                             self.cuts.insert(list, bound);
@@ -254,15 +294,68 @@ impl Walker<'_> {
         for stmt in &program.stmts {
             if let StmtKind::Assign { target, value } = stmt.kind
                 && let Some(bind) = self.variable(value)
-                && places.get(&bind).is_some_and(|&place| self.same_place(target, place))
+                && let Some(&place) = places.get(&bind)
+                && self.same_place(target, place)
             {
                 self.taken.insert(bind);
-                self.from_places[bind.index()] = true;
+                self.from_places[bind.index()] = Some(place);
             }
         }
     }
 
     // ---- What calls may do ----
+
+    /// Enters the places that statements may append to in place.
+    fn find_places(&mut self) {
+        let program = self.program;
+        let mut table = Table::default();
+        for stmt in &program.stmts {
+            for place in self.appends_elsewhere(stmt.kind) {
+                let list = self.types.expr(place);
+                for step in self.steps(place).into_iter().flatten() {
+                    table.add(self.types, step, list);
+                }
+            }
+        }
+        self.table = table;
+    }
+
+    /// The last steps that may lead to a place; nothing where it may be any.
+    fn steps(&self, place: ExprId) -> [Option<Step>; 2] {
+        match self.program[place].kind {
+            ExprKind::Name(_) => [self.variable(place).map(Step::Variable), None],
+            ExprKind::Field { base, name, .. } => {
+                let record = matches!(self.kind(base), TyKind::Struct(_) | TyKind::Union(_));
+                [Some(Step::Field(name.name)), (!record).then_some(Step::Element)]
+            }
+            ExprKind::Index { base, .. } if matches!(self.kind(base), TyKind::List(_) | TyKind::Map(..)) => {
+                [Some(Step::Element), None]
+            }
+            _ => [None, None],
+        }
+    }
+
+    /// The places that a place may be one of, as far as the program appends to them.
+    fn places(&self, place: ExprId) -> Places {
+        let list = self.types.expr(place);
+        let steps = self.steps(place);
+        if steps == [None, None] {
+            return Places::ALL;
+        }
+        steps
+            .into_iter()
+            .flatten()
+            .fold(Places::NONE, |found, step| found | self.table.places(self.types, step, list))
+    }
+
+    fn kind(&self, id: ExprId) -> TyKind {
+        self.types.get(self.types.expr(id)).kind
+    }
+
+    /// The places that a statement may append to in place, as far as these are no registers.
+    fn grown_by(&self, stmt: StmtKind) -> Places {
+        self.appends_elsewhere(stmt).into_iter().fold(Places::NONE, |found, place| found | self.places(place))
+    }
 
     /// Follows the calls backwards from functions that append in place to other things than registers.
     fn find_danger(&mut self) {
@@ -270,12 +363,11 @@ impl Walker<'_> {
         let main = program.funs.len();
         let unknown = main + 1;
         let mut callers: Vec<Vec<u32>> = vec![Vec::new(); unknown + 1];
-        let mut dangerous = vec![false; unknown + 1];
+        let mut danger = vec![Places::NONE; unknown + 1];
         let owners = owners(program);
         for (index, stmt) in program.stmts.iter().enumerate() {
-            if self.appends_elsewhere(stmt.kind) {
-                dangerous[owners.stmts[index] as usize] = true;
-            }
+            let owner = owners.stmts[index] as usize;
+            danger[owner] = danger[owner] | self.grown_by(stmt.kind);
         }
         for index in 0..program.exprs.len() {
             let id = ExprId::new(index);
@@ -305,15 +397,118 @@ impl Walker<'_> {
                 callers[index].push(unknown as u32);
             }
         }
-        let mut work: Vec<usize> = (0..=unknown).filter(|&index| dangerous[index]).collect();
+        // There are at most as many rounds through a function as there are bits.
+        let mut work: Vec<usize> = (0..=unknown).filter(|&index| !danger[index].is_empty()).collect();
         while let Some(index) = work.pop() {
             for &caller in &callers[index] {
-                if !std::mem::replace(&mut dangerous[caller as usize], true) {
-                    work.push(caller as usize);
+                let caller = caller as usize;
+                let both = danger[caller] | danger[index];
+                if both != danger[caller] {
+                    danger[caller] = both;
+                    work.push(caller);
                 }
             }
         }
-        self.danger = dangerous;
+        self.danger = danger;
+    }
+
+    /// Finds functions that return what a field, element or global holds, or a new list of a few elements, and nothing else, and that
+    /// are called by name only. What they return needs no mark if the caller only looks at it.
+    fn find_givers(&mut self) {
+        let program = self.program;
+        let owners = owners(program);
+        let mut returned: Vec<Vec<ExprId>> = vec![Vec::new(); program.funs.len() + 1];
+        for (index, stmt) in program.stmts.iter().enumerate() {
+            if let StmtKind::Return(Some(value)) = stmt.kind {
+                returned[owners.stmts[index] as usize].push(value);
+            }
+        }
+        let mut named = HashMap::new();
+        let mut dynamic = false;
+        let mut partial = HashSet::new();
+        for (index, expr) in program.exprs.iter().enumerate() {
+            match expr.kind {
+                ExprKind::Field { name, .. } => *named.entry(name.name).or_insert(0) += 1,
+                ExprKind::Call { callee, .. } => {
+                    match (self.types.call(ExprId::new(index)), program[callee].kind) {
+                        (CallKind::Method(_), ExprKind::Field { name, .. }) => {
+                            *named.entry(name.name).or_insert(0) -= 1
+                        }
+                        (CallKind::Partial(fun) | CallKind::PartialMethod(fun), _) => {
+                            partial.insert(fun);
+                        }
+                        (CallKind::DynamicMethod, _) => dynamic = true,
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut open: Vec<FunId> = (0..program.funs.len())
+            .map(FunId::new)
+            .filter(|&fun| {
+                let info = self.resolution.fun(fun);
+                let called = match info.method_of {
+                    Some(_) => {
+                        let name = program[fun].bind.map(|bind| self.resolution.bind(bind).name);
+                        !dynamic && name.is_some_and(|name| named.get(&name).is_none_or(|&other| other == 0))
+                    }
+                    None => info.top_level,
+                };
+                called && !info.used_as_value && !partial.contains(&fun)
+            })
+            .collect();
+        for &fun in &open {
+            if let Body::Expr(value) = program[fun].body {
+                returned[fun.index()].push(value);
+            }
+        }
+        loop {
+            let before = open.len();
+            open.retain(|&fun| {
+                let given = self.given_by(&returned[fun.index()]);
+                self.gives[fun.index()] = given;
+                given.is_none()
+            });
+            if open.len() == before {
+                break;
+            }
+        }
+    }
+
+    /// The places of which some values are what they hold, if each is that or a list of a few new elements.
+    fn given_by(&self, values: &[ExprId]) -> Option<Places> {
+        const FEW: usize = 8;
+        let mut found = None;
+        for leaf in values.iter().flat_map(|&value| leaves(self.program, value)) {
+            let leaf = place_of(self.program, leaf);
+            let places = match self.program[leaf].kind {
+                ExprKind::List(items) if items.len() <= FEW => continue,
+                ExprKind::Field { .. } | ExprKind::Index { .. } => self.places(leaf),
+                ExprKind::Name(_) => {
+                    let info = self.resolution.bind(self.variable(leaf)?);
+                    match (info.source, info.storage) {
+                        (_, Storage::Global | Storage::Ref) => self.places(leaf),
+                        (BindSource::MethodField { .. }, _) if info.assignments == 0 && !info.captured => {
+                            self.table.places(self.types, Step::Field(info.name), self.types.expr(leaf))
+                        }
+                        _ => return None,
+                    }
+                }
+                ExprKind::Call { .. } => self.given_by_call(leaf)?,
+                _ => return None,
+            };
+            found = Some(found.unwrap_or_default() | places);
+        }
+        found
+    }
+
+    /// The places that a call gives what they hold of.
+    fn given_by_call(&self, id: ExprId) -> Option<Places> {
+        match self.types.call(id) {
+            CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => self.gives[fun.index()],
+            _ => None,
+        }
     }
 
     /// The effects of all expressions; children come before parents.
@@ -322,9 +517,9 @@ impl Walker<'_> {
         let unknown = program.funs.len() + 1;
         for index in 0..program.exprs.len() {
             let id = ExprId::new(index);
-            let mut found = 0;
-            for_each_child(program, id, &mut |child| found |= self.effects[child.index()]);
-            found |= match program[id].kind {
+            let mut found = Effect::NONE;
+            for_each_child(program, id, &mut |child| found = found | self.effects[child.index()]);
+            let own = match program[id].kind {
                 ExprKind::Call { .. } => match self.types.call(id) {
                     CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => {
                         self.call_effect(fun.index())
@@ -333,56 +528,67 @@ impl Walker<'_> {
                     | CallKind::Dynamic { .. }
                     | CallKind::DynamicMethod
                     | CallKind::Builtin(Builtin::Reduce | Builtin::Eval) => self.call_effect(unknown),
-                    _ => 0,
+                    _ => Effect::NONE,
                 },
                 ExprKind::Match { arms, .. } => {
                     let blocks = program[arms].iter().any(|arm| matches!(arm.body, Body::Block(_)));
-                    if blocks { effect::CALLS | effect::DANGER | effect::STATEMENTS } else { 0 }
+                    if blocks { Effect::ANY } else { Effect::NONE }
                 }
-                _ => 0,
+                _ => Effect::NONE,
             };
-            self.effects[index] = found;
+            self.effects[index] = found | own;
         }
     }
 
-    /// Whether a statement may append in place to something other than a register, or to what a variable was read from.
-    fn appends_elsewhere(&self, stmt: StmtKind) -> bool {
+    /// The places other than registers that a statement may append to in place, and those that a variable was read from
+    /// which it appends to.
+    fn appends_elsewhere(&self, stmt: StmtKind) -> Vec<ExprId> {
         match stmt {
             StmtKind::Let { bind, value: Some(value) } => {
-                self.taken.contains(&self.resolution.slot(bind)) && self.append(value).is_some()
+                let list = self.append(value).map(|(list, _)| list);
+                list.filter(|_| self.taken.contains(&self.resolution.slot(bind))).into_iter().collect()
             }
-            StmtKind::Assign { target, value } => leaves(self.program, value).into_iter().any(|value| {
-                let Some((list, _)) = self.append(value) else { return false };
-                self.register(target).is_none() && self.same_place(target, list)
-                    || self.variable(list).is_some_and(|bind| self.from_places[bind.index()])
-            }),
-            _ => false,
+            StmtKind::Assign { target, value } => leaves(self.program, value)
+                .into_iter()
+                .filter_map(|value| {
+                    let (list, _) = self.append(value)?;
+                    if self.register(target).is_none() && self.same_place(target, list) {
+                        return Some(target);
+                    }
+                    self.from_places[self.variable(list)?.index()]
+                })
+                .collect(),
+            _ => Vec::new(),
         }
     }
 
     fn find_lifetimes(&mut self) {
         let program = self.program;
-        let appends = program.stmts.iter().filter(|stmt| self.appends_elsewhere(stmt.kind));
+        let appends = program.stmts.iter().map(|stmt| (stmt, self.grown_by(stmt.kind)));
         let appends = appends
-            .map(|stmt| {
-                let StmtKind::Assign { value, .. } = stmt.kind else { return (stmt.span.start, None) };
+            .filter(|(_, places)| !places.is_empty())
+            .map(|(stmt, places)| {
+                let at = stmt.span.start;
+                let StmtKind::Assign { value, .. } = stmt.kind else {
+                    return Hazard { at, places, list: None };
+                };
                 let mut lists = leaves(program, value)
                     .into_iter()
                     .filter_map(|value| self.append(value))
                     .map(|(list, _)| self.variable(list));
                 let first = lists.next().flatten();
-                (stmt.span.start, first.filter(|_| lists.all(|list| list == first)))
+                Hazard { at, places, list: first.filter(|_| lists.all(|list| list == first)) }
             })
             .collect();
         self.lifetimes =
             Lifetimes::new(program, self.resolution, appends, &self.effects, |id| self.append(id).is_some());
     }
 
-    fn call_effect(&self, fun: usize) -> u8 {
-        if self.danger[fun] { effect::CALLS | effect::DANGER } else { effect::CALLS }
+    fn call_effect(&self, fun: usize) -> Effect {
+        Effect { calls: true, statements: false, grows: self.danger[fun] }
     }
 
-    fn effect(&self, id: ExprId) -> u8 {
+    fn effect(&self, id: ExprId) -> Effect {
         self.effects[id.index()]
     }
 
@@ -451,29 +657,39 @@ impl Walker<'_> {
         }
     }
 
-    /// Whether a place stays where it is while other functions run.
+    /// Whether an assignment of the place stores where the place is read in its value, should other functions run behind that: its
+    /// object is evaluated before, and its index once more.
     fn is_stable(&self, id: ExprId) -> bool {
-        self.is_fixed(id, |info| info.storage == Storage::Register || info.assignments == 0)
+        let fixed = |info: &BindInfo| info.storage == Storage::Register || info.assignments == 0;
+        match self.program[id].kind {
+            ExprKind::Field { .. } => true,
+            ExprKind::Index { index, .. } => self.is_plain(index, fixed),
+            _ => false,
+        }
     }
 
     /// Whether all variables in a place are `fixed`, and only the last step leads into an object, since what another field or element
     /// holds may be replaced.
     fn is_fixed(&self, id: ExprId, fixed: impl Fn(&BindInfo) -> bool) -> bool {
+        let is_name = |id: ExprId| matches!(self.program[id].kind, ExprKind::Name(_));
+        match self.program[id].kind {
+            ExprKind::Field { base, .. } => is_name(base) && self.is_plain(base, fixed),
+            ExprKind::Index { base, index, .. } => {
+                is_name(base) && self.is_plain(base, &fixed) && self.is_plain(index, &fixed)
+            }
+            _ => self.is_plain(id, fixed),
+        }
+    }
+
+    /// Whether an expression is a constant or a `fixed` variable, or one operation with two of them.
+    fn is_plain(&self, id: ExprId, fixed: impl Fn(&BindInfo) -> bool) -> bool {
         let plain = |id: ExprId| match self.program[id].kind {
             ExprKind::Name(_) => self.variable(id).is_some_and(|bind| fixed(self.resolution.bind(bind))),
             ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
             _ => false,
         };
-        let is_name = |id: ExprId| matches!(self.program[id].kind, ExprKind::Name(_));
         match self.program[id].kind {
-            ExprKind::Field { base, .. } => is_name(base) && plain(base),
-            ExprKind::Index { base, index, .. } => {
-                let index_plain = match self.program[index].kind {
-                    ExprKind::Binary { left, right, .. } => plain(left) && plain(right),
-                    _ => plain(index),
-                };
-                is_name(base) && plain(base) && index_plain
-            }
+            ExprKind::Binary { left, right, .. } => plain(left) && plain(right),
             _ => plain(id),
         }
     }
@@ -500,12 +716,29 @@ impl Walker<'_> {
         if let Some((replaced, value)) = root.replaced
             && replaced == bind
         {
-            return (self.lifetimes.count_in(bind, value) == 1).then_some(bind);
+            return (self.uses_in(bind, value) == 1).then_some(bind);
         }
-        let again = self.lifetimes.count_in(bind, root.span) != 1
-            || self.lifetimes.used_from(bind, root.span.end)
-            || declared < self.loop_start;
-        (!again).then_some(bind)
+        let once = if root.last {
+            self.uses_in(bind, root.span) == 1
+        } else {
+            declared >= self.loop_start && self.uses_in(bind, Span { end: u32::MAX, ..root.span }) == 1
+        };
+        once.then_some(bind)
+    }
+
+    /// How often a variable is named within a span, other than in branches beside the one that is walked.
+    fn uses_in(&self, bind: BindId, span: Span) -> usize {
+        let count = |span: Span| self.lifetimes.count_in(bind, span);
+        let beside = self.beside.iter().filter(|other| span.start <= other.start && other.end <= span.end);
+        count(span) - beside.map(|&other| count(other)).sum::<usize>()
+    }
+
+    /// Walks one of the branches of `whole`. Those before and behind it do not run where it does, and tests before it have run.
+    fn branch(&mut self, whole: Span, own: Span, walk: impl FnOnce(&mut Self)) {
+        let outer = self.beside.len();
+        self.beside.extend([Span { end: own.start, ..whole }, Span { start: own.end, ..whole }]);
+        walk(self);
+        self.beside.truncate(outer);
     }
 
     /// Whether both name the same place at different times, with nothing between that changes a variable in it.
@@ -553,7 +786,7 @@ impl Walker<'_> {
                 if let Some(bind) = variable {
                     self.follows.push((param, bind));
                 }
-                let safe = self.register(id).is_some() || !self.danger[fun.index()];
+                let safe = self.register(id).is_some() || !self.danger[fun.index()].meets(self.places(id));
                 if self.hands_over(id).is_none() {
                     self.passed.push((id, param, safe));
                 }
@@ -582,7 +815,7 @@ impl Walker<'_> {
             let span = self.program[stmt].span;
             match self.program[stmt].kind {
                 StmtKind::Let { bind, value: Some(value) } => {
-                    self.root = Some(Root { span, replaced: None });
+                    self.root = Some(Root { span, replaced: None, last: false });
                     self.declaration(block, index, bind, value);
                 }
                 _ => self.stmt(stmt),
@@ -607,24 +840,25 @@ impl Walker<'_> {
         }
         if self.taken.contains(&bind)
             && let Some((list, item)) = self.append(value)
-            && self.effect(item) == 0
+            && self.effect(item) == Effect::NONE
             && self.is_taken(following, bind, list, true)
         {
             self.types.in_place[value.index()] = true;
         }
         let region = self.lifetimes.region(program, block, index, bind);
         // A register may hand its list to others, which append to it as to their own.
-        let hazard =
-            if place || matches!(program[value].kind, ExprKind::Name(_)) && self.register(value).is_none() {
-                self.lifetimes.is_hazardous(region, Some(bind))
-            } else {
-                self.lifetimes.grows(region)
-            };
+        let named = matches!(program[value].kind, ExprKind::Name(_)) && self.register(value).is_none();
+        let read = if place || named { Some(self.places(from)) } else { self.given_by_call(value) };
+        let hazard = if let Some(places) = read {
+            self.lifetimes.is_hazardous(region, places, Some(bind))
+        } else {
+            self.lifetimes.grows(region)
+        };
         self.borrows[bind.index()] = info.assignments == 0 && !hazard;
         if self.borrows[bind.index()] && place {
             self.lent.insert(bind, from);
         }
-        self.expr(value, Use::Lend(bind), 0);
+        self.expr(value, Use::Lend(bind), Effect::NONE);
     }
 
     /// Whether a variable that was read from a place is appended to, if it is not `appended` to yet, and then stored in the
@@ -643,7 +877,7 @@ impl Walker<'_> {
                 let simple = match program[item].kind {
                     ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Str(_) | ExprKind::Bool(_) => true,
                     ExprKind::Name(_) => self.register(item).is_some_and(|other| other != bind),
-                    _ => !appended && self.effect(item) == 0,
+                    _ => !appended && self.effect(item) == Effect::NONE,
                 };
                 if !simple {
                     return false;
@@ -719,19 +953,19 @@ impl Walker<'_> {
                 _ => false,
             }
         }
-        self.effect(id) == 0 && plain(self.program, id, 8)
+        self.effect(id) == Effect::NONE && plain(self.program, id, 8)
     }
 
     fn look(&mut self, id: ExprId) {
-        self.expr(id, Use::Look, 0);
+        self.expr(id, Use::Look, Effect::NONE);
     }
 
     fn keep(&mut self, id: ExprId) {
-        self.expr(id, Use::Keep, 0);
+        self.expr(id, Use::Keep, Effect::NONE);
     }
 
     fn store(&mut self, id: ExprId) {
-        self.expr(id, Use::Store, 0);
+        self.expr(id, Use::Store, Effect::NONE);
     }
 
     fn maybe(&mut self, id: Option<ExprId>) {
@@ -758,12 +992,12 @@ impl Walker<'_> {
             }
             StmtKind::Assign { target, value } => {
                 let replaced = self.register(target).map(|bind| (bind, program[value].span));
-                self.root = Some(Root { span: program[id].span, replaced });
+                self.root = Some(Root { span: program[id].span, replaced, last: false });
                 self.assign(target, value);
             }
             StmtKind::Fun(fun) | StmtKind::Intent(fun) => self.fun(fun),
             StmtKind::Return(Some(value)) => {
-                self.root = Some(Root { span: program[id].span, replaced: None });
+                self.root = Some(Root { span: program[id].span, replaced: None, last: self.fun.is_some() });
                 if self.fun.is_some() {
                     self.returned(value);
                 } else {
@@ -772,9 +1006,10 @@ impl Walker<'_> {
             }
             StmtKind::Return(None) => {}
             StmtKind::If { branches, otherwise } => {
+                let whole = program[id].span;
                 for branch in &program[branches] {
                     self.look(branch.cond);
-                    self.block(branch.body);
+                    self.branch(whole, branch.body.span, |walker| walker.block(branch.body));
                 }
                 if let Some(block) = otherwise {
                     self.block(block);
@@ -789,7 +1024,8 @@ impl Walker<'_> {
             StmtKind::ForIn { bind, items, body } => {
                 self.look(items);
                 // While the variable refers to an element, an append in place to the element would show in it.
-                if self.lifetimes.is_hazardous((body.span.start, body.span.end), None) {
+                let elements = self.table.places(self.types, Step::Element, self.types.bind(bind));
+                if self.lifetimes.is_hazardous((body.span.start, body.span.end), elements, None) {
                     self.keeps(bind);
                 }
                 self.body(id, body);
@@ -800,7 +1036,7 @@ impl Walker<'_> {
                 self.body(id, body);
             }
             StmtKind::Expr(value) => {
-                self.root = Some(Root { span: program[id].span, replaced: None });
+                self.root = Some(Root { span: program[id].span, replaced: None, last: false });
                 self.look(value);
             }
             StmtKind::Expect(value) => self.look(value),
@@ -849,26 +1085,31 @@ impl Walker<'_> {
         let outer = self.fun.replace(id);
         let root = self.root.take();
         let loop_start = std::mem::take(&mut self.loop_start);
+        let beside = std::mem::take(&mut self.beside);
         match self.program[id].body {
             Body::Expr(value) => self.returned(value),
             Body::Block(block) => self.block(block),
         }
         self.root = root;
         self.loop_start = loop_start;
+        self.beside = beside;
         self.fun = outer;
     }
 
     fn returned(&mut self, value: ExprId) {
+        if self.fun.is_some_and(|fun| self.gives[fun.index()].is_some()) {
+            return self.look(value);
+        }
         // A local variable ends with the function, so the result of appending to it replaces its only reference.
         if let Some((list, item)) = self.append(value)
             && let Some(bind) = self.register(list)
-            && self.effect(item) & effect::STATEMENTS == 0
+            && !self.effect(item).statements
         {
             let info = self.resolution.bind(bind);
             let own = !info.captured && info.fun == self.fun && info.kind != BindKind::For;
             self.types.in_place[value.index()] = own;
         }
-        self.expr(value, Use::Return, 0);
+        self.expr(value, Use::Return, Effect::NONE);
     }
 
     fn assign(&mut self, target: ExprId, value: ExprId) {
@@ -881,12 +1122,12 @@ impl Walker<'_> {
             ExprKind::Field { base, .. } => self.expr(base, Use::Look, self.effect(value)),
             _ => self.look(target),
         }
-        let safe = |found: u8| match self.register(target) {
-            Some(_) => found & effect::STATEMENTS == 0,
+        let safe = |found: Effect| match self.register(target) {
+            Some(_) => !found.statements,
             // A variable that is given another list meanwhile no longer refers to the one that grows.
             None => {
                 let named = self.variable(target).is_some();
-                found & effect::DANGER == 0 && (found & effect::CALLS == 0 || named || self.is_stable(target))
+                !found.grows.meets(self.places(target)) && (!found.calls || named || self.is_stable(target))
             }
         };
         if let Some((_, item)) = self.append_to(target, value) {
@@ -905,14 +1146,14 @@ impl Walker<'_> {
         } else if let Some((list, item)) = self.append(value)
             && let Some(bind) = self.variable(list)
             && self.lent.get(&bind).is_some_and(|&place| self.stays(target, place))
-            && self.effect(item) == 0
+            && self.effect(item) == Effect::NONE
             && self.hands_over(list).is_some()
         {
             self.types.in_place[value.index()] = true;
             self.continued = Some(value);
         } else if let Some((list, item)) = self.append(value)
             && let Some(&bound) = self.cuts.get(&list)
-            && self.effect(item) == 0
+            && self.effect(item) == Effect::NONE
             && safe(self.effect(bound))
         {
             // What is evaluated behind the cut looks at nothing that it changes.
@@ -922,7 +1163,7 @@ impl Walker<'_> {
     }
 
     /// Walks an expression. `later` is what is evaluated while its value waits.
-    fn expr(&mut self, id: ExprId, how: Use, later: u8) {
+    fn expr(&mut self, id: ExprId, how: Use, later: Effect) {
         let program = self.program;
         match program[id].kind {
             ExprKind::Error
@@ -935,15 +1176,15 @@ impl Walker<'_> {
             | ExprKind::Logic(_) => {}
             ExprKind::Name(_) => {
                 self.place(id, how);
-                let exposed = later & effect::DANGER != 0 && self.register(id).is_none();
-                if exposed || later & effect::STATEMENTS != 0 {
+                let exposed = self.register(id).is_none() && later.grows.meets(self.places(id));
+                if exposed || later.statements {
                     self.share(id);
                 }
             }
             ExprKind::Field { base, .. } => {
                 self.look(base);
                 self.place(id, how);
-                if later & effect::DANGER != 0 {
+                if later.grows.meets(self.places(id)) {
                     self.share(id);
                 }
             }
@@ -951,18 +1192,19 @@ impl Walker<'_> {
                 self.expr(base, Use::Look, self.effect(index));
                 self.look(index);
                 self.place(id, how);
-                if later & effect::DANGER != 0 {
+                if later.grows.meets(self.places(id)) {
                     self.share(id);
                 }
             }
             ExprKind::Slice { base, start, end, step } => {
                 let parts = [start, end, step];
-                let while_waiting = parts.iter().flatten().fold(0, |found, &part| found | self.effect(part));
+                let while_waiting =
+                    parts.iter().flatten().fold(Effect::NONE, |found, &part| found | self.effect(part));
                 let replaced = self.types.in_place[id.index()];
                 if let (true, Some(bind)) = (replaced, self.variable(base)) {
                     self.keeps(bind);
                 }
-                self.expr(base, Use::Look, if replaced { 0 } else { while_waiting });
+                self.expr(base, Use::Look, if replaced { Effect::NONE } else { while_waiting });
                 for part in parts {
                     self.maybe(part);
                 }
@@ -972,12 +1214,16 @@ impl Walker<'_> {
             ExprKind::Unary { operand, .. } => self.look(operand),
             ExprKind::Binary { .. } => self.spine(id, how, later),
             ExprKind::If { choices, otherwise } => {
+                let whole = program[id].span;
+                let choose = |walker: &mut Self, value: ExprId| {
+                    walker.branch(whole, program[value].span, |walker| walker.expr(value, how, later));
+                };
                 for choice in &program[choices] {
                     self.look(choice.cond);
-                    self.expr(choice.value, how, later);
+                    choose(self, choice.value);
                 }
                 if let Some(value) = otherwise {
-                    self.expr(value, how, later);
+                    choose(self, value);
                 }
             }
             ExprKind::List(items) => program[items].iter().for_each(|&item| self.store(item)),
@@ -996,19 +1242,26 @@ impl Walker<'_> {
             }
             ExprKind::Fun(fun) => self.fun(fun),
             ExprKind::Match { subject, arms } => {
-                self.expr(subject, Use::Look, effect::STATEMENTS | effect::DANGER);
-                for arm in &program[arms] {
-                    match arm.body {
-                        Body::Expr(value) => self.expr(value, how, later),
+                self.expr(subject, Use::Look, Effect::ANY);
+                let arms = &program[arms];
+                let span = |body: Body| match body {
+                    Body::Expr(value) => program[value].span,
+                    Body::Block(block) => block.span,
+                };
+                // The subject is looked at while an arm runs.
+                let whole = Span { start: program[subject].span.end, ..program[id].span };
+                for arm in arms {
+                    self.branch(whole, span(arm.body), |walker| match arm.body {
+                        Body::Expr(value) => walker.expr(value, how, later),
                         Body::Block(block) => {
-                            self.block(block);
+                            walker.block(block);
                             if let Some(&last) = program[block.stmts].last()
                                 && let StmtKind::Expr(value) = program[last].kind
                             {
-                                self.expr(value, how, later);
+                                walker.expr(value, how, later);
                             }
                         }
-                    }
+                    });
                 }
             }
             ExprKind::Fetch { url, with } => {
@@ -1029,7 +1282,7 @@ impl Walker<'_> {
         }
     }
 
-    fn spine(&mut self, id: ExprId, how: Use, later: u8) {
+    fn spine(&mut self, id: ExprId, how: Use, later: Effect) {
         if let (true, Some(&(list, right))) = (self.types.in_place[id.index()], self.sums.get(&id)) {
             if let Some(bind) = self.variable(list) {
                 self.keeps(bind);
@@ -1042,7 +1295,7 @@ impl Walker<'_> {
         let passes = |op: BinaryOp| matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce);
         for (at, link) in spine.links.iter().enumerate() {
             let value = passes(link.op);
-            let (operand_use, while_waiting) = if value { (how, later) } else { (Use::Look, 0) };
+            let (operand_use, while_waiting) = if value { (how, later) } else { (Use::Look, Effect::NONE) };
             if at == 0 {
                 self.expr(spine.first, operand_use, while_waiting | self.effect(link.right));
             }
@@ -1053,14 +1306,14 @@ impl Walker<'_> {
         }
     }
 
-    fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: u8) {
+    fn call(&mut self, id: ExprId, callee: ExprId, args: &[ExprId], how: Use, later: Effect) {
         let program = self.program;
         // What is evaluated after each argument, and the call itself.
-        let mut after = vec![0; args.len()];
-        let mut found = 0;
+        let mut after = vec![Effect::NONE; args.len()];
+        let mut found = Effect::NONE;
         for (index, &arg) in args.iter().enumerate().rev() {
             after[index] = found;
-            found |= self.effect(arg);
+            found = found | self.effect(arg);
         }
         match program[callee].kind {
             ExprKind::Name(_) => {}
@@ -1083,13 +1336,13 @@ impl Walker<'_> {
                         && self.continued.take() != Some(id)
                     {
                         self.keeps(bind);
-                        if self.hands_over(place).is_some() && self.effect(item) & effect::STATEMENTS == 0 {
+                        if self.hands_over(place).is_some() && !self.effect(item).statements {
                             self.types.in_place[id.index()] = true;
                         }
                     }
                     let replaced = self.types.in_place[id.index()];
                     // A place whose reference the result replaces may change while the value is evaluated; any other may not.
-                    self.expr(list, Use::Look, if replaced { 0 } else { after[0] });
+                    self.expr(list, Use::Look, if replaced { Effect::NONE } else { after[0] });
                     let fresh = matches!(
                         program[list].kind,
                         ExprKind::Call { .. } | ExprKind::List(_) | ExprKind::Slice { .. }
@@ -1123,14 +1376,30 @@ impl Walker<'_> {
             | CallKind::Undefined => self.keep_all(args),
             CallKind::Construct(_) => args.iter().for_each(|&arg| self.store(arg)),
         }
-        if self.hands_out(id) && (how != Use::Look || later & effect::DANGER != 0) {
+        if let Some(places) = self.given_by_call(id) {
+            match how {
+                Use::Look => {}
+                Use::Pass(param, fun) => {
+                    self.passed.push((id, param, !self.danger[fun.index()].meets(places)));
+                }
+                Use::Lend(bind) => self.passed.push((id, bind, true)),
+                Use::Keep | Use::Store | Use::Return => self.share(id),
+            }
+            if later.grows.meets(places) {
+                self.share(id);
+            }
+        } else if self.hands_out(id) && (how != Use::Look || !later.grows.is_empty()) {
             self.share(id);
         }
     }
 
-    /// Whether a call may give a list that something else holds. Functions of the program mark what they return.
+    /// Whether a call may give a list that something else holds. Functions of the program mark what they return, but for those
+    /// that [give](Walker::find_givers) it.
     fn hands_out(&self, id: ExprId) -> bool {
         match self.types.call(id) {
+            CallKind::Direct(fun) | CallKind::Method(fun) | CallKind::Sibling(fun) => {
+                self.gives[fun.index()].is_some()
+            }
             CallKind::Builtin(builtin) => matches!(
                 builtin,
                 Builtin::First
@@ -1150,7 +1419,10 @@ impl Walker<'_> {
         for index in 0..self.borrows.len() {
             let info = self.resolution.bind(BindId::new(index));
             let fun = info.fun.map_or(self.program.funs.len(), FunId::index);
-            if info.source != BindSource::Tree && self.danger[fun] {
+            let name = info.name;
+            let ty = self.types.bind(BindId::new(index));
+            let field = || self.table.places(self.types, Step::Field(name), ty);
+            if info.source != BindSource::Tree && self.danger[fun].meets(field()) {
                 self.borrows[index] = false;
             }
         }

@@ -3,19 +3,29 @@
 //! Outside loops, what stands later in the text of a function runs later. Everything here is asked of variables of one
 //! declaration that only their own function uses.
 
-use super::effect;
+use super::Effect;
+use super::places::Places;
 use crate::resolve::{Resolution, Resolved};
 use crate::source::Span;
 use crate::syntax::ast::{BindId, Block, ExprId, ExprKind, Program};
+
+/// Where something other than a register may grow.
+pub(super) struct Hazard {
+    /// The position in the text.
+    pub at: u32,
+    /// What may grow.
+    pub places: Places,
+    /// The variable that is appended to, if there is one.
+    pub list: Option<BindId>,
+}
 
 /// Positions in the text, sorted.
 #[derive(Default)]
 pub(super) struct Lifetimes {
     /// Uses of variables and their positions.
     uses: Vec<(BindId, u32)>,
-    /// Where something other than a register may grow: appends to such places, with the variable that is appended to if
-    /// there is one, and calls that may do so.
-    hazards: Vec<(u32, Option<BindId>)>,
+    /// Appends to other places than registers, and calls that may do so.
+    hazards: Vec<Hazard>,
     /// Where any list may grow: all appends, and all calls of functions of the program.
     growth: Vec<u32>,
 }
@@ -26,8 +36,8 @@ impl Lifetimes {
     pub(super) fn new(
         program: &Program,
         resolution: &Resolution,
-        appends: Vec<(u32, Option<BindId>)>,
-        effects: &[u8],
+        appends: Vec<Hazard>,
+        effects: &[Effect],
         grows: impl Fn(ExprId) -> bool,
     ) -> Self {
         let mut uses = Vec::new();
@@ -44,10 +54,11 @@ impl Lifetimes {
                 }
                 ExprKind::Call { .. } => {
                     // The effects of a call include those of its operands, which stand within it.
-                    if effects[index] & effect::DANGER != 0 {
-                        hazards.push((at, None));
+                    let places = effects[index].grows;
+                    if !places.is_empty() {
+                        hazards.push(Hazard { at, places, list: None });
                     }
-                    if effects[index] & effect::CALLS != 0 || grows(id) {
+                    if effects[index].calls || grows(id) {
                         growth.push(at);
                     }
                 }
@@ -56,7 +67,7 @@ impl Lifetimes {
             }
         }
         uses.sort_unstable();
-        hazards.sort_unstable();
+        hazards.sort_by_key(|hazard| hazard.at);
         growth.sort_unstable();
         Self { uses, hazards, growth }
     }
@@ -92,17 +103,17 @@ impl Lifetimes {
         (start, end.max(start))
     }
 
-    /// Whether something other than a register may grow in a region, other than by an append to `own`, which ends its life.
-    pub(super) fn is_hazardous(&self, (start, end): (u32, u32), own: Option<BindId>) -> bool {
-        let first = self.hazards.partition_point(|&(at, _)| at < start);
-        let within = self.hazards[first..].iter().take_while(|&&(at, _)| at < end);
-        within.into_iter().any(|&(_, list)| list.is_none() || list != own)
+    /// Whether some of the places may grow in a region, other than by an append to `own`, which ends its life.
+    pub(super) fn is_hazardous(&self, (start, end): (u32, u32), places: Places, own: Option<BindId>) -> bool {
+        let first = self.hazards.partition_point(|hazard| hazard.at < start);
+        let mut within = self.hazards[first..].iter().take_while(|hazard| hazard.at < end);
+        within.any(|hazard| hazard.places.meets(places) && (hazard.list.is_none() || hazard.list != own))
     }
 
     /// Whether any list may grow in a region.
     pub(super) fn grows(&self, region: (u32, u32)) -> bool {
         let (start, end) = region;
         let first = self.growth.partition_point(|&at| at < start);
-        self.growth.get(first).is_some_and(|&at| at < end) || self.is_hazardous(region, None)
+        self.growth.get(first).is_some_and(|&at| at < end) || self.is_hazardous(region, Places::ALL, None)
     }
 }
