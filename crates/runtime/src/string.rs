@@ -2,8 +2,8 @@
 //!
 //! Text of at most 5 bytes is in the value, longer text in an object. An object knows its number of scalars from the
 //! start, and where that equals the number of bytes the text is ASCII and positions are byte offsets. For long other text
-//! the heap keeps an index of byte offsets, one per [`STEP`] scalars, of the few strings used last; it is dropped at
-//! collections.
+//! the heap keeps an index of byte offsets, one per [`STEP`] scalars, from when a position in its middle is asked for until a collection
+//! may move or free it.
 //!
 //! **Building in a loop is linear.** A string that came from a concatenation and is extended once more gets a buffer with
 //! room; extending a string that ends where its buffer is used up to, and fits, writes behind it and shares the buffer.
@@ -21,6 +21,8 @@
 mod append;
 
 use std::ptr;
+
+use rustc_hash::FxHashMap;
 
 pub use append::{append, append_quick, share};
 
@@ -1084,14 +1086,31 @@ impl Decimal {
     }
 }
 
-/// The byte offset `count` scalars behind `start`.
+/// The byte offset `count` scalars behind `start`, where one starts; there are as many.
+///
+/// Eight bytes at a time: a byte in which a scalar starts is told by its two highest bits, and a multiplication adds up eight such bits.
 #[inline]
 fn skip(text: &[u8], start: usize, count: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
     let mut at = start;
-    for _ in 0..count {
-        at += width(text[at]);
+    let mut left = count;
+    let (words, _) = text[start..].as_chunks::<8>();
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let mut starts = (!(word >> 7) | word >> 6) & ONES;
+        let here = (starts.wrapping_mul(ONES) >> 56) as usize;
+        if here > left {
+            for _ in 0..left {
+                starts &= starts - 1;
+            }
+            return at + starts.trailing_zeros() as usize / 8;
+        }
+        left -= here;
+        at += 8;
     }
-    at
+    // Within a scalar the first of what is left is not yet that.
+    let is_start = |&at: &usize| (text[at] as i8) >= -0x40;
+    (at..text.len()).filter(is_start).nth(left).unwrap_or(text.len())
 }
 
 /// The byte offset `count` scalars before the end.
@@ -1107,56 +1126,125 @@ fn skip_back(text: &[u8], count: usize) -> usize {
     at
 }
 
-/// Byte offsets of every [`STEP`]-th scalar of the strings used last.
+/// Byte offsets of every [`STEP`]-th scalar of strings.
 #[derive(Default)]
 pub(crate) struct IndexCache {
-    entries: [Option<Box<Index>>; 4],
-    /// The entry that is replaced next.
-    next: usize,
-    used: bool,
+    /// Positions in `offsets` by the strings' bits.
+    entries: FxHashMap<u64, usize>,
+    offsets: Vec<Box<[u32]>>,
+    /// Offsets in all of them.
+    total: usize,
+    /// The positions that were asked for last, in strings whose bits differ in [`IndexCache::slot`].
+    recent: [Position; 4],
 }
 
-struct Index {
+/// A scalar of a string.
+#[derive(Clone, Copy, Default)]
+struct Position {
+    /// The string's bits.
     string: u64,
-    offsets: Vec<u32>,
+    scalar: usize,
+    byte: usize,
 }
 
 impl IndexCache {
-    /// Forgets everything: strings may move.
+    /// Where so many offsets are kept, everything is forgotten for another string's.
+    const MOST: usize = 1 << 22;
+
+    /// Forgets everything: strings may move, or be freed.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if self.used {
+        self.recent = Default::default();
+        if !self.offsets.is_empty() {
             *self = IndexCache::default();
         }
+    }
+
+    /// Forgets strings that are not old: a minor collection moves or frees them.
+    ///
+    /// # Safety
+    /// No string was moved or freed since the last call of this or [`clear`](IndexCache::clear).
+    #[inline]
+    pub(crate) unsafe fn clear_young(&mut self) {
+        self.recent = Default::default();
+        if self.offsets.is_empty() {
+            return;
+        }
+        let mut old = IndexCache::default();
+        for (bits, at) in self.entries.drain() {
+            // SAFETY: by the contract, a live string object.
+            let is_old =
+                unsafe { (*Value::from_bits(bits).as_ptr::<StringObject>()).header.gc & gc::OLD != 0 };
+            if is_old {
+                old.insert(bits, std::mem::take(&mut self.offsets[at]));
+            }
+        }
+        *self = old;
+    }
+
+    fn insert(&mut self, bits: u64, offsets: Box<[u32]>) -> usize {
+        self.total += offsets.len();
+        self.offsets.push(offsets);
+        self.entries.insert(bits, self.offsets.len() - 1);
+        self.offsets.len() - 1
+    }
+
+    /// The offsets of a string.
+    #[inline]
+    fn of(&mut self, s: Value, text: &[u8]) -> &[u32] {
+        let at = match self.entries.get(&s.bits()) {
+            Some(&at) => at,
+            None => self.make(s, text),
+        };
+        &self.offsets[at]
+    }
+
+    #[cold]
+    fn make(&mut self, s: Value, text: &[u8]) -> usize {
+        if self.total > Self::MOST {
+            self.clear();
+        }
+        let starts = text.iter().enumerate().filter(|(_, b)| (**b as i8) >= -0x40);
+        self.insert(s.bits(), starts.step_by(STEP).map(|(at, _)| at as u32).collect())
+    }
+
+    /// Which recent position a string's would be: objects are multiples of 16 bytes apart.
+    #[inline]
+    fn slot(s: Value) -> usize {
+        (s.bits() >> 4 ^ s.bits() >> 8) as usize % 4
     }
 }
 
 impl Heap {
-    /// The byte offset of scalar `i` (at most the number of scalars) of a string that is not ASCII.
+    /// The byte offset of scalar `i` (at most the number of scalars) of a string that is not ASCII. Loops ask for one position after
+    /// the other, so it is looked for from the one before.
     unsafe fn byte_offset(&mut self, s: Value, i: usize) -> usize {
+        const NEAR: usize = 4;
         // SAFETY: the callers' contract: a string with a live object.
         let text = unsafe { bytes(&s) };
+        let recent = &self.string_index.recent[IndexCache::slot(s)];
+        let byte = match i.checked_sub(recent.scalar) {
+            Some(steps @ 0..=NEAR) if recent.string == s.bits() => {
+                (0..steps).fold(recent.byte, |at, _| at + width(text[at]))
+            }
+            // SAFETY: as above.
+            _ => unsafe { self.far_byte_offset(s, text, i) },
+        };
+        self.string_index.recent[IndexCache::slot(s)] = Position { string: s.bits(), scalar: i, byte };
+        byte
+    }
+
+    /// As [`byte_offset`](Heap::byte_offset), from the string's start, end or index.
+    unsafe fn far_byte_offset(&mut self, s: Value, text: &[u8], i: usize) -> usize {
         if text.len() < INDEX_MIN || i < STEP {
             return skip(text, 0, i);
         }
-        // SAFETY: as above.
+        // SAFETY: the callers' contract: a string with a live object.
         let behind = unsafe { len(s) } - i;
         if behind < STEP {
             return skip_back(text, behind);
         }
-        let cache = &mut self.string_index;
-        let found = cache.entries.iter().position(|e| e.as_ref().is_some_and(|e| e.string == s.bits()));
-        let entry = found.unwrap_or_else(|| {
-            let starts = text.iter().enumerate().filter(|(_, b)| (**b as i8) >= -0x40);
-            let offsets = starts.step_by(STEP).map(|(at, _)| at as u32).collect();
-            let entry = cache.next;
-            cache.entries[entry] = Some(Box::new(Index { string: s.bits(), offsets }));
-            cache.next = (entry + 1) % cache.entries.len();
-            cache.used = true;
-            entry
-        });
-        let offsets = cache.entries[entry].as_ref().map_or(&[][..], |e| &e.offsets);
-        match offsets.get(i / STEP) {
+        match self.string_index.of(s, text).get(i / STEP) {
             Some(&at) => skip(text, at as usize, i % STEP),
             None => text.len(),
         }
@@ -1174,6 +1262,31 @@ mod tests {
             for byte in 0..=255 {
                 let first = text[..len].iter().position(|&b| b == byte);
                 assert_eq!(find(&text[..len], &[byte]), first, "{byte} in {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn scalars_are_skipped_as_they_are_iterated() {
+        let mut text = String::new();
+        for i in 0..40u32 {
+            text.extend(
+                ["a", "\u{e9}", "\u{20ac}", "\u{10348}"]
+                    .iter()
+                    .cycle()
+                    .skip(i as usize)
+                    .take(1 + i as usize % 5)
+                    .copied(),
+            );
+            let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            for from in 0..starts.len() {
+                for to in from..starts.len() {
+                    assert_eq!(
+                        skip(text.as_bytes(), starts[from], to - from),
+                        starts[to],
+                        "{text} {from} {to}"
+                    );
+                }
             }
         }
     }

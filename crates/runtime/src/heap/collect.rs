@@ -305,7 +305,8 @@ impl Heap {
         let start = Stopwatch::start(self.config.stress);
         self.stats.peak = self.stats.peak.max(self.in_use());
         let before = self.old.bytes;
-        self.string_index.clear();
+        // SAFETY: every collection begins with this or forgets all strings.
+        unsafe { self.string_index.clear_young() };
         roots.trace(true, &mut Visitor { heap: self, marks: None });
         // SAFETY: remembered objects and buffers with dirty cards are old and alive: only a major collection frees old
         // objects, and both lists are empty when it runs.
