@@ -88,7 +88,7 @@ pub struct TierConfig {
 impl Default for TierConfig {
     fn default() -> Self {
         TierConfig {
-            baseline_heat: 2,
+            baseline_heat: 60,
             eager: false,
             code_cache: 64 << 20,
             quantum: 31,

@@ -10,11 +10,11 @@ use upshift::bytecode::ValueType::{Cell, Float, Int};
 use upshift::bytecode::builder::{FunctionBuilder, ModuleBuilder, Reg};
 use upshift::bytecode::{ANY, Callee, FuncId, HeapType, Module, NumberPolicy, Protocol, TrapCode};
 use upshift::tiers::measure::{Force, force};
-use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, What};
+use upshift::{Config, Engine, Grants, HostContext, Instance, Limits, Ret, Tier, TierConfig, What};
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.tiers.eager = true;
+    (config.tiers.eager, config.tiers.baseline_heat) = (true, 2);
     config
 }
 
@@ -70,7 +70,7 @@ fn the_interpreter_alone_compiles_nothing() {
 fn short_runs_compile_nothing() {
     let mut i = instance(&sums(), Config::default());
     let double = i.function::<(i64,), i64>("double").expect("the function");
-    for _ in 0..2 {
+    for _ in 0..TierConfig::default().baseline_heat {
         assert_eq!(i.call(&double, (4,)).expect("no trap"), 8);
     }
     // Unless this machine was very slow between these lines, it was too early.

@@ -123,6 +123,8 @@ pub struct Driver {
     started: Instant,
     /// What compiling took so far, in processor time.
     spent: Duration,
+    /// What machine code saved at least against the interpreter.
+    saved: Duration,
     /// After the memory was full, functions have to be so much warmer.
     backoff: u32,
     /// Up to where the units of machine code were counted, by the instance's clock of units.
@@ -196,6 +198,7 @@ impl Driver {
             unavailable: false,
             started: Instant::now(),
             spent: Duration::ZERO,
+            saved: Duration::ZERO,
             backoff: 1,
             counted: 0,
             interprets: true,

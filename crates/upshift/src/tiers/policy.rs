@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_micros(200);
 const ALLOWANCE: Duration = Duration::from_micros(250);
 /// And the part of the running time that it may take beyond that: one in so many.
 const SHARE: u32 = 80;
+/// What a unit, a call or a turn of a loop, saves at least where it runs in machine code: some ten instructions are not dispatched.
+const SAVED: u64 = 2;
 /// What was too early to compile is looked at again at twice the heat, but no later than after so many units.
 const AGAIN: u32 = 1_000;
 /// So many units are looked at one by one before a loop is optimized: they show what is come to again and again.
@@ -49,14 +51,15 @@ pub(super) struct Probe {
 
 impl Driver {
     /// Whether compiling so many instructions pays: what it takes in all stays within a small part of the time that the
-    /// program ran, so that no program is slower for it by more than that and the allowance, whatever it does next.
+    /// program ran and what machine code has saved it so far, so that no program is slower for it by more than that part and the
+    /// allowance, whatever it does next.
     pub(super) fn worth(&self, instructions: u32) -> bool {
         if self.config.eager {
             return true;
         }
         let ran = self.started.elapsed();
         (!self.enter.is_null() || ran >= PATIENCE)
-            && self.spent + COST * instructions <= ALLOWANCE + ran / SHARE
+            && self.spent + COST * instructions <= ALLOWANCE + ran / SHARE + self.saved
     }
 
     /// Looks at a function that reached its threshold.
@@ -594,6 +597,7 @@ impl Driver {
         let now = instance.units();
         let portion = now - self.counted;
         self.counted = now;
+        self.saved += Duration::from_nanos(SAVED * portion.max(0) as u64);
         portion.clamp(0, u32::MAX.into()) as u32
     }
 
