@@ -1212,6 +1212,7 @@ impl Compiler<'_> {
             Op::ListCopy => self.routine(Routine::ListCopy),
             Op::ListSlice => self.routine(Routine::ListSlice),
             Op::ListCut => self.routine(Routine::ListCut),
+            Op::ListExtend => self.routine(Routine::ListExtend),
             Op::ListConcat => self.routine(Routine::ListConcat),
             Op::ListIntNew => self.routine(Routine::ListIntNew),
             Op::ListIntGet => self.get_int(f::LIST_INT_GET, None),

@@ -262,6 +262,7 @@ macro_rules! for_each_op {
             ListCopy list_copy "list.copy" [dst: DefCell, l: UseList, extra: ImmU16] [ALLOC NEW TRAP] "dst = a new, unshared list of the elements of l, with room for extra more";
             ListSlice list_slice "list.slice" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC NEW TRAP] "dst = a new list of the elements from..to of l; negative positions count from the end, then both are clamped";
             ListCut list_cut "list.cut" [dst: DefCell, l: UseList, from: UseInt, to: UseInt] [ALLOC WRITE OWN TRAP] "dst = the elements from..to of l, as list.slice says: l itself, cut, where l is not marked shared, else a new, unshared list";
+            ListExtend list_extend "list.extend" [dst: DefCell, l: UseList, other: UseList] [ALLOC WRITE OWN GROW TRAP] "dst = l with the elements of other (of one storage kind) behind it: l itself where l is not marked shared, else a new, unshared list, and lists that are elements of l are marked";
             ListConcat list_concat "list.concat" [dst: DefCell, a: UseList, b: UseList] [ALLOC NEW TRAP] "dst = a new list of the elements of a, then those of b (of one storage kind)";
             ListIntNew list_int_new "list.int.new" [dst: DefListInt, capacity: ImmU32] [ALLOC NEW TRAP] "dst = an empty list with room for capacity elements";
             ListIntGet list_int_get "list.int.get" [dst: DefInt, l: UseListInt, i: UseInt] [READ TRAP] "dst = l[i]; traps index-out-of-range";

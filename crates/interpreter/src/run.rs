@@ -821,6 +821,7 @@ pub unsafe fn run(
                             Op::ListCopy => routine!(list_copy, 1),
                             Op::ListSlice => routine!(list_slice, 2),
                             Op::ListCut => routine!(list_cut, 2),
+                            Op::ListExtend => routine!(list_extend, 1),
                             Op::ListConcat => routine!(list_concat, 1),
                             Op::ListIntNew => routine!(list_int_new, 1),
                             Op::ListIntGet => list_get!(int, i64, |v| v),

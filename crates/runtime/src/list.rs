@@ -531,6 +531,25 @@ pub unsafe fn extend(heap: &mut Heap, list: *mut List, other: *mut List) -> Resu
     }
 }
 
+/// The list with the elements of another behind it: the list itself where it is not marked shared, else a new one. Then both lists have
+/// the elements of the first, and those that are lists are marked.
+///
+/// # Safety
+/// Both point to live lists of the heap of one storage kind; they may be the same.
+pub unsafe fn append_all(heap: &mut Heap, list: *mut List, other: *mut List) -> Result<*mut List, OutOfMemory> {
+    // SAFETY: by the contract.
+    unsafe {
+        if is_shared(list) {
+            if (*list).header.object_kind() == ObjectKind::ListCell {
+                slice_of::<Value>(list).iter().copied().for_each(share_value);
+            }
+            return concat(heap, list, other);
+        }
+        extend(heap, list, other)?;
+        Ok(list)
+    }
+}
+
 /// Appends elements of another list by position, those of positions that it has.
 ///
 /// # Safety

@@ -93,6 +93,7 @@ routines! {
     ListCopy list_copy,
     ListSlice list_slice,
     ListCut list_cut,
+    ListExtend list_extend,
     ListConcat list_concat,
     ListIntNew list_int_new,
     ListIntPush list_int_push,

@@ -185,7 +185,7 @@ impl<'m> Pass<'_, 'm> {
 
             // Lists.
             Op::ListCopy | Op::ListSlice | Op::ListCut => self.declared(1),
-            Op::ListConcat => {
+            Op::ListConcat | Op::ListExtend => {
                 let fits = match (self.heap(1), self.heap(2)) {
                     (HeapType::ListCell(a), HeapType::ListCell(b)) => {
                         self.cx.includes(self.cx.get(*a), self.cx.get(*b))

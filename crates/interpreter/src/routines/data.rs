@@ -363,6 +363,15 @@ routines! {
         set_like(s, w.a(), cut, from)
     }
 
+    /// `list.extend`.
+    list_extend |s| {
+        s.safepoint();
+        let w = s.word();
+        let (list, other) = (s.cell(w.b()).as_ptr::<List>(), s.cell(w.c()).as_ptr::<List>());
+        let new = attempt!(s, list::append_all(&mut s.instance().heap, list, other));
+        set_like(s, w.a(), new, list)
+    }
+
     /// `list.concat`.
     list_concat |s| {
         s.safepoint();

@@ -29,7 +29,7 @@
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
 //!   So does `var xs = append(p, v); p = xs`.
 //! * `xs = xs[:n]` and its like are appends in all of the above: they cut in place what an append would extend. So is
-//!   `xs = xs + [a, b]`. In `xs = append(xs[:n], v)` the slice is one, where `v` does not name `xs` and calls nothing of the program. `append(p ?? [], v)` appends to `p`, and `xs = if c then append(xs, a) else append(xs, b)` to `xs`.
+//!   `xs = xs + ys`. In `xs = append(xs[:n], v)` the slice is one, where `v` does not name `xs` and calls nothing of the program. `append(p ?? [], v)` appends to `p`, and `xs = if c then append(xs, a) else append(xs, b)` to `xs`.
 //! * Operations that copy elements between lists mark lists among them; the runtime does that. So does a load of an
 //!   element by a builtin (`first`, `reduce`), here.
 //! * Closures that capture a list by copy need no mark: such a variable is never assigned, so never appended to in place, and
@@ -229,13 +229,14 @@ impl Walker<'_> {
                             self.cuts.insert(list, bound);
                         }
                     }
-                    ExprKind::Binary { op: BinaryOp::Add, left, right, .. }
-                        if let ExprKind::List(items) = program[right].kind =>
-                    {
+                    ExprKind::Binary { op: BinaryOp::Add, left, right, .. } => {
                         let ty = self.types.expr(value);
                         let list = self.types.get(ty);
                         let same = [left, right].iter().all(|&part| self.types.expr(part) == ty);
-                        let few = (1..=MOST).contains(&items.len());
+                        let few = match program[right].kind {
+                            ExprKind::List(items) => (1..=MOST).contains(&items.len()),
+                            _ => true,
+                        };
                         if same
                             && few
                             && matches!(list.kind, TyKind::List(_))
@@ -660,10 +661,9 @@ impl Walker<'_> {
     /// Whether an assignment of the place stores where the place is read in its value, should other functions run behind that: its
     /// object is evaluated before, and its index once more.
     fn is_stable(&self, id: ExprId) -> bool {
-        let fixed = |info: &BindInfo| info.storage == Storage::Register || info.assignments == 0;
         match self.program[id].kind {
             ExprKind::Field { .. } => true,
-            ExprKind::Index { index, .. } => self.is_plain(index, fixed),
+            ExprKind::Index { index, .. } => self.is_plain(index, is_unmoved),
             _ => false,
         }
     }
@@ -1122,19 +1122,20 @@ impl Walker<'_> {
             ExprKind::Field { base, .. } => self.expr(base, Use::Look, self.effect(value)),
             _ => self.look(target),
         }
+        let named = self.variable(target).is_some();
         let safe = |found: Effect| match self.register(target) {
             Some(_) => !found.statements,
             // A variable that is given another list meanwhile no longer refers to the one that grows.
             None => {
-                let named = self.variable(target).is_some();
                 !found.grows.meets(self.places(target)) && (!found.calls || named || self.is_stable(target))
             }
         };
         if let Some((_, item)) = self.append_to(target, value) {
             self.types.in_place[value.index()] = safe(self.effect(item));
         } else if matches!(self.program[value].kind, ExprKind::If { .. }) {
-            // The conditions are evaluated after the target's object and before the appends.
-            if safe(self.effect(value)) {
+            // The conditions are evaluated after the target's object and before the appends: what the place is then may be another.
+            let found = self.effect(value);
+            if safe(found) && (!found.calls || named || self.is_fixed(target, is_unmoved)) {
                 for value in leaves(self.program, value) {
                     if self.append_to(target, value).is_some() {
                         self.types.in_place[value.index()] = true;
@@ -1288,8 +1289,10 @@ impl Walker<'_> {
                 self.keeps(bind);
             }
             self.look(list);
-            let ExprKind::List(items) = self.program[right].kind else { return };
-            return self.keep_all(&self.program[items]);
+            return match self.program[right].kind {
+                ExprKind::List(items) => self.keep_all(&self.program[items]),
+                _ => self.look(right),
+            };
         }
         let spine = self.program.binary_spine(id);
         let passes = |op: BinaryOp| matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Coalesce);
@@ -1455,6 +1458,11 @@ fn place_of(program: &Program, id: ExprId) -> ExprId {
         }
         _ => id,
     }
+}
+
+/// Whether no other function assigns a variable.
+fn is_unmoved(info: &BindInfo) -> bool {
+    info.storage == Storage::Register || info.assignments == 0
 }
 
 /// Whether an expression names a field or an element.

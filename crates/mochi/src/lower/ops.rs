@@ -89,10 +89,12 @@ impl Body<'_, '_> {
     pub fn binary(&mut self, id: ExprId, dst: Option<Reg>) -> Val {
         if self.cx.types.in_place(id)
             && let ExprKind::Binary { left, right, .. } = self.cx.program[id].kind
-            && let ExprKind::List(items) = self.cx.program[right].kind
         {
-            let items = self.cx.program[items].to_vec();
-            return self.append_all(id, left, &items, dst);
+            if let ExprKind::List(items) = self.cx.program[right].kind {
+                let items = self.cx.program[items].to_vec();
+                return self.append_all(id, left, &items, dst);
+            }
+            return self.extend_list(id, left, right, dst);
         }
         let spine = self.cx.program.binary_spine(id);
         let mut left = self.expr(spine.first, None);
@@ -134,6 +136,20 @@ impl Body<'_, '_> {
             self.done(val);
             from = result.reg;
         }
+        self.done(target);
+        result
+    }
+
+    /// `xs = xs + ys`, in place where nothing else refers to the list. Both operands are of one list type.
+    fn extend_list(&mut self, id: ExprId, list: ExprId, other: ExprId, dst: Option<Reg>) -> Val {
+        let target = self.expr(list, None);
+        let target = self.stable(target);
+        let other = self.expr(other, None);
+        self.span(self.cx.program[id].span);
+        self.share_elements(other);
+        let result = self.target(target.ty, dst);
+        self.fb.list_extend(result.reg, target.reg, other.reg);
+        self.done(other);
         self.done(target);
         result
     }

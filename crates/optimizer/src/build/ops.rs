@@ -1026,6 +1026,9 @@ impl<'a> Builder<'a> {
             Code::ListConcat => {
                 self.routine(frame, inst, Routine::ListConcat);
             }
+            Code::ListExtend => {
+                self.routine(frame, inst, Routine::ListExtend);
+            }
             Code::ListIntNew => {
                 self.list_new(frame, inst, ObjectKind::ListInt, Routine::ListIntNew);
             }
