@@ -536,7 +536,11 @@ pub unsafe fn extend(heap: &mut Heap, list: *mut List, other: *mut List) -> Resu
 ///
 /// # Safety
 /// Both point to live lists of the heap of one storage kind; they may be the same.
-pub unsafe fn append_all(heap: &mut Heap, list: *mut List, other: *mut List) -> Result<*mut List, OutOfMemory> {
+pub unsafe fn append_all(
+    heap: &mut Heap,
+    list: *mut List,
+    other: *mut List,
+) -> Result<*mut List, OutOfMemory> {
     // SAFETY: by the contract.
     unsafe {
         if is_shared(list) {

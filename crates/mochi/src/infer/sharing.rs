@@ -195,11 +195,12 @@ pub(super) fn find(program: &Program, resolution: &Resolution, types: &mut Types
     };
     walker.find_cuts();
     walker.find_taken();
-    walker.find_places();
-    walker.find_danger();
-    walker.find_givers();
+    let growing = walker.find_places();
+    let owners = owners(program);
+    walker.find_danger(&owners, &growing);
+    walker.find_givers(&owners);
     walker.find_effects();
-    walker.find_lifetimes();
+    walker.find_lifetimes(&growing);
     walker.block(program.body);
     walker.finish();
 }
@@ -306,19 +307,23 @@ impl Walker<'_> {
 
     // ---- What calls may do ----
 
-    /// Enters the places that statements may append to in place.
-    fn find_places(&mut self) {
-        let program = self.program;
+    /// Enters the places that statements may append to in place. Gives these statements, with their places.
+    fn find_places(&mut self) -> Vec<(StmtId, Places)> {
+        let stmts = (0..self.program.stmts.len()).map(StmtId::new);
+        let growing = stmts.map(|stmt| (stmt, self.appends_elsewhere(self.program[stmt].kind)));
+        let growing: Vec<_> = growing.filter(|(_, places)| !places.is_empty()).collect();
         let mut table = Table::default();
-        for stmt in &program.stmts {
-            for place in self.appends_elsewhere(stmt.kind) {
-                let list = self.types.expr(place);
-                for step in self.steps(place).into_iter().flatten() {
-                    table.add(self.types, step, list);
-                }
+        for &place in growing.iter().flat_map(|(_, places)| places) {
+            let list = self.types.expr(place);
+            for step in self.steps(place).into_iter().flatten() {
+                table.add(self.types, step, list);
             }
         }
         self.table = table;
+        let all = |places: Vec<ExprId>| {
+            places.into_iter().fold(Places::NONE, |found, place| found | self.places(place))
+        };
+        growing.into_iter().map(|(stmt, places)| (stmt, all(places))).collect()
     }
 
     /// The last steps that may lead to a place; nothing where it may be any.
@@ -353,22 +358,16 @@ impl Walker<'_> {
         self.types.get(self.types.expr(id)).kind
     }
 
-    /// The places that a statement may append to in place, as far as these are no registers.
-    fn grown_by(&self, stmt: StmtKind) -> Places {
-        self.appends_elsewhere(stmt).into_iter().fold(Places::NONE, |found, place| found | self.places(place))
-    }
-
     /// Follows the calls backwards from functions that append in place to other things than registers.
-    fn find_danger(&mut self) {
+    fn find_danger(&mut self, owners: &Owners, growing: &[(StmtId, Places)]) {
         let program = self.program;
         let main = program.funs.len();
         let unknown = main + 1;
         let mut callers: Vec<Vec<u32>> = vec![Vec::new(); unknown + 1];
         let mut danger = vec![Places::NONE; unknown + 1];
-        let owners = owners(program);
-        for (index, stmt) in program.stmts.iter().enumerate() {
-            let owner = owners.stmts[index] as usize;
-            danger[owner] = danger[owner] | self.grown_by(stmt.kind);
+        for &(stmt, places) in growing {
+            let owner = owners.stmts[stmt.index()] as usize;
+            danger[owner] = danger[owner] | places;
         }
         for index in 0..program.exprs.len() {
             let id = ExprId::new(index);
@@ -415,9 +414,8 @@ impl Walker<'_> {
 
     /// Finds functions that return what a field, element or global holds, or a new list of a few elements, and nothing else, and that
     /// are called by name only. What they return needs no mark if the caller only looks at it.
-    fn find_givers(&mut self) {
+    fn find_givers(&mut self, owners: &Owners) {
         let program = self.program;
-        let owners = owners(program);
         let mut returned: Vec<Vec<ExprId>> = vec![Vec::new(); program.funs.len() + 1];
         for (index, stmt) in program.stmts.iter().enumerate() {
             if let StmtKind::Return(Some(value)) = stmt.kind {
@@ -563,14 +561,13 @@ impl Walker<'_> {
         }
     }
 
-    fn find_lifetimes(&mut self) {
+    fn find_lifetimes(&mut self, growing: &[(StmtId, Places)]) {
         let program = self.program;
-        let appends = program.stmts.iter().map(|stmt| (stmt, self.grown_by(stmt.kind)));
-        let appends = appends
-            .filter(|(_, places)| !places.is_empty())
-            .map(|(stmt, places)| {
-                let at = stmt.span.start;
-                let StmtKind::Assign { value, .. } = stmt.kind else {
+        let appends = growing
+            .iter()
+            .map(|&(stmt, places)| {
+                let at = program[stmt].span.start;
+                let StmtKind::Assign { value, .. } = program[stmt].kind else {
                     return Hazard { at, places, list: None };
                 };
                 let mut lists = leaves(program, value)

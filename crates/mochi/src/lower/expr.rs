@@ -190,6 +190,15 @@ impl Body<'_, '_> {
 
     /// Evaluates an expression for its effect.
     pub fn effect(&mut self, id: ExprId) {
+        match self.cx.kind(id) {
+            // The body of an arm that does nothing is an empty map.
+            ExprKind::Map(entries) if self.cx.program[entries].is_empty() => return,
+            ExprKind::Match { subject, arms } => {
+                self.span(self.cx.program[id].span);
+                return self.match_arms(subject, arms, None);
+            }
+            _ => {}
+        }
         let val = self.expr(id, None);
         if val.ty == TyId::NULL && val.temp {
             self.fb.retract(val.reg);

@@ -13,10 +13,16 @@ use crate::syntax::ast::{
 impl Body<'_, '_> {
     /// `match subject { pattern => body .. }`; null where no arm matches.
     pub fn match_value(&mut self, subject: ExprId, arms: List<Arm>, ty: TyId) -> Val {
+        let result = self.target(ty, None);
+        self.match_arms(subject, arms, Some((ty, result.reg)));
+        result
+    }
+
+    /// Runs the arm of a `match` that matches; its value, converted to a type, goes where that is asked for.
+    pub fn match_arms(&mut self, subject: ExprId, arms: List<Arm>, result: Option<(TyId, Reg)>) {
         let arms: Vec<Arm> = self.cx.program[arms].to_vec();
         let value = self.expr(subject, None);
         let value = if self.stays(subject, &arms) { value } else { self.owned(value) };
-        let result = self.target(ty, None);
         let end = self.fb.label();
         let variants: Vec<Option<CtorId>> = arms.iter().map(|arm| self.variant_of(arm.pattern)).collect();
         let union = self.union_of(value.ty);
@@ -41,23 +47,35 @@ impl Body<'_, '_> {
                 left.retain(|&ctor| Some(ctor) != variant);
             }
             match arm.body {
-                ArmBody::Expr(body) => self.expr_into(body, ty, result.reg),
-                ArmBody::Block(block) => self.arm_block(block, ty, result),
+                ArmBody::Expr(body) => self.arm_value(body, result),
+                ArmBody::Block(block) => self.arm_block(block, result),
             }
             self.close_scope(scope);
             self.fb.jump(end);
             self.fb.bind(next);
         }
         if self.fb.is_reachable() {
-            let null = self.null(None);
-            self.convert_into(null, ty, result.reg);
+            self.no_value(result);
         }
         self.fb.bind(end);
         if let Some(tag) = tag {
             self.fb.free(tag);
         }
         self.done(value);
-        result
+    }
+
+    fn arm_value(&mut self, value: ExprId, result: Option<(TyId, Reg)>) {
+        match result {
+            Some((ty, reg)) => self.expr_into(value, ty, reg),
+            None => self.effect(value),
+        }
+    }
+
+    fn no_value(&mut self, result: Option<(TyId, Reg)>) {
+        if let Some((ty, reg)) = result {
+            let null = self.null(None);
+            self.convert_into(null, ty, reg);
+        }
     }
 
     /// Whether an expression is a variable in a register that keeps its value through all arms.
@@ -116,7 +134,7 @@ impl Body<'_, '_> {
     }
 
     /// A block gives the value of its last statement where that is an expression, else null.
-    fn arm_block(&mut self, block: crate::syntax::ast::Block, ty: TyId, result: Val) {
+    fn arm_block(&mut self, block: crate::syntax::ast::Block, result: Option<(TyId, Reg)>) {
         let stmts: Vec<StmtId> = self.cx.program[block.stmts].to_vec();
         let last = stmts.last().and_then(|&last| match self.cx.program[last].kind {
             StmtKind::Expr(value) => Some(value),
@@ -128,11 +146,8 @@ impl Body<'_, '_> {
         }
         if self.fb.is_reachable() {
             match last {
-                Some(value) => self.expr_into(value, ty, result.reg),
-                None => {
-                    let null = self.null(None);
-                    self.convert_into(null, ty, result.reg);
-                }
+                Some(value) => self.arm_value(value, result),
+                None => self.no_value(result),
             }
         }
         self.close_scope(scope);
