@@ -126,18 +126,17 @@ ASM(routine, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\njmp CONT\n")
 ASM(routine_call, PUSHED("movq %rax, S0(%r13)\n"))
 ASM(routine_call_void, PUSHED(""))
 /* A routine that gives this frame to a function, which is jumped to: it returns to where this one would have. Where that is the
- * driver, which knows by whom it went in, it goes by way of the driver. */
+ * driver, the driver is told. */
 ASM(routine_tail,
     "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\n"
     "movq " TEXT(CTX_NATIVE_BASE) "(%r12), %rdx\n"
     "subq $8, %rdx\n"
-    "cmpq %rdx, %rsp\n"
-    "je 1f\n"
     "movq " TEXT(CTX_ENTRY) "(%r12), %rcx\n"
     "movl " TEXT(FUNCTION_LINK) "(%rcx), %eax\n"
-    "jmp *" TEXT(FUNCTION_NATIVE) "(%rcx)\n"
-    "1: movl $" TEXT(STATUS_RELOAD) ", %eax\n"
-    "jmp STUB_LEAVE\n")
+    "cmpq %rdx, %rsp\n"
+    "jne 1f\n"
+    "movl %eax, " TEXT(CTX_ENTERED) "(%r12)\n"
+    "1: jmp *" TEXT(FUNCTION_NATIVE) "(%rcx)\n")
 /* A routine that may answer that the instruction's branch is taken. */
 ASM(routine_branch, "movl $U0, %eax\nmovl $U1, %ebx\ncall THUNK\ntestl %eax, %eax\njne TAKEN\njmp CONT\n")
 /* To the interpreter, at an instruction. */

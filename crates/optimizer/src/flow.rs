@@ -62,6 +62,8 @@ pub struct Flow {
     pub regular: bool,
     /// Whether there are tail calls.
     pub tails: bool,
+    /// The calls of closures: where they stand, and the slot of what they call.
+    pub closure_calls: Vec<(u32, u32)>,
     /// The handlers whose ranges were read.
     handlers: Vec<Handler>,
 }
@@ -138,11 +140,7 @@ pub fn window_reads(facts: &dyn Facts, meta: &FunctionMeta, inst: &Inst, mut f: 
                 params(&callee.meta.params, None);
             }
         }
-        Op::CallClosureInt
-        | Op::CallClosureFloat
-        | Op::CallClosureCell
-        | Op::CallClosureVoid
-        | Op::TailClosure => {
+        op if is_closure_call(op) => {
             // The linker puts the callee of void calls where the others have it; the rest has it first.
             if let Some(signature) = closure_signature(facts, meta, closure_slot(inst)) {
                 let slots = upshift_bytecode::frame::window_slots(&signature, true);
@@ -201,6 +199,11 @@ pub fn closure_slot(inst: &Inst) -> u32 {
     }
 }
 
+fn is_closure_call(op: Op) -> bool {
+    use Op::{CallClosureCell, CallClosureFloat, CallClosureInt, CallClosureVoid, TailClosure};
+    matches!(op, CallClosureInt | CallClosureFloat | CallClosureCell | CallClosureVoid | TailClosure)
+}
+
 /// The parameters of the closures that a cell slot holds.
 pub fn closure_signature(facts: &dyn Facts, meta: &FunctionMeta, slot: u32) -> Option<Vec<ValueType>> {
     facts.closure_params(meta.cell_type(slot)?)
@@ -255,6 +258,7 @@ impl Flow {
         let mut loops: Vec<Loop> = Vec::new();
         let (mut instructions, mut weight) = (0, 0);
         let mut tails = false;
+        let mut closure_calls = Vec::new();
         let mut jumps: Vec<(u32, u32)> = Vec::new();
         let mut outside: BTreeMap<u32, Slots> = BTreeMap::new();
         let mut named = Slots::default();
@@ -272,6 +276,9 @@ impl Flow {
             weight += u32::from(!effects.has(Effects::FREE));
             let next = at + inst.op.words() as u32;
             tails |= effects.is_tail_call();
+            if is_closure_call(inst.op) {
+                closure_calls.push((at, closure_slot(&inst)));
+            }
             if inst.op == Op::LoopHeader {
                 mark(at);
                 mark(next);
@@ -401,7 +408,8 @@ impl Flow {
             handlers.iter().filter(|h| h.start < b.end && h.end > b.start).copied().collect()
         };
         let caught: Vec<Vec<Handler>> = blocks.iter().map(covering).collect();
-        let mut flow = Flow { blocks, loops, outside, instructions, weight, regular, tails, handlers };
+        let mut flow =
+            Flow { blocks, loops, outside, instructions, weight, regular, tails, closure_calls, handlers };
         loop {
             let mut changed = false;
             for i in (0..flow.blocks.len()).rev() {

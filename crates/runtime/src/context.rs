@@ -37,6 +37,9 @@ pub struct Context {
     pub result: u64,
     /// The native stack pointer at which machine code was entered last; it leaves from there.
     pub native_base: usize,
+    /// The function of the frame that machine code was entered with last, or that it gave this frame to since: by this the driver knows
+    /// what returned to it.
+    pub entered: u32,
     /// The routines that machine code calls, by number.
     pub routines: *const Helper,
     /// Where functions without machine code have theirs: a stub that leaves to the driver. Null without tiers.

@@ -273,6 +273,7 @@ impl Instance {
                 entry: std::ptr::null(),
                 result: 0,
                 native_base: 0,
+                entered: 0,
                 routines: std::ptr::null(),
                 uncompiled: std::ptr::null(),
                 tiers: std::ptr::null_mut(),

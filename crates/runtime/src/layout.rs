@@ -36,6 +36,7 @@ layout! {
     CTX_ENTRY = offset_of!(Context, entry);
     CTX_RESULT = offset_of!(Context, result);
     CTX_NATIVE_BASE = offset_of!(Context, native_base);
+    CTX_ENTERED = offset_of!(Context, entered);
     CTX_ROUTINES = offset_of!(Context, routines);
     CTX_NATIVE_LIMIT = offset_of!(Context, native_limit);
     CTX_FAST = offset_of!(Context, fast);

@@ -204,7 +204,7 @@ impl<'a> Builder<'a> {
         };
         let closure = self.cell(i64::from(slot));
         let result = frame.guest.meta.result.map(|ty| type_of(ty.bank()));
-        let Some((index, callee)) = self.callee_of(frame, closure, &signature, result) else {
+        let Some((index, callee)) = self.callee_of(frame, closure, None, &signature, result) else {
             self.note_call(frame, None, Inlining::Unknown);
             return self.exit(frame, Reason::Region);
         };
@@ -478,11 +478,11 @@ impl<'a> Builder<'a> {
         }
         let result = Self::result_of(inst);
         let ty = result.map(|r| r.1);
-        if let Some((index, callee)) = self.callee_of(frame, closure, &signature, ty) {
+        if let Some((index, callee)) = self.callee_of(frame, closure, Some(slot), &signature, ty) {
             self.call(frame, inst, callee, index, args, after, 1);
             return;
         }
-        let mut several = self.likely(frame, closure, &signature, ty);
+        let mut several = self.likely(frame, closure, Some(slot), &signature, ty);
         several.retain(|&(index, callee)| self.may_be_one_of_several(frame, callee, index));
         if several.is_empty() {
             self.call_any(frame, inst, args, Inlining::Unknown);
@@ -585,18 +585,31 @@ impl<'a> Builder<'a> {
     }
 
     /// The functions that a call of a closure likely calls, those that it calls most first: what it was seen to call, and what the
-    /// frame has there now. What was seen may be out of date.
+    /// frame has there now. What was seen may be out of date. Where the slot of a parameter is given, what other calls of it in the function
+    /// were seen to call counts, too: each saw few of the values that it may have.
     fn likely(
         &mut self,
         frame: &Frame<'a>,
         closure: Value,
+        slot: Option<u32>,
         signature: &[ValueType],
         result: Option<Type>,
     ) -> Vec<(u32, Guest<'a>)> {
         if !self.options.speculate {
             return Vec::new();
         }
-        let seen = self.facts.callees(frame.guest.meta.index, self.word);
+        let function = frame.guest.meta.index;
+        let mut seen = self.facts.callees(function, self.word).to_vec();
+        let param = slot.filter(|&slot| frame.guest.meta.params.iter().any(|p| p.slot == slot));
+        for &(word, _) in frame.flow.closure_calls.iter().filter(|call| Some(call.1) == param) {
+            let others = self.facts.callees(function, word).iter().filter(|_| word != self.word);
+            for &(callee, weight) in others {
+                match seen.iter_mut().find(|c| c.0 == callee) {
+                    Some(known) => known.1 = known.1.saturating_add(weight),
+                    None => seen.push((callee, weight)),
+                }
+            }
+        }
         let least = seen.iter().map(|c| c.1).sum::<u64>() / CALLEES_SHARE;
         let now = self.paths.get(&closure).and_then(|path| self.facts.closure(path));
         let mut often: Vec<(u32, u64)> =
@@ -622,6 +635,7 @@ impl<'a> Builder<'a> {
         &mut self,
         frame: &Frame<'a>,
         closure: Value,
+        slot: Option<u32>,
         signature: &[ValueType],
         result: Option<Type>,
     ) -> Option<(u32, Guest<'a>)> {
@@ -631,7 +645,7 @@ impl<'a> Builder<'a> {
         if !self.may_assume(frame) {
             return None;
         }
-        let likely = self.likely(frame, closure, signature, result);
+        let likely = self.likely(frame, closure, slot, signature, result);
         let (index, callee) = match likely[..] {
             [only] => only,
             _ => {

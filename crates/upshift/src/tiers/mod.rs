@@ -617,9 +617,10 @@ pub unsafe fn run(ctx: *mut Context, fp: *mut u64, pc: *const Word, entry: *cons
             Some(first) if first == index => Some(u32::MAX),
             first => first,
         };
-        let interprets = (*driver).interprets;
+        let (interprets, entered) = ((*driver).interprets, (*ctx).entered);
         let end = take_turns(ctx, fp, pc, entry);
         (*driver).interprets = interprets;
+        (*ctx).entered = entered;
         end
     }
 }
@@ -671,8 +672,7 @@ unsafe fn take_turns(
             {
                 (*driver).set_portion(&mut *instance);
                 (*driver).counters.entered += 1;
-                // The table may move while code runs.
-                let index = (*entry).index();
+                (*ctx).entered = (*entry).index();
                 let enter = std::mem::transmute::<*const u8, Enter>((*driver).enter);
                 let outer = (*instance).sampling_in_loop(target.of_loop.then_some(fp));
                 (*driver).interprets = false;
@@ -682,9 +682,9 @@ unsafe fn take_turns(
                     return if (*instance).pending.is_some() { RunEnd::Unwound } else { RunEnd::Returned };
                 }
                 if status == Status::Returned as u32 {
-                    // The frame that was entered returned: its header says where to. Frames above it are gone, and a tail
-                    // call would have left.
-                    let frame = Frame { fp, entry: (*ctx).functions.add(index as usize) };
+                    // The frame that was entered returned, whoever had it last: its header says where to. Frames above it are gone.
+                    // The table may have moved while code ran.
+                    let frame = Frame { fp, entry: (*ctx).functions.add((*ctx).entered as usize) };
                     let header = frame.header();
                     let link = *header.add(1);
                     let word = *header;
