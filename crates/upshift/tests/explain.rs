@@ -13,6 +13,7 @@ use upshift::{Config, Engine, Grants, Instance, Limits, Tier};
 fn config() -> Config {
     let mut config = Config::default();
     config.tiers.eager = true;
+    config.tiers.baseline_heat = 2;
     config.tiers.sync = true;
     config.tiers.optimize_heat = 100;
     config.tiers.sample = 31;

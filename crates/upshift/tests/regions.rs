@@ -18,6 +18,7 @@ const MANY: usize = 8_200;
 fn hot() -> Config {
     let mut config = Config::default();
     config.tiers.eager = true;
+    config.tiers.baseline_heat = 2;
     config.tiers.sync = true;
     config.tiers.optimize_heat = 50;
     config.tiers.sample = 7;

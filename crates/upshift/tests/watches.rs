@@ -89,6 +89,7 @@ fn engine(tier: Tier, set: impl FnOnce(&mut Config)) -> Engine {
     let mut config = Config::default();
     config.tier = tier;
     config.tiers.eager = true;
+    config.tiers.baseline_heat = 2;
     config.tiers.sync = true;
     config.tiers.optimize_heat = 50;
     config.tiers.sample = 7;
