@@ -219,12 +219,16 @@ ASM(stub_exit,
     "movq %rcx, " TEXT(CTX_ENTRY) "(%r12)\n"
     "movq %r13, " TEXT(CTX_FP) "(%r12)\n"
     LEAVE(STATUS_INTERPRET))
-/* The entry of functions without code: eax the number. The caller's frame learns that its return leaves the interpreter. */
+/* The entry of functions without code: eax the number. The header says that the return leaves the interpreter, unless it has flags that make
+ * it do so anyway: with SPECIAL, the other would mean a call of two words. */
 ASM(stub_uncompiled,
     "shlq $" TEXT(FUNCTION_SHIFT) ", %rax\n"
     "addq " TEXT(CTX_FUNCTIONS) "(%r12), %rax\n"
     "movl " TEXT(FUNCTION_HEADER) "(%rax), %ecx\n"
+    "testb $7, (%r13,%rcx)\n"
+    "jne 1f\n"
     "orq $2, (%r13,%rcx)\n"
+    "1:\n"
     "movq " TEXT(FUNCTION_START) "(%rax), %rdx\n"
     "movq %rdx, " TEXT(CTX_PC) "(%r12)\n"
     "movq %rax, " TEXT(CTX_ENTRY) "(%r12)\n"

@@ -597,6 +597,46 @@ fn dynamic_calls_adapt_arguments_and_results() {
     }
 }
 
+/// A dynamic tail call of a function without machine code that returns a number, in a frame that a static call made: the result is boxed,
+/// and goes where the call says.
+#[test]
+fn numbers_of_functions_that_run_first_are_boxed_for_the_caller() {
+    for stress in STRESS {
+        let mut m = ModuleBuilder::new("t");
+        let sig = m.signature(&[], Some(Int));
+        let callee = m.declare("seven", sig, Some(vec![]));
+        let mut f = m.define(callee);
+        let n = f.int();
+        f.load_int(n, 7);
+        f.return_int(n);
+        f.finish(&mut m);
+        let closure = m.module.types.cell(HeapType::Closure(sig));
+        let results = m.module.types.cell(HeapType::Results);
+        let gives = m.signature(&[], Some(Cell(results)));
+        let tail = function_of(&mut m, "tail", gives, |_, f| {
+            let c = f.cell(closure);
+            f.closure_new(c, callee);
+            let site = f.feedback();
+            f.tail_cell(c, 0, NumberPolicy::default(), site);
+        });
+        function(&mut m, "run", &[], Some(Int), |_, f| {
+            let (r, other, any) = (f.cell(results), f.int(), f.cell(ANY));
+            let n = f.int();
+            f.load_int(other, 1000);
+            f.call_cell(r, tail);
+            f.cell_cast(any, r, ANY);
+            f.unbox_int(n, any);
+            f.int_add(n, n, other);
+            f.return_int(n);
+        });
+        let mut i = instance(&m.finish(), stress);
+        let f = i.function::<(), i64>("run").expect("the function");
+        for _ in 0..3 {
+            assert_eq!(i.call(&f, ()).expect("no trap"), 1007);
+        }
+    }
+}
+
 #[test]
 fn dynamic_arguments_of_the_wrong_kind_trap() {
     let mut m = ModuleBuilder::new("t");
