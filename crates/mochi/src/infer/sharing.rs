@@ -23,7 +23,8 @@
 //! * A `let` variable borrows likewise if it is only looked at, and nothing may append in place to what it was read from
 //!   between its declaration and the end of the last statement of its block that uses it ([`Lifetimes::region`]).
 //! * The last use of a register hands its reference over: nothing looks at the variable again, so whoever gets the list holds
-//!   the only reference if the variable did. Uses in branches beside the one that runs do not count, nor does what stands behind a `return`. `xs = f(xs)` is such a use, since its result replaces what `xs` held. The callee's parameter
+//!   the only reference if the variable did. Uses in branches beside the one that runs do not count, nor does what stands behind a
+//!   `return`. `xs = f(xs)` is such a use, since its result replaces what `xs` held. The callee's parameter
 //!   then owns the list, as it owns one that is marked.
 //! * `let xs = p; p = append(xs, v)` and `var xs = p; xs = append(xs, v); p = xs`, where `p` is a field or element that names the
 //!   same place all the while, append in place: `xs` stands for what `p` refers to.
@@ -329,7 +330,7 @@ impl Walker<'_> {
     /// The last steps that may lead to a place; nothing where it may be any.
     fn steps(&self, place: ExprId) -> [Option<Step>; 2] {
         match self.program[place].kind {
-            ExprKind::Name(_) => [self.variable(place).map(Step::Variable), None],
+            ExprKind::Name(_) => [self.variable(place).map(|bind| self.step_of(bind)), None],
             ExprKind::Field { base, name, .. } => {
                 let record = matches!(self.kind(base), TyKind::Struct(_) | TyKind::Union(_));
                 [Some(Step::Field(name.name)), (!record).then_some(Step::Element)]
@@ -338,6 +339,15 @@ impl Walker<'_> {
                 [Some(Step::Element), None]
             }
             _ => [None, None],
+        }
+    }
+
+    /// The place that a variable is, or that one of a field refers to.
+    fn step_of(&self, bind: BindId) -> Step {
+        let info = self.resolution.bind(bind);
+        match info.source {
+            BindSource::MethodField { .. } | BindSource::UpdateField { .. } => Step::Field(info.name),
+            BindSource::Tree | BindSource::Receiver { .. } => Step::Variable(bind),
         }
     }
 
@@ -489,7 +499,7 @@ impl Walker<'_> {
                     match (info.source, info.storage) {
                         (_, Storage::Global | Storage::Ref) => self.places(leaf),
                         (BindSource::MethodField { .. }, _) if info.assignments == 0 && !info.captured => {
-                            self.table.places(self.types, Step::Field(info.name), self.types.expr(leaf))
+                            self.places(leaf)
                         }
                         _ => return None,
                     }
@@ -1376,6 +1386,7 @@ impl Walker<'_> {
             | CallKind::Undefined => self.keep_all(args),
             CallKind::Construct(_) => args.iter().for_each(|&arg| self.store(arg)),
         }
+        // What functions of the program do not give is marked by them.
         if let Some(places) = self.given_by_call(id) {
             match how {
                 Use::Look => {}
@@ -1419,9 +1430,8 @@ impl Walker<'_> {
         for index in 0..self.borrows.len() {
             let info = self.resolution.bind(BindId::new(index));
             let fun = info.fun.map_or(self.program.funs.len(), FunId::index);
-            let name = info.name;
-            let ty = self.types.bind(BindId::new(index));
-            let field = || self.table.places(self.types, Step::Field(name), ty);
+            let bind = BindId::new(index);
+            let field = || self.table.places(self.types, self.step_of(bind), self.types.bind(bind));
             if info.source != BindSource::Tree && self.danger[fun].meets(field()) {
                 self.borrows[index] = false;
             }
